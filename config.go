@@ -1,0 +1,262 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/kelseyhightower/envconfig"
+)
+
+// Config is what the environment says. Every field is one variable, and its tags are the reference that help prints:
+// desc says what the variable is, required that there is no doing without it, instead names the one that may stand in.
+type Config struct {
+	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
+	Region           string `envconfig:"AWS_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
+	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" desc:"the AWS region of the registry, such as eu-west-1"`
+	RoleARN          string `envconfig:"AWS_ROLE_ARN" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
+	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
+
+	Registry         string `envconfig:"CI_REGISTRY" required:"true" desc:"the host of the GitLab container registry"`
+	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
+	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" desc:"the user who pushes to the GitLab container registry"`
+	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" desc:"the password or token of CI_REGISTRY_USER"`
+
+	DockerHost       string `envconfig:"DOCKER_HOST" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
+	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
+	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
+	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" desc:"the folder where docker:dind writes its certificates, such as /certs"`
+
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" default:"4" desc:"the number of copies at a time, 1 to 64"`
+	Platform      string `envconfig:"MIGRATE_PLATFORM" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
+	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
+}
+
+// variable is one line of the reference.
+type variable struct {
+	Name        string
+	Default     string
+	Required    bool
+	Instead     string // the variable that does as well, of one that is required
+	Description string
+	secret      bool
+}
+
+const (
+	maxConcurrency = 64
+	ownPrefix      = "MIGRATE_"
+)
+
+var (
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern  = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+	rolePattern    = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/\S+$`)
+	hostPattern    = regexp.MustCompile(`^[^\s/@]+$`)
+	// enginePattern has no ssh: the docker CLI runs a command for that, which the job image does not have.
+	enginePattern  = regexp.MustCompile(`^(unix|tcp|http|https)://\S+$`)
+	nameSeparators = []string{"-", "_", ".", "__"}
+)
+
+// loadConfig reads the configuration from the process's environment, where an empty variable is one that is not set.
+// Its error is a configError with everything that is wrong.
+func loadConfig() (Config, error) {
+	var cfg Config
+	var problems configError
+	cfg.read(&problems)
+	cfg.validate(&problems)
+	findUnknown(&problems, os.Environ())
+	if len(problems) > 0 {
+		return Config{}, problems
+	}
+	cfg.Region = cmp.Or(cfg.Region, cfg.DefaultRegion)
+	return cfg, nil
+}
+
+// read fills the fields one at a time, because envconfig stops at the first that fails.
+func (c *Config) read(problems *configError) {
+	fields := reflect.ValueOf(c).Elem()
+	for i, v := range variables() {
+		unset := os.Getenv(v.Name) == ""
+		switch {
+		case unset && v.Required && os.Getenv(v.Instead) == "":
+			problems.add(v.Name, "missing")
+			continue
+		case unset && v.Default == "":
+			continue
+		case unset:
+			// GitLab sets empty variables often. To envconfig that is a value, which no default replaces.
+			_ = os.Unsetenv(v.Name)
+		}
+		if err := readField(fields.Type().Field(i), fields.Field(i)); err != nil {
+			problems.add(v.Name, "must be a whole number")
+		}
+	}
+}
+
+// readField has envconfig process a struct of just this field. It fails for numbers only.
+func readField(field reflect.StructField, target reflect.Value) error {
+	single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+	if err := envconfig.Process("", single.Interface()); err != nil {
+		return err
+	}
+	target.Set(single.Elem().Field(0))
+	return nil
+}
+
+// validate looks at what is set; what is missing read has seen.
+func (c *Config) validate(problems *configError) {
+	problems.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be twelve digits")
+	problems.check("AWS_REGION", regionPattern.MatchString(c.Region), "must be the name of a region")
+	problems.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
+	if c.WebIdentityToken != "" {
+		problems.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
+		if c.RoleARN == "" {
+			problems.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
+		}
+	}
+	problems.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host, with its port where it has one, and nothing else")
+	problems.checkError("CI_REGISTRY_IMAGE", validTarget(c.Registry, c.RegistryImage))
+	problems.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
+	problems.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
+	problems.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
+	problems.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
+}
+
+// validTarget checks the path that every repository's name will be appended to.
+func validTarget(registry, image string) error {
+	if hostPattern.MatchString(registry) && !strings.HasPrefix(image, registry+"/") {
+		return fmt.Errorf("must start with %q, which is CI_REGISTRY", registry+"/")
+	}
+	named, err := reference.ParseNamed(image)
+	if errors.Is(err, reference.ErrNameNotCanonical) {
+		return errors.New("must have a host with a dot, a port, or localhost: an engine takes any other for a name on Docker Hub")
+	}
+	if err != nil {
+		return fmt.Errorf("must be a repository name: %w", err)
+	}
+	if !reference.IsNameOnly(named) {
+		return errors.New("must have no tag and no digest")
+	}
+	return nil
+}
+
+func (c *Config) normalizePlatform() error {
+	if c.Platform == "" {
+		return nil
+	}
+	if !strings.Contains(c.Platform, "/") {
+		return errors.New("must be os/architecture, such as linux/amd64") // Parse would fill in the rest from this machine
+	}
+	platform, err := platforms.Parse(c.Platform)
+	if err != nil {
+		return errors.New("must be os/architecture or os/architecture/variant, such as linux/arm64 or linux/arm/v7")
+	}
+	c.Platform = platforms.FormatAll(platforms.Normalize(platform))
+	return nil
+}
+
+// findUnknown finds the misspelled ones among the variables that can only be meant for this program.
+func findUnknown(problems *configError, environ []string) {
+	known := ownVariables()
+	for _, entry := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, ownPrefix) && value != "" && !slices.Contains(known, name) {
+			*problems = append(*problems, fmt.Sprintf("%s: unknown; there are %s", name, strings.Join(known, ", ")))
+		}
+	}
+}
+
+func ownVariables() []string {
+	var names []string
+	for _, v := range variables() {
+		if strings.HasPrefix(v.Name, ownPrefix) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+// variables is the reference of all variables, in the order of Config's fields.
+func variables() []variable {
+	var all []variable
+	for field := range reflect.TypeFor[Config]().Fields() {
+		all = append(all, variable{
+			Name:        field.Tag.Get("envconfig"),
+			Default:     field.Tag.Get("default"),
+			Required:    field.Tag.Get("required") == "true",
+			Instead:     field.Tag.Get("instead"),
+			Description: field.Tag.Get("desc"),
+			secret:      field.Type == reflect.TypeFor[Secret](),
+		})
+	}
+	return all
+}
+
+// configError is everything that is wrong with the configuration, one problem a line. It holds no secret.
+type configError []string
+
+func (e configError) Error() string { return strings.Join(e, "\n") }
+
+// check adds a problem unless the variable's value is good, or there is none.
+func (e *configError) check(name string, good bool, fault string) {
+	if !good && os.Getenv(name) != "" {
+		e.add(name, fault)
+	}
+}
+
+func (e *configError) checkError(name string, err error) {
+	if err != nil {
+		e.check(name, false, err.Error())
+	}
+}
+
+// add words the problem: the variable and its value, the fault, and where the right value comes from. The first
+// problem of a variable is the one that counts.
+func (e *configError) add(name, fault string) {
+	if slices.ContainsFunc(*e, func(line string) bool { return problemOf(line) == name }) {
+		return
+	}
+	v := variableNamed(name)
+	subject := name
+	if value := os.Getenv(name); value != "" && !v.secret {
+		subject += fmt.Sprintf(" %q", value)
+	}
+	*e = append(*e, fmt.Sprintf("%s: %s; it is %s (%s)", subject, fault, v.Description, origin(name)))
+}
+
+func problemOf(line string) string {
+	return line[:strings.IndexAny(line, ": ")]
+}
+
+func variableNamed(name string) variable {
+	all := variables()
+	return all[slices.IndexFunc(all, func(v variable) bool { return v.Name == name })]
+}
+
+// origin says who sets a variable.
+func origin(name string) string {
+	if strings.HasPrefix(name, "CI_") {
+		return "GitLab sets it in a job when the project's container registry is on: Settings > General > Visibility"
+	}
+	return "Settings > CI/CD > Variables"
+}
+
+// Secret is a string that prints, formats and marshals as [hidden]. Its value is had by converting it to a string.
+type Secret string
+
+const hidden = "[hidden]"
+
+func (Secret) String() string               { return hidden }
+func (Secret) GoString() string             { return hidden }
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
+
+// Format hides the value from every verb, also from those that do not ask for a Stringer, such as %x.
+func (Secret) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, hidden) }

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// job is what a CI job with everything required has in its environment.
+var job = map[string]string{
+	"AWS_ACCOUNT_ID":       "123456789012",
+	"AWS_DEFAULT_REGION":   "eu-west-1",
+	"CI_REGISTRY":          "registry.example.com",
+	"CI_REGISTRY_IMAGE":    "registry.example.com/group/project",
+	"CI_REGISTRY_USER":     "gitlab-ci-token",
+	"CI_REGISTRY_PASSWORD": "glcbt-secret",
+}
+
+// setEnv makes the environment that of the job, with changes. Every other variable of the program is set but empty.
+func setEnv(t *testing.T, changes map[string]string) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "")
+		}
+	}
+	for _, v := range variables() {
+		t.Setenv(v.Name, job[v.Name])
+	}
+	for name, value := range changes {
+		t.Setenv(name, value)
+	}
+}
+
+func TestLoadConfig(t *testing.T) {
+	base := Config{
+		AccountID: "123456789012", Region: "eu-west-1", DefaultRegion: "eu-west-1",
+		Registry: "registry.example.com", RegistryImage: "registry.example.com/group/project",
+		RegistryUser: "gitlab-ci-token", RegistryPassword: "glcbt-secret", Concurrency: 4,
+	}
+	tests := []struct {
+		name string
+		env  map[string]string
+		want func(*Config)
+	}{
+		{"the least", nil, func(*Config) {}},
+		{
+			"AWS_REGION wins",
+			map[string]string{"AWS_REGION": "us-gov-west-1"},
+			func(c *Config) { c.Region = "us-gov-west-1" },
+		},
+		{
+			"AWS_REGION alone",
+			map[string]string{"AWS_REGION": "ap-southeast-2", "AWS_DEFAULT_REGION": ""},
+			func(c *Config) { c.Region, c.DefaultRegion = "ap-southeast-2", "" },
+		},
+		{
+			"web identity",
+			map[string]string{"AWS_ROLE_ARN": "arn:aws-cn:iam::123456789012:role/ci/migration", "AWS_WEB_IDENTITY_TOKEN": "e.y.J"},
+			func(c *Config) {
+				c.RoleARN, c.WebIdentityToken = "arn:aws-cn:iam::123456789012:role/ci/migration", "e.y.J"
+			},
+		},
+		{
+			"a role that something else may use",
+			map[string]string{"AWS_ROLE_ARN": "deploy"},
+			func(c *Config) { c.RoleARN = "deploy" },
+		},
+		{
+			"a registry with a port",
+			map[string]string{"CI_REGISTRY": "127.0.0.1:5005", "CI_REGISTRY_IMAGE": "127.0.0.1:5005/a/b.c/d_e"},
+			func(c *Config) { c.Registry, c.RegistryImage = "127.0.0.1:5005", "127.0.0.1:5005/a/b.c/d_e" },
+		},
+		{
+			"an engine with TLS",
+			map[string]string{
+				"DOCKER_HOST": "tcp://docker:2376", "DOCKER_TLS_VERIFY": "0", "DOCKER_CERT_PATH": "/certs/client", "DOCKER_TLS_CERTDIR": "/certs",
+			},
+			func(c *Config) {
+				c.DockerHost, c.DockerTLSVerify, c.DockerCertPath, c.DockerTLSCertDir = "tcp://docker:2376", "0", "/certs/client", "/certs"
+			},
+		},
+		{"one at a time", map[string]string{"MIGRATE_CONCURRENCY": "1"}, func(c *Config) { c.Concurrency = 1 }},
+		{"as many as there may be", map[string]string{"MIGRATE_CONCURRENCY": "64"}, func(c *Config) { c.Concurrency = 64 }},
+		{"a platform by another name", map[string]string{"MIGRATE_PLATFORM": "linux/x86_64"}, func(c *Config) { c.Platform = "linux/amd64" }},
+		{"a platform's default variant", map[string]string{"MIGRATE_PLATFORM": "linux/arm64/v8"}, func(c *Config) { c.Platform = "linux/arm64" }},
+		{"a platform's variant", map[string]string{"MIGRATE_PLATFORM": "linux/arm/v6"}, func(c *Config) { c.Platform = "linux/arm/v6" }},
+		{
+			"a version of Windows",
+			map[string]string{"MIGRATE_PLATFORM": "windows(10.0.17763.1)/amd64"},
+			func(c *Config) { c.Platform = "windows(10.0.17763.1)/amd64" },
+		},
+		{"two underscores", map[string]string{"MIGRATE_NAME_SEPARATOR": "__"}, func(c *Config) { c.NameSeparator = "__" }},
+		{"an empty variable of another program", map[string]string{"MIGRATE_NOTHING": ""}, func(*Config) {}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			setEnv(t, test.env)
+			got, err := loadConfig()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := base
+			test.want(&want)
+			if got != want {
+				t.Errorf("got\n%+v\nwant\n%+v", got, want)
+			}
+		})
+	}
+}
+
+func TestLoadConfigRefuses(t *testing.T) {
+	tests := []struct {
+		name, value string
+		want        string // the line's beginning
+	}{
+		{"AWS_ACCOUNT_ID", "", `AWS_ACCOUNT_ID: missing; it is the AWS account whose ECR registry is migrated, twelve digits (Settings > CI/CD > Variables)`},
+		{"AWS_ACCOUNT_ID", "12345", `AWS_ACCOUNT_ID "12345": must be twelve digits; it is the AWS account`},
+		{"AWS_ACCOUNT_ID", "1234-5678-9012", `AWS_ACCOUNT_ID "1234-5678-9012": must be twelve digits`},
+		{"AWS_ACCOUNT_ID", "123456789012\n", `AWS_ACCOUNT_ID "123456789012\n": must be twelve digits`},
+		{"AWS_DEFAULT_REGION", "", `AWS_DEFAULT_REGION: missing`},
+		{"AWS_DEFAULT_REGION", "eu-west-1a", `AWS_DEFAULT_REGION "eu-west-1a": must be the name of a region`},
+		{"AWS_REGION", "Ireland", `AWS_REGION "Ireland": must be the name of a region`},
+		{"AWS_WEB_IDENTITY_TOKEN", "e.y.J", `AWS_ROLE_ARN: missing beside AWS_WEB_IDENTITY_TOKEN`},
+		{"CI_REGISTRY", "https://registry.example.com", `CI_REGISTRY "https://registry.example.com": must be a host`},
+		{"CI_REGISTRY_IMAGE", "", `CI_REGISTRY_IMAGE: missing; it is the registry path of the project to migrate to, such as registry.gitlab.com/group/project (GitLab sets it`},
+		{"CI_REGISTRY_IMAGE", "registry.example.com", `CI_REGISTRY_IMAGE "registry.example.com": must start with "registry.example.com/"`},
+		{"CI_REGISTRY_IMAGE", "registry.example.com.evil/g/p", `CI_REGISTRY_IMAGE "registry.example.com.evil/g/p": must start with`},
+		{"CI_REGISTRY_IMAGE", "registry.example.com/Group/project", `CI_REGISTRY_IMAGE "registry.example.com/Group/project": must be a repository name: `},
+		{"CI_REGISTRY_IMAGE", "registry.example.com/g/p:tag", `CI_REGISTRY_IMAGE "registry.example.com/g/p:tag": must have no tag`},
+		{"CI_REGISTRY_USER", "", `CI_REGISTRY_USER: missing`},
+		{"CI_REGISTRY_PASSWORD", "", `CI_REGISTRY_PASSWORD: missing`},
+		{"DOCKER_HOST", "docker:2375", `DOCKER_HOST "docker:2375": must start with unix:// or tcp://`},
+		{"DOCKER_HOST", "ssh://root@docker", `DOCKER_HOST "ssh://root@docker": must start with`},
+		{"MIGRATE_CONCURRENCY", "many", `MIGRATE_CONCURRENCY "many": must be a whole number; it is`},
+		{"MIGRATE_CONCURRENCY", "0", `MIGRATE_CONCURRENCY "0": must be 1 to 64`},
+		{"MIGRATE_CONCURRENCY", "65", `MIGRATE_CONCURRENCY "65": must be 1 to 64`},
+		{"MIGRATE_PLATFORM", "amd64", `MIGRATE_PLATFORM "amd64": must be os/architecture`},
+		{"MIGRATE_PLATFORM", "linux/amd64,linux/arm64", `MIGRATE_PLATFORM "linux/amd64,linux/arm64": must be os/architecture`},
+		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of - _ . and __`},
+		{"MIGRATE_NAME_SEPARATOR", "/", `MIGRATE_NAME_SEPARATOR "/": must be one of`},
+		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there are MIGRATE_CONCURRENCY, MIGRATE_PLATFORM, MIGRATE_NAME_SEPARATOR`},
+	}
+	for _, test := range tests {
+		t.Run(test.name+"="+test.value, func(t *testing.T) {
+			setEnv(t, map[string]string{test.name: test.value})
+			cfg, err := loadConfig()
+			if cfg != (Config{}) {
+				t.Errorf("a refused configuration is returned all the same: %+v", cfg)
+			}
+			var problems configError
+			if !errors.As(err, &problems) || len(problems) != 1 || !strings.HasPrefix(problems[0], test.want) {
+				t.Errorf("got\n%v\nwant one line that starts with\n%s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestLoadConfigChecksTheRole(t *testing.T) {
+	setEnv(t, map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ROLE_ARN": "migration"})
+	_, err := loadConfig()
+	if want := `AWS_ROLE_ARN "migration": must be the ARN of a role; it is `; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s…", err, want)
+	}
+}
+
+func TestLoadConfigWantsAHostThatDockerTakes(t *testing.T) {
+	setEnv(t, map[string]string{"CI_REGISTRY": "registry", "CI_REGISTRY_IMAGE": "registry/group/project"})
+	_, err := loadConfig()
+	if want := "must have a host with a dot"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestLoadConfigNamesEverythingAtOnce(t *testing.T) {
+	changes := map[string]string{"MIGRATE_CONCURRENCY": "x", "MIGRATE_TYPO": "y", "DOCKER_HOST": "z"}
+	for name := range job {
+		changes[name] = ""
+	}
+	setEnv(t, changes)
+	_, err := loadConfig()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	var got []string
+	for line := range strings.Lines(err.Error()) {
+		got = append(got, problemOf(line))
+	}
+	want := slices.Sorted(maps.Keys(changes))
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("problems with %v, want %v", got, want)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	all := variables()
+	if len(all) != reflect.TypeFor[Config]().NumField() {
+		t.Errorf("%d variables for %d fields", len(all), reflect.TypeFor[Config]().NumField())
+	}
+	for _, v := range all {
+		if v.Name == "" || v.Description == "" {
+			t.Errorf("incomplete: %+v", v)
+		}
+		if v.Instead != "" && variableNamed(v.Instead).Required {
+			t.Errorf("%s stands in for %s, but is required itself", v.Instead, v.Name)
+		}
+	}
+	if v := variableNamed("MIGRATE_CONCURRENCY"); v.Default != "4" || v.Required || v.secret {
+		t.Errorf("got %+v", v)
+	}
+	if v := variableNamed("CI_REGISTRY_PASSWORD"); !v.Required || !v.secret {
+		t.Errorf("got %+v", v)
+	}
+}
+
+// exposures are the ways in which a value ends up in a log.
+func exposures(t *testing.T, value any) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		texts[verb] = fmt.Sprintf(verb, value)
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts["JSON"] = string(encoded)
+	if encoded, err = xml.Marshal(value); err != nil {
+		t.Fatal(err)
+	}
+	texts["XML"] = string(encoded)
+	for name, handler := range map[string]func(*bytes.Buffer) slog.Handler{
+		"slog JSON": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+		"slog text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+	} {
+		var log bytes.Buffer
+		slog.New(handler(&log)).Info("value", "value", value)
+		texts[name] = log.String()
+	}
+	return texts
+}
+
+func assertHidden(t *testing.T, value any, secrets ...string) {
+	t.Helper()
+	for how, text := range exposures(t, value) {
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) || strings.Contains(strings.ToLower(text), fmt.Sprintf("%x", secret)) {
+				t.Errorf("%T with %s shows a secret: %s", value, how, text)
+			}
+		}
+		if strings.HasPrefix(how, "%") && !strings.Contains(text, hidden) {
+			t.Errorf("%T with %s does not say that something is hidden: %s", value, how, text)
+		}
+	}
+}
+
+func TestSecretsStayHidden(t *testing.T) {
+	const password, token = "glcbt-secret", "header.payload.signature"
+	setEnv(t, map[string]string{
+		"AWS_WEB_IDENTITY_TOKEN": token, "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r", "CI_REGISTRY_PASSWORD": password,
+	})
+	cfg, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(cfg.RegistryPassword) != password || string(cfg.WebIdentityToken) != token {
+		t.Fatal("the secrets have not arrived")
+	}
+	assertHidden(t, cfg, password, token)
+	assertHidden(t, &cfg, password, token)
+	assertHidden(t, cfg.RegistryPassword, password)
+	assertHidden(t, []Secret{cfg.RegistryPassword}, password)
+	assertHidden(t, RegistryAuth{Username: "AWS", Password: password, ServerAddress: "host"}, password)
+}
+
+func TestProblemsHoldNoSecret(t *testing.T) {
+	for _, v := range variables() {
+		if !v.secret {
+			continue
+		}
+		setEnv(t, map[string]string{v.Name: "glcbt-secret"})
+		var problems configError
+		problems.add(v.Name, "must be another")
+		if got := problems.Error(); strings.Contains(got, "glcbt-secret") || !strings.HasPrefix(got, v.Name+": must be another; it is ") {
+			t.Errorf("got %s", got)
+		}
+	}
+}

@@ -1,0 +1,414 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// registryAuth says how the engine logs in to a registry. An error is one of getting the credentials.
+type registryAuth func(ctx context.Context) (registry.AuthConfig, error)
+
+// engine drives one Docker Engine through its API. It never retries.
+type engine struct {
+	client  *client.Client
+	at      endpoint
+	version string
+	store   migrate.Store
+	source  registryAuth
+	target  registryAuth
+	// targetHost is where target's credentials go, and nowhere else: ECR has a host for each way to reach it.
+	targetHost string
+}
+
+// endpoint is an address of an engine and the certificates to reach it with; CertPath is empty without TLS.
+type endpoint struct {
+	Host     string
+	CertPath string
+	Verify   bool
+}
+
+const (
+	defaultSocket = "/var/run/docker.sock"
+	plainDind     = "tcp://docker:2375"
+	tlsDind       = "tcp://docker:2376"
+)
+
+// findEndpoint does what the docker CLI does with its variables, and with none of them what the official docker
+// image's entrypoint does: the socket, else the service named docker, with TLS where dind has left certificates.
+func findEndpoint(cfg Config) endpoint {
+	certs := filepath.Join(cfg.DockerTLSCertDir, "client")
+	haveCerts := cfg.DockerTLSCertDir != "" && filesExist(certs, "ca.pem", "cert.pem", "key.pem")
+	verify := cfg.DockerTLSVerify != ""
+
+	host := cfg.DockerHost
+	switch {
+	case host != "":
+	case filesExist("/", defaultSocket):
+		host = "unix://" + defaultSocket
+	case haveCerts || verify:
+		host = tlsDind
+	default:
+		host = plainDind
+	}
+
+	e := endpoint{Host: host, CertPath: cfg.DockerCertPath, Verify: verify}
+	if strings.HasPrefix(host, "tcp:") && !verify && e.CertPath == "" && haveCerts {
+		e.CertPath, e.Verify = certs, true
+	}
+	return e
+}
+
+func filesExist(dir string, names ...string) bool {
+	for _, name := range names {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// dial makes a client for the endpoint. The API version is negotiated with the first request.
+func dial(at endpoint) (*client.Client, error) {
+	options := []client.Opt{client.WithAPIVersionNegotiation()}
+	if at.usesTLS() {
+		options = append(options, client.WithTLSClientConfig(at.pem("ca"), at.pem("cert"), at.pem("key")))
+	}
+	return client.NewClientWithOpts(append(options, client.WithHost(at.Host))...)
+}
+
+func (at endpoint) usesTLS() bool { return strings.HasPrefix(at.Host, "tcp:") && at.CertPath != "" }
+
+func (at endpoint) pem(name string) string { return filepath.Join(at.CertPath, name+".pem") }
+
+// url is where the engine's API is, for a request that the docker client does not make. Over a socket any host does.
+func (at endpoint) url(path string) string {
+	scheme, host := "http", client.DummyHost
+	if address, ok := strings.CutPrefix(at.Host, "tcp://"); ok {
+		host = address
+	}
+	if at.usesTLS() {
+		scheme = "https"
+	}
+	return (&url.URL{Scheme: scheme, Host: host, Path: path}).String()
+}
+
+// waitForEngine asks for the engine until it answers or patience has passed, and says so once through waiting.
+// Each try looks for the endpoint anew: dind writes its certificates while we wait.
+func waitForEngine(ctx context.Context, cfg Config, patience time.Duration, waiting func(host string)) (*engine, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for said := false; ; said = true {
+		e, err := connect(ctx, findEndpoint(cfg))
+		if err == nil {
+			return e, nil
+		}
+		if !said {
+			waiting(findEndpoint(cfg).Host)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, unreachable(findEndpoint(cfg), patience, err)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func connect(ctx context.Context, at endpoint) (*engine, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, err := dial(at)
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &engine{client: c, at: at, version: info.ServerVersion, store: storeOf(info)}, nil
+}
+
+// storeOf tells the image store by what the containerd store lists of itself.
+func storeOf(info system.Info) migrate.Store {
+	for _, status := range info.DriverStatus {
+		if status == [2]string{"driver-type", "io.containerd.snapshotter.v1"} {
+			return migrate.ContainerdStore
+		}
+	}
+	return migrate.ClassicStore
+}
+
+func unreachable(at endpoint, patience time.Duration, cause error) error {
+	return fmt.Errorf(`no Docker Engine answers at %s (tried for %s): %w
+The usual causes:
+  - the job has no docker:dind service, or it is not named "docker": add services: [docker:29-dind], or set DOCKER_HOST
+  - TLS on one side only: DOCKER_TLS_CERTDIR must be the same for the job and its service ("/certs", or "" for none on both)
+  - the runner does not run services privileged: dind needs privileged = true in the runner's configuration`,
+		at.Host, patience, cause)
+}
+
+// Login has the engine check the credentials against their registry.
+func (e *engine) Login(ctx context.Context, auth registryAuth) error {
+	config, err := auth(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = e.client.RegistryLogin(ctx, config)
+	return engineError(err)
+}
+
+// Pull fetches what the reference names, a digest, into the engine.
+func (e *engine) Pull(ctx context.Context, ref string) error {
+	auth, err := e.encodedAuth(ctx, ref)
+	if err != nil {
+		return err
+	}
+	body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
+	if err != nil {
+		return engineError(err)
+	}
+	defer body.Close() //nolint:errcheck // nothing is written
+	finished := false
+	err = drain(body, func(m streamMessage) { finished = finished || strings.HasPrefix(m.Status, "Digest: ") })
+	if err == nil && !finished {
+		err = errTruncated
+	}
+	return err
+}
+
+// Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
+// is the one the engine reports, and empty for a push by digest, of which it reports none.
+func (e *engine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+	body, err := e.startPush(ctx, ref)
+	if err != nil {
+		return "", engineError(err)
+	}
+	defer body.Close() //nolint:errcheck // nothing is written
+	var report pushReport
+	if err := drain(body, report.see); err != nil {
+		return "", err
+	}
+	return report.outcome(strings.Contains(ref, "@"))
+}
+
+// startPush asks for the push. The docker client refuses to push a digest, which the engine's API takes: the
+// containerd store pushes the manifest without a tag.
+func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, error) {
+	auth, err := e.encodedAuth(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(ref, "@") {
+		return e.client.ImagePush(ctx, ref, image.PushOptions{RegistryAuth: auth})
+	}
+	path := "/v" + e.client.ClientVersion() + "/images/" + ref + "/push"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.at.url(path), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set(registry.AuthHeader, auth)
+	response, err := e.client.HTTPClient().Do(request)
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, refusedAnswer(response)
+}
+
+// refusedAnswer turns an error status into what the engine says with it.
+func refusedAnswer(response *http.Response) error {
+	if response.StatusCode < http.StatusBadRequest {
+		return nil
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is written
+	var answer struct{ Message string }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Message == "" {
+		return errors.New("the engine answers " + response.Status)
+	}
+	return errors.New(answer.Message)
+}
+
+// Load hands an OCI image layout, as a tar archive, to the engine.
+func (e *engine) Load(ctx context.Context, archive io.Reader) error {
+	response, err := e.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+	if err != nil {
+		return engineError(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is written
+	return drain(response.Body, func(streamMessage) {})
+}
+
+// Missing returns the manifests below the reference that the engine does not hold whole. It answers for engines with
+// the containerd store, from API 1.48 on.
+func (e *engine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
+	inspected, err := e.client.ImageInspect(ctx, ref, client.ImageInspectWithManifests(true))
+	if err != nil {
+		return nil, engineError(err)
+	}
+	var missing []digest.Digest
+	for _, manifest := range inspected.Manifests {
+		if !manifest.Available {
+			missing = append(missing, manifest.Descriptor.Digest)
+		}
+	}
+	return missing, nil
+}
+
+// Tag gives the image a second reference.
+func (e *engine) Tag(ctx context.Context, source, target string) error {
+	return engineError(e.client.ImageTag(ctx, source, target))
+}
+
+// Remove takes the reference away, and the content with its last one. An unknown reference is no error.
+func (e *engine) Remove(ctx context.Context, ref string) error {
+	_, err := e.client.ImageRemove(ctx, ref, image.RemoveOptions{})
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	return engineError(err)
+}
+
+// Resolve has the engine ask the registry what the reference stands for.
+func (e *engine) Resolve(ctx context.Context, ref string) (migrate.Resolved, error) {
+	auth, err := e.encodedAuth(ctx, ref)
+	if err != nil {
+		return migrate.Resolved{}, err
+	}
+	inspected, err := e.client.DistributionInspect(ctx, ref, auth)
+	if err != nil {
+		return migrate.Resolved{}, engineError(err)
+	}
+	return migrate.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}, nil
+}
+
+// encodedAuth is the header with the credentials for the registry that the reference names.
+func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", fmt.Errorf("reference %q: %w", ref, err)
+	}
+	auth := e.source
+	if reference.Domain(named) == e.targetHost {
+		auth = e.target
+	}
+	config, err := auth(ctx)
+	if err != nil {
+		return "", err
+	}
+	return registry.EncodeAuthConfig(config)
+}
+
+// streamMessage is one of the messages that an engine streams while it pulls, pushes or loads.
+type streamMessage struct {
+	Status string          `json:"status"`
+	Error  string          `json:"error"`
+	Aux    json.RawMessage `json:"aux"`
+}
+
+// errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
+var errTruncated = errors.New("the engine's answer ended before it said that it was done")
+
+// drain reads the stream to its end, and fails with the first error in it.
+func drain(stream io.Reader, see func(streamMessage)) error {
+	decoder := json.NewDecoder(stream)
+	for read := 0; ; read++ {
+		var m streamMessage // a new one each: a field that is absent must not keep its last value
+		err := decoder.Decode(&m)
+		switch {
+		case err == io.EOF && read > 0:
+			return nil
+		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+			return errTruncated
+		case err != nil:
+			return err
+		case m.Error != "":
+			return engineError(errors.New(m.Error))
+		}
+		see(m)
+	}
+}
+
+// pushReport collects what a push says of itself.
+type pushReport struct {
+	digest    digest.Digest
+	shortfall string // why less was pushed than the reference names
+}
+
+// pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
+var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
+
+func (r *pushReport) see(m streamMessage) {
+	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {
+		r.digest = digest.Digest(match[1])
+	}
+	var aux struct {
+		ManifestPushedInsteadOfIndex bool `json:"manifestPushedInsteadOfIndex"`
+		ContentMissing               bool `json:"contentMissing"`
+	}
+	if json.Unmarshal(m.Aux, &aux) != nil {
+		return
+	}
+	switch {
+	case aux.ManifestPushedInsteadOfIndex:
+		r.shortfall = "the engine pushed one manifest instead of the index"
+	case aux.ContentMissing:
+		r.shortfall = "the engine misses content of the image"
+	}
+}
+
+// outcome returns the digest that was pushed. A push by digest ends without a line that says so.
+func (r *pushReport) outcome(byDigest bool) (digest.Digest, error) {
+	switch {
+	case r.shortfall != "":
+		return "", errors.New(r.shortfall)
+	case r.digest == "" && !byDigest:
+		return "", errTruncated
+	}
+	return r.digest, nil
+}
+
+// engineFailure keeps the engine's words and the cause that they stand for.
+type engineFailure struct {
+	error
+	cause error
+}
+
+func (f engineFailure) Unwrap() error { return f.cause }
+
+// engineError tells the causes apart that the migration treats differently. In a stream, and in what the engine
+// passes on of a registry, words are all there is to go by.
+func engineError(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	words := strings.ToLower(err.Error())
+	says := func(phrases ...string) bool {
+		return slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(words, phrase) })
+	}
+	switch {
+	case says("denied", "unauthorized", "forbidden", "no basic auth credentials"):
+		return engineFailure{err, migrate.ErrDenied}
+	case cerrdefs.IsNotFound(err), says("manifest unknown", "not found", "name unknown"):
+		return engineFailure{err, migrate.ErrNotFound}
+	}
+	return err
+}

@@ -1,0 +1,134 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// classicRemedy ends every refusal of the classic store.
+const classicRemedy = "use an engine with the containerd image store (a current dind, such as docker:29-dind)"
+
+// classicCarries says whether the classic store can carry the image whole. It asks the registry for the platform,
+// which no manifest of a single image tells.
+func (p *planner) classicCarries(ctx context.Context, t *task, tree Tree) error {
+	if err := classicManifest(tree.Root); err != nil {
+		return err
+	}
+	resolved, err := p.engine.Resolve(ctx, t.image.Repository.reference(tree.Root))
+	if err != nil {
+		return failedAt(StepPlan, t.image.Repository.reference(tree.Root), err)
+	}
+	for _, platform := range resolved.Platforms {
+		if platform.OS != "" && platform.OS != "linux" {
+			return fmt.Errorf("the classic image store cannot hold an image for %s: %s", platforms.Format(platform), classicRemedy)
+		}
+	}
+	return nil
+}
+
+// reference is how an engine pulls one of the repository's manifests.
+func (r Repository) reference(m Manifest) string { return r.URI + "@" + m.Digest.String() }
+
+// classicManifest refuses what can be told from the manifest alone.
+func classicManifest(m Manifest) error {
+	if m.IsIndex() {
+		return fmt.Errorf("the classic image store would flatten this index of %d manifests to one platform: %s, or set "+
+			"MIGRATE_PLATFORM to copy one platform on purpose", len(m.Children), classicRemedy)
+	}
+	if !m.isContainerImage() {
+		return fmt.Errorf("the classic image store takes container images alone, and this is %s: %s", m.kind(), classicRemedy)
+	}
+	if len(m.Layers) == 0 {
+		return errors.New("the classic image store does not pull an image without layers: " + classicRemedy)
+	}
+	for _, layer := range m.Layers {
+		if !classicLayer(layer.MediaType) {
+			return fmt.Errorf("the classic image store cannot read a layer of type %s: %s", layer.MediaType, classicRemedy)
+		}
+	}
+	return nil
+}
+
+// kind names an artifact by what says most about it.
+func (m Manifest) kind() string {
+	if m.ArtifactType != "" {
+		return m.ArtifactType
+	}
+	return m.Config.MediaType
+}
+
+// classicLayer tells the layers that Engine 20.10 pulls: gzip and plain tar archives that are distributed with the image.
+func classicLayer(mediaType string) bool {
+	switch mediaType {
+	case mediaTypeDockerLayer, ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip,
+		strings.TrimSuffix(mediaTypeDockerLayer, ".gzip"):
+		return true
+	}
+	return false
+}
+
+// reduce picks the manifest of the platform that the user asked for. Artifacts have no platform and stay as they are.
+func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree, changed bool, err error) {
+	if !tree.Root.IsIndex() {
+		return tree, false, p.hasPlatform(ctx, t, tree.Root)
+	}
+	matcher := platforms.OnlyStrict(*p.platform)
+	best := pick(tree, matcher)
+	if best == nil {
+		return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
+			platforms.FormatAll(*p.platform), strings.Join(tree.platforms(), ", "))
+	}
+	return NewTree(tree.manifests[best.Digest], tree.manifests), true, nil
+}
+
+// hasPlatform fails where a single image is for another platform than the one asked for.
+func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
+	if !m.isContainerImage() {
+		return nil
+	}
+	resolved, err := p.engine.Resolve(ctx, t.image.Repository.reference(m))
+	if err != nil {
+		return failedAt(StepPlan, t.image.Repository.reference(m), err)
+	}
+	for _, platform := range resolved.Platforms {
+		if !platforms.OnlyStrict(*p.platform).Match(platform) {
+			return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
+				platforms.Format(platform), platforms.FormatAll(*p.platform))
+		}
+	}
+	return nil
+}
+
+// pick returns the descriptor that fits best among all the indexes of the tree, or nil.
+func pick(tree Tree, matcher platforms.MatchComparer) *ocispec.Descriptor {
+	var best *ocispec.Descriptor
+	for _, manifest := range tree.Manifests() {
+		for _, child := range manifest.Children {
+			if child.Platform == nil || isIndex(child.MediaType) || !matcher.Match(*child.Platform) {
+				continue
+			}
+			if best == nil || matcher.Less(*child.Platform, *best.Platform) {
+				best = &child
+			}
+		}
+	}
+	return best
+}
+
+// platforms lists those of the tree's children that have one, for messages.
+func (t Tree) platforms() []string {
+	var names []string
+	for _, manifest := range t.Manifests() {
+		for _, child := range manifest.Children {
+			if child.Platform != nil && child.Platform.OS != "unknown" {
+				names = append(names, platforms.FormatAll(*child.Platform))
+			}
+		}
+	}
+	return names
+}

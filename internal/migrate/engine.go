@@ -1,0 +1,52 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Store is the kind of image store that an engine keeps its images in. It decides what the engine can carry.
+type Store string
+
+// The two stores there are.
+const (
+	ClassicStore    Store = "classic"    // one platform an image; layers are compressed again on push
+	ContainerdStore Store = "containerd" // everything, unchanged
+)
+
+// Causes that an Engine tells apart, for errors.Is.
+var (
+	// ErrNotFound: the reference does not exist, at the registry or in the engine.
+	ErrNotFound = errors.New("not found")
+	// ErrDenied: the registry refuses the credentials, or what they ask for.
+	ErrDenied = errors.New("denied")
+)
+
+// Resolved is what a registry answers for a reference.
+type Resolved struct {
+	Digest    digest.Digest
+	Platforms []ocispec.Platform // of a single image: its own, where its config tells
+}
+
+// Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
+// It does not retry; its errors are ErrNotFound, ErrDenied, or the engine's own words.
+type Engine interface {
+	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it.
+	Pull(ctx context.Context, ref string) error
+	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it.
+	Load(ctx context.Context, archive io.Reader) error
+	// Missing returns the manifests of a local reference that the engine does not hold whole.
+	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
+	// Tag names a local image a second time.
+	Tag(ctx context.Context, source, target string) error
+	// Push sends a local reference, and returns the digest that the engine says it pushed: none when ref is a digest.
+	Push(ctx context.Context, ref string) (digest.Digest, error)
+	// Resolve asks the registry behind the reference what it stands for.
+	Resolve(ctx context.Context, ref string) (Resolved, error)
+	// Remove takes a local reference away; one that does not exist is no error.
+	Remove(ctx context.Context, ref string) error
+}

@@ -1,0 +1,34 @@
+package migrate
+
+// Event is something that a run tells its observer: Listed, Planned, Started, Finished or Recovering.
+type Event interface{ event() }
+
+// Listed ends the listing of the source.
+type Listed struct {
+	Repositories int
+	Images       int
+	Tags         int
+	Empty        []string // repositories without a tag
+}
+
+// Planned ends the planning: nothing has been copied yet.
+type Planned struct {
+	Tags    int
+	Refused []Result
+	Store   Store
+}
+
+// Started says that the copy of an image begins.
+type Started struct{ Image Image }
+
+// Finished gives the result of one tag, or of the referrers of one image.
+type Finished struct{ Result Result }
+
+// Recovering says that images are copied once more, each alone: the engine had skipped layers of theirs.
+type Recovering struct{ Images int }
+
+func (Listed) event()     {}
+func (Planned) event()    {}
+func (Started) event()    {}
+func (Finished) event()   {}
+func (Recovering) event() {}

@@ -1,0 +1,122 @@
+package migrate
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// ParseManifest reads an image manifest or an index, of Docker or of OCI, and computes its digest from its bytes.
+// mediaType is what the registry says of it; where that is empty the document's own mediaType counts.
+func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
+	var document struct {
+		MediaType    string               `json:"mediaType"`
+		ArtifactType string               `json:"artifactType"`
+		Config       ocispec.Descriptor   `json:"config"`
+		Layers       []ocispec.Descriptor `json:"layers"`
+		Manifests    []ocispec.Descriptor `json:"manifests"`
+		Subject      *ocispec.Descriptor  `json:"subject"`
+		Annotations  map[string]string    `json:"annotations"`
+	}
+	if err := json.Unmarshal(raw, &document); err != nil {
+		return Manifest{}, fmt.Errorf("manifest is not valid JSON: %w", err)
+	}
+	if mediaType == "" {
+		mediaType = document.MediaType
+	}
+	m := Manifest{
+		Descriptor: ocispec.Descriptor{
+			MediaType:    mediaType,
+			Digest:       digest.FromBytes(raw),
+			Size:         int64(len(raw)),
+			ArtifactType: document.ArtifactType,
+			Annotations:  document.Annotations,
+		},
+		Raw:      raw,
+		Config:   document.Config,
+		Layers:   document.Layers,
+		Children: document.Manifests,
+	}
+	if document.Subject != nil {
+		m.Subject = document.Subject.Digest
+	}
+	return m, nil
+}
+
+// IsIndex reports whether the manifest lists other manifests: a Docker manifest list or an OCI index.
+func (m Manifest) IsIndex() bool { return isIndex(m.MediaType) }
+
+func isIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == mediaTypeDockerList
+}
+
+// Media types of Docker's image manifest, version 2 schema 2 (distribution, docs/spec/manifest-v2-2.md).
+const (
+	mediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	mediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	mediaTypeDockerConfig   = "application/vnd.docker.container.image.v1+json"
+	mediaTypeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+)
+
+// isContainerImage reports whether the manifest is an image that containers run from, not some other artifact.
+func (m Manifest) isContainerImage() bool {
+	return m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == mediaTypeDockerConfig
+}
+
+// Tree is a manifest and all that it lists, by digest.
+type Tree struct {
+	Root      Manifest
+	manifests map[digest.Digest]Manifest
+}
+
+// NewTree makes a tree of a root and the manifests below it; what root does not reach is left out.
+func NewTree(root Manifest, below map[digest.Digest]Manifest) Tree {
+	t := Tree{Root: root, manifests: map[digest.Digest]Manifest{}}
+	t.add(root, below)
+	return t
+}
+
+func (t Tree) add(m Manifest, below map[digest.Digest]Manifest) {
+	if _, seen := t.manifests[m.Digest]; seen {
+		return
+	}
+	t.manifests[m.Digest] = m
+	for _, child := range m.Children {
+		if manifest, ok := below[child.Digest]; ok {
+			t.add(manifest, below)
+		}
+	}
+}
+
+// Leaves returns the manifests of the tree that are no index, each once, in the order of their listing.
+func (t Tree) Leaves() []Manifest {
+	return t.walk(func(m Manifest) bool { return !m.IsIndex() })
+}
+
+// Manifests returns all manifests of the tree, each once, the root first.
+func (t Tree) Manifests() []Manifest {
+	return t.walk(func(Manifest) bool { return true })
+}
+
+func (t Tree) walk(want func(Manifest) bool) []Manifest {
+	var found []Manifest
+	seen := map[digest.Digest]bool{}
+	var visit func(d digest.Digest)
+	visit = func(d digest.Digest) {
+		m, known := t.manifests[d]
+		if !known || seen[d] {
+			return
+		}
+		seen[d] = true
+		if want(m) {
+			found = append(found, m)
+		}
+		for _, child := range m.Children {
+			visit(child.Digest)
+		}
+	}
+	visit(t.Root.Digest)
+	return found
+}

@@ -1,0 +1,83 @@
+package migrate
+
+import (
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// maxLevels is how far below its project GitLab finds an image: it tries the path and its two parents
+// (gitlab-org/gitlab, lib/container_registry/path.rb).
+const maxLevels = 2
+
+// maxPath is the longest repository path that GitLab's registry takes, in characters.
+const maxPath = 255
+
+// gitlabComponent is GitLab's rule for one component of a repository path
+// (gitlab-org/gitlab, ContainerRegistry::Path and the distribution grammar it builds on).
+var gitlabComponent = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-)[a-z0-9]+)*$`)
+
+// Namer decides where a repository is written to below the target project.
+type Namer struct {
+	Base      string // CI_REGISTRY_IMAGE
+	Separator string // joins the components that lie too deep; empty: they are refused
+}
+
+// Target returns the target repository, host included, or an error that says why GitLab refuses the name and what helps.
+func (n Namer) Target(repository string) (string, error) {
+	components := strings.Split(repository, "/")
+	if len(components) > maxLevels {
+		if n.Separator == "" {
+			return "", fmt.Errorf("GitLab takes no image more than %d levels below its project, and %q has %d: "+
+				`set MIGRATE_NAME_SEPARATOR, for example to "-": it would be written as %q`,
+				maxLevels, repository, len(components), flatten(components, "-"))
+		}
+		repository = flatten(components, n.Separator)
+	}
+	for _, component := range strings.Split(repository, "/") {
+		if !gitlabComponent.MatchString(component) {
+			return "", fmt.Errorf("GitLab does not take the name %q: a component begins and ends with a lower-case letter "+
+				`or digit, with single ".", "_", "-" or "__" in between: copy it to a repository of another name in ECR`, repository)
+		}
+	}
+	target := n.Base + "/" + repository
+	if path := target[strings.Index(target, "/")+1:]; len(path) > maxPath {
+		return "", fmt.Errorf("GitLab takes paths of at most %d characters, and %q has %d: use a project with a shorter path",
+			maxPath, path, len(path))
+	}
+	return target, nil
+}
+
+// flatten keeps the first level and joins the rest, so that what belongs together stays together.
+func flatten(components []string, separator string) string {
+	return components[0] + "/" + strings.Join(components[1:], separator)
+}
+
+// Targets maps every repository to its target. Those that GitLab would refuse, and all that would land on one
+// name, are in the second map with the reason.
+func (n Namer) Targets(repositories []Repository) (targets map[string]string, refused map[string]error) {
+	targets, refused = map[string]string{}, map[string]error{}
+	landing := map[string][]string{}
+	for _, repository := range repositories {
+		target, err := n.Target(repository.Name)
+		if err != nil {
+			refused[repository.Name] = err
+			continue
+		}
+		targets[repository.Name] = target
+		landing[target] = append(landing[target], repository.Name)
+	}
+	for target, names := range landing {
+		if len(names) < 2 {
+			continue
+		}
+		sort.Strings(names)
+		for _, name := range names {
+			delete(targets, name)
+			refused[name] = fmt.Errorf("%s would all be written to %s: set another MIGRATE_NAME_SEPARATOR, or migrate one of them "+
+				"under another name", strings.Join(names, ", "), target)
+		}
+	}
+	return targets, refused
+}

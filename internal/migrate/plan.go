@@ -1,0 +1,200 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// task is one image to copy, with all its tags.
+type task struct {
+	image     Image
+	target    string // the target repository, host included
+	tree      Tree   // what is copied: the image, or the manifest of the one platform asked for
+	reduced   bool   // of an index, one platform on purpose
+	referrers map[digest.Digest][]Tree
+	refusal   error // known before anything is copied
+}
+
+// planner turns a listing into tasks.
+type planner struct {
+	source   Source
+	engine   Engine
+	store    Store
+	platform *ocispec.Platform
+	namer    Namer
+	listing  listing
+}
+
+// plan decides for every tagged image where it goes and whether it can arrive. What cannot is refused here, so that
+// a user knows before the night begins.
+func (p *planner) plan(ctx context.Context) ([]*task, error) {
+	targets, refused := p.namer.Targets(p.listing.repositories)
+	var (
+		mu    sync.Mutex
+		tasks []*task
+		group errgroup.Group
+	)
+	group.SetLimit(listConcurrency)
+	for _, repository := range p.listing.repositories {
+		group.Go(func() error {
+			planned := p.repository(ctx, repository, targets[repository.Name], refused[repository.Name])
+			mu.Lock()
+			defer mu.Unlock()
+			tasks = append(tasks, planned...)
+			return nil
+		})
+	}
+	_ = group.Wait() // no function returns an error
+	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
+	return tasks, ctx.Err()
+}
+
+func (t *task) before(other *task) bool {
+	if t.image.Repository.Name != other.image.Repository.Name {
+		return t.image.Repository.Name < other.image.Repository.Name
+	}
+	if !t.image.PushedAt.Equal(other.image.PushedAt) {
+		return t.image.PushedAt.Before(other.image.PushedAt)
+	}
+	return t.image.Digest < other.image.Digest
+}
+
+// repository plans the tagged images of one repository. A refusal that concerns the name concerns them all.
+func (p *planner) repository(ctx context.Context, repository Repository, target string, refusal error) []*task {
+	var tasks []*task
+	for _, image := range p.listing.images[repository.Name] {
+		if len(image.Tags) > 0 {
+			tasks = append(tasks, &task{image: image, target: target, refusal: refusal})
+		}
+	}
+	if refusal != nil || len(tasks) == 0 {
+		return tasks
+	}
+	trees, err := p.trees(ctx, repository)
+	for _, t := range tasks {
+		p.decide(ctx, t, trees, err)
+	}
+	return tasks
+}
+
+// trees reads the manifests of all the repository's images that may be copied, level by level.
+func (p *planner) trees(ctx context.Context, repository Repository) (map[digest.Digest]Manifest, error) {
+	have := map[digest.Digest]Manifest{}
+	var failures []error
+	wanted := p.roots(repository)
+	for len(wanted) > 0 {
+		got, err := p.source.Manifests(ctx, repository, wanted)
+		if err != nil {
+			failures = append(failures, err)
+		}
+		var next []digest.Digest
+		for d, manifest := range got {
+			have[d] = manifest
+		}
+		for _, manifest := range got {
+			for _, child := range manifest.Children {
+				if _, known := have[child.Digest]; !known {
+					have[child.Digest] = Manifest{} // asked for once
+					next = append(next, child.Digest)
+				}
+			}
+		}
+		wanted = next
+	}
+	for d, manifest := range have {
+		if manifest.Raw == nil {
+			delete(have, d)
+		}
+	}
+	return have, errors.Join(failures...)
+}
+
+func (p *planner) roots(repository Repository) []digest.Digest {
+	var roots []digest.Digest
+	for _, image := range p.listing.images[repository.Name] {
+		if !image.Archived {
+			roots = append(roots, image.Digest)
+		}
+	}
+	return roots
+}
+
+// decide settles what is copied for the task, or why nothing is.
+func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Digest]Manifest, readErr error) {
+	if t.image.Archived {
+		t.refusal = errors.New("the image is archived in ECR and cannot be pulled: restore it " +
+			"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
+		return
+	}
+	tree, err := wholeTree(t.image.Digest, manifests, readErr)
+	if err == nil && p.platform != nil {
+		tree, t.reduced, err = p.reduce(ctx, t, tree)
+	}
+	if err == nil && p.store == ClassicStore {
+		err = p.classicCarries(ctx, t, tree)
+	}
+	t.tree, t.refusal = tree, err
+	if err == nil {
+		t.referrers = p.referrersOf(t, manifests)
+	}
+}
+
+// wholeTree collects an image's manifests, and fails where one is not to be had.
+func wholeTree(root digest.Digest, manifests map[digest.Digest]Manifest, readErr error) (Tree, error) {
+	top, ok := manifests[root]
+	if !ok {
+		return Tree{}, unreadable(root, readErr)
+	}
+	tree := NewTree(top, manifests)
+	for _, manifest := range tree.Manifests() {
+		for _, child := range manifest.Children {
+			if _, ok := manifests[child.Digest]; !ok {
+				return Tree{}, unreadable(child.Digest, readErr)
+			}
+		}
+	}
+	return tree, nil
+}
+
+func unreadable(d digest.Digest, cause error) error {
+	if cause == nil {
+		cause = errors.New("ECR does not have it")
+	}
+	return fmt.Errorf("the manifest %s cannot be read: %w", d, cause)
+}
+
+// referrersOf collects what refers to the image, to anything in it, and to those referrers in turn.
+func (p *planner) referrersOf(t *task, manifests map[digest.Digest]Manifest) map[digest.Digest][]Tree {
+	bySubject := map[digest.Digest][]Tree{}
+	for _, image := range p.listing.images[t.image.Repository.Name] {
+		if image.Subject == "" || image.Archived {
+			continue
+		}
+		if tree, err := wholeTree(image.Digest, manifests, nil); err == nil {
+			bySubject[image.Subject] = append(bySubject[image.Subject], tree)
+		}
+	}
+	found := map[digest.Digest][]Tree{}
+	var collect func(tree Tree)
+	collect = func(tree Tree) {
+		for _, manifest := range tree.Manifests() {
+			referrers := bySubject[manifest.Digest]
+			if _, seen := found[manifest.Digest]; seen || len(referrers) == 0 {
+				continue
+			}
+			found[manifest.Digest] = referrers
+			for _, referrer := range referrers {
+				collect(referrer)
+			}
+		}
+	}
+	collect(t.tree)
+	return found
+}

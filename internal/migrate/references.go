@@ -1,0 +1,84 @@
+package migrate
+
+import (
+	"context"
+	"sync"
+)
+
+// references keeps count of who uses which reference of the engine: images share children, and what one copy has
+// done with another may still need.
+type references struct {
+	engine  Engine
+	mu      sync.Mutex
+	entries map[string]*heldReference
+}
+
+type heldReference struct {
+	users int // guarded by references.mu
+
+	mu     sync.Mutex // held while the engine works on the reference
+	pulled bool
+}
+
+func newReferences(engine Engine) *references {
+	return &references{engine: engine, entries: map[string]*heldReference{}}
+}
+
+// pull makes sure that the engine has the reference, and counts the caller among its users whether it fails or not.
+func (r *references) pull(ctx context.Context, ref string) error {
+	entry := r.acquire(ref)
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	if entry.pulled {
+		return nil
+	}
+	err := r.engine.Pull(ctx, ref)
+	entry.pulled = err == nil
+	return err
+}
+
+func (r *references) acquire(ref string) *heldReference {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry := r.entries[ref]
+	if entry == nil {
+		entry = &heldReference{}
+		r.entries[ref] = entry
+	}
+	entry.users++
+	return entry
+}
+
+// release gives one use back, and removes the reference from the engine with its last user. It does so after an
+// interruption, too.
+func (r *references) release(ctx context.Context, ref string) error {
+	r.mu.Lock()
+	entry := r.entries[ref]
+	r.mu.Unlock()
+
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	if !r.leave(entry) {
+		return nil
+	}
+	entry.pulled = false
+	err := r.engine.Remove(context.WithoutCancel(ctx), ref)
+	r.forget(ref, entry)
+	return err
+}
+
+// leave reports whether the user who left was the last.
+func (r *references) leave(entry *heldReference) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry.users--
+	return entry.users == 0
+}
+
+func (r *references) forget(ref string, entry *heldReference) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if entry.users == 0 {
+		delete(r.entries, ref)
+	}
+}

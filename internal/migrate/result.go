@@ -1,0 +1,100 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Outcome is what became of a tag.
+type Outcome string
+
+// The outcomes. All but the last three mean that the tag is at the target.
+const (
+	Exact       Outcome = "exact"        // the target answers with the digest that the source lists
+	Present     Outcome = "present"      // it did so before this run touched the tag
+	Changed     Outcome = "changed"      // the classic store compressed layers again; the pair of digests is kept
+	OnePlatform Outcome = "one platform" // of an index, because the user asked for that platform by name
+	Refused     Outcome = "refused"      // known before anything was copied that it cannot arrive whole
+	Failed      Outcome = "failed"
+	NotStarted  Outcome = "not started" // the run was interrupted before its turn
+)
+
+// Arrived reports whether the tag is at the target.
+func (o Outcome) Arrived() bool { return o != Refused && o != Failed && o != NotStarted }
+
+// Result is what became of one tag, of the referrers of one image, or (with neither) of a repository that could not
+// be listed.
+type Result struct {
+	Repository string
+	Tag        string
+	Referrers  int           // more than zero: the tag is the one that lists so many referrers of an image
+	Subject    digest.Digest // of the referrers
+	Source     digest.Digest // as the source lists it
+	Target     string        // the complete reference at the target
+	Pushed     digest.Digest // as the target answers; empty where nothing arrived
+	Outcome    Outcome
+	Err        error // why it did not arrive
+}
+
+// Name is what people call it: "team/app:1.2".
+func (r Result) Name() string {
+	switch {
+	case r.Referrers > 0:
+		return fmt.Sprintf("%s@%s (%d referrers)", r.Repository, r.Subject, r.Referrers)
+	case r.Tag == "":
+		return r.Repository
+	}
+	return r.Repository + ":" + r.Tag
+}
+
+// Step is a part of the copy of an image.
+type Step string
+
+// The steps, in their order.
+const (
+	StepList   Step = "list"
+	StepPlan   Step = "plan"
+	StepPull   Step = "pull"
+	StepCheck  Step = "check"
+	StepTag    Step = "tag"
+	StepPush   Step = "push"
+	StepVerify Step = "verify"
+)
+
+// StepError says at which step a copy ended, and what helps where that is known.
+type StepError struct {
+	Step   Step
+	Ref    string
+	Err    error
+	Remedy string
+}
+
+// Error gives step, reference and cause; the remedy is for the report to place.
+func (e *StepError) Error() string { return fmt.Sprintf("%s %s: %v", e.Step, e.Ref, e.Err) }
+
+// Unwrap returns the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// failedAt wraps the cause with its step, and adds what is known to help.
+func failedAt(step Step, ref string, err error) error {
+	return &StepError{Step: step, Ref: ref, Err: err, Remedy: remedy(step, err)}
+}
+
+// remedy says what a user can do about the cause at the step; it is empty where nobody knows.
+func remedy(step Step, err error) string {
+	switch {
+	case step == StepPush && errors.Is(err, ErrDenied):
+		return "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, " +
+			"or when the path is more than two levels below the project"
+	case step == StepPull && errors.Is(err, ErrNotFound):
+		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
+	case step == StepPull && errors.Is(err, ErrDenied):
+		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
+	case errors.Is(err, errIncomplete):
+		return "another image on this engine holds the same files, compressed otherwise (moby/moby#52897): " +
+			"use an engine without images of its own, such as a fresh docker:dind"
+	}
+	return ""
+}

@@ -1,0 +1,210 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// Options say what a run works with and how.
+type Options struct {
+	Source      Source
+	Engine      Engine
+	Store       Store             // of the engine
+	Namer       Namer             // where repositories go
+	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
+	Concurrency int               // images copied at once, at least 1
+	Observe     func(Event)       // called by one goroutine at a time
+}
+
+// Summary is what a run leaves.
+type Summary struct {
+	Results []Result // one a tag, in the order of their ends
+}
+
+// Incomplete counts the tags and referrers that are not at the target.
+func (s Summary) Incomplete() int {
+	n := 0
+	for _, result := range s.Results {
+		if !result.Outcome.Arrived() {
+			n++
+		}
+	}
+	return n
+}
+
+// run is one migration under way.
+type run struct {
+	Options
+	copier *copier
+
+	mu      sync.Mutex // guards what follows, and calls of Observe
+	results []Result
+	aside   []*task // to be copied alone, at the end
+}
+
+// Run migrates all that the source lists. Its error means that nothing could be done; what could not be done for
+// single tags is in the summary. An interrupted run returns its summary, where all that did not happen is NotStarted
+// or Failed, and the context's error.
+func Run(ctx context.Context, options Options) (Summary, error) {
+	r := &run{Options: options, copier: &copier{engine: options.Engine, store: options.Store, held: newReferences(options.Engine)}}
+	found, err := list(ctx, options.Source)
+	if err != nil {
+		return Summary{}, err
+	}
+	r.observe(found.summary())
+	p := &planner{source: options.Source, engine: options.Engine, store: options.Store,
+		platform: options.Platform, namer: options.Namer, listing: found}
+	tasks, err := p.plan(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	r.announce(found, tasks)
+	for _, wave := range waves(tasks) {
+		r.copyAll(ctx, wave)
+	}
+	r.recoverAll(ctx)
+	return Summary{Results: r.results}, ctx.Err()
+}
+
+// announce tells what is planned, and settles all that is refused from the start.
+func (r *run) announce(found listing, tasks []*task) {
+	planned := Planned{Store: r.Store}
+	for _, t := range tasks {
+		planned.Tags += len(t.image.Tags)
+		if t.refusal != nil {
+			planned.Refused = append(planned.Refused, t.settle(t.image.Tags, Refused, t.refusal)...)
+		}
+	}
+	r.observe(planned)
+	for _, repository := range found.repositories {
+		if err := found.failed[repository.Name]; err != nil {
+			r.finish(Result{Repository: repository.Name, Outcome: Failed, Err: err})
+		}
+	}
+	r.finish(planned.Refused...)
+}
+
+// copyAll copies the tasks side by side, within the bound.
+func (r *run) copyAll(ctx context.Context, tasks []*task) {
+	var group errgroup.Group
+	group.SetLimit(max(1, r.Concurrency))
+	for _, t := range tasks {
+		group.Go(func() error {
+			r.copy(ctx, t)
+			return nil
+		})
+	}
+	_ = group.Wait() // no function returns an error
+}
+
+func (r *run) copy(ctx context.Context, t *task) {
+	if ctx.Err() != nil {
+		r.finish(t.settle(t.image.Tags, NotStarted, ctx.Err())...)
+		return
+	}
+	r.observe(Started{Image: t.image})
+	results, err := r.copier.copy(ctx, t)
+	if err != nil {
+		r.setAside(t)
+		return
+	}
+	r.finish(results...)
+}
+
+func (r *run) setAside(t *task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.aside = append(r.aside, t)
+}
+
+// recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it.
+func (r *run) recoverAll(ctx context.Context) {
+	if len(r.aside) == 0 {
+		return
+	}
+	r.observe(Recovering{Images: len(r.aside)})
+	for _, t := range r.aside {
+		if ctx.Err() != nil {
+			r.finish(t.settle(t.image.Tags, NotStarted, ctx.Err())...)
+			continue
+		}
+		r.observe(Started{Image: t.image})
+		r.finish(r.copier.recover(ctx, t)...)
+	}
+}
+
+func (r *run) finish(results ...Result) {
+	for _, result := range results {
+		r.mu.Lock()
+		r.results = append(r.results, result)
+		r.mu.Unlock()
+		r.observe(Finished{Result: result})
+	}
+}
+
+func (r *run) observe(event Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Observe(event)
+}
+
+// waves puts what refers to an image behind that image: GitLab may refuse a manifest whose subject it does not have.
+// Within a wave neighbours are of different repositories, because images of one repository share most layers, and
+// two pulls that race for a layer do its work twice.
+func waves(tasks []*task) [][]*task {
+	depths := subjectDepths(tasks)
+	var ordered [][]*task
+	for _, t := range interleave(tasks) {
+		depth := depths[t]
+		for len(ordered) <= depth {
+			ordered = append(ordered, nil)
+		}
+		if t.refusal == nil {
+			ordered[depth] = append(ordered[depth], t)
+		}
+	}
+	return ordered
+}
+
+// subjectDepths counts how many subjects stand before each image.
+func subjectDepths(tasks []*task) map[*task]int {
+	key := func(t *task, d digest.Digest) string { return fmt.Sprint(t.image.Repository.Name, "@", d) }
+	byDigest := map[string]*task{}
+	for _, t := range tasks {
+		byDigest[key(t, t.image.Digest)] = t
+	}
+	depths := map[*task]int{}
+	for _, t := range tasks {
+		for s := byDigest[key(t, t.image.Subject)]; s != nil && depths[t] < len(tasks); s = byDigest[key(s, s.image.Subject)] {
+			depths[t]++
+		}
+	}
+	return depths
+}
+
+// interleave deals the tasks out as one would cards: one of each repository in turn.
+func interleave(tasks []*task) []*task {
+	var names []string
+	byRepository := map[string][]*task{}
+	for _, t := range tasks {
+		name := t.image.Repository.Name
+		if byRepository[name] == nil {
+			names = append(names, name)
+		}
+		byRepository[name] = append(byRepository[name], t)
+	}
+	dealt := make([]*task, 0, len(tasks))
+	for round := 0; len(dealt) < len(tasks); round++ {
+		for _, name := range names {
+			if round < len(byRepository[name]) {
+				dealt = append(dealt, byRepository[name][round])
+			}
+		}
+	}
+	return dealt
+}

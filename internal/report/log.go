@@ -1,0 +1,114 @@
+// Package report turns the events of a migration into what people and machines read. It decides nothing.
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// Log writes a migration as plain lines, for a CI log or a terminal. Its methods are not for concurrent use.
+type Log struct {
+	out         io.Writer
+	total, done int
+}
+
+// NewLog returns a log that writes to out. What out does not take is lost: a migration does not end for its log.
+func NewLog(out io.Writer) *Log { return &Log{out: out} }
+
+// Line writes one line, or several; the arguments come from outside and are made printable.
+func (l *Log) Line(format string, args ...any) {
+	for i, arg := range args {
+		args[i] = Printable(fmt.Sprint(arg))
+	}
+	_, _ = fmt.Fprintf(l.out, format+"\n", args...)
+}
+
+// Observe writes what the event means to a reader.
+func (l *Log) Observe(event migrate.Event) {
+	switch e := event.(type) {
+	case migrate.Listed:
+		l.listed(e)
+	case migrate.Planned:
+		l.planned(e)
+	case migrate.Recovering:
+		l.Line("Copying %d images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)", e.Images)
+	case migrate.Finished:
+		l.finished(e.Result)
+	}
+}
+
+func (l *Log) listed(e migrate.Listed) {
+	l.Line("ECR: %d tags of %d images in %d repositories", e.Tags, e.Images, e.Repositories)
+	if len(e.Empty) > 0 {
+		l.Line("     without any tag: %s", strings.Join(e.Empty, ", "))
+	}
+}
+
+func (l *Log) planned(e migrate.Planned) {
+	l.total = e.Tags
+	if len(e.Refused) == 0 {
+		return
+	}
+	l.Line("Plan: %d of %d tags cannot arrive whole and are refused; the summary says why", len(e.Refused), e.Tags)
+	if e.Store == migrate.ClassicStore {
+		l.Line("      This engine has the classic image store, which holds single-platform images alone, and compresses their")
+		l.Line("      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged")
+	}
+}
+
+func (l *Log) finished(r migrate.Result) {
+	if r.Referrers > 0 || r.Tag == "" {
+		l.Line("%9s  %-12s  %s%s", "", r.Outcome, r.Name(), detail(r))
+		return
+	}
+	l.done++
+	l.Line("%9s  %-12s  %s%s", fmt.Sprintf("%d/%d", l.done, l.total), r.Outcome, r.Name(), detail(r))
+}
+
+// detail is what one line has room for: the digest, or the pair, or the step that failed.
+func detail(r migrate.Result) string {
+	switch r.Outcome {
+	case migrate.Changed, migrate.OnePlatform:
+		return fmt.Sprintf("  %s -> %s", short(r.Source), short(r.Pushed))
+	case migrate.Failed, migrate.Refused:
+		return ""
+	}
+	return "  " + short(r.Pushed)
+}
+
+// short is a digest as people compare it.
+func short(d digest.Digest) string {
+	if d.Validate() != nil {
+		return ""
+	}
+	return d.Encoded()[:12]
+}
+
+// Printable makes text from outside safe for a terminal and a CI log: what is no printable character, line ends
+// aside, is written as an escape.
+func Printable(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
+		if r == '\n' || strings.ContainsRune("\t", r) || isPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		fmt.Fprintf(&b, "\\x%02x", r)
+	}
+	return b.String()
+}
+
+// Summary writes the end of a run: the counts, then everything that did not arrive, by cause.
+func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration) {
+	l.Line("")
+	l.Line("%d of %d tags are at %s, after %s", l.arrived(summary), l.total, target, took.Round(time.Second/10))
+	l.counts(summary)
+	l.pairs(summary)
+	l.causes(summary)
+}

@@ -1,0 +1,269 @@
+// Ecr2gitlab copies all images of an Amazon ECR registry to a GitLab container registry, through a Docker Engine.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/docker/docker/api/types/registry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
+)
+
+// Set by the linker: go build -ldflags "-X main.version=1.2.3 -X main.revision=0123abc".
+var (
+	version  = "dev"
+	revision = ""
+)
+
+// Exit codes, as the README documents them for scripts.
+const (
+	exitDone        = 0 // every tag is at the target
+	exitFailed      = 1 // nothing could be done: engine, credentials, network
+	exitConfig      = 2 // the configuration or the command line is wrong
+	exitIncomplete  = 3 // finished, and some tags are not at the target
+	exitInterrupted = 128
+)
+
+// enginePatience is how long the engine may take to come up. The runner itself waits 30 s for a service.
+const enginePatience = time.Minute
+
+func main() {
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program: the exit code is its only result.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	command := "migrate"
+	if len(args) > 0 {
+		command = args[0]
+	}
+	switch {
+	case len(args) > 1:
+		return fail(stderr, usageError(fmt.Sprintf("%q takes no arguments; the configuration is in variables", command)))
+	case command == "migrate":
+		return migrateAll(ctx, stdout, stderr)
+	case command == "help" || command == "-h" || command == "--help":
+		writeHelp(stdout)
+		return exitDone
+	case command == "version" || command == "--version":
+		fmt.Fprintln(stdout, versionLine())
+		return exitDone
+	}
+	return fail(stderr, usageError(fmt.Sprintf("there is no command %q", command)))
+}
+
+// usageError is a command line that makes no sense.
+type usageError string
+
+func (e usageError) Error() string { return string(e) + ": see ecr2gitlab help" }
+
+// fail says what is wrong and returns its exit code.
+func fail(stderr io.Writer, err error) int {
+	var config configError
+	var usage usageError
+	var signaled signalError
+	switch {
+	case errors.As(err, &signaled):
+		fmt.Fprintln(stderr, "ecr2gitlab: "+signaled.Error())
+		return exitInterrupted + int(signaled.signal)
+	case errors.As(err, &config):
+		fmt.Fprintln(stderr, "ecr2gitlab: the configuration is not complete; nothing was touched")
+		fmt.Fprintln(stderr, "  - "+strings.ReplaceAll(report.Printable(config.Error()), "\n", "\n  - "))
+		return exitConfig
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "ecr2gitlab: "+report.Printable(usage.Error()))
+		return exitConfig
+	}
+	fmt.Fprintln(stderr, "ecr2gitlab: "+report.Printable(err.Error()))
+	return exitFailed
+}
+
+// migrateAll is the main command: from the configuration to the last line of the report.
+func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
+	cfg, err := loadConfig()
+	if err != nil {
+		return fail(stderr, err)
+	}
+	log := report.NewLog(stdout)
+	options, err := prepare(ctx, cfg, log)
+	if err != nil {
+		return fail(stderr, interruption(ctx, err))
+	}
+	started := time.Now()
+	summary, err := migrate.Run(ctx, options)
+	if err != nil && len(summary.Results) == 0 {
+		return fail(stderr, interruption(ctx, err))
+	}
+	log.Summary(summary, cfg.RegistryImage, time.Since(started))
+	switch {
+	case err != nil:
+		return fail(stderr, interruption(ctx, err))
+	case summary.Incomplete() > 0:
+		return exitIncomplete
+	}
+	return exitDone
+}
+
+// prepare checks both sides and the engine between them, in the order of the tutorial's script.
+func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options, error) {
+	source, err := newAmazon(ctx, cfg)
+	if err != nil {
+		return migrate.Options{}, err
+	}
+	identity, err := source.CallerIdentity(ctx)
+	if err != nil {
+		return migrate.Options{}, err
+	}
+	log.Line("AWS: account %s, %s", identity.Account, identity.ARN)
+	if identity.Account != cfg.AccountID {
+		log.Line("     this identity is not of the account whose registry is migrated, %s: "+
+			"the registry's policy has to allow it", cfg.AccountID)
+	}
+	engine, err := prepareEngine(ctx, cfg, source, log)
+	if err != nil {
+		return migrate.Options{}, err
+	}
+	return migrate.Options{
+		Source:      source,
+		Engine:      engine,
+		Store:       engine.store,
+		Namer:       migrate.Namer{Base: cfg.RegistryImage, Separator: cfg.NameSeparator},
+		Platform:    wantedPlatform(cfg),
+		Concurrency: cfg.Concurrency,
+		Observe:     log.Observe,
+	}, nil
+}
+
+// prepareEngine waits for the engine and has it log in on both sides.
+func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.Log) (*engine, error) {
+	engine, err := waitForEngine(ctx, cfg, enginePatience, func(host string) {
+		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
+	})
+	if err != nil {
+		return nil, err
+	}
+	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
+	engine.source = source.engineAuth
+	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
+	credentials, err := source.Credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := engine.Login(ctx, engine.source); err != nil {
+		return nil, fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
+			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it",
+			credentials.ServerAddress, err)
+	}
+	log.Line("ECR: logged in to %s", credentials.ServerAddress)
+	if err := engine.Login(ctx, engine.target); err != nil {
+		return nil, fmt.Errorf("the GitLab registry %s refuses the login of %s: %w\n"+
+			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and die with the job; elsewhere use a deploy "+
+			"token or an access token with read_registry and write_registry", cfg.Registry, cfg.RegistryUser, err)
+	}
+	log.Line("GitLab: logged in to %s as %s", cfg.Registry, cfg.RegistryUser)
+	return engine, nil
+}
+
+// engineAuth hands the engine ECR's token, the current one each time.
+func (a *amazon) engineAuth(ctx context.Context) (registry.AuthConfig, error) {
+	auth, err := a.Credentials(ctx)
+	return registry.AuthConfig{Username: auth.Username, Password: string(auth.Password), ServerAddress: auth.ServerAddress}, err
+}
+
+func (c Config) targetAuth(context.Context) (registry.AuthConfig, error) {
+	return registry.AuthConfig{Username: c.RegistryUser, Password: string(c.RegistryPassword), ServerAddress: c.Registry}, nil
+}
+
+// wantedPlatform is the one platform that the user asked for, or nil.
+func wantedPlatform(cfg Config) *ocispec.Platform {
+	if cfg.Platform == "" {
+		return nil
+	}
+	platform := platforms.MustParse(cfg.Platform) // loadConfig has checked it
+	return &platform
+}
+
+// signalError is the interruption of a run.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return "interrupted by " + e.signal.String() }
+
+// untilSignal returns a context that the first SIGINT or SIGTERM cancels; the second ends the program at once.
+func untilSignal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		first := (<-signals).(syscall.Signal)
+		cancel(signalError{first})
+		second := (<-signals).(syscall.Signal)
+		os.Exit(exitInterrupted + int(second))
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
+// interruption returns the signal that cancelled the context, where one did, and the error else.
+func interruption(ctx context.Context, err error) error {
+	var signaled signalError
+	if errors.As(context.Cause(ctx), &signaled) {
+		return signaled
+	}
+	return err
+}
+
+func versionLine() string {
+	rev := revision
+	if info, ok := debug.ReadBuildInfo(); ok && rev == "" {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				rev = setting.Value
+			}
+		}
+	}
+	if rev == "" {
+		return "ecr2gitlab " + version
+	}
+	return fmt.Sprintf("ecr2gitlab %s (%s)", version, rev)
+}
+
+func writeHelp(w io.Writer) {
+	fmt.Fprint(w, `ecr2gitlab copies all images of an Amazon ECR registry to a GitLab project, through a Docker Engine.
+
+  ecr2gitlab [migrate]   copy everything, and end with what did not arrive
+  ecr2gitlab help        this
+  ecr2gitlab version     its version
+
+Variables (* must be set):
+`)
+	for _, v := range variables() {
+		mark := " "
+		if v.Required {
+			mark = "*"
+		}
+		fmt.Fprintf(w, "%s %-24s %s", mark, v.Name, v.Description)
+		if v.Default != "" {
+			fmt.Fprintf(w, " (default %s)", v.Default)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprint(w, `
+AWS credentials are whatever the AWS SDK finds: keys, a profile, a role.
+
+Exit codes: 0 everything is there; 1 nothing could be done; 2 the configuration is wrong;
+3 finished, some tags are not there; 130 or 143 interrupted.
+`)
+}
