@@ -1,0 +1,213 @@
+// Package aws stands in for Amazon: STS and ECR over their wire protocols, and a real registry that
+// takes only the tokens this ECR has issued.
+package aws
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/registry"
+)
+
+// Options configures the stand-in. The zero value is an empty account on loopback whose one user has
+// the tutorial's IAM policy.
+type Options struct {
+	Dir     string // holds what is pushed; empty: a temporary one, removed by Close
+	Addr    string // host:port of the registry; empty: 127.0.0.1:0
+	APIAddr string // host:port of STS and ECR; empty: 127.0.0.1:0
+
+	AccountID string // account of the registry; empty: 123456789012
+	Region    string // empty: eu-central-1
+
+	// IdentityAccountID is the account of the user and the role; empty: AccountID. An identity of
+	// another account sees that account's registry, which is empty, and is denied in this one.
+	IdentityAccountID string
+
+	// CrossAccount gives the repositories a policy that lets the other account's identity do what its
+	// own policy allows.
+	CrossAccount bool
+
+	// WebIdentityToken is what AssumeRoleWithWebIdentity trades for credentials; empty: nothing is.
+	WebIdentityToken string
+	RoleARN          string // the role to assume with it; empty: role/gitlab-ci of the identity's account
+
+	TokenLifetime time.Duration // of registry tokens; 0: 12 hours, as in ECR
+
+	// MaxPage caps the items of a listing's page below what the caller asks for; 0: no cap.
+	MaxPage int
+
+	// Wrap puts middleware around the API and the registry, outside everything else.
+	Wrap func(http.Handler) http.Handler
+
+	// Now is the clock that credentials, tokens and pushes go by; nil: time.Now.
+	Now func() time.Time
+}
+
+// Server is a running stand-in.
+type Server struct {
+	Endpoint     string // URL of STS and ECR, as in AWS_ENDPOINT_URL
+	RegistryHost string // host:port of the registry
+	AccountID    string
+	Region       string
+
+	AccessKeyID     string // of the user
+	SecretAccessKey string
+	RoleARN         string
+
+	webIdentityToken string
+	account          *account
+	tokens           *tokens
+	policy           *policy
+	traffic          *traffic
+	api              *api
+	registry         *registry.Server
+	http             *http.Server
+}
+
+// Start starts the API and the registry, both ready when it returns. ctx bounds the start alone:
+// they run until Close.
+func Start(ctx context.Context, opts Options) (*Server, error) {
+	opts = withDefaults(opts)
+	s := &Server{
+		AccountID:        opts.AccountID,
+		Region:           opts.Region,
+		RoleARN:          opts.RoleARN,
+		webIdentityToken: opts.WebIdentityToken,
+		account:          newAccount(opts.AccountID, opts.Now),
+		tokens:           newTokens(opts.TokenLifetime, opts.Now),
+		policy:           newPolicy(opts),
+		traffic:          &traffic{},
+	}
+	if err := s.start(ctx, opts); err != nil {
+		return nil, errors.Join(fmt.Errorf("aws: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func withDefaults(opts Options) Options {
+	opts.AccountID = cmp.Or(opts.AccountID, "123456789012")
+	opts.IdentityAccountID = cmp.Or(opts.IdentityAccountID, opts.AccountID)
+	opts.Region = cmp.Or(opts.Region, "eu-central-1")
+	opts.RoleARN = cmp.Or(opts.RoleARN, "arn:aws:iam::"+opts.IdentityAccountID+":role/gitlab-ci")
+	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 12*time.Hour)
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Wrap == nil {
+		opts.Wrap = func(h http.Handler) http.Handler { return h }
+	}
+	return opts
+}
+
+func (s *Server) start(ctx context.Context, opts Options) (err error) {
+	s.registry, err = registry.Start(ctx, registry.Options{
+		Dir:  opts.Dir,
+		Addr: opts.Addr,
+		Wrap: func(next http.Handler) http.Handler { return opts.Wrap(s.gate(next)) },
+	})
+	if err != nil {
+		return err
+	}
+	s.RegistryHost = s.registry.Host
+	s.api = newAPI(s, opts)
+	user := s.api.keys.addUser(opts.IdentityAccountID)
+	s.AccessKeyID, s.SecretAccessKey = user.accessKeyID, user.secret
+	return s.listen(ctx, cmp.Or(opts.APIAddr, "127.0.0.1:0"), opts.Wrap(s.api))
+}
+
+func (s *Server) listen(ctx context.Context, addr string, h http.Handler) error {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	s.Endpoint = "http://" + listener.Addr().String()
+	s.http = &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	go s.http.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by Close
+	return nil
+}
+
+// Close ends the API at once and the registry within seconds.
+func (s *Server) Close() error {
+	var errs []error
+	if s.http != nil {
+		errs = append(errs, s.http.Close())
+	}
+	if s.registry != nil {
+		errs = append(errs, s.registry.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Env returns the variables of a CI job that uses the user's access key, as NAME=value.
+func (s *Server) Env() []string {
+	return append(s.commonEnv(),
+		"AWS_ACCESS_KEY_ID="+s.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY="+s.SecretAccessKey,
+	)
+}
+
+// WebIdentityEnv returns the variables of a CI job that assumes the role with an id_token instead.
+func (s *Server) WebIdentityEnv() []string {
+	return append(s.commonEnv(),
+		"AWS_ROLE_ARN="+s.RoleARN,
+		"AWS_WEB_IDENTITY_TOKEN="+s.webIdentityToken,
+	)
+}
+
+func (s *Server) commonEnv() []string {
+	return []string{
+		"AWS_ACCOUNT_ID=" + s.AccountID,
+		"AWS_DEFAULT_REGION=" + s.Region,
+		"AWS_ENDPOINT_URL=" + s.Endpoint,
+	}
+}
+
+// CreateRepository creates an empty repository and returns its URI: host:port/name. It fails for a
+// name that ECR refuses or that exists.
+func (s *Server) CreateRepository(name string) (repositoryURI string, err error) {
+	if err := s.account.create(name); err != nil {
+		return "", fmt.Errorf("create repository %q: %w", name, err)
+	}
+	return s.RegistryHost + "/" + name, nil
+}
+
+// AdminAuth returns credentials of the account's owner, who may push. They never expire.
+func (s *Server) AdminAuth() authn.AuthConfig {
+	return authn.AuthConfig{Username: tokenUser, Password: s.tokens.admin}
+}
+
+// Archive archives an image: it stays listed, but can no longer be pulled.
+func (s *Server) Archive(repo string, digest digest.Digest) error {
+	return s.account.archive(repo, digest)
+}
+
+// Untag removes a tag; its image stays.
+func (s *Server) Untag(repo, tag string) error { return s.account.untag(repo, tag) }
+
+// Throttle answers the next n API calls, of STS and ECR, with "Rate exceeded".
+func (s *Server) Throttle(n int) { s.api.throttle(n) }
+
+// Deny takes actions ("BatchGetImage") out of the identity's policy, for the API and the registry.
+func (s *Server) Deny(actions ...string) { s.policy.deny(actions) }
+
+// ExpireTokens expires every registry token issued so far, before its expiresAt.
+func (s *Server) ExpireTokens() { s.tokens.expire() }
+
+// Calls returns the number of API calls received so far by action, refused ones included.
+func (s *Server) Calls() map[string]int { return s.api.calls.snapshot() }
+
+// BytesOut returns the bytes of manifests and blobs that the registry has sent. What the owner
+// reads does not count.
+func (s *Server) BytesOut() int64 { return s.traffic.bytes.Load() }
+
+// BlobPulls returns how often each blob was read, by digest. What the owner reads does not count.
+func (s *Server) BlobPulls() map[string]int { return s.traffic.blobs.snapshot() }

@@ -1,0 +1,157 @@
+package aws
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+func TestGetCallerIdentity(t *testing.T) {
+	tests := []struct {
+		name        string
+		opts        Options
+		wantAccount string
+	}{
+		{"own account", Options{}, "123456789012"},
+		{"account of choice", Options{AccountID: "111122223333"}, "111122223333"},
+		{"identity of another account", Options{AccountID: "111122223333", IdentityAccountID: "444455556666"}, "444455556666"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t, tt.opts)
+			out, err := sts.NewFromConfig(load(t, s.Env())).GetCallerIdentity(t.Context(), nil)
+			check(t, err)
+			equal(t, "account", *out.Account, tt.wantAccount)
+			equal(t, "ARN", *out.Arn, "arn:aws:iam::"+tt.wantAccount+":user/gitlab-ci")
+			if !strings.HasPrefix(*out.UserId, "AIDA") {
+				t.Errorf("user id %q", *out.UserId)
+			}
+			equal(t, "calls", s.Calls(), map[string]int{"GetCallerIdentity": 1})
+		})
+	}
+}
+
+// TestRefusedCredentials signs with what is wrong; STS and ECR each have their own codes for it.
+func TestRefusedCredentials(t *testing.T) {
+	tests := []struct {
+		name    string
+		env     []string
+		wantSTS string
+		wantECR string
+	}{
+		{"unknown key", []string{"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE"}, "InvalidClientTokenId", "UnrecognizedClientException"},
+		{"wrong secret", []string{"AWS_SECRET_ACCESS_KEY=wrong"}, "SignatureDoesNotMatch", "InvalidSignatureException"},
+		{"session token of a long-term key", []string{"AWS_SESSION_TOKEN=made-up"}, "InvalidClientTokenId", "UnrecognizedClientException"},
+	}
+	s := start(t, Options{})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := load(t, append(s.Env(), tt.env...))
+			_, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), nil)
+			checkCode(t, err, tt.wantSTS, "")
+			_, err = ecr.NewFromConfig(cfg).DescribeRepositories(t.Context(), nil)
+			checkCode(t, err, tt.wantECR, "")
+		})
+	}
+}
+
+func TestUnsignedRequests(t *testing.T) {
+	s := start(t, Options{})
+	resp, err := http.PostForm(s.Endpoint, url.Values{"Action": {"GetCallerIdentity"}})
+	check(t, err)
+	check(t, resp.Body.Close())
+	equal(t, "STS", resp.StatusCode, http.StatusForbidden)
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Endpoint, strings.NewReader("{}"))
+	check(t, err)
+	req.Header.Set("X-Amz-Target", targetPrefix+"DescribeRepositories")
+	resp, err = http.DefaultClient.Do(req)
+	check(t, err)
+	check(t, resp.Body.Close())
+	equal(t, "ECR", resp.StatusCode, http.StatusBadRequest)
+}
+
+// TestTamperedRequest changes the body of a request after it was signed.
+func TestTamperedRequest(t *testing.T) {
+	s := start(t, Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.NoBody
+			next.ServeHTTP(w, r)
+		})
+	}})
+	_, err := ecrClient(t, s).DescribeRepositories(t.Context(), nil)
+	checkCode(t, err, "InvalidSignatureException", "does not match")
+}
+
+func TestWrongRegion(t *testing.T) {
+	s := start(t, Options{Region: "eu-west-1"})
+	_, err := ecr.NewFromConfig(load(t, append(s.Env(), "AWS_DEFAULT_REGION=us-east-1"))).DescribeRepositories(t.Context(), nil)
+	checkCode(t, err, "InvalidSignatureException", "valid region")
+}
+
+func TestWebIdentity(t *testing.T) {
+	clock := newClock()
+	s := start(t, Options{WebIdentityToken: "id-token", Now: clock.Now})
+	out, err := sts.NewFromConfig(load(t, webIdentityFile(t, s, "id-token"))).GetCallerIdentity(t.Context(), nil)
+	check(t, err)
+	if want := "arn:aws:sts::123456789012:assumed-role/gitlab-ci/"; !strings.HasPrefix(*out.Arn, want) {
+		t.Errorf("ARN %q, want %s…", *out.Arn, want)
+	}
+	equal(t, "calls", s.Calls(), map[string]int{"AssumeRoleWithWebIdentity": 1, "GetCallerIdentity": 1})
+}
+
+func TestWebIdentityRefused(t *testing.T) {
+	tests := []struct {
+		name     string
+		options  Options
+		token    string
+		env      []string
+		wantCode string
+	}{
+		{"wrong token", Options{WebIdentityToken: "id-token"}, "stale", nil, "InvalidIdentityToken"},
+		{"no provider", Options{}, "id-token", nil, "InvalidIdentityToken"},
+		{"wrong role", Options{WebIdentityToken: "id-token"}, "id-token", []string{"AWS_ROLE_ARN=arn:aws:iam::123456789012:role/other"}, "AccessDenied"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t, tt.options)
+			cfg := load(t, append(webIdentityFile(t, s, tt.token), tt.env...))
+			_, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), nil)
+			checkCode(t, err, tt.wantCode, "")
+		})
+	}
+}
+
+// TestTemporaryCredentialsExpire goes on with the same credentials after their hour.
+func TestTemporaryCredentialsExpire(t *testing.T) {
+	clock := newClock()
+	s := start(t, Options{WebIdentityToken: "id-token", Now: clock.Now})
+	creds, err := load(t, webIdentityFile(t, s, "id-token")).Credentials.Retrieve(t.Context())
+	check(t, err)
+	equal(t, "expiry", creds.Expires.UTC(), clock.Now().Add(time.Hour).Truncate(time.Second).UTC())
+
+	cfg := load(t, append(s.Env(), "AWS_ACCESS_KEY_ID="+creds.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY="+creds.SecretAccessKey, "AWS_SESSION_TOKEN="+creds.SessionToken))
+	_, err = ecr.NewFromConfig(cfg).DescribeRepositories(t.Context(), nil)
+	check(t, err)
+	clock.advance(time.Hour)
+	_, err = ecr.NewFromConfig(cfg).DescribeRepositories(t.Context(), nil)
+	checkCode(t, err, "ExpiredTokenException", "expired")
+	_, err = sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), nil)
+	checkCode(t, err, "ExpiredToken", "expired")
+}
+
+// webIdentityFile is WebIdentityEnv with the token in a file, as the SDK wants it.
+func webIdentityFile(t *testing.T, s *Server, token string) []string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	check(t, os.WriteFile(file, []byte(token), 0o600))
+	return append(s.WebIdentityEnv(), "AWS_WEB_IDENTITY_TOKEN_FILE="+file)
+}

@@ -1,0 +1,91 @@
+package aws
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// tokenUser is the user name that goes with every registry token.
+const tokenUser = "AWS"
+
+// ticketParameter holds the permission in the URL of a layer.
+const ticketParameter = "X-Amz-Signature"
+
+var (
+	errNoToken      = errors.New("no token, or not one of this registry")
+	errExpiredToken = errors.New("expired token")
+)
+
+// tokens are the passwords of the registry.
+type tokens struct {
+	admin    string // the owner's, which may do everything
+	lifetime time.Duration
+	now      func() time.Time
+
+	mu     sync.Mutex
+	issued map[string]grant
+}
+
+type grant struct {
+	identity *identity
+	expires  time.Time
+}
+
+func newTokens(lifetime time.Duration, now func() time.Time) *tokens {
+	return &tokens{admin: rand.Text(), lifetime: lifetime, now: now, issued: map[string]grant{}}
+}
+
+// issue makes a token with which id is known at the registry.
+func (t *tokens) issue(id *identity) (token string, expires time.Time) {
+	token, expires = rand.Text()+rand.Text(), t.now().Add(t.lifetime)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.issued[token] = grant{id, expires}
+	return token, expires
+}
+
+// expire ends all tokens but the owner's.
+func (t *tokens) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for token, g := range t.issued {
+		g.expires = time.Time{}
+		t.issued[token] = g
+	}
+}
+
+// presign returns the query of a URL with which path can be read for a while, without a token.
+func (t *tokens) presign(id *identity, path string) string {
+	ticket := rand.Text()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.issued[path+ticket] = grant{id, t.now().Add(downloadLifetime)}
+	return ticketParameter + "=" + ticket
+}
+
+// holder returns who sends the request; nil is the account's owner.
+func (t *tokens) holder(r *http.Request) (*identity, error) {
+	user, token, ok := r.BasicAuth()
+	if ticket := r.URL.Query().Get(ticketParameter); ticket != "" && r.Method == http.MethodGet {
+		user, token, ok = tokenUser, r.URL.Path+ticket, true
+	}
+	if !ok || user != tokenUser {
+		return nil, errNoToken
+	}
+	if token == t.admin {
+		return nil, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g, ok := t.issued[token]
+	switch {
+	case !ok:
+		return nil, errNoToken
+	case !t.now().Before(g.expires):
+		return nil, errExpiredToken
+	}
+	return g.identity, nil
+}

@@ -1,0 +1,239 @@
+package corpus
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // names of commits, as git makes them
+	"fmt"
+	"path"
+	"runtime"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// Scale is how large the account's layers are, in bytes before compression, which leaves about a
+// third of them. The numbers of repositories, tags and blobs do not depend on it.
+type Scale struct {
+	Base        int64 // each of the three base layers
+	Dependency  int64 // each of the 36 layers of libraries
+	Application int64 // each of the 84 layers on top
+}
+
+// Small is an account of about 50 MiB for tests, Large one of about 350 MiB for benchmarks, both
+// compressed, each blob counted once.
+var (
+	Small = Scale{Base: 24 << 20, Dependency: 1 << 20, Application: 400 << 10}
+	Large = Scale{Base: 80 << 20, Dependency: 11 << 20, Application: 4 << 20}
+)
+
+// AccountOptions chooses an account. The zero value is a small one without oddities.
+type AccountOptions struct {
+	CacheDir string // keeps packed layers between runs; empty: among the user's caches
+	Scale    Scale  // zero: Small
+	Empty    bool   // add a repository without images
+	Untagged bool   // add a repository with untagged images only
+}
+
+// service is a repository of the account: how often it was released, and how it is tagged.
+type service struct {
+	repository   string
+	base         int // which of the base layers
+	releases     int // images
+	dependencies int // generations of its layer of libraries, spread over the releases
+	docker       bool
+	tags         func(s service, release int) []string
+}
+
+// services have 84 images, 36 generations of dependencies and 108 tags; with three bases and the
+// configs, that makes 207 blobs.
+var services = []service{
+	{"base/debian", 0, 6, 2, false, dateTags},
+	{"data/etl_jobs", 1, 8, 3, true, dateTags},
+	{"data/spark-runner", 1, 4, 3, true, versionTags},
+	{"ml/feature-store", 1, 6, 3, false, versionTags},
+	{"payments/invoice-worker", 0, 6, 3, true, commitTags},
+	{"payments/ledger", 0, 7, 3, true, versionAndCommitTags},
+	{"platform/api-gateway", 0, 10, 4, false, versionTags},
+	{"platform/auth-service", 0, 8, 3, true, versionTags},
+	{"shop/cart-service", 2, 9, 3, false, versionTags},
+	{"shop/search.indexer", 1, 5, 2, true, dateTags},
+	{"shop/web_frontend", 2, 8, 4, false, commitTags},
+	{"tools/ci-runner", 2, 7, 3, true, versionTags},
+}
+
+// Account makes a plausible ECR account: 12 repositories with 108 tags on single-platform images
+// for this machine, which every engine can carry, in Docker's and in OCI's media types. Layers that
+// are not in the cache are packed first: seconds for Small, about half a minute for Large.
+func Account(ctx context.Context, opts AccountOptions) ([]Repository, error) {
+	if opts.Scale == (Scale{}) {
+		opts.Scale = Small
+	}
+	b, err := newBuilder(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	repositories, err := b.repositories(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	if opts.Untagged {
+		repositories = append(repositories, untagged(repositories[0]))
+	}
+	if opts.Empty {
+		repositories = append(repositories, Repository{Name: "platform/retired"})
+	}
+	return repositories, nil
+}
+
+// untagged is a repository whose images have lost their tags.
+func untagged(from Repository) Repository {
+	r := Repository{Name: "tools/scratchpad"}
+	for _, image := range from.Images[:2] {
+		r.Images = append(r.Images, Image{Object: image.Object})
+	}
+	return r
+}
+
+// builder is what the account is made of.
+type builder struct {
+	store  store
+	scale  Scale
+	source pool
+	system pool
+	bases  [3]recipe
+}
+
+func newBuilder(ctx context.Context, opts AccountOptions) (b builder, err error) {
+	if b.store, err = openStore(opts.CacheDir); err != nil {
+		return b, err
+	}
+	if b.source, err = sourcePool(ctx); err != nil {
+		return b, err
+	}
+	if b.system, err = systemPool(); err != nil {
+		return b, err
+	}
+	tools, err := toolPool(ctx)
+	if err != nil {
+		return b, err
+	}
+	b.scale = opts.Scale
+	for i, p := range []pool{b.system, tools, b.system} {
+		name := fmt.Sprintf("base-%d", i)
+		b.bases[i] = recipe{name: name, files: p.take(name, b.scale.Base), compression: gzipDefault}
+	}
+	return b, nil
+}
+
+// repositories makes every service's, with as many packers as there are processors.
+func (b builder) repositories(ctx context.Context) ([]Repository, error) {
+	repositories := make([]Repository, len(services))
+	if err := b.packBases(ctx); err != nil {
+		return nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.NumCPU())
+	for i, s := range services {
+		group.Go(func() (err error) {
+			repositories[i], err = b.repository(ctx, s)
+			return err
+		})
+	}
+	return repositories, group.Wait()
+}
+
+// packBases has the shared layers in the store before several repositories want them at once.
+func (b builder) packBases(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, base := range b.bases {
+		group.Go(func() error {
+			_, err := b.store.layer(ctx, base)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func (b builder) repository(ctx context.Context, s service) (Repository, error) {
+	r := Repository{Name: s.repository}
+	for release := range s.releases {
+		layers, err := b.layers(ctx, s, release)
+		if err != nil {
+			return r, err
+		}
+		image, err := newImage(imageSpec{
+			name:     path.Base(s.repository),
+			platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
+			docker:   s.docker,
+			layers:   layers,
+			created:  released(release),
+			version:  version(release),
+		})
+		if err != nil {
+			return r, err
+		}
+		r.Images = append(r.Images, Image{Tags: s.tags(s, release), Object: image})
+	}
+	return r, nil
+}
+
+// layers are a base, the libraries of the release's time, and the release itself.
+func (b builder) layers(ctx context.Context, s service, release int) ([]layer, error) {
+	dependencies := fmt.Sprintf("%s/dependencies-%d", s.repository, release*s.dependencies/s.releases)
+	application := fmt.Sprintf("%s/%s", s.repository, version(release))
+	recipes := []recipe{
+		b.bases[s.base],
+		{name: dependencies, prefix: "opt/vendor", files: b.system.take(dependencies, b.scale.Dependency), compression: gzipDefault},
+		{name: application, prefix: "opt/" + path.Base(s.repository), files: b.source.take(application, b.scale.Application), compression: gzipDefault},
+	}
+	layers := make([]layer, len(recipes))
+	for i, r := range recipes {
+		var err error
+		if layers[i], err = b.store.layer(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return layers, nil
+}
+
+// released has a release every nine days.
+func released(release int) time.Time { return epoch.AddDate(0, 0, 9*release) }
+
+// version has three patches to a minor version.
+func version(release int) string { return fmt.Sprintf("1.%d.%d", release/3, release%3) }
+
+// commit is an abbreviated commit.
+func commit(s service, release int) string {
+	return fmt.Sprintf("%x", sha1.Sum(fmt.Append(nil, s.repository, release)))[:10] //nolint:gosec // see import
+}
+
+func (s service) newest(release int) bool { return release == s.releases-1 }
+
+func versionTags(s service, release int) []string {
+	tags := []string{version(release)}
+	if s.newest(release) {
+		tags = append(tags, fmt.Sprintf("1.%d", release/3), "latest")
+	}
+	return tags
+}
+
+func commitTags(s service, release int) []string {
+	tags := []string{commit(s, release)}
+	if s.newest(release) {
+		tags = append(tags, "latest")
+	}
+	return tags
+}
+
+func versionAndCommitTags(s service, release int) []string {
+	return []string{"v" + version(release), "sha-" + commit(s, release)}
+}
+
+func dateTags(s service, release int) []string {
+	tags := []string{released(release).Format(time.DateOnly)}
+	if s.newest(release) {
+		tags = append(tags, "latest")
+	}
+	return tags
+}

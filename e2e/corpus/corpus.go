@@ -1,0 +1,112 @@
+// Package corpus makes the images of the test world out of real files, so that they compress and
+// unpack as real ones do: an account of plausible repositories, and every shape of image there is.
+//
+// Everything is deterministic on one machine: two calls make the same bytes for as long as its
+// files stay the same. Nothing in it is random.
+package corpus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Object is what a tag points to: a v1.Image or a v1.ImageIndex.
+type Object interface {
+	remote.Taggable
+	partial.Describable
+}
+
+// Image is one object with all its tags. Without tags it can be had by digest alone.
+type Image struct {
+	Tags   []string
+	Object Object
+}
+
+// Repository is a repository of the account and the images in it, oldest first.
+type Repository struct {
+	Name   string
+	Images []Image
+}
+
+// Tags is the digest of every tag.
+func (r Repository) Tags() (map[string]v1.Hash, error) {
+	tags := map[string]v1.Hash{}
+	for _, image := range r.Images {
+		digest, err := image.Object.Digest()
+		if err != nil {
+			return nil, fmt.Errorf("repository %s: %w", r.Name, err)
+		}
+		for _, tag := range image.Tags {
+			tags[tag] = digest
+		}
+	}
+	return tags, nil
+}
+
+// Push uploads every image to repo, which must exist where the registry does not create
+// repositories by itself. A nil auth is anonymous.
+func (r Repository) Push(ctx context.Context, repo name.Repository, auth authn.Authenticator) error {
+	p, err := newPusher(repo, auth)
+	if err != nil {
+		return err
+	}
+	for _, image := range r.Images {
+		if err := p.push(ctx, image.Object, image.Tags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Classic says what an engine with the classic image store does with a shape.
+type Classic string
+
+// Carries means that pull, tag and push bring the image over whole, with another digest. Refuses
+// means that the pull fails, or that part of the image is lost without a word.
+const (
+	Carries Classic = "carries"
+	Refuses Classic = "refuses"
+)
+
+// Shape is one kind of content that a registry can hold.
+type Shape struct {
+	Name       string // says what is special, for people
+	Repository string // at most two levels deep; some shapes share one
+	Tags       []string
+	Classic    Classic // for Object, whatever its referrers
+	Object     Object
+	Referrers  []Object // untagged manifests whose subject is Object or one of its children
+}
+
+// Digest is what tag points to; an error means that the shape has no such tag.
+func (s Shape) Digest(tag string) (v1.Hash, error) {
+	if !slices.Contains(s.Tags, tag) {
+		return v1.Hash{}, fmt.Errorf("shape %q has no tag %q", s.Name, tag)
+	}
+	return s.Object.Digest()
+}
+
+// Push uploads the object under each tag, children first, then the referrers by their digests.
+// A nil auth is anonymous.
+func (s Shape) Push(ctx context.Context, repo name.Repository, auth authn.Authenticator) error {
+	p, err := newPusher(repo, auth)
+	if err != nil {
+		return err
+	}
+	if err := p.push(ctx, s.Object, s.Tags); err != nil {
+		return err
+	}
+	for _, referrer := range s.Referrers {
+		if err := p.push(ctx, referrer, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

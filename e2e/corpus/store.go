@@ -1,0 +1,149 @@
+package corpus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// storeVersion is part of every key: raise it whenever recipes come to mean other bytes.
+const storeVersion = 1
+
+// store keeps layers on disk, so that a second run need not pack them again.
+type store struct{ dir string }
+
+// record is what the store knows of a layer, beside its bytes.
+type record struct {
+	Digest v1.Hash `json:"digest"`
+	DiffID v1.Hash `json:"diffID"`
+	Size   int64   `json:"size"`
+}
+
+// openStore uses dir, or a directory among the user's caches if dir is empty.
+func openStore(dir string) (store, error) {
+	if dir == "" {
+		caches, err := os.UserCacheDir()
+		if err != nil {
+			caches = os.TempDir()
+		}
+		dir = filepath.Join(caches, "ecr2gitlab-e2e", "corpus")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return store{}, fmt.Errorf("layer cache: %w", err)
+	}
+	return store{dir}, nil
+}
+
+// layer returns the recipe's layer, packing it if that has not been done yet.
+func (s store) layer(ctx context.Context, r recipe) (layer, error) {
+	index := filepath.Join(s.dir, r.key()+".json")
+	known, err := s.lookup(index)
+	if err != nil {
+		known, err = s.build(ctx, r, index)
+	}
+	if err != nil {
+		return layer{}, fmt.Errorf("layer %s: %w", r.name, err)
+	}
+	open := func() (io.ReadCloser, error) { return os.Open(s.blob(known)) }
+	return layer{
+		digest: known.Digest, diffID: known.DiffID, size: known.Size,
+		compression: r.compression, open: open,
+	}, nil
+}
+
+// key names the recipe and the state of the files in it.
+func (r recipe) key() string {
+	h := sha256.New()
+	fmt.Fprintln(h, storeVersion, r.name, r.compression)
+	for _, f := range r.contents() {
+		fmt.Fprintln(h, f.name, f.source, f.size, f.mode, f.modTime.UnixNano(), string(f.content))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (s store) blob(r record) string { return filepath.Join(s.dir, r.Digest.Hex) }
+
+// lookup finds a layer that has been built; a blob cut short counts as missing.
+func (s store) lookup(index string) (r record, err error) {
+	raw, err := os.ReadFile(index)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return r, err
+	}
+	info, err := os.Stat(s.blob(r))
+	if err == nil && info.Size() != r.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	return r, err
+}
+
+// build packs the layer beside its final place and renames it, so that processes that build the
+// same layer at once do no harm.
+func (s store) build(ctx context.Context, r recipe, index string) (record, error) {
+	tmp, err := os.CreateTemp(s.dir, "layer-*")
+	if err != nil {
+		return record{}, err
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after a rename
+	built, err := pack(ctx, r, tmp)
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return record{}, err
+	}
+	if err := os.Rename(tmp.Name(), s.blob(built)); err != nil {
+		return record{}, err
+	}
+	return built, s.remember(index, built)
+}
+
+func (s store) remember(index string, r record) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	tmp := fmt.Sprintf("%s.%d", index, os.Getpid())
+	if err := os.WriteFile(tmp, raw, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, index)
+}
+
+// pack writes the compressed layer to w and digests both of its forms on the way.
+func pack(ctx context.Context, r recipe, w io.Writer) (record, error) {
+	blob := &digester{Hash: sha256.New()}
+	archive := &digester{Hash: sha256.New()}
+	compressor, err := r.compression.compress(io.MultiWriter(w, blob))
+	if err != nil {
+		return record{}, err
+	}
+	err = r.write(ctx, io.MultiWriter(compressor, archive))
+	if err := errors.Join(err, compressor.Close()); err != nil {
+		return record{}, err
+	}
+	return record{Digest: blob.digest(), DiffID: archive.digest(), Size: blob.size}, nil
+}
+
+// digester hashes and counts what is written to it.
+type digester struct {
+	hash.Hash
+	size int64
+}
+
+func (d *digester) Write(p []byte) (int, error) {
+	d.size += int64(len(p))
+	return d.Hash.Write(p)
+}
+
+func (d *digester) digest() v1.Hash {
+	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(d.Sum(nil))}
+}

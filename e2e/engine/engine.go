@@ -1,0 +1,207 @@
+// Package engine finds or builds real Docker Engines, and starts and stops them beside each other
+// and beside one that the machine may have. It needs Linux and root.
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Kind tells engines apart by their image store.
+type Kind string
+
+const (
+	// Classic is Debian 12's Engine 20.10, with the overlay2 driver.
+	Classic Kind = "classic"
+	// Containerd is a current engine, with the containerd image store.
+	Containerd Kind = "containerd"
+)
+
+// Kinds are all kinds of engines.
+func Kinds() []Kind { return []Kind{Classic, Containerd} }
+
+const (
+	startTimeout = 60 * time.Second
+	stopTimeout  = 30 * time.Second
+)
+
+// Options changes how an engine is started. The zero value is an engine without networks for
+// containers that listens on a Unix socket alone.
+type Options struct {
+	Args     []string // further arguments of dockerd
+	Env      []string // further variables of dockerd, KEY=value
+	DataRoot string   // where images go: an existing folder, which Close leaves; empty: a temporary one
+	TCPAddr  string   // host:port to listen on, too, without TLS
+	Bridge   bool     // runs containers, and makes bridge networks for them
+}
+
+// Engine is a running Docker Engine with a containerd of its own. Its methods are not safe for
+// concurrent use.
+type Engine struct {
+	Kind     Kind
+	Host     string // unix://…, for DOCKER_HOST
+	Version  string // as the engine says it
+	DataRoot string
+
+	dir     string
+	args    []string
+	env     []string
+	process *process
+}
+
+// Start starts an engine, which is ready when Start returns. ctx and a minute bound the start, a
+// first install not included; the engine runs until Close, or until this process ends. The error of
+// a failed start carries the end of the engine's log.
+func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
+	path, err := searchPath(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	// Not below TMPDIR, which may be deep: a socket's path has at most 107 bytes.
+	dir, err := os.MkdirTemp("/tmp", "engine-")
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		Kind:     kind,
+		Host:     "unix://" + filepath.Join(dir, "docker.sock"),
+		DataRoot: cmp.Or(opts.DataRoot, filepath.Join(dir, "data")),
+		dir:      dir,
+		env:      append([]string{"PATH=" + path, "HOME=" + dir}, opts.Env...),
+	}
+	e.args = e.arguments(opts)
+	if err := e.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the %s engine: %w", kind, err), e.Close())
+	}
+	return e, nil
+}
+
+// searchPath has the engine's own programs first, whatever the machine has installed.
+func searchPath(ctx context.Context, kind Kind) (string, error) {
+	bin, err := BinDir(ctx, kind)
+	if err != nil {
+		return "", err
+	}
+	dirs := []string{bin, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+	return strings.Join(dirs, ":"), nil
+}
+
+func (e *Engine) arguments(opts Options) []string {
+	args := []string{
+		"--config-file", filepath.Join(e.dir, "daemon.json"), // not the machine's
+		"--data-root", e.DataRoot,
+		"--exec-root", e.execRoot(),
+		"--pidfile", filepath.Join(e.execRoot(), "docker.pid"),
+		"--host", e.Host,
+		// Only networks that are asked for, and the machine's firewall as it is.
+		"--bridge=none", "--iptables=false", "--ip6tables=false", "--userland-proxy=false",
+	}
+	if opts.TCPAddr != "" {
+		args = append(args, "--host", "tcp://"+opts.TCPAddr, "--tls=false")
+	}
+	if opts.Bridge {
+		args = append(args, "--seccomp-profile=unconfined")
+	}
+	return append(args, opts.Args...)
+}
+
+func (e *Engine) execRoot() string { return filepath.Join(e.dir, "exec") }
+func (e *Engine) logFile() string  { return filepath.Join(e.dir, "log") }
+
+func (e *Engine) start(ctx context.Context) error {
+	if err := e.prepare(); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(e.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the engine has its own descriptor
+	if e.process, err = startProcess(log, e.env, "dockerd", e.args...); err != nil {
+		e.process = nil
+		return err
+	}
+	if err := e.waitUntilReady(ctx); err != nil {
+		return fmt.Errorf("%w\n%s", err, tail(e.Log()))
+	}
+	return nil
+}
+
+// prepare leaves what a restart of a machine leaves: the data, but no PID files and sockets.
+func (e *Engine) prepare() error {
+	if err := os.RemoveAll(e.execRoot()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(e.execRoot(), 0o711); err != nil {
+		return err
+	}
+	config := "{}"
+	if e.Kind == Classic {
+		config = fmt.Sprintf(`{"deprecated-key-path": %q}`, filepath.Join(e.dir, "key.json")) // not in /etc/docker
+	}
+	return os.WriteFile(filepath.Join(e.dir, "daemon.json"), []byte(config), 0o644)
+}
+
+func (e *Engine) waitUntilReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("not ready after "+startTimeout.String()))
+	defer cancel()
+	for {
+		version, err := e.version(ctx)
+		if err == nil {
+			e.Version = version
+			return nil
+		}
+		select {
+		case <-e.process.ended:
+			return errors.New("it ended")
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// PID is dockerd's, for looking at what it costs: its containerd is among its descendants.
+func (e *Engine) PID() int { return e.process.cmd.Process.Pid }
+
+// Log returns all that the engine has logged so far.
+func (e *Engine) Log() string {
+	log, err := os.ReadFile(e.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+// Kill ends the engine as a power failure would. Its data stay until Close.
+func (e *Engine) Kill() { e.process.kill() }
+
+// Restart stops the engine, unless it has ended already, and starts it again with the same data
+// and the same addresses. After an error only Close is of use.
+func (e *Engine) Restart(ctx context.Context) error {
+	if err := e.process.stop(stopTimeout); err != nil {
+		return fmt.Errorf("restart the %s engine: %w", e.Kind, err)
+	}
+	if err := e.start(ctx); err != nil {
+		return fmt.Errorf("restart the %s engine: %w", e.Kind, err)
+	}
+	return nil
+}
+
+// Close stops the engine with everything that it runs and removes its folders. It reports an engine
+// that had to be killed. Closing again is harmless.
+func (e *Engine) Close() error {
+	var err error
+	if e.process != nil {
+		if err = e.process.stop(stopTimeout); err != nil {
+			err = fmt.Errorf("stop the %s engine: %w", e.Kind, err)
+		}
+	}
+	return errors.Join(err, os.RemoveAll(e.dir))
+}

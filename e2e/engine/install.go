@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The versions of the engines. 20.10.24 is Debian 12's and the tutorial's; 2.0.0-beta.24 is the
+// code line of Engine 29.
+const (
+	classicVersion    = "20.10.24"
+	mobyVersion       = "2.0.0-beta.24"
+	containerdVersion = "2.4.2"
+	runcVersion       = "1.5.2"
+)
+
+// Ensure finds the engine of that kind in the cache, or installs it there: the classic one from
+// Debian's packages, without installing these on the machine, the current one from its published
+// Go modules. It says on standard error what it does, as a first build lasts minutes.
+func Ensure(ctx context.Context, kind Kind) error {
+	_, err := BinDir(ctx, kind)
+	return err
+}
+
+// BinDir is the folder of the engine's programs, after Ensure. The classic engine's has the docker
+// CLI, too.
+func BinDir(ctx context.Context, kind Kind) (string, error) {
+	install, ok := map[Kind]func(context.Context) (string, error){
+		Classic:    installClassic,
+		Containerd: installContainerd,
+	}[kind]
+	if !ok {
+		return "", fmt.Errorf("no engine of the kind %q", kind)
+	}
+	dir, err := install(ctx)
+	if err != nil {
+		return "", fmt.Errorf("install the %s engine: %w", kind, err)
+	}
+	return filepath.Join(dir, "bin"), nil
+}
+
+func installContainerd(ctx context.Context) (string, error) {
+	name := "engine-" + mobyVersion + "-containerd-" + containerdVersion + "-runc-" + runcVersion
+	return cached(ctx, name, func(ctx context.Context, dir string) error {
+		say("building Docker Engine %s, containerd %s and runc %s from their Go modules: about four minutes, once",
+			mobyVersion, containerdVersion, runcVersion)
+		static := append(goEnv(dir), "CGO_ENABLED=0")
+		return errors.Join(
+			goInstall(ctx, static, dir, []string{"-ldflags", "-s -w -X github.com/moby/moby/v2/dockerversion.Version=" + mobyVersion},
+				"github.com/moby/moby/v2/cmd/dockerd@v"+mobyVersion),
+			goInstall(ctx, static, dir, []string{"-ldflags", "-s -w"},
+				"github.com/containerd/containerd/v2/cmd/containerd@v"+containerdVersion,
+				"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v"+containerdVersion),
+			// Without seccomp, whose library would have to be there: containers run unconfined.
+			goInstall(ctx, append(goEnv(dir), "CGO_ENABLED=1"), dir,
+				[]string{"-tags", "netgo,osusergo", "-ldflags", "-s -w -linkmode external -extldflags -static"},
+				"github.com/opencontainers/runc@v"+runcVersion),
+		)
+	})
+}
+
+func goInstall(ctx context.Context, env []string, dir string, flags []string, packages ...string) error {
+	return run(ctx, env, dir, "go", slices.Concat([]string{"install", "-trimpath"}, flags, packages)...)
+}
+
+// goEnv has go install into dir/bin, for this machine, whatever the caller's own build is for.
+func goEnv(dir string) []string {
+	return append(os.Environ(), "GOBIN="+filepath.Join(dir, "bin"), "GOFLAGS=", "GOOS=", "GOARCH=", "GOWORK=off", "GO111MODULE=on")
+}
+
+func installClassic(ctx context.Context) (string, error) {
+	return cached(ctx, "engine-"+classicVersion, func(ctx context.Context, dir string) error {
+		say("fetching Docker Engine %s from Debian's packages, without installing them", classicVersion)
+		root := filepath.Join(dir, "root")
+		if err := unpackDebs(ctx, root, "docker.io="+classicVersion+"*", "containerd", "runc"); err != nil {
+			return err
+		}
+		if err := flatten(root, filepath.Join(dir, "bin")); err != nil {
+			return err
+		}
+		if err := checkLibraries(ctx, filepath.Join(dir, "bin")); err != nil {
+			return err
+		}
+		return os.RemoveAll(root)
+	})
+}
+
+// unpackDebs fetches packages with apt and unpacks their files below root.
+func unpackDebs(ctx context.Context, root string, packages ...string) error {
+	debs := root + ".debs"
+	if err := os.Mkdir(debs, 0o755); err != nil {
+		return err
+	}
+	defer os.RemoveAll(debs) //nolint:errcheck // what is left is only larger
+	// apt's own user may not write here: as root, fetch as root.
+	args := append([]string{"download", "-q", "-o", "APT::Sandbox::User=root"}, packages...)
+	if err := run(ctx, os.Environ(), debs, "apt-get", args...); err != nil {
+		return fmt.Errorf("%w\nthe packages are Debian 12's; where apt does not know them, run apt-get update", err)
+	}
+	files, err := filepath.Glob(filepath.Join(debs, "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := run(ctx, os.Environ(), debs, "dpkg-deb", "-x", file, root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flatten moves the programs below root into one folder.
+func flatten(root, bin string) error {
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return err
+	}
+	programs, err := filepath.Glob(filepath.Join(root, "usr", "*bin", "*"))
+	if err != nil {
+		return err
+	}
+	for _, program := range programs {
+		if err := os.Rename(program, filepath.Join(bin, filepath.Base(program))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLibraries finds out here, rather than at the engine's start, what the machine lacks.
+func checkLibraries(ctx context.Context, bin string) error {
+	var missing []string
+	for _, program := range []string{"dockerd", "containerd", "runc"} {
+		out, err := exec.CommandContext(ctx, "ldd", filepath.Join(bin, program)).CombinedOutput()
+		if err != nil && !strings.Contains(string(out), "not a dynamic executable") {
+			return fmt.Errorf("ldd %s: %w: %s", program, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if library, ok := strings.CutSuffix(strings.TrimSpace(line), " => not found"); ok {
+				missing = append(missing, library)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("shared libraries are missing: %s: apt-get install libdevmapper1.02.1 libsystemd0 libseccomp2", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// run runs a command to its end. The error carries what it printed.
+func run(ctx context.Context, env []string, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env, cmd.Dir = env, dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, tail(string(out)))
+	}
+	return nil
+}
+
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "engine: "+format+"\n", args...)
+}
+
+// tail returns the last lines of a log: enough to see why something ended.
+func tail(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}

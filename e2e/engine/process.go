@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// process is a daemon that is the first process of PID and mount namespaces of its own. When it
+// ends, however it ends, the kernel ends everything that it started and undoes all that it mounted.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// startProcess starts the daemon with its output in log. The kernel kills it with this process.
+func startProcess(log *os.File, env []string, name string, args ...string) (*process, error) {
+	// A PID namespace needs a /proc of its own.
+	script := append([]string{"-c", `mount -t proc proc /proc && exec "$@"`, "sh", name}, args...)
+	cmd := exec.Command("/bin/sh", script...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:      true, // ^C is for the tests, which then stop the engine
+		Pdeathsig:    syscall.SIGKILL,
+		Cloneflags:   syscall.CLONE_NEWPID,
+		Unshareflags: syscall.CLONE_NEWNS,
+	}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// Pdeathsig comes when the starting thread ends, so the thread has to stay.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait() //nolint:errcheck // how it ended is in its log
+			close(p.ended)
+		}
+	}()
+	return p, <-started
+}
+
+// stop asks the process to end, and kills it when grace has passed, which is an error.
+func (p *process) stop(grace time.Duration) error {
+	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // fails when it has ended, which is what we want
+	select {
+	case <-p.ended:
+		return nil
+	case <-time.After(grace):
+		p.kill()
+		return errors.New("did not stop within " + grace.String() + " and was killed")
+	}
+}
+
+// kill returns when the process and all that it started are gone.
+func (p *process) kill() {
+	p.cmd.Process.Kill() //nolint:errcheck // fails when it has ended, which is what we want
+	<-p.ended
+}

@@ -1,0 +1,73 @@
+package gitlab
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// counters counts what arrives in blob uploads.
+type counters struct {
+	bytes atomic.Int64
+
+	mu      sync.Mutex
+	uploads map[string]int // by digest
+}
+
+func (c *counters) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, "/blobs/uploads/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		r.Body = &countedBody{r.Body, &c.bytes}
+		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(answer, r)
+		// A mount names its blob "mount"; an upload ends with the "digest" it promises.
+		if digest := r.URL.Query().Get("digest"); digest != "" && answer.status == http.StatusCreated {
+			c.add(digest)
+		}
+	})
+}
+
+func (c *counters) add(digest string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.uploads == nil {
+		c.uploads = map[string]int{}
+	}
+	c.uploads[digest]++
+}
+
+func (c *counters) snapshot() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.uploads)
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap gives http.ResponseController the connection behind it.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

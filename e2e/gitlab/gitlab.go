@@ -1,0 +1,183 @@
+// Package gitlab stands in for GitLab's container registry: a real registry behind a token service
+// like GitLab's /jwt/auth, which refuses what GitLab refuses.
+package gitlab
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/registry"
+)
+
+// Options configures the stand-in. The zero value is a project "group/project" on loopback, with a
+// job token made at random.
+type Options struct {
+	Dir string // holds what is pushed; empty: a temporary one, removed by Close
+
+	// Addr is the host:port the registry listens on, which clients must be able to reach by that
+	// name; empty: 127.0.0.1:0.
+	Addr string
+
+	// TokenAddr is the host:port /jwt/auth listens on; empty: it shares the registry's. On GitLab.com
+	// it is another host's, but go-containerregistry follows a realm to a private address only if the
+	// address is the registry's own.
+	TokenAddr string
+
+	Project  string // full path of the job's project; empty: group/project
+	User     string // empty: gitlab-ci-token, as in a CI job
+	Password string // the job token; empty: a random one
+
+	// TokenLifetime is how long the registry accepts a token of /jwt/auth; 0: 5 minutes, GitLab's default.
+	TokenLifetime time.Duration
+
+	// AcceptOrphanReferrers lets manifests in whose subject is not in the repository; false: they are
+	// refused as an unknown blob.
+	AcceptOrphanReferrers bool
+
+	// Wrap puts middleware around the registry and the token service, outside everything else.
+	Wrap func(http.Handler) http.Handler
+}
+
+// Server is a running stand-in.
+type Server struct {
+	Registry string // host:port, as in CI_REGISTRY
+	Image    string // host:port/group/project, as in CI_REGISTRY_IMAGE
+	User     string
+	Password string
+	Project  string
+
+	registry *registry.Server
+	tokens   *tokenService
+	rules    *rules
+	counters counters
+	tmp      string // to be removed by Close; may be empty
+}
+
+// Start starts the registry and its token service, both ready when it returns. ctx bounds the start
+// alone: they run until Close.
+func Start(ctx context.Context, opts Options) (*Server, error) {
+	s := &Server{
+		User:     cmp.Or(opts.User, "gitlab-ci-token"),
+		Password: cmp.Or(opts.Password, "glcbt-64_"+rand.Text()),
+		Project:  cmp.Or(opts.Project, "group/project"),
+	}
+	if err := s.start(ctx, opts); err != nil {
+		return nil, errors.Join(fmt.Errorf("gitlab: %w", err), s.Close())
+	}
+	s.Image = s.Registry + "/" + s.Project
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, opts Options) (err error) {
+	dir := opts.Dir
+	if dir == "" {
+		if s.tmp, err = os.MkdirTemp("", "gitlab-"); err != nil {
+			return err
+		}
+		dir = s.tmp
+	}
+	issuer, err := newIssuer(dir, cmp.Or(opts.TokenLifetime, 5*time.Minute))
+	if err != nil {
+		return err
+	}
+	s.rules = &rules{acceptOrphans: opts.AcceptOrphanReferrers}
+	s.tokens = &tokenService{user: s.User, password: s.Password, project: s.Project, issuer: issuer}
+	return s.serve(ctx, dir, opts)
+}
+
+func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", cmp.Or(opts.Addr, "127.0.0.1:0"))
+	if err != nil {
+		return err
+	}
+	s.Registry = listener.Addr().String()
+	s.tokens.realm = "http://" + s.Registry + tokenPath
+	if opts.TokenAddr != "" {
+		if err := s.tokens.listen(ctx, opts.TokenAddr, s.wrap(opts, s.tokens)); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+	}
+	s.registry, err = registry.Start(ctx, registry.Options{
+		Dir:      dir,
+		Listener: listener,
+		Auth:     s.tokens.accessController(),
+		Wrap: func(next http.Handler) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("/", s.counters.wrap(s.rules.wrap(next)))
+			if opts.TokenAddr == "" {
+				mux.Handle(tokenPath, s.tokens)
+			}
+			return s.wrap(opts, mux)
+		},
+	})
+	return err
+}
+
+func (s *Server) wrap(opts Options, h http.Handler) http.Handler {
+	h = s.rules.wrapFailures(h)
+	if opts.Wrap != nil {
+		h = opts.Wrap(h)
+	}
+	return h
+}
+
+// Close ends both servers within seconds.
+func (s *Server) Close() error {
+	var errs []error
+	if s.registry != nil {
+		errs = append(errs, s.registry.Close())
+	}
+	if s.tokens != nil {
+		errs = append(errs, s.tokens.close())
+	}
+	if s.tmp != "" {
+		errs = append(errs, os.RemoveAll(s.tmp))
+	}
+	return errors.Join(errs...)
+}
+
+// Env returns the variables GitLab gives a job for its registry, as NAME=value.
+func (s *Server) Env() []string {
+	return []string{
+		"CI_REGISTRY=" + s.Registry,
+		"CI_REGISTRY_IMAGE=" + s.Image,
+		"CI_REGISTRY_USER=" + s.User,
+		"CI_REGISTRY_PASSWORD=" + s.Password,
+	}
+}
+
+// Auth returns the job's credentials for go-containerregistry.
+func (s *Server) Auth() authn.Authenticator {
+	return &authn.Basic{Username: s.User, Password: s.Password}
+}
+
+// Protect refuses pushes of tags that match one of the globs (path.Match), whether they exist or
+// not; it replaces the globs given before.
+func (s *Server) Protect(globs ...string) { s.rules.protect(globs) }
+
+// Immutable refuses pushes of existing tags that match one of the globs (path.Match), also of the
+// same manifest; it replaces the globs given before.
+func (s *Server) Immutable(globs ...string) { s.rules.immutable(globs) }
+
+// Fail lets f answer requests to the registry and to /jwt/auth before they are looked at: where ok,
+// with that status and a registry's error body. f is called concurrently; nil ends it.
+func (s *Server) Fail(f func(*http.Request) (status int, ok bool)) { s.rules.fail(f) }
+
+// BytesIn returns the bytes of blobs sent to the registry so far, refused uploads included.
+func (s *Server) BytesIn() int64 { return s.counters.bytes.Load() }
+
+// Uploads returns how often each blob was uploaded whole, by digest. Mounts do not count.
+func (s *Server) Uploads() map[string]int { return s.counters.snapshot() }
+
+// Tokens returns the number of tokens that /jwt/auth has issued.
+func (s *Server) Tokens() int { return int(s.tokens.issued.Load()) }

@@ -1,0 +1,117 @@
+package gitlab
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+)
+
+const tokenPath = "/jwt/auth"
+
+// accessDenied is what GitLab answers to a wrong or expired job token.
+const accessDenied = "HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect " +
+	"or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped."
+
+// tokenService is /jwt/auth: job token in, registry token out.
+type tokenService struct {
+	user, password, project string
+
+	issuer *issuer
+	issued atomic.Int64
+	realm  string       // URL of the service
+	server *http.Server // nil: the registry's serves it
+}
+
+// listen serves handler, the service in its middleware, on an address of its own until close.
+func (ts *tokenService) listen(ctx context.Context, addr string, handler http.Handler) error {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	ts.realm = "http://" + listener.Addr().String() + tokenPath
+	ts.server = &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	go ts.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
+	return nil
+}
+
+func (ts *tokenService) close() error {
+	if ts.server == nil {
+		return nil
+	}
+	return ts.server.Close()
+}
+
+// accessController configures a registry to take this service's tokens and no others.
+func (ts *tokenService) accessController() configuration.Auth {
+	return configuration.Auth{"token": {
+		"realm":          ts.realm,
+		"service":        service,
+		"issuer":         issuerName,
+		"rootcertbundle": ts.issuer.bundle,
+	}}
+}
+
+// ServeHTTP answers as GitLab does, 404 to the POST that Docker tries first included.
+func (ts *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	user, password, ok := r.BasicAuth()
+	switch {
+	case r.URL.Path != tokenPath, r.Method != http.MethodGet:
+		w.WriteHeader(http.StatusNotFound)
+	case ok && !ts.known(user, password):
+		writeError(w, http.StatusUnauthorized, "UNAUTHORIZED", accessDenied)
+	case query.Get("service") != service:
+		w.WriteHeader(http.StatusNotFound)
+	case !ok && !query.Has("scope"):
+		writeError(w, http.StatusForbidden, "DENIED", "access forbidden")
+	default:
+		ts.issue(w, user, ok, query["scope"])
+	}
+}
+
+func (ts *tokenService) known(user, password string) bool {
+	sameUser := subtle.ConstantTimeCompare([]byte(user), []byte(ts.user))
+	samePassword := subtle.ConstantTimeCompare([]byte(password), []byte(ts.password))
+	return sameUser&samePassword == 1
+}
+
+// issue answers with a token for the scopes, each a list separated by spaces. Scopes that are not the
+// job's to have are left out of the token, not refused: the registry does that.
+func (ts *tokenService) issue(w http.ResponseWriter, user string, loggedIn bool, scopes []string) {
+	list := []access{}
+	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
+		if a, ok := ts.grant(scope); ok && loggedIn {
+			list = append(list, a)
+		}
+	}
+	signed, err := ts.issuer.sign(user, list)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	ts.issued.Add(1)
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]string{"token": signed}) //nolint:errcheck // the client is gone
+}
+
+// grant returns what a job may do with "repository:name:action,…": pull and push, in its own project.
+func (ts *tokenService) grant(scope string) (access, bool) {
+	kind, rest, _ := strings.Cut(scope, ":")
+	name, actions, _ := strings.Cut(rest, ":")
+	if kind != "repository" || !inProject(name, ts.project) {
+		return access{}, false
+	}
+	allowed := slices.DeleteFunc(strings.Split(actions, ","), func(action string) bool {
+		return action != "pull" && action != "push"
+	})
+	return access{Type: kind, Name: name, Actions: allowed}, len(allowed) > 0
+}

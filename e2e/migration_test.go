@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// A whole account goes over, on both engines, and an independent client compares every tag at the target.
+func TestMigratesAnAccount(t *testing.T) {
+	account, err := corpus.Account(t.Context(), corpus.AccountOptions{Empty: true, Untagged: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			w := startWorld(t, kind, world.Options{})
+			fill(t, w, account)
+
+			outcome := run(t, w.Env())
+			expectExit(t, outcome, 0)
+			compareAccount(t, w, account, kind)
+			expectNothingLeft(t, w.Engine)
+
+			again := run(t, w.Env())
+			expectExit(t, again, 0)
+			if kind == engine.Containerd && !strings.Contains(again.Stdout, "108  present") {
+				t.Errorf("the second run copied something again:\n%s", again.Stdout)
+			}
+		})
+	}
+}
+
+// compareAccount checks that every tag of the account has arrived: byte for byte, or on the classic store file by file.
+func compareAccount(t *testing.T, w *world.World, account []corpus.Repository, kind engine.Kind) {
+	t.Helper()
+	var checker check.Checker
+	tags, repositories := 0, 0
+	for _, repository := range account {
+		digests, err := repository.Tags()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(digests) > 0 {
+			repositories++
+		}
+		for tag := range digests {
+			tags++
+			compare := checker.Same
+			if kind == engine.Classic {
+				compare = checker.SameContent
+			}
+			report, err := compare(t.Context(), w.Source(repository.Name, ":"+tag), w.Target(repository.Name, ":"+tag))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, difference := range report.Differences {
+				t.Errorf("%s:%s: %s", repository.Name, tag, difference)
+			}
+		}
+	}
+	if tags < 100 || repositories < 12 {
+		t.Errorf("compared %d tags in %d repositories, which is too small an account", tags, repositories)
+	}
+	t.Logf("compared %d tags in %d repositories", tags, repositories)
+}

@@ -1,0 +1,137 @@
+// Package registry runs a real image registry, distribution/v3, inside the test process.
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	"github.com/sirupsen/logrus"
+
+	_ "github.com/distribution/distribution/v3/registry/auth/token"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+)
+
+// drainTimeout is how long Close lets requests under way finish.
+const drainTimeout = 3 * time.Second
+
+// Options says where a registry listens, what it stores and who may use it. The zero value is an
+// open registry on a free loopback port with a directory of its own.
+type Options struct {
+	Dir  string // holds blobs and tags; empty: a temporary one, removed by Close
+	Addr string // host:port to listen on; empty: 127.0.0.1:0
+
+	// Listener is used in place of Addr, for those who need the port before the start; the registry closes it.
+	Listener net.Listener
+
+	// Wrap puts middleware around the registry. It sees requests before they are authorized.
+	Wrap func(http.Handler) http.Handler
+
+	// Auth configures one of distribution's access controllers ("token"); nil admits everybody.
+	Auth configuration.Auth
+}
+
+// Server is a running registry that speaks plain HTTP.
+type Server struct {
+	Host string // host:port
+
+	app    *handlers.App
+	server *http.Server
+	silent silent
+	tmp    string // to be removed by Close; may be empty
+	closed sync.Once
+	err    error
+}
+
+// Start starts a registry, which is ready when Start returns. ctx bounds the start alone: the
+// registry runs until Close.
+func Start(ctx context.Context, opts Options) (*Server, error) {
+	listener, err := listen(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	s, err := newServer(context.WithoutCancel(ctx), opts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("registry: %w", err), listener.Close())
+	}
+	s.Host = listener.Addr().String()
+	go s.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by Close
+	return s, nil
+}
+
+func listen(ctx context.Context, opts Options) (net.Listener, error) {
+	if opts.Listener != nil {
+		return opts.Listener, nil
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", cmp.Or(opts.Addr, "127.0.0.1:0"))
+}
+
+func newServer(ctx context.Context, opts Options) (s *Server, err error) {
+	s = &Server{}
+	if opts.Dir == "" {
+		if s.tmp, err = os.MkdirTemp("", "registry-"); err != nil {
+			return nil, err
+		}
+		opts.Dir = s.tmp
+	}
+	if s.app, err = newApp(ctx, config(opts)); err != nil {
+		return nil, errors.Join(err, s.removeTemp())
+	}
+	handler := http.Handler(s.app)
+	if opts.Wrap != nil {
+		handler = opts.Wrap(handler)
+	}
+	s.server = &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ConnState: s.silent.track}
+	return s, nil
+}
+
+// newApp turns distribution's panics about its configuration into errors.
+func newApp(ctx context.Context, cfg *configuration.Configuration) (app *handlers.App, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("configuration: %v", r)
+		}
+	}()
+	quiet()
+	return handlers.NewApp(ctx, cfg), nil
+}
+
+// quiet discards distribution's logs, which go to logrus's global logger and nowhere else.
+var quiet = sync.OnceFunc(func() {
+	logrus.SetOutput(io.Discard)
+	logrus.SetLevel(logrus.PanicLevel)
+})
+
+// Close lets requests under way finish for a few seconds, then ends them. Closing again is harmless.
+func (s *Server) Close() error {
+	s.closed.Do(func() { s.err = s.close() })
+	return s.err
+}
+
+func (s *Server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	s.silent.close()
+	err := s.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.server.Close()
+	}
+	return errors.Join(err, s.app.Shutdown(), s.removeTemp())
+}
+
+func (s *Server) removeTemp() error {
+	if s.tmp == "" {
+		return nil
+	}
+	return os.RemoveAll(s.tmp)
+}

@@ -1,0 +1,71 @@
+package world
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// Program is the built program.
+type Program struct{ path string }
+
+// Build compiles the program into dir, with the race detector where the caller has it.
+func Build(ctx context.Context, dir string) (Program, error) {
+	_, here, _, _ := runtime.Caller(0)
+	path := filepath.Join(dir, "ecr2gitlab")
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.CommandContext(ctx, "go", append(args, ".")...)
+	build.Dir = filepath.Join(filepath.Dir(here), "..", "..")
+	if output, err := build.CombinedOutput(); err != nil {
+		return Program{}, fmt.Errorf("build the program: %w\n%s", err, output)
+	}
+	return Program{path: path}, nil
+}
+
+// Outcome is how a run of the program ended, and what it wrote.
+type Outcome struct {
+	ExitCode       int
+	Stdout, Stderr string
+	Took           time.Duration
+}
+
+// Run runs the program with this environment and no other, and waits for its end. ctx interrupts it as a runner
+// does, with SIGTERM. An error is one of starting it.
+func (p Program) Run(ctx context.Context, env []string, args ...string) (Outcome, error) {
+	var stdout, stderr bytes.Buffer
+	started := time.Now()
+	err := p.Stream(ctx, &stdout, &stderr, env, args...)
+	outcome := Outcome{Stdout: stdout.String(), Stderr: stderr.String(), Took: time.Since(started)}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		outcome.ExitCode = exit.ExitCode()
+		return outcome, nil
+	}
+	return outcome, err
+}
+
+// Stream is Run for a caller who reads along; a failure of the program is an *exec.ExitError.
+func (p Program) Stream(ctx context.Context, stdout, stderr io.Writer, env []string, args ...string) error {
+	command := exec.CommandContext(ctx, p.path, args...)
+	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, env...)
+	command.Stdout, command.Stderr = stdout, stderr
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = 30 * time.Second
+	err := command.Run()
+	var exit *exec.ExitError
+	if ctx.Err() != nil && !errors.As(err, &exit) && command.ProcessState != nil && command.ProcessState.ExitCode() > 0 {
+		return &exec.ExitError{ProcessState: command.ProcessState}
+	}
+	return err
+}

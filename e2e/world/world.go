@@ -1,0 +1,94 @@
+// Package world puts the test world together: an account at the AWS stand-in, a project at the GitLab stand-in, a
+// real engine between them, and the program as a CI job would run it.
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
+)
+
+// Options are those of the parts.
+type Options struct {
+	AWS    aws.Options
+	GitLab gitlab.Options
+}
+
+// World is a running world. The engine is the caller's, who may use one for several worlds in turn.
+type World struct {
+	AWS    *aws.Server
+	GitLab *gitlab.Server
+	Engine *engine.Engine // nil: the program finds none
+}
+
+// Start starts both stand-ins, on addresses of their own: an engine remembers by host, without the port, where blobs
+// came from, and would take the two registries for one.
+func Start(ctx context.Context, e *engine.Engine, options Options) (*World, error) {
+	if options.GitLab.Addr == "" {
+		options.GitLab.Addr = "127.0.0.2:0"
+	}
+	amazon, err := aws.Start(ctx, options.AWS)
+	if err != nil {
+		return nil, fmt.Errorf("AWS stand-in: %w", err)
+	}
+	target, err := gitlab.Start(ctx, options.GitLab)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("GitLab stand-in: %w", err), amazon.Close())
+	}
+	return &World{AWS: amazon, GitLab: target, Engine: e}, nil
+}
+
+// Close ends both stand-ins.
+func (w *World) Close() error { return errors.Join(w.AWS.Close(), w.GitLab.Close()) }
+
+// Env is what a CI job's environment holds in this world.
+func (w *World) Env() []string {
+	env := append(w.AWS.Env(), w.GitLab.Env()...)
+	if w.Engine != nil {
+		env = append(env, "DOCKER_HOST="+w.Engine.Host)
+	}
+	return env
+}
+
+// Repository creates a repository at ECR and returns it as the account's owner may push to it.
+func (w *World) Repository(repository string) (name.Repository, authn.Authenticator, error) {
+	uri, err := w.AWS.CreateRepository(repository)
+	if err != nil {
+		return name.Repository{}, nil, err
+	}
+	repo, err := name.NewRepository(uri, name.Insecure)
+	return repo, authn.FromConfig(w.AWS.AdminAuth()), err
+}
+
+// Fill pushes an account's repositories to ECR.
+func (w *World) Fill(ctx context.Context, account []corpus.Repository) error {
+	for _, repository := range account {
+		repo, auth, err := w.Repository(repository.Name)
+		if err != nil {
+			return err
+		}
+		if err := repository.Push(ctx, repo, auth); err != nil {
+			return fmt.Errorf("push %s: %w", repository.Name, err)
+		}
+	}
+	return nil
+}
+
+// Source is an image at ECR, for the independent client.
+func (w *World) Source(repository, reference string) check.Ref {
+	return check.Ref{Name: w.AWS.RegistryHost + "/" + repository + reference, Auth: authn.FromConfig(w.AWS.AdminAuth())}
+}
+
+// Target is an image at GitLab, for the independent client.
+func (w *World) Target(repository, reference string) check.Ref {
+	return check.Ref{Name: w.GitLab.Image + "/" + repository + reference, Auth: w.GitLab.Auth()}
+}
