@@ -1,0 +1,71 @@
+# make demo    a real migration in the test world, shown step by step
+# make test    linters, unit tests and end-to-end tests, on both engines
+# make build   the program, for this machine
+# make engines the Docker Engines of the test world, found or built, and cached
+# make lint    the linters alone
+# make setup   the Debian packages that the test world needs (run by demo, test and engines)
+
+# package, or package:command where a command on PATH does as well as the package.
+APT_PACKAGES := \
+	awscli:aws \
+	busybox-static:busybox \
+	ca-certificates \
+	gcc \
+	iptables \
+	libc6-dev \
+	libdevmapper1.02.1 \
+	libseccomp2 \
+	pigz
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
+
+E2E_TIMEOUT ?= 60m
+
+.PHONY: build demo test unit e2e lint engines setup
+# The tests of two modules at once would share the processors that their timeouts count on.
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o ecr2gitlab .
+
+demo: setup
+	cd e2e && go run ./cmd/demo
+
+test: setup lint unit e2e
+
+unit:
+	go test -race ./...
+
+# The result is not cached: it depends on the engines, too. The engines run as root.
+e2e: setup
+	cd e2e && go test -race -count=1 -timeout $(E2E_TIMEOUT) ./...
+
+lint:
+	@echo 'lint: golangci-lint builds from its Go module, which lasts about two minutes the first time'
+	$(GOLANGCI_LINT) run ./...
+	cd e2e && $(GOLANGCI_LINT) run ./...
+
+engines: setup
+	cd e2e && go run ./cmd/engines
+
+# apt's lists are needed even where no package is: the classic engine is unpacked from Debian's docker.io.
+setup:
+	@missing=; \
+	for entry in $(APT_PACKAGES); do \
+		package=$${entry%%:*}; command=$${entry#*:}; \
+		command -v "$$command" >/dev/null && continue; \
+		status=$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null || :); \
+		[ "$$status" = installed ] || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ] && apt-cache show docker.io >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+		echo "setup: needs root for apt-get update and apt-get install$$missing" >&2; exit 1; \
+	fi; \
+	echo "setup: apt-get update, then apt-get install$$missing"; \
+	apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null
