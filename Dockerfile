@@ -10,7 +10,7 @@ COPY internal ./internal
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
-ARG REVISION=unknown
+ARG REVISION=
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
     -ldflags "-s -w -X main.version=$VERSION -X main.revision=$REVISION" -o /ecr2gitlab .
 
@@ -29,7 +29,7 @@ USER 65534:65534
 CMD ["ecr2gitlab"]
 
 ARG VERSION=dev
-ARG REVISION=unknown
+ARG REVISION=
 LABEL org.opencontainers.image.title="ecr2gitlab" \
       org.opencontainers.image.description="Migrates container images from Amazon ECR to the GitLab container registry" \
       org.opencontainers.image.source="https://gitlab.com/ecr2gitlab/ecr2gitlab" \

@@ -85,7 +85,7 @@ type registryAPI interface {
 	GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error)
 }
 
-// amazon is one account's ECR registry. Its methods may be called concurrently, and their errors are awsErrors.
+// amazon is one account's ECR registry. Its methods may be called concurrently; a call that fails is an awsError.
 type amazon struct {
 	accountID string
 	region    string
@@ -349,20 +349,21 @@ func (a *amazon) Renew(ctx context.Context) error {
 }
 
 func (a *amazon) fetchToken(ctx context.Context) (RegistryAuth, time.Time, error) {
+	doing := "get a token for the ECR registry " + a.accountID
 	output, err := a.registry.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{
 		// The token is good for any registry, but the endpoint that comes with it is that of the registry asked for.
-		RegistryIds: []string{a.accountID}, //nolint:staticcheck // see above
+		RegistryIds: []string{a.accountID}, //nolint:staticcheck // deprecated, and needed: see above
 	})
 	if err != nil {
-		return RegistryAuth{}, time.Time{}, a.explain("get a token for the ECR registry "+a.accountID, err)
+		return RegistryAuth{}, time.Time{}, a.explain(doing, err)
 	}
 	if len(output.AuthorizationData) == 0 {
-		return RegistryAuth{}, time.Time{}, a.explain("get a token for the ECR registry "+a.accountID, errors.New("the answer holds none"))
+		return RegistryAuth{}, time.Time{}, a.explain(doing, errors.New("the answer holds none"))
 	}
 	data := output.AuthorizationData[0]
 	auth, err := decodeToken(aws.ToString(data.AuthorizationToken), aws.ToString(data.ProxyEndpoint))
 	if err != nil {
-		return RegistryAuth{}, time.Time{}, a.explain("read the token of the ECR registry "+a.accountID, err)
+		return RegistryAuth{}, time.Time{}, a.explain(doing, err)
 	}
 	return auth, aws.ToTime(data.ExpiresAt), nil
 }
@@ -371,18 +372,18 @@ func (a *amazon) fetchToken(ctx context.Context) (RegistryAuth, time.Time, error
 func decodeToken(token, endpoint string) (RegistryAuth, error) {
 	decoded, err := base64.StdEncoding.DecodeString(token)
 	if err != nil {
-		return RegistryAuth{}, errors.New("it is not valid base64")
+		return RegistryAuth{}, errors.New("what came is not valid base64")
 	}
 	user, password, found := strings.Cut(string(decoded), ":")
 	if !found || user == "" || password == "" {
-		return RegistryAuth{}, errors.New("it is not of the form user:password")
+		return RegistryAuth{}, errors.New("what came is not of the form user:password")
 	}
 	host := endpoint
 	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
 		host = u.Host
 	}
 	if host == "" {
-		return RegistryAuth{}, errors.New("it comes without a registry endpoint")
+		return RegistryAuth{}, errors.New("it came without a registry endpoint")
 	}
 	return RegistryAuth{Username: user, Password: Secret(password), ServerAddress: host}, nil
 }
@@ -411,12 +412,13 @@ func (c *tokenCache) get(ctx context.Context) (RegistryAuth, error) {
 	if c.now().Before(c.renewAt) {
 		return c.auth, nil
 	}
-	err := c.refresh(ctx)
-	if err != nil && c.now().Before(c.end) {
+	if err := c.refresh(ctx); err != nil {
+		if !c.now().Before(c.end) {
+			return RegistryAuth{}, err
+		}
 		c.renewAt = c.now().Add(renewalPause)
-		return c.auth, nil
 	}
-	return c.auth, err
+	return c.auth, nil
 }
 
 func (c *tokenCache) renew(ctx context.Context) error {
@@ -525,19 +527,19 @@ func (a *amazon) classify(err error) awsErrorClass {
 	case service == "ec2imds":
 		return noCredentials // the machine's role is the chain's last resort: there was nothing before it
 	case errors.As(err, &api):
-		return a.classifyAnswer(api.ErrorCode())
+		return a.classifyAnswer(api.ErrorCode(), deniedAction(err))
 	case errors.As(err, &sending):
 		return noConnection
 	}
 	return otherTrouble
 }
 
-func (a *amazon) classifyAnswer(code string) awsErrorClass {
+func (a *amazon) classifyAnswer(code, action string) awsErrorClass {
 	if _, ok := retry.DefaultThrottleErrorCodes[code]; ok {
 		return throttled
 	}
 	class := cmp.Or(refusals[code], otherTrouble)
-	if class == accessDenied && a.foreign() {
+	if class == accessDenied && a.foreign() && decidedByRegistry(action) {
 		return wrongRegistry
 	}
 	return class
@@ -547,6 +549,11 @@ func (a *amazon) classifyAnswer(code string) awsErrorClass {
 func (a *amazon) foreign() bool {
 	caller := a.caller.Load()
 	return caller != nil && caller.Account != a.accountID
+}
+
+// decidedByRegistry tells the actions of which the registry has a say from those that are the caller's account's own.
+func decidedByRegistry(action string) bool {
+	return strings.HasPrefix(action, "ecr:") && action != "ecr:GetAuthorizationToken"
 }
 
 // failedCall is the innermost call: where credentials are fetched for a call, it is theirs that failed.
@@ -560,10 +567,13 @@ func failedCall(err error) (service, operation string) {
 	}
 }
 
+// unknownCode is what the SDK makes of an answer that is not AWS's, such as a proxy's.
+const unknownCode = "UnknownError"
+
 // cause is the answer in AWS's words where there is one, and else the whole chain of errors.
 func cause(err error) string {
 	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorMessage() == "" {
+	if !errors.As(err, &api) || api.ErrorCode() == unknownCode {
 		return err.Error()
 	}
 	text := api.ErrorCode() + ": " + api.ErrorMessage()

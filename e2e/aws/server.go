@@ -160,6 +160,8 @@ func (s *Server) WebIdentityEnv() []string {
 	return append(s.commonEnv(),
 		"AWS_ROLE_ARN="+s.RoleARN,
 		"AWS_WEB_IDENTITY_TOKEN="+s.webIdentityToken,
+		// The SDK's default chain makes its STS client before it looks at AWS_ENDPOINT_URL.
+		"AWS_ENDPOINT_URL_STS="+s.Endpoint,
 	)
 }
 

@@ -2,7 +2,7 @@ package corpus
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // names of commits, as git makes them
+	"crypto/sha1"
 	"fmt"
 	"path"
 	"runtime"
@@ -203,9 +203,9 @@ func released(release int) time.Time { return epoch.AddDate(0, 0, 9*release) }
 // version has three patches to a minor version.
 func version(release int) string { return fmt.Sprintf("1.%d.%d", release/3, release%3) }
 
-// commit is an abbreviated commit.
+// commit is an abbreviated commit, a SHA-1 as git's are.
 func commit(s service, release int) string {
-	return fmt.Sprintf("%x", sha1.Sum(fmt.Append(nil, s.repository, release)))[:10] //nolint:gosec // see import
+	return fmt.Sprintf("%x", sha1.Sum(fmt.Append(nil, s.repository, release)))[:10]
 }
 
 func (s service) newest(release int) bool { return release == s.releases-1 }

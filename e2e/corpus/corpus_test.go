@@ -115,7 +115,7 @@ func (c content) readLayer(t *testing.T, l v1.Layer, descriptor v1.Descriptor) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer packed.Close()
+	defer packed.Close() //nolint:errcheck // only read
 	digest, size, err := v1.SHA256(packed)
 	if err != nil || digest != descriptor.Digest || size != descriptor.Size {
 		t.Fatalf("layer: got %s of %d bytes (%v), want %s of %d", digest, size, err, descriptor.Digest, descriptor.Size)
@@ -130,7 +130,7 @@ func unpackedDigest(t *testing.T, l v1.Layer) v1.Hash {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unpacked.Close()
+	defer unpacked.Close() //nolint:errcheck // only read
 	digest, _, err := v1.SHA256(unpacked)
 	if err != nil {
 		t.Fatal(err)
@@ -153,16 +153,6 @@ func (c content) checkDiffIDs(t *testing.T, image v1.Image, parsed *v1.Manifest)
 			t.Fatalf("layer %d: diff ID %s, config says %s", i, got, want)
 		}
 	}
-}
-
-// listTags fails the test unless the repository exists.
-func listTags(t *testing.T, repo name.Repository) []string {
-	t.Helper()
-	tags, err := remote.List(repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tags
 }
 
 func TestDigestOfUnknownTag(t *testing.T) {

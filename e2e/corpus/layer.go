@@ -85,7 +85,7 @@ func writeFile(w *tar.Writer, f file) error {
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	defer src.Close() //nolint:errcheck // only read
 	header := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: f.size, Mode: f.mode, ModTime: epoch}
 	if err := w.WriteHeader(header); err != nil {
 		return err

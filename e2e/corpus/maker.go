@@ -29,7 +29,7 @@ var (
 // maker makes the objects of shapes. The first error sticks and turns what follows into nothing, so
 // that a table of shapes can be written down without a check a line.
 type maker struct {
-	ctx    context.Context //nolint:containedctx // lives for one call of Shapes
+	ctx    context.Context // lives for one call of Shapes
 	store  store
 	source pool
 	err    error

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -153,11 +154,16 @@ func TestShapeIndexes(t *testing.T) {
 			continue
 		}
 		delete(tests, s.Name)
-		index, err := s.Object.(v1.ImageIndex).IndexManifest()
+		index, ok := s.Object.(v1.ImageIndex)
+		if !ok {
+			t.Errorf("%s: got %T, want an index", s.Name, s.Object)
+			continue
+		}
+		parsed, err := index.IndexManifest()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := platforms(index.Manifests); !slices.Equal(got, want) {
+		if got := platforms(parsed.Manifests); !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", s.Name, got, want)
 		}
 	}
@@ -172,7 +178,11 @@ func TestShapeSubjects(t *testing.T) {
 	for _, s := range makeShapes(t, "") {
 		for _, referrer := range s.Referrers {
 			referrers++
-			parsed, err := referrer.(v1.Image).Manifest()
+			raw, err := referrer.RawManifest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, err := v1.ParseManifest(bytes.NewReader(raw))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -63,9 +63,9 @@ func (s store) layer(ctx context.Context, r recipe) (layer, error) {
 // key names the recipe and the state of the files in it.
 func (r recipe) key() string {
 	h := sha256.New()
-	fmt.Fprintln(h, storeVersion, r.name, r.compression)
+	h.Write(fmt.Appendln(nil, storeVersion, r.name, r.compression))
 	for _, f := range r.contents() {
-		fmt.Fprintln(h, f.name, f.source, f.size, f.mode, f.modTime.UnixNano(), string(f.content))
+		h.Write(fmt.Appendln(nil, f.name, f.source, f.size, f.mode, f.modTime.UnixNano(), string(f.content)))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

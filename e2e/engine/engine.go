@@ -77,9 +77,17 @@ func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
 	}
 	e.args = e.arguments(opts)
 	if err := e.start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the %s engine: %w", kind, err), e.Close())
+		return nil, errors.Join(fmt.Errorf("start the %s engine: %w", kind, err), e.abandon())
 	}
 	return e, nil
+}
+
+// abandon is Close for an engine that may be too young to heed a signal.
+func (e *Engine) abandon() error {
+	if e.process != nil {
+		e.process.kill()
+	}
+	return e.Close()
 }
 
 // searchPath has the engine's own programs first, whatever the machine has installed.

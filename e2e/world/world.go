@@ -59,20 +59,19 @@ func (w *World) Env() []string {
 	return env
 }
 
-// Repository creates a repository at ECR and returns it as the account's owner may push to it.
-func (w *World) Repository(repository string) (name.Repository, authn.Authenticator, error) {
-	uri, err := w.AWS.CreateRepository(repository)
-	if err != nil {
-		return name.Repository{}, nil, err
-	}
-	repo, err := name.NewRepository(uri, name.Insecure)
+// Owner returns a repository at ECR as the account's owner may push to it.
+func (w *World) Owner(repository string) (name.Repository, authn.Authenticator, error) {
+	repo, err := name.NewRepository(w.AWS.RegistryHost+"/"+repository, name.Insecure)
 	return repo, authn.FromConfig(w.AWS.AdminAuth()), err
 }
 
-// Fill pushes an account's repositories to ECR.
+// Fill creates an account's repositories at ECR and pushes their images.
 func (w *World) Fill(ctx context.Context, account []corpus.Repository) error {
 	for _, repository := range account {
-		repo, auth, err := w.Repository(repository.Name)
+		if _, err := w.AWS.CreateRepository(repository.Name); err != nil {
+			return err
+		}
+		repo, auth, err := w.Owner(repository.Name)
 		if err != nil {
 			return err
 		}

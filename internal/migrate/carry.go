@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -42,9 +41,6 @@ func classicManifest(m Manifest) error {
 	}
 	if !m.isContainerImage() {
 		return fmt.Errorf("the classic image store takes container images alone, and this is %s: %s", m.kind(), classicRemedy)
-	}
-	if len(m.Layers) == 0 {
-		return errors.New("the classic image store does not pull an image without layers: " + classicRemedy)
 	}
 	for _, layer := range m.Layers {
 		if !classicLayer(layer.MediaType) {

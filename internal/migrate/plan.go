@@ -18,7 +18,7 @@ type task struct {
 	target    string // the target repository, host included
 	tree      Tree   // what is copied: the image, or the manifest of the one platform asked for
 	reduced   bool   // of an index, one platform on purpose
-	referrers map[digest.Digest][]Tree
+	referrers map[digest.Digest]referrers // by subject
 	refusal   error // known before anything is copied
 }
 
@@ -142,7 +142,7 @@ func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Dige
 	}
 	t.tree, t.refusal = tree, err
 	if err == nil {
-		t.referrers = p.referrersOf(t, manifests)
+		t.referrers = p.referrersOf(t, manifests, readErr)
 	}
 }
 
@@ -168,33 +168,4 @@ func unreadable(d digest.Digest, cause error) error {
 		cause = errors.New("ECR does not have it")
 	}
 	return fmt.Errorf("the manifest %s cannot be read: %w", d, cause)
-}
-
-// referrersOf collects what refers to the image, to anything in it, and to those referrers in turn.
-func (p *planner) referrersOf(t *task, manifests map[digest.Digest]Manifest) map[digest.Digest][]Tree {
-	bySubject := map[digest.Digest][]Tree{}
-	for _, image := range p.listing.images[t.image.Repository.Name] {
-		if image.Subject == "" || image.Archived {
-			continue
-		}
-		if tree, err := wholeTree(image.Digest, manifests, nil); err == nil {
-			bySubject[image.Subject] = append(bySubject[image.Subject], tree)
-		}
-	}
-	found := map[digest.Digest][]Tree{}
-	var collect func(tree Tree)
-	collect = func(tree Tree) {
-		for _, manifest := range tree.Manifests() {
-			referrers := bySubject[manifest.Digest]
-			if _, seen := found[manifest.Digest]; seen || len(referrers) == 0 {
-				continue
-			}
-			found[manifest.Digest] = referrers
-			for _, referrer := range referrers {
-				collect(referrer)
-			}
-		}
-	}
-	collect(t.tree)
-	return found
 }

@@ -18,6 +18,72 @@ func referrersTag(subject digest.Digest) string {
 	return subject.Algorithm().String() + "-" + subject.Encoded()
 }
 
+// referrers is what refers to one subject.
+type referrers struct {
+	trees  []Tree
+	broken error // why some of them are not among the trees
+}
+
+// referrersOf collects what refers to the image, to anything in it, and to those referrers in turn.
+func (p *planner) referrersOf(t *task, manifests map[digest.Digest]Manifest, readErr error) map[digest.Digest]referrers {
+	bySubject := p.bySubject(t.image.Repository, manifests, readErr)
+	found := map[digest.Digest]referrers{}
+	queue := []Tree{t.tree}
+	for ; len(queue) > 0; queue = queue[1:] {
+		for _, manifest := range queue[0].Manifests() {
+			set, ok := bySubject[manifest.Digest]
+			if _, seen := found[manifest.Digest]; seen || !ok {
+				continue
+			}
+			found[manifest.Digest] = set
+			queue = append(queue, set.trees...)
+		}
+	}
+	return found
+}
+
+// bySubject finds the repository's referrers that no tag names. Those with a tag are copied under it, and those that
+// a referrers tag of the repository's own lists arrive with that tag.
+func (p *planner) bySubject(repository Repository, manifests map[digest.Digest]Manifest, readErr error) map[digest.Digest]referrers {
+	listed := p.listedByTag(repository, manifests)
+	found := map[digest.Digest]referrers{}
+	for _, image := range p.listing.images[repository.Name] {
+		if image.Subject == "" || len(image.Tags) > 0 {
+			continue
+		}
+		own, tagged := listed[referrersTag(image.Subject)]
+		if _, arrives := own.manifests[image.Digest]; arrives {
+			continue
+		}
+		set := found[image.Subject]
+		tree, err := wholeTree(image.Digest, manifests, readErr)
+		switch {
+		case image.Archived:
+			set.broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", image.Digest)
+		case tagged:
+			set.broken = fmt.Errorf("the repository's own tag %s does not list the referrer %s: add it there, or delete the tag",
+				referrersTag(image.Subject), image.Digest)
+		case err != nil:
+			set.broken = err
+		default:
+			set.trees = append(set.trees, tree)
+		}
+		found[image.Subject] = set
+	}
+	return found
+}
+
+// listedByTag returns what each tag of the repository stands for.
+func (p *planner) listedByTag(repository Repository, manifests map[digest.Digest]Manifest) map[string]Tree {
+	trees := map[string]Tree{}
+	for _, image := range p.listing.images[repository.Name] {
+		for _, tag := range image.Tags {
+			trees[tag] = NewTree(manifests[image.Digest], manifests)
+		}
+	}
+	return trees
+}
+
 // bringReferrers brings what refers to the image, after the image. The referrers of one subject are listed in an index
 // under the subject's referrers tag: there clients find them, and GitLab's garbage collection sees them in use.
 func (c *copier) bringReferrers(ctx context.Context, t *task) []Result {
@@ -33,35 +99,37 @@ func (t *task) subjects() []digest.Digest {
 	var ordered []digest.Digest
 	seen := map[digest.Digest]bool{}
 	queue := []Tree{t.tree}
-	for len(queue) > 0 {
+	for ; len(queue) > 0; queue = queue[1:] {
 		for _, manifest := range queue[0].Manifests() {
-			referrers := t.referrers[manifest.Digest]
-			if len(referrers) == 0 || seen[manifest.Digest] {
+			set, ok := t.referrers[manifest.Digest]
+			if !ok || seen[manifest.Digest] {
 				continue
 			}
 			seen[manifest.Digest] = true
 			ordered = append(ordered, manifest.Digest)
-			queue = append(queue, referrers...)
+			queue = append(queue, set.trees...)
 		}
-		queue = queue[1:]
 	}
 	return ordered
 }
 
 func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.Digest) Result {
-	referrers := t.referrers[subject]
+	set := t.referrers[subject]
 	result := Result{
 		Repository: t.image.Repository.Name,
 		Tag:        referrersTag(subject),
-		Referrers:  len(referrers),
 		Subject:    subject,
 		Target:     t.tagged(referrersTag(subject)),
+		Referrers:  max(1, len(set.trees)),
 	}
-	if c.store == ClassicStore {
+	switch {
+	case set.broken != nil:
+		return result.failed(failedAt(StepPlan, result.Target, set.broken))
+	case c.store == ClassicStore:
 		result.Outcome, result.Err = Refused, errors.New("the classic image store cannot carry signatures and other referrers: "+classicRemedy)
 		return result
 	}
-	tree, err := referrersIndex(referrers)
+	tree, err := referrersIndex(set.trees)
 	if err != nil {
 		return result.failed(failedAt(StepPlan, result.Target, err))
 	}
@@ -93,11 +161,11 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 }
 
 // referrersIndex makes the index of the referrers tag schema. The same referrers make the same bytes.
-func referrersIndex(referrers []Tree) (Tree, error) {
-	sort.Slice(referrers, func(i, j int) bool { return referrers[i].Root.Digest < referrers[j].Root.Digest })
+func referrersIndex(trees []Tree) (Tree, error) {
+	sort.Slice(trees, func(i, j int) bool { return trees[i].Root.Digest < trees[j].Root.Digest })
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	below := map[digest.Digest]Manifest{}
-	for _, referrer := range referrers {
+	for _, referrer := range trees {
 		index.Manifests = append(index.Manifests, referrer.Root.asReferrer())
 		for _, manifest := range referrer.Manifests() {
 			below[manifest.Digest] = manifest
