@@ -21,12 +21,9 @@ type Log struct {
 // NewLog returns a log that writes to out. What out does not take is lost: a migration does not end for its log.
 func NewLog(out io.Writer) *Log { return &Log{out: out} }
 
-// Line writes one line, or several; the arguments come from outside and are made printable.
+// Line writes one line, or several; the arguments may come from outside, and are made printable.
 func (l *Log) Line(format string, args ...any) {
-	for i, arg := range args {
-		args[i] = Printable(fmt.Sprint(arg))
-	}
-	_, _ = fmt.Fprintf(l.out, format+"\n", args...)
+	_, _ = fmt.Fprintln(l.out, Printable(fmt.Sprintf(format, args...)))
 }
 
 // Observe writes what the event means to a reader.

@@ -1,0 +1,864 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+const account = "123456789012"
+
+var app = migrate.Repository{Name: "team/app", URI: "registry.example/team/app"}
+
+// fakeECR answers with its functions; a call that a test does not expect panics.
+type fakeECR struct {
+	describeRepositories  func(*ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error)
+	describeImages        func(*ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error)
+	batchGetImage         func(*ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error)
+	getAuthorizationToken func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error)
+}
+
+func (f *fakeECR) DescribeRepositories(_ context.Context, in *ecr.DescribeRepositoriesInput, _ ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error) {
+	return f.describeRepositories(in)
+}
+
+func (f *fakeECR) DescribeImages(_ context.Context, in *ecr.DescribeImagesInput, _ ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error) {
+	return f.describeImages(in)
+}
+
+func (f *fakeECR) BatchGetImage(_ context.Context, in *ecr.BatchGetImageInput, _ ...func(*ecr.Options)) (*ecr.BatchGetImageOutput, error) {
+	return f.batchGetImage(in)
+}
+
+func (f *fakeECR) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthorizationTokenInput, _ ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
+	return f.getAuthorizationToken(ctx, in)
+}
+
+type fakeSTS func() (*sts.GetCallerIdentityOutput, error)
+
+func (f fakeSTS) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error) {
+	return f()
+}
+
+func amazonOver(registry registryAPI) *amazon {
+	return newAmazonOver(nil, registry, Config{AccountID: account, Region: "eu-west-1"}, time.Now)
+}
+
+// page cuts the items after the token's position, and returns the token of the next page.
+func page[T any](items []T, token *string, size int) ([]T, *string) {
+	start := 0
+	if token != nil {
+		if _, err := fmt.Sscanf(*token, "from %d", &start); err != nil {
+			panic(err)
+		}
+	}
+	end := min(start+size, len(items))
+	if end == len(items) {
+		return items[start:], nil
+	}
+	return items[start:end], aws.String(fmt.Sprintf("from %d", end))
+}
+
+func TestRepositories(t *testing.T) {
+	for _, count := range []int{0, 1, 3, 4} {
+		var all []types.Repository
+		var want []migrate.Repository
+		for i := range count {
+			name := fmt.Sprintf("team/%d", count-i) // the registry's order is nobody's alphabet
+			all = append(all, types.Repository{RepositoryName: &name, RepositoryUri: aws.String("registry.example/" + name)})
+			want = append(want, migrate.Repository{Name: name, URI: "registry.example/" + name})
+		}
+		a := amazonOver(&fakeECR{describeRepositories: func(in *ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error) {
+			if aws.ToString(in.RegistryId) != account || aws.ToInt32(in.MaxResults) != 1000 {
+				t.Errorf("asked with %+v", in)
+			}
+			items, next := page(all, in.NextToken, 3)
+			return &ecr.DescribeRepositoriesOutput{Repositories: items, NextToken: next}, nil
+		}})
+		got, err := a.Repositories(t.Context())
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%d repositories: got %v, %v", count, got, err)
+		}
+	}
+}
+
+func TestRepositoriesFailsWithAnyPage(t *testing.T) {
+	a := amazonOver(&fakeECR{describeRepositories: func(in *ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error) {
+		if in.NextToken != nil {
+			return nil, errors.New("broken")
+		}
+		return &ecr.DescribeRepositoriesOutput{Repositories: make([]types.Repository, 1), NextToken: aws.String("x")}, nil
+	}})
+	got, err := a.Repositories(t.Context())
+	if want := "cannot list the repositories of the ECR registry 123456789012: broken"; err == nil || err.Error() != want || got != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestImages(t *testing.T) {
+	pushed := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	one, two, three, four := digest.FromString("1"), digest.FromString("2"), digest.FromString("3"), digest.FromString("4")
+	listed := []types.ImageDetail{
+		{
+			ImageDigest: aws.String(one.String()), ImageTags: []string{"v2", "latest", "v10"}, ImagePushedAt: &pushed,
+			ImageManifestMediaType: aws.String("application/vnd.oci.image.index.v1+json"), ImageSizeInBytes: aws.Int64(1 << 40),
+			ArtifactMediaType: aws.String("application/vnd.oci.image.config.v1+json"), ImageStatus: types.ImageStatusActive,
+		},
+		{ImageDigest: aws.String(digest.FromString("child").String())},
+		{ImageDigest: aws.String(two.String()), SubjectManifestDigest: aws.String(one.String())},
+		{ImageDigest: aws.String(three.String()), ImageTags: []string{"old"}, ImageStatus: types.ImageStatusArchived},
+		{ImageDigest: aws.String(four.String()), ImageTags: []string{"restored"}, ImageStatus: types.ImageStatusActivating},
+		{ImageDigest: aws.String(one.String()), ImageTags: []string{"latest", "just-pushed"}},
+	}
+	want := []migrate.Image{
+		{
+			Repository: app, Digest: one, Tags: []string{"just-pushed", "latest", "v10", "v2"}, PushedAt: pushed,
+			MediaType: "application/vnd.oci.image.index.v1+json", ArtifactType: "application/vnd.oci.image.config.v1+json", Size: 1 << 40,
+		},
+		{Repository: app, Digest: two, Subject: one},
+		{Repository: app, Digest: three, Tags: []string{"old"}, Archived: true},
+		{Repository: app, Digest: four, Tags: []string{"restored"}, Archived: true},
+	}
+	for _, size := range []int{1, 2, 100} {
+		a := amazonOver(&fakeECR{describeImages: func(in *ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error) {
+			if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || aws.ToInt32(in.MaxResults) != 1000 ||
+				*in.Filter != (types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny}) {
+				t.Errorf("asked with %+v", in)
+			}
+			items, next := page(listed, in.NextToken, size)
+			return &ecr.DescribeImagesOutput{ImageDetails: items, NextToken: next}, nil
+		}})
+		got, err := a.Images(t.Context(), app)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("pages of %d: got\n%+v, %v\nwant\n%+v", size, got, err, want)
+		}
+	}
+}
+
+// aManifest is a manifest that no other number has.
+func aManifest(i int) string {
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"size":%d}]}`, i)
+}
+
+func TestManifestsAsksForAHundredAtATime(t *testing.T) {
+	texts := map[string]string{}
+	var wanted []digest.Digest
+	for i := range 250 {
+		d := digest.FromString(aManifest(i))
+		texts[d.String()] = aManifest(i)
+		wanted = append(wanted, d, d)
+	}
+	var batches []int
+	a := amazonOver(&fakeECR{batchGetImage: func(in *ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
+		if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || !slices.Equal(in.AcceptedMediaTypes, manifestTypes) {
+			t.Errorf("asked with %+v", in)
+		}
+		batches = append(batches, len(in.ImageIds))
+		output := &ecr.BatchGetImageOutput{}
+		for _, id := range in.ImageIds {
+			output.Images = append(output.Images, types.Image{ImageId: &id, ImageManifest: aws.String(texts[*id.ImageDigest])})
+		}
+		return output, nil
+	}})
+	got, err := a.Manifests(t.Context(), app, wanted)
+	if err != nil || len(got) != 250 || !slices.Equal(batches, []int{100, 100, 50}) {
+		t.Fatalf("got %d manifests in batches of %v, %v", len(got), batches, err)
+	}
+	for d, manifest := range got {
+		if string(manifest.Raw) != texts[d.String()] || manifest.Digest != d || manifest.MediaType != "application/vnd.oci.image.manifest.v1+json" {
+			t.Errorf("%s is %+v", d, manifest)
+		}
+	}
+}
+
+func TestManifestsReportsEachFailure(t *testing.T) {
+	good, big := aManifest(1), strings.Repeat(" ", maxManifest+1)
+	tests := []struct {
+		name   string
+		digest digest.Digest
+		image  *types.Image
+		fails  *types.ImageFailure
+		want   string // of its error; empty: it is there
+	}{
+		{name: "good", digest: digest.FromString(good), image: &types.Image{ImageManifest: &good}},
+		{name: "altered", digest: digest.FromString("x"), image: &types.Image{ImageManifest: &good}, want: "manifest text does not match its digest: it has " + digest.FromString(good).String()},
+		{name: "empty", digest: digest.FromString("y"), image: &types.Image{}, want: "manifest text does not match"},
+		{name: "too large", digest: digest.FromString(big), image: &types.Image{ImageManifest: &big}, want: "manifest of 4194305 bytes is larger than the 4194304"},
+		{name: "no JSON", digest: digest.FromString("<html>"), image: &types.Image{ImageManifest: aws.String("<html>")}, want: "manifest is not valid JSON"},
+		{name: "refused", digest: digest.FromString("z"), fails: &types.ImageFailure{FailureCode: "ImageNotFound", FailureReason: aws.String("Requested image not found")}, want: "ImageNotFound: Requested image not found"},
+		{name: "passed over", digest: digest.FromString("silence"), want: "ECR has not answered for it"},
+	}
+	a := amazonOver(&fakeECR{batchGetImage: func(*ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
+		output := &ecr.BatchGetImageOutput{Failures: []types.ImageFailure{{}}} // about nothing in particular
+		for _, test := range tests {
+			id := &types.ImageIdentifier{ImageDigest: aws.String(test.digest.String())}
+			if test.image != nil {
+				test.image.ImageId = id
+				output.Images = append(output.Images, *test.image)
+			}
+			if test.fails != nil {
+				test.fails.ImageId = id
+				output.Failures = append(output.Failures, *test.fails)
+			}
+		}
+		return output, nil
+	}})
+	var digests []digest.Digest
+	for _, test := range tests {
+		digests = append(digests, test.digest)
+	}
+	got, err := a.Manifests(t.Context(), app, digests)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(got) != 1 || len(lines) != len(tests)-1 {
+		t.Errorf("got %d manifests and %d errors", len(got), len(lines))
+	}
+	for _, test := range tests {
+		if _, there := got[test.digest]; there != (test.want == "") {
+			t.Errorf("%s: in the answer: %t", test.name, there)
+		}
+		prefix := fmt.Sprintf("cannot get the manifest of team/app@%s: %s", test.digest, test.want)
+		if told := slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, prefix) }); told != (test.want != "") {
+			t.Errorf("%s: got\n%v", test.name, err)
+		}
+	}
+}
+
+func TestManifestsKeepsWhatItHasWhenACallFails(t *testing.T) {
+	calls := 0
+	a := amazonOver(&fakeECR{batchGetImage: func(in *ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
+		if calls++; calls == 2 {
+			return nil, errors.New("broken")
+		}
+		output := &ecr.BatchGetImageOutput{}
+		for i := range 300 {
+			text := aManifest(i)
+			id := types.ImageIdentifier{ImageDigest: aws.String(digest.FromString(text).String())}
+			if slices.ContainsFunc(in.ImageIds, func(asked types.ImageIdentifier) bool { return *asked.ImageDigest == *id.ImageDigest }) {
+				output.Images = append(output.Images, types.Image{ImageId: &id, ImageManifest: &text})
+			}
+		}
+		return output, nil
+	}})
+	var digests []digest.Digest
+	for i := range 300 {
+		digests = append(digests, digest.FromString(aManifest(i)))
+	}
+	got, err := a.Manifests(t.Context(), app, digests)
+	if len(got) != 100 || calls != 2 || err == nil || err.Error() != "cannot get manifests of team/app: broken" {
+		t.Errorf("got %d manifests in %d calls, %v", len(got), calls, err)
+	}
+}
+
+func TestDecodeToken(t *testing.T) {
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	tests := []struct {
+		name, token, endpoint string
+		want                  RegistryAuth
+		wantErr               string
+	}{
+		{
+			name: "ECR's", token: encode("AWS:ey:J"), endpoint: "https://123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+			want: RegistryAuth{Username: "AWS", Password: "ey:J", ServerAddress: "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"},
+		},
+		{
+			name: "a port", token: encode("AWS:secret"), endpoint: "http://127.0.0.1:5000",
+			want: RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "127.0.0.1:5000"},
+		},
+		{
+			name: "a bare host", token: encode("AWS:secret"), endpoint: "localhost:4566",
+			want: RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "localhost:4566"},
+		},
+		{name: "not base64", token: "secret!", endpoint: "https://host", wantErr: "what came is not valid base64"},
+		{name: "no user", token: encode("secret"), endpoint: "https://host", wantErr: "what came is not of the form user:password"},
+		{name: "no password", token: encode("AWS:"), endpoint: "https://host", wantErr: "what came is not of the form user:password"},
+		{name: "empty", endpoint: "https://host", wantErr: "what came is not of the form user:password"},
+		{name: "no endpoint", token: encode("AWS:secret"), wantErr: "it came without a registry endpoint"},
+	}
+	for _, test := range tests {
+		got, err := decodeToken(test.token, test.endpoint)
+		if err != nil && err.Error() != test.wantErr || err == nil && test.wantErr != "" {
+			t.Errorf("%s: got %v, want %s", test.name, err, test.wantErr)
+		}
+		if got != test.want {
+			t.Errorf("%s: got a token of %s for %s", test.name, got.Username, got.ServerAddress)
+		}
+	}
+}
+
+// tokenOutput is an answer of ECR.
+func tokenOutput(password string, end time.Time) *ecr.GetAuthorizationTokenOutput {
+	return &ecr.GetAuthorizationTokenOutput{AuthorizationData: []types.AuthorizationData{{
+		AuthorizationToken: aws.String(base64.StdEncoding.EncodeToString([]byte("AWS:" + password))),
+		ProxyEndpoint:      aws.String("https://registry.example"),
+		ExpiresAt:          &end,
+	}}}
+}
+
+// TestCredentialsAreRenewed asks for the token at times after the start, and wants it fetched that often by then.
+func TestCredentialsAreRenewed(t *testing.T) {
+	type look struct {
+		at   time.Duration
+		want int // the number of calls so far
+	}
+	tests := []struct {
+		name  string
+		life  time.Duration
+		looks []look
+	}{
+		{"ECR's twelve hours", 12 * time.Hour, []look{{0, 1}, {time.Hour, 1}, {11*time.Hour + 29*time.Minute, 1}, {11*time.Hour + 31*time.Minute, 2}}},
+		{"ten minutes", 10 * time.Minute, []look{{0, 1}, {8 * time.Minute, 1}, {9*time.Minute + time.Second, 2}, {17 * time.Minute, 2}}},
+		{"ended when it came", -24 * time.Hour, []look{{0, 1}, {0, 1}, {4 * time.Minute, 1}, {5 * time.Minute, 2}, {5*time.Minute + time.Second, 2}}},
+		{"ends at once", 0, []look{{0, 1}, {time.Minute, 1}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+			clock, calls := start, 0
+			registry := &fakeECR{getAuthorizationToken: func(_ context.Context, in *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+				calls++
+				if !slices.Equal(in.RegistryIds, []string{account}) { //nolint:staticcheck // deprecated, as fetchToken says
+					t.Errorf("asked for the registries %v", in)
+				}
+				return tokenOutput(fmt.Sprint("token ", calls), clock.Add(test.life)), nil
+			}}
+			a := newAmazonOver(nil, registry, Config{AccountID: account}, func() time.Time { return clock })
+			for _, look := range test.looks {
+				clock = start.Add(look.at)
+				got, err := a.Credentials(t.Context())
+				want := RegistryAuth{Username: "AWS", Password: Secret(fmt.Sprint("token ", look.want)), ServerAddress: "registry.example"}
+				if err != nil || got != want || calls != look.want {
+					t.Errorf("after %s: %d calls, %q, %v; want %d", look.at, calls, string(got.Password), err, look.want)
+				}
+			}
+		})
+	}
+}
+
+func TestCredentialsSurviveAFailedRenewal(t *testing.T) {
+	clock := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	calls, broken := 0, false
+	registry := &fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+		if calls++; broken {
+			return nil, errors.New("broken")
+		}
+		return tokenOutput("good", clock.Add(12*time.Hour)), nil
+	}}
+	a := newAmazonOver(nil, registry, Config{AccountID: account}, func() time.Time { return clock })
+	steps := []struct {
+		after time.Duration // the step before
+		calls int
+		err   bool
+	}{
+		{0, 1, false},
+		{11*time.Hour + 45*time.Minute, 2, false}, // near its end: the renewal fails, the token still lives
+		{30 * time.Second, 2, false},              // not again at once
+		{30 * time.Second, 3, false},
+		{time.Hour, 4, true}, // past its end
+	}
+	for i, step := range steps {
+		clock = clock.Add(step.after)
+		got, err := a.Credentials(t.Context())
+		if calls != step.calls || (err != nil) != step.err || (err == nil) != (got.Password == "good") {
+			t.Errorf("step %d: %d calls, %q, %v", i, calls, string(got.Password), err)
+		}
+		broken = true
+	}
+}
+
+func TestFetchTokenRefusesWhatIsNone(t *testing.T) {
+	secret := base64.StdEncoding.EncodeToString([]byte("glcbt-secret"))
+	tests := []struct {
+		data []types.AuthorizationData
+		want string
+	}{
+		{nil, "cannot get a token for the ECR registry 123456789012: the answer holds none"},
+		{[]types.AuthorizationData{{AuthorizationToken: &secret}}, "cannot get a token for the ECR registry 123456789012: what came is not of the form user:password"},
+	}
+	for _, test := range tests {
+		a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+			return &ecr.GetAuthorizationTokenOutput{AuthorizationData: test.data}, nil
+		}})
+		if got, err := a.Credentials(t.Context()); err == nil || err.Error() != test.want || got != (RegistryAuth{}) {
+			t.Errorf("got %v, want %s", err, test.want)
+		}
+	}
+}
+
+// TestCallersShareARenewal has ten callers ask at a time while the answer is on its way.
+func TestCallersShareARenewal(t *testing.T) {
+	asks := map[string]func(context.Context, *amazon) error{
+		"Credentials": func(ctx context.Context, a *amazon) error { _, err := a.Credentials(ctx); return err },
+		"Renew":       func(ctx context.Context, a *amazon) error { return a.Renew(ctx) },
+	}
+	for name, ask := range asks {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int32
+				answer := make(chan struct{})
+				a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+					calls.Add(1)
+					<-answer
+					return tokenOutput("good", time.Now().Add(12*time.Hour)), nil
+				}})
+				var callers sync.WaitGroup
+				for range 10 {
+					callers.Go(func() {
+						if err := ask(t.Context(), a); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				synctest.Wait() // all of them wait: one for the answer, nine for their turn
+				impatient, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := ask(impatient, a); !errors.Is(err, context.Canceled) {
+					t.Errorf("a cancelled caller gets %v", err)
+				}
+				close(answer)
+				callers.Wait()
+				if calls.Load() != 1 {
+					t.Errorf("%d calls for ten callers at a time", calls.Load())
+				}
+			})
+		})
+	}
+}
+
+func TestRenewReplacesAGoodToken(t *testing.T) {
+	calls := 0
+	a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+		calls++
+		return tokenOutput(fmt.Sprint("token ", calls), time.Now().Add(12*time.Hour)), nil
+	}})
+	for want := 1; want <= 2; want++ {
+		if got, err := a.Credentials(t.Context()); err != nil || got.Password != Secret(fmt.Sprint("token ", want)) {
+			t.Errorf("got %q, %v, want token %d", string(got.Password), err, want)
+		}
+		if err := a.Renew(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// impatient retries as its Retryer does, but at once.
+type impatient struct{ aws.Retryer }
+
+func (impatient) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
+
+// awsEnv is the environment of a job whose AWS is at the endpoint.
+func awsEnv(t *testing.T, endpoint string, changes map[string]string) {
+	t.Helper()
+	setEnv(t, map[string]string{
+		"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "aws-secret", "AWS_ENDPOINT_URL": endpoint,
+		"AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE":           filepath.Join(t.TempDir(), "config"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(t.TempDir(), "credentials"),
+	})
+	for name, value := range changes {
+		t.Setenv(name, value)
+	}
+}
+
+// realAmazon is an amazon over the SDK's real clients, which do not wait between attempts.
+func realAmazon(t *testing.T) *amazon {
+	t.Helper()
+	cfg, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := loadAWS(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Retryer = func() aws.Retryer { return impatient{newRetryer()} }
+	return newAmazonFrom(loaded, cfg)
+}
+
+// standIn is an AWS that records the requests, answered by action.
+type standIn struct {
+	answers map[string]http.HandlerFunc
+	mu      sync.Mutex
+	calls   []string // actions
+	forms   []string // STS's bodies
+	auths   []string // Authorization headers
+}
+
+func startStandIn(t *testing.T, answers map[string]http.HandlerFunc) (*standIn, string) {
+	s := &standIn{answers: answers}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	return s, server.URL
+}
+
+func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	_, action, isECR := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if !isECR {
+		_, action, _ = strings.Cut(string(body), "Action=")
+		action, _, _ = strings.Cut(action, "&")
+	}
+	s.mu.Lock()
+	s.calls = append(s.calls, action)
+	s.forms = append(s.forms, string(body))
+	s.auths = append(s.auths, r.Header.Get("Authorization"))
+	s.mu.Unlock()
+	if answer := s.answers[action]; answer != nil {
+		answer(w, r)
+		return
+	}
+	http.Error(w, "no answer for "+action, http.StatusNotImplemented)
+}
+
+func ecrAnswer(status int, body any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.Header().Set("X-Amzn-Requestid", "request-1")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body)
+	}
+}
+
+func ecrError(code, message string) http.HandlerFunc {
+	return ecrAnswer(http.StatusBadRequest, map[string]string{"__type": code, "message": message})
+}
+
+func stsAnswer(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/xml")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func stsError(code, message string) http.HandlerFunc {
+	return stsAnswer(http.StatusForbidden, fmt.Sprintf(
+		`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>request-1</RequestId></ErrorResponse>`, code, message))
+}
+
+func callerIs(account string) http.HandlerFunc {
+	return stsAnswer(http.StatusOK, fmt.Sprintf(
+		`<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::%s:user/ci</Arn><UserId>AIDA</UserId><Account>%s</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`, account, account))
+}
+
+const assumed = `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>
+	<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey><SessionToken>session</SessionToken>
+	<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`
+
+// TestCredentialsChain says whose key signs the call, and what is asked of STS for it.
+func TestCredentialsChain(t *testing.T) {
+	identity := map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
+		"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration", "AWS_WEB_IDENTITY_TOKEN": "e.y.J",
+	}
+	named := maps.Clone(identity)
+	named["AWS_ROLE_SESSION_NAME"] = "job-1"
+	tests := []struct {
+		name    string
+		env     map[string]string
+		key     string
+		request []string // parts of the request for the role's credentials
+	}{
+		{"keys", nil, "AKIAEXAMPLE", nil},
+		{
+			"a web identity", identity, "ASIAROLE",
+			[]string{"WebIdentityToken=e.y.J", "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fmigration", "RoleSessionName=ecr2gitlab"},
+		},
+		{"a web identity with a name", named, "ASIAROLE", []string{"RoleSessionName=job-1"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stand, endpoint := startStandIn(t, map[string]http.HandlerFunc{
+				"GetCallerIdentity": callerIs(account), "AssumeRoleWithWebIdentity": stsAnswer(http.StatusOK, assumed),
+			})
+			awsEnv(t, endpoint, test.env)
+			a := realAmazon(t)
+			for range 2 { // the second time from memory
+				if got, err := a.CallerIdentity(t.Context()); err != nil || got != (Identity{Account: account, ARN: "arn:aws:iam::123456789012:user/ci"}) {
+					t.Fatalf("got %+v, %v", got, err)
+				}
+			}
+			want := []string{"GetCallerIdentity", "GetCallerIdentity"}
+			if test.request != nil {
+				want = append([]string{"AssumeRoleWithWebIdentity"}, want...)
+			}
+			if !slices.Equal(stand.calls, want) {
+				t.Errorf("calls %v, want %v", stand.calls, want)
+			}
+			if last := stand.auths[len(stand.auths)-1]; !strings.Contains(last, "Credential="+test.key+"/") || !strings.Contains(last, "/eu-west-1/sts/") {
+				t.Errorf("signed with %s, want %s in eu-west-1", last, test.key)
+			}
+			for _, part := range test.request {
+				if !strings.Contains(stand.forms[0], part) {
+					t.Errorf("%s is not in %s", part, stand.forms[0])
+				}
+			}
+		})
+	}
+}
+
+func TestWebIdentityComesAfterKeysAndFile(t *testing.T) {
+	for name, env := range map[string]map[string]string{
+		"keys": {"AWS_WEB_IDENTITY_TOKEN": "e.y.J"},
+		"file": {"AWS_ACCESS_KEY_ID": "", "AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stand, endpoint := startStandIn(t, map[string]http.HandlerFunc{"GetCallerIdentity": callerIs(account)})
+			env["AWS_ROLE_ARN"] = "arn:aws:iam::123456789012:role/migration"
+			awsEnv(t, endpoint, env)
+			_, err := realAmazon(t).CallerIdentity(t.Context())
+			if slices.Contains(stand.calls, "AssumeRoleWithWebIdentity") {
+				t.Error("the token was used all the same")
+			}
+			if usesFile := err != nil && strings.Contains(err.Error(), "/nowhere/token"); usesFile != (name == "file") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestThrottlingIsSurvived(t *testing.T) {
+	for _, failures := range []int{listAttempts - 1, listAttempts} {
+		calls := 0
+		_, endpoint := startStandIn(t, map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, r *http.Request) {
+			if calls++; calls <= failures {
+				ecrError("ThrottlingException", "Rate exceeded")(w, r)
+				return
+			}
+			ecrAnswer(http.StatusOK, map[string]any{"repositories": []any{map[string]string{"repositoryName": "a", "repositoryUri": "h/a"}}})(w, r)
+		}})
+		awsEnv(t, endpoint, nil)
+		got, err := realAmazon(t).Repositories(t.Context())
+		if failures < listAttempts {
+			if err != nil || !slices.Equal(got, []migrate.Repository{{Name: "a", URI: "h/a"}}) {
+				t.Errorf("throttled %d times: got %v, %v", failures, got, err)
+			}
+			continue
+		}
+		assertAWSError(t, err, throttled, "ThrottlingException: Rate exceeded (request request-1)", "MIGRATE_CONCURRENCY")
+	}
+}
+
+// TestRetriesHaveNoQuota draws more retries than the SDK's quota of 500 tokens has, at 5 a throttled call.
+func TestRetriesHaveNoQuota(t *testing.T) {
+	retryer := newRetryer()
+	for i := range 1000 {
+		if _, err := retryer.GetRetryToken(t.Context(), errors.New("throttled")); err != nil {
+			t.Fatalf("retry %d: %v", i, err)
+		}
+	}
+}
+
+func assertAWSError(t *testing.T, err error, class awsErrorClass, parts ...string) {
+	t.Helper()
+	var failed *awsError
+	if !errors.As(err, &failed) {
+		t.Fatalf("got %v, which is no awsError", err)
+	}
+	if failed.Class != class {
+		t.Errorf("class %q, want %q: %v", failed.Class, class, err)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in\n%v", part, err)
+		}
+	}
+	for _, secret := range []string{"aws-secret", "glcbt-secret", "e.y.J"} {
+		if text := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(text, secret) {
+			t.Errorf("a secret is in\n%s", text)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	listing := func(ctx context.Context, a *amazon) error { _, err := a.Repositories(ctx); return err }
+	images := func(ctx context.Context, a *amazon) error { _, err := a.Images(ctx, app); return err }
+	token := func(ctx context.Context, a *amazon) error { _, err := a.Credentials(ctx); return err }
+	who := func(ctx context.Context, a *amazon) error { _, err := a.CallerIdentity(ctx); return err }
+	manifests := func(ctx context.Context, a *amazon) error {
+		_, err := a.Manifests(ctx, app, []digest.Digest{digest.FromString("x")})
+		return err
+	}
+	noKeys := map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+	webIdentity := map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration", "AWS_WEB_IDENTITY_TOKEN": "e.y.J",
+	}
+	tests := []struct {
+		name    string
+		env     map[string]string
+		answers map[string]http.HandlerFunc
+		call    func(context.Context, *amazon) error
+		class   awsErrorClass
+		parts   []string
+		calls   int // 0: not looked at
+	}{
+		{
+			name:    "an action that the policy lacks",
+			answers: map[string]http.HandlerFunc{"DescribeRepositories": ecrError("AccessDeniedException", "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:DescribeRepositories on resource: *")},
+			call:    listing, class: accessDenied, calls: 1,
+			parts: []string{"cannot list the repositories of the ECR registry 123456789012: AccessDeniedException: User: ", "(request request-1)", "must allow ecr:DescribeRepositories, as the one in the README"},
+		},
+		{
+			name:    "an action that AWS does not name",
+			answers: map[string]http.HandlerFunc{"BatchGetImage": ecrError("AccessDeniedException", "no")},
+			call:    manifests, class: accessDenied, calls: 1,
+			parts: []string{"cannot get manifests of team/app: AccessDeniedException: no", "must allow ecr:BatchGetImage"},
+		},
+		{
+			name:    "a token that the policy denies",
+			answers: map[string]http.HandlerFunc{"GetAuthorizationToken": ecrError("AccessDeniedException", "no")},
+			call:    token, class: accessDenied, calls: 1,
+			parts: []string{"cannot get a token for the ECR registry 123456789012", "must allow ecr:GetAuthorizationToken"},
+		},
+		{
+			name:    "a repository deleted meanwhile",
+			answers: map[string]http.HandlerFunc{"DescribeImages": ecrError("RepositoryNotFoundException", "The repository does not exist")},
+			call:    images, class: otherTrouble, calls: 1,
+			parts: []string{"cannot list the images of team/app: RepositoryNotFoundException: The repository does not exist (request request-1)"},
+		},
+		{
+			name:    "an unknown key at ECR",
+			answers: map[string]http.HandlerFunc{"DescribeRepositories": ecrError("UnrecognizedClientException", "The security token included in the request is invalid.")},
+			call:    listing, class: badCredentials, calls: 1,
+			parts: []string{"check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN"},
+		},
+		{
+			name:    "an unknown key",
+			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("InvalidClientTokenId", "The security token included in the request is invalid.")},
+			call:    who, class: badCredentials, calls: 1,
+			parts: []string{"cannot find out whose AWS credentials these are: InvalidClientTokenId: The security token", "check AWS_ACCESS_KEY_ID"},
+		},
+		{
+			name:    "a wrong secret",
+			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("SignatureDoesNotMatch", "The request signature does not match.")},
+			call:    who, class: badCredentials, calls: 1, parts: []string{"SignatureDoesNotMatch: ", "AWS_SECRET_ACCESS_KEY"},
+		},
+		{
+			name:    "temporary keys at their end",
+			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("ExpiredToken", "The security token included in the request is expired")},
+			call:    who, class: badCredentials, calls: 1, parts: []string{"ExpiredToken: ", "AWS_SESSION_TOKEN"},
+		},
+		{
+			name: "a role that does not trust GitLab", env: webIdentity,
+			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")},
+			call:    who, class: accessDenied, calls: 1,
+			parts: []string{"the trust policy of the role in AWS_ROLE_ARN must allow sts:AssumeRoleWithWebIdentity"},
+		},
+		{
+			name: "an ID token for someone else", env: webIdentity,
+			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("InvalidIdentityToken", "Incorrect token audience")},
+			call:    who, class: badCredentials, calls: identityAttempts,
+			parts: []string{"InvalidIdentityToken: Incorrect token audience", "check AWS_ROLE_ARN, and AWS_WEB_IDENTITY_TOKEN with the aud:"},
+		},
+		{
+			name: "no credentials at all", env: noKeys, call: who, class: noCredentials,
+			parts: []string{"AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN", "id_tokens:", "protected"},
+		},
+		{
+			name: "half a pair of keys", env: map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, call: who, class: noCredentials,
+			parts: []string{"AWS_SECRET_ACCESS_KEY (which is missing)"},
+		},
+		{
+			name: "the other half", env: map[string]string{"AWS_ACCESS_KEY_ID": ""}, call: who, class: noCredentials,
+			parts: []string{"AWS_SECRET_ACCESS_KEY (the first of which is missing)"},
+		},
+		{
+			name:    "something that is not AWS",
+			answers: map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }},
+			call:    listing, class: otherTrouble, parts: []string{"cannot list the repositories", "404"},
+		},
+		{
+			name:    "a server in trouble",
+			answers: map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }},
+			call:    listing, class: otherTrouble, parts: []string{"502"}, calls: listAttempts,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stand, endpoint := startStandIn(t, test.answers)
+			awsEnv(t, endpoint, test.env)
+			assertAWSError(t, test.call(t.Context(), realAmazon(t)), test.class, test.parts...)
+			if test.calls > 0 && len(stand.calls) != test.calls {
+				t.Errorf("%d calls, want %d: %v", len(stand.calls), test.calls, stand.calls)
+			}
+		})
+	}
+}
+
+func TestAnotherAccountsRegistry(t *testing.T) {
+	_, endpoint := startStandIn(t, map[string]http.HandlerFunc{
+		"GetCallerIdentity":     callerIs("210987654321"),
+		"DescribeRepositories":  ecrError("AccessDeniedException", "User is not authorized to perform: ecr:DescribeRepositories on resource: *"),
+		"GetAuthorizationToken": ecrError("AccessDeniedException", "no"),
+	})
+	awsEnv(t, endpoint, nil)
+	a := realAmazon(t)
+	if _, err := a.CallerIdentity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.Repositories(t.Context())
+	assertAWSError(t, err, wrongRegistry,
+		"AWS_ACCOUNT_ID is 123456789012, but the credentials belong to account 210987654321: set AWS_ACCOUNT_ID to 210987654321, or have the "+
+			"repository policies of 123456789012 allow ecr:DescribeRepositories")
+	_, err = a.Credentials(t.Context())
+	assertAWSError(t, err, accessDenied, "the IAM policy of these credentials must allow ecr:GetAuthorizationToken")
+}
+
+func TestNoConnection(t *testing.T) {
+	dead := httptest.NewServer(nil)
+	dead.Close()
+	awsEnv(t, dead.URL, nil)
+	a := realAmazon(t)
+	_, err := a.CallerIdentity(t.Context())
+	assertAWSError(t, err, noConnection, "connection refused", dead.URL+" must be reachable from the job: check the region (eu-west-1)")
+	_, err = a.Credentials(t.Context())
+	assertAWSError(t, err, noConnection, dead.URL)
+}
+
+func TestInterruption(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	_, endpoint := startStandIn(t, map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	}})
+	awsEnv(t, endpoint, nil)
+	_, err := realAmazon(t).Repositories(ctx)
+	assertAWSError(t, err, interrupted)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v is no cancellation", err)
+	}
+}
+
+func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
+	awsEnv(t, "", map[string]string{"AWS_CA_BUNDLE": "/nowhere/ca.pem"})
+	cfg, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newAmazon(t.Context(), cfg)
+	assertAWSError(t, err, otherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
+}
