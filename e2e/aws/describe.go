@@ -8,9 +8,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// maxIDs is how many images, layers or repositories a request may list.
-const maxIDs = 100
-
 const (
 	statusActive   = "ACTIVE"
 	statusArchived = "ARCHIVED"
@@ -18,76 +15,6 @@ const (
 	tagged         = "TAGGED"
 	untagged       = "UNTAGGED"
 )
-
-type describeRepositoriesIn struct {
-	paging
-	RepositoryNames []string `json:"repositoryNames"`
-}
-
-type repositoryOut struct {
-	RepositoryARN      string  `json:"repositoryArn"`
-	RegistryID         string  `json:"registryId"`
-	RepositoryName     string  `json:"repositoryName"`
-	RepositoryURI      string  `json:"repositoryUri"`
-	CreatedAt          float64 `json:"createdAt"`
-	ImageTagMutability string  `json:"imageTagMutability"`
-}
-
-type describeRepositoriesOut struct {
-	Repositories []repositoryOut `json:"repositories"`
-	NextToken    string          `json:"nextToken,omitempty"`
-}
-
-func (c call) describeRepositories(in describeRepositoriesIn) (out describeRepositoriesOut, err error) {
-	repos := c.account.list(c.registryID)
-	if len(in.RepositoryNames) > 0 {
-		if repos, err = c.named(in); err != nil {
-			return out, err
-		}
-	}
-	repos, out.NextToken, err = cut(c.pages, in.paging, "repositories of "+c.registryID, repos, func(r *repository) string { return r.name })
-	if err != nil {
-		return out, err
-	}
-	out.Repositories = make([]repositoryOut, 0, len(repos))
-	for _, repo := range repos {
-		out.Repositories = append(out.Repositories, c.describe(repo))
-	}
-	return out, nil
-}
-
-// named returns the repositories that the request lists, by name.
-func (c call) named(in describeRepositoriesIn) ([]*repository, error) {
-	if err := checkNoPaging(in.paging, "repositoryNames"); err != nil {
-		return nil, err
-	}
-	if err := checkLength("repositoryNames", len(in.RepositoryNames)); err != nil {
-		return nil, err
-	}
-	var repos []*repository
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(in.RepositoryNames))) {
-		if err := checkRepositoryName(name); err != nil {
-			return nil, err
-		}
-		repo, err := c.repository(name)
-		if err != nil {
-			return nil, err
-		}
-		repos = append(repos, repo)
-	}
-	return repos, nil
-}
-
-func (c call) describe(repo *repository) repositoryOut {
-	return repositoryOut{
-		RepositoryARN:      repositoryARN(c.region, c.registryID, repo.name),
-		RegistryID:         c.registryID,
-		RepositoryName:     repo.name,
-		RepositoryURI:      c.registryHost + "/" + repo.name,
-		CreatedAt:          epoch(repo.created),
-		ImageTagMutability: "MUTABLE",
-	}
-}
 
 type imageID struct {
 	ImageDigest digest.Digest `json:"imageDigest,omitempty"`
@@ -293,19 +220,4 @@ func (img listed) ids() (ids []imageID) {
 		ids = []imageID{{ImageDigest: img.digest}}
 	}
 	return ids
-}
-
-func checkLength(parameter string, n int) error {
-	if n > maxIDs {
-		return invalid(parameter, "must have length less than or equal to 100")
-	}
-	return nil
-}
-
-// checkNoPaging refuses maxResults and nextToken where the request itself lists what it wants.
-func checkNoPaging(ask paging, parameter string) error {
-	if ask.MaxResults != nil || ask.NextToken != "" {
-		return fail("InvalidParameterException", "maxResults and nextToken cannot be used with %s", parameter)
-	}
-	return nil
 }

@@ -179,7 +179,7 @@ func TestImageFilters(t *testing.T) {
 		digestOf(t, pushImage(t, s, "app", "archived")).String(): "archived",
 		digestOf(t, pushImage(t, s, "app")).String():             "untagged",
 	}
-	img, ok := must(t, s, "app").resolve("archived")
+	img, ok := repositoryOf(t, s, "app").resolve("archived")
 	if !ok {
 		t.Fatal("not pushed")
 	}

@@ -138,6 +138,14 @@ type manifest struct {
 	Manifests []ocispec.Descriptor `json:"manifests"`
 }
 
+// blobs are the layers and, for ECR one of them, the config, which an index does not have.
+func (m manifest) blobs() []ocispec.Descriptor {
+	if m.Config.Digest == "" {
+		return m.Layers
+	}
+	return slices.Concat(m.Layers, []ocispec.Descriptor{m.Config})
+}
+
 // push records a manifest that the registry has taken in under a reference: a tag, which moves
 // here, or its digest. An archived image becomes active again.
 func (r *repository) push(reference, mediaType string, body []byte, now time.Time) (image, error) {
@@ -169,7 +177,7 @@ func pushedDigest(reference string, body []byte) (digest.Digest, error) {
 }
 
 func (r *repository) newImage(d digest.Digest, mediaType string, m manifest, body []byte, now time.Time) *image {
-	for _, layer := range append(m.Layers, m.Config) {
+	for _, layer := range m.blobs() {
 		r.layers[layer.Digest] = layer
 	}
 	img := &image{
@@ -197,7 +205,7 @@ func (r *repository) size(m manifest) (n int64) {
 			n = max(n, img.size)
 		}
 	}
-	for _, layer := range append(m.Layers, m.Config) {
+	for _, layer := range m.blobs() {
 		n += layer.Size
 	}
 	return n
@@ -227,7 +235,9 @@ func (r *repository) tagsByDigest() map[digest.Digest][]string {
 func (r *repository) tagNames() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(r.tags)))) // never nil: JSON has no null here
+	names := slices.AppendSeq([]string{}, maps.Keys(r.tags)) // not nil: it is sent as a list
+	slices.Sort(names)
+	return names
 }
 
 // resolve returns the image that has the tag or digest.

@@ -27,7 +27,7 @@ type pager struct {
 
 func newPager(limit int) *pager {
 	key := make([]byte, 32)
-	rand.Read(key) //nolint:errcheck // never fails
+	rand.Read(key)
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		panic(err) // the key has a valid length
@@ -88,4 +88,22 @@ func (p *pager) open(token, scope string) (after string, err error) {
 		return "", invalid("nextToken", "must be a valid token")
 	}
 	return string(key), nil
+}
+
+// maxIDs is how many images, layers or repositories a request may list.
+const maxIDs = 100
+
+func checkLength(parameter string, n int) error {
+	if n > maxIDs {
+		return invalid(parameter, "must have length less than or equal to 100")
+	}
+	return nil
+}
+
+// checkNoPaging refuses maxResults and nextToken where the request itself lists what it wants.
+func checkNoPaging(ask paging, parameter string) error {
+	if ask.MaxResults != nil || ask.NextToken != "" {
+		return fail("InvalidParameterException", "maxResults and nextToken cannot be used with %s", parameter)
+	}
+	return nil
 }

@@ -164,6 +164,9 @@ func (w *pushWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap gives http.ResponseController the connection behind it.
+func (w *pushWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // referrers is the index that the referrers API of OCI 1.1 answers with.
 func (r *repository) referrers(subject string) ocispec.Index {
 	index := ocispec.Index{

@@ -120,16 +120,16 @@ func TestPullPermissions(t *testing.T) {
 			create(t, s, "app")
 			pushImage(t, s, "app", "v1")
 			auth := as(issued(t, s))
-			check(t, pull(t, s, "app:v1", auth))
+			check(t, pull(t, s, auth))
 			s.Deny(action)
-			checkStatus(t, pull(t, s, "app:v1", auth), http.StatusForbidden, "no identity-based policy allows the ecr:"+action+" action")
+			checkStatus(t, pull(t, s, auth), http.StatusForbidden, "no identity-based policy allows the ecr:"+action+" action")
 		})
 	}
 	t.Run("another account", func(t *testing.T) {
 		s := start(t, Options{IdentityAccountID: "444455556666"})
 		create(t, s, "app")
 		pushImage(t, s, "app", "v1")
-		checkStatus(t, pull(t, s, "app:v1", as(issued(t, s))), http.StatusForbidden, "no resource-based policy allows the ecr:BatchGetImage action")
+		checkStatus(t, pull(t, s, as(issued(t, s))), http.StatusForbidden, "no resource-based policy allows the ecr:BatchGetImage action")
 	})
 }
 
@@ -145,7 +145,7 @@ func TestPullArchived(t *testing.T) {
 	}
 	// The client does not push what is there already, which an archived image is not.
 	check(t, remote.Write(ref(t, s, "app:v1"), img, admin(s)))
-	check(t, pull(t, s, "app:v1", auth))
+	check(t, pull(t, s, auth))
 	if err := s.Archive("app", absent); err == nil {
 		t.Error("an image that is not there can be archived")
 	}
@@ -155,16 +155,16 @@ func TestPullMeasured(t *testing.T) {
 	s := start(t, Options{})
 	create(t, s, "app")
 	img := pushImage(t, s, "app", "v1")
-	check(t, pull(t, s, "app:v1", admin(s)))
+	check(t, pull(t, s, admin(s)))
 	equal(t, "bytes to the owner", s.BytesOut(), 0)
 
 	auth := as(issued(t, s))
-	check(t, pull(t, s, "app:v1", auth))
+	check(t, pull(t, s, auth))
 	raw, err := img.RawManifest()
 	check(t, err)
 	want := sizeOf(t, img) + int64(len(raw))
 	equal(t, "bytes", s.BytesOut(), want)
-	check(t, pull(t, s, "app:v1", auth))
+	check(t, pull(t, s, auth))
 	equal(t, "bytes after another pull", s.BytesOut(), 2*want)
 
 	layers, err := img.Layers()
@@ -217,13 +217,13 @@ func TestRefusedManifest(t *testing.T) {
 	body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/json","digest":%q,"size":2},"layers":[]}`, ociManifest, absent)
 	status, _ := putManifest(t, s, "app", "v1", ociManifest, body)
 	equal(t, "status", status, http.StatusBadRequest)
-	equal(t, "images", len(must(t, s, "app").list()), 0)
+	equal(t, "images", len(repositoryOf(t, s, "app").list()), 0)
 }
 
-// pull reads the manifest, the config and every layer.
-func pull(t *testing.T, s *Server, reference string, opts ...remote.Option) error {
+// pull reads the manifest of app:v1, its config and every layer.
+func pull(t *testing.T, s *Server, opts ...remote.Option) error {
 	t.Helper()
-	img, err := remote.Image(ref(t, s, reference), opts...)
+	img, err := remote.Image(ref(t, s, "app:v1"), opts...)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func putManifest(t *testing.T, s *Server, repo, reference, mediaType, body strin
 	return resp.StatusCode, string(content)
 }
 
-func must(t *testing.T, s *Server, repo string) *repository {
+func repositoryOf(t *testing.T, s *Server, repo string) *repository {
 	t.Helper()
 	r, ok := s.account.find(s.AccountID, repo)
 	if !ok {

@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.yaml.in/yaml/v2"
+)
+
+// The job's script is what the runner's shell sees, busybox's in the job image: the program's exit code has to come
+// out of it, and all its output, also that after a cancel, which the runner sends to every process of the job.
+func TestMigrationJobScript(t *testing.T) {
+	tests := []struct {
+		name, program string
+		wantCode      int // -1: ended by the signal
+		wantLog       string
+	}{
+		{"done", "echo done", 0, "done\n"},
+		{"tags failed", "echo tags; echo trouble >&2; exit 3", 3, "tags\ntrouble\n"},
+		{"cancelled", "trap 'echo summary; exit 143' TERM; echo copying; " +
+			"until grep -qs copying migration.log; do :; done; kill -TERM 0; exit 9", -1, "copying\nsummary\n"},
+	}
+	script := strings.Join(readJob(t, ".gitlab-ci.yml").Script, "\n")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			fake := "#!/bin/sh\n" + test.program + "\n"
+			if err := os.WriteFile(filepath.Join(dir, "ecr2gitlab"), []byte(fake), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			shell := exec.CommandContext(t.Context(), "busybox", "sh", "-e", "-c", script)
+			shell.Dir = dir
+			shell.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+			shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			var output bytes.Buffer
+			shell.Stdout, shell.Stderr = &output, &output
+			var exit *exec.ExitError
+			if err := shell.Run(); err != nil && !errors.As(err, &exit) {
+				t.Fatal(err)
+			}
+			if code := shell.ProcessState.ExitCode(); code != test.wantCode {
+				t.Errorf("exit code %d, want %d", code, test.wantCode)
+			}
+			log, err := os.ReadFile(filepath.Join(dir, "migration.log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(log) != test.wantLog {
+				t.Errorf("migration.log is %q, want %q", log, test.wantLog)
+			}
+			if output.String() != test.wantLog {
+				t.Errorf("the job log is %q, want %q", output.String(), test.wantLog)
+			}
+		})
+	}
+}
+
+// Readers copy the job from the README.
+func TestREADMEHasTheMigrationJob(t *testing.T) {
+	shipped, shown := readJob(t, ".gitlab-ci.yml"), readJob(t, "README.md")
+	if shown.Image != "registry.gitlab.com/ecr2gitlab/ecr2gitlab:latest" {
+		t.Errorf("the README's job runs in %q", shown.Image)
+	}
+	shown.Image = shipped.Image
+	delete(shipped.Variables, "ECR2GITLAB_IMAGE")
+	if !reflect.DeepEqual(shown, shipped) {
+		t.Errorf("the README's job is\n%+v\nand the pipeline's\n%+v", shown, shipped)
+	}
+}
+
+func TestREADMEHasEveryVariable(t *testing.T) {
+	help, err := program.Run(t.Context(), nil, "help")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := read(t, "README.md")
+	names := regexp.MustCompile(`(?m)^[* ] ([A-Z][A-Z_]+) `).FindAllStringSubmatch(help.Stdout, -1)
+	if len(names) == 0 {
+		t.Fatalf("help lists no variables:\n%s", help.Stdout)
+	}
+	for _, name := range names {
+		if !strings.Contains(readme, "`"+name[1]+"`") {
+			t.Errorf("README.md does not have %s", name[1])
+		}
+	}
+}
+
+// job is what a reader's copy of the migration job has in common with the original.
+type job struct {
+	Image         string              `yaml:"image"`
+	Services      []any               `yaml:"services"`
+	Variables     map[string]string   `yaml:"variables"`
+	Rules         []map[string]string `yaml:"rules"`
+	Interruptible *bool               `yaml:"interruptible"`
+	ResourceGroup string              `yaml:"resource_group"`
+	Timeout       string              `yaml:"timeout"`
+	Script        []string            `yaml:"script"`
+	Artifacts     map[string]any      `yaml:"artifacts"`
+}
+
+var migrationBlock = regexp.MustCompile("(?s)```yaml\n(.*?\nmigration:\n.*?)```")
+
+// readJob reads the migration job of the pipeline, or of the block of a Markdown file that has it.
+func readJob(t *testing.T, name string) job {
+	t.Helper()
+	text := read(t, name)
+	if strings.HasSuffix(name, ".md") {
+		block := migrationBlock.FindStringSubmatch(text)
+		if block == nil {
+			t.Fatalf("%s has no YAML block with the migration job", name)
+		}
+		text = block[1]
+	}
+	var pipeline struct {
+		Migration job `yaml:"migration"`
+	}
+	if err := yaml.Unmarshal([]byte(text), &pipeline); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if len(pipeline.Migration.Script) == 0 {
+		t.Fatalf("%s: the migration job has no script", name)
+	}
+	return pipeline.Migration
+}
+
+// read returns a file of the repository's top level.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
