@@ -23,7 +23,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
@@ -55,12 +54,6 @@ func (f *fakeECR) BatchGetImage(_ context.Context, in *ecr.BatchGetImageInput, _
 
 func (f *fakeECR) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthorizationTokenInput, _ ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
 	return f.getAuthorizationToken(ctx, in)
-}
-
-type fakeSTS func() (*sts.GetCallerIdentityOutput, error)
-
-func (f fakeSTS) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error) {
-	return f()
 }
 
 func amazonOver(registry registryAPI) *amazon {
@@ -841,7 +834,7 @@ func TestNoConnection(t *testing.T) {
 
 func TestInterruption(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	_, endpoint := startStandIn(t, map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, r *http.Request) {
+	_, endpoint := startStandIn(t, map[string]http.HandlerFunc{"DescribeRepositories": func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
 		<-r.Context().Done()
 	}})

@@ -258,7 +258,7 @@ func (p *pair) cached(key blobKey, read func() (blobResult, error)) (blobResult,
 }
 
 func digestOfBytes(b []byte) string {
-	digest, _, _ := sum(bytes.NewReader(b)) //nolint:errcheck // memory does not fail
+	digest, _, _ := sum(bytes.NewReader(b)) // memory does not fail
 	return digest
 }
 

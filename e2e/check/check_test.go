@@ -390,7 +390,7 @@ func stored(t *testing.T, img v1.Image, layer []byte) v1.Image {
 func cut(t *testing.T, img v1.Image) []byte {
 	t.Helper()
 	r := must(layersIn(t, img)[0].Compressed())(t)
-	defer r.Close()
+	defer r.Close() //nolint:errcheck // only read
 	content := must(io.ReadAll(r))(t)
 	return content[:len(content)/2]
 }

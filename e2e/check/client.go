@@ -67,7 +67,7 @@ func (r *repository) manifest(ctx context.Context, reference string) ([]byte, st
 	if err != nil {
 		return nil, "", err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read
 	raw, err := io.ReadAll(resp.Body)
 	return raw, resp.Header.Get("Content-Type"), err
 }
@@ -78,7 +78,7 @@ func (r *repository) blob(ctx context.Context, digest string) (string, int64, er
 	if err != nil {
 		return "", 0, err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read
 	return sum(resp.Body)
 }
 
@@ -97,7 +97,7 @@ func (r *repository) get(ctx context.Context, kind, reference string) (*http.Res
 		return nil, err
 	}
 	if err := transport.CheckError(resp, http.StatusOK); err != nil {
-		resp.Body.Close()
+		resp.Body.Close() //nolint:errcheck // only read
 		if resp.StatusCode == http.StatusNotFound {
 			return nil, fmt.Errorf("%s: %w", url, errAbsent)
 		}

@@ -97,13 +97,13 @@ func (p *pair) diffID(ctx context.Context, digest string) (blobResult, error) {
 	if err != nil {
 		return blobResult{}, err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read
 	counted := &counter{r: resp.Body}
 	content, err := uncompress(counted)
 	if err != nil {
 		return blobResult{got: "no layer: " + err.Error(), size: counted.n}, nil
 	}
-	defer content.Close()
+	defer content.Close() //nolint:errcheck // only read
 	got, _, err := sum(content)
 	switch {
 	case counted.err != nil:
@@ -147,7 +147,7 @@ func (r *repository) small(ctx context.Context, digest string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // only read
 	content, err := io.ReadAll(resp.Body)
 	if err == nil && digestOfBytes(content) != digest {
 		err = fmt.Errorf("%w: the bytes of blob %s have the digest %s", errUnfit, digest, digestOfBytes(content))

@@ -211,7 +211,7 @@ func TestCloseIgnoresSilentConnections(t *testing.T) {
 	s := start(t, Options{})
 	conn, err := net.Dial("tcp", s.Host)
 	check(t, err)
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is under way
 	// Connections are accepted in order: an answer on the next one says that this one is known.
 	s.get(t, "http://"+s.Host+"/v2/", "*/*")
 	begin := time.Now()
