@@ -25,7 +25,7 @@ func cli(t *testing.T, s *Server, args ...string) (string, error) {
 		}
 		t.Skip("no AWS CLI: apt-get install awscli")
 	}
-	setEnv(t, append(s.Env(), "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1"))
+	setEnv(t, append(s.Env(), "AWS_PAGER="))
 	// Debian 12's CLI does not know AWS_ENDPOINT_URL.
 	cmd := exec.CommandContext(t.Context(), path, append(args, "--endpoint-url", s.Endpoint)...)
 	out, err := cmd.Output()

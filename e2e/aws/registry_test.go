@@ -215,8 +215,8 @@ func TestRefusedManifest(t *testing.T) {
 	s := start(t, Options{})
 	create(t, s, "app")
 	body := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/json","digest":%q,"size":2},"layers":[]}`, ociManifest, absent)
-	status, _ := putManifest(t, s, "app", "v1", ociManifest, body)
-	equal(t, "status", status, http.StatusBadRequest)
+	resp, _ := putManifest(t, s, "app", "v1", ociManifest, body)
+	equal(t, "status", resp.StatusCode, http.StatusBadRequest)
 	equal(t, "images", len(repositoryOf(t, s, "app").list()), 0)
 }
 
@@ -271,25 +271,28 @@ func pushManifest(t *testing.T, s *Server, repo, tag, mediaType, body string) st
 	if tag == "" {
 		tag = d
 	}
-	status, answer := putManifest(t, s, repo, tag, mediaType, body)
-	if status != http.StatusCreated {
-		t.Fatalf("push %s: status %d: %s", tag, status, answer)
+	resp, answer := putManifest(t, s, repo, tag, mediaType, body)
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("push %s: %s: %s", tag, resp.Status, answer)
 	}
+	var m struct{ Subject struct{ Digest string } }
+	check(t, json.Unmarshal([]byte(body), &m))
+	equal(t, "OCI-Subject", resp.Header.Get("OCI-Subject"), m.Subject.Digest)
 	return d
 }
 
-func putManifest(t *testing.T, s *Server, repo, reference, mediaType, body string) (status int, answer string) {
+func putManifest(t *testing.T, s *Server, repo, reference, mediaType, body string) (resp *http.Response, answer string) {
 	t.Helper()
 	url := "http://" + s.RegistryHost + "/v2/" + repo + "/manifests/" + reference
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, bytes.NewBufferString(body))
 	check(t, err)
 	req.Header.Set("Content-Type", mediaType)
 	req.SetBasicAuth(s.AdminAuth().Username, s.AdminAuth().Password)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err = http.DefaultClient.Do(req)
 	check(t, err)
 	content, err := io.ReadAll(resp.Body)
 	check(t, errors.Join(err, resp.Body.Close()))
-	return resp.StatusCode, string(content)
+	return resp, string(content)
 }
 
 func repositoryOf(t *testing.T, s *Server, repo string) *repository {

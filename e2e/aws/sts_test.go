@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -9,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/opencontainers/go-digest"
 )
 
 func TestGetCallerIdentity(t *testing.T) {
@@ -88,6 +92,25 @@ func TestTamperedRequest(t *testing.T) {
 	}})
 	_, err := ecrClient(t, s).DescribeRepositories(t.Context(), nil)
 	checkCode(t, err, "InvalidSignatureException", "does not match")
+}
+
+// TestOtherService sends ECR a request that is well signed, but for STS.
+func TestOtherService(t *testing.T) {
+	s := start(t, Options{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Endpoint, strings.NewReader("{}"))
+	check(t, err)
+	req.Header.Set("X-Amz-Target", targetPrefix+"DescribeRepositories")
+	for service, want := range map[string]int{"sts": http.StatusBadRequest, "ecr": http.StatusOK} {
+		signed := req.Clone(t.Context())
+		signed.Body = io.NopCloser(strings.NewReader("{}"))
+		credentials := sdk.Credentials{AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey}
+		hash := strings.TrimPrefix(digest.FromString("{}").String(), "sha256:")
+		check(t, v4.NewSigner().SignHTTP(t.Context(), credentials, signed, hash, service, s.Region, time.Now()))
+		resp, err := http.DefaultClient.Do(signed)
+		check(t, err)
+		check(t, resp.Body.Close())
+		equal(t, service, resp.StatusCode, want)
+	}
 }
 
 func TestWrongRegion(t *testing.T) {
