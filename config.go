@@ -60,7 +60,7 @@ var (
 	rolePattern    = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/\S+$`)
 	hostPattern    = regexp.MustCompile(`^[^\s/@]+$`)
 	// enginePattern has no ssh: the docker CLI runs a command for that, which the job image does not have.
-	enginePattern  = regexp.MustCompile(`^(unix|tcp|http|https)://\S+$`)
+	enginePattern  = regexp.MustCompile(`^(unix|tcp)://\S+$`)
 	nameSeparators = []string{"-", "_", ".", "__"}
 )
 

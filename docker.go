@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,11 +41,11 @@ type engine struct {
 	targetHost string
 }
 
-// endpoint is an address of an engine and the certificates to reach it with; CertPath is empty without TLS.
+// endpoint is an address of an engine and the certificates to reach it with; CertPath is empty without TLS. With it
+// the engine's certificate is always verified.
 type endpoint struct {
 	Host     string
 	CertPath string
-	Verify   bool
 }
 
 const (
@@ -56,7 +56,7 @@ const (
 
 // findEndpoint does what the docker CLI does with its variables, and with none of them what the official docker
 // image's entrypoint does: the socket, else the service named docker, with TLS where dind has left certificates.
-func findEndpoint(cfg Config) endpoint {
+func findEndpoint(cfg Config, socket string) endpoint {
 	certs := filepath.Join(cfg.DockerTLSCertDir, "client")
 	haveCerts := cfg.DockerTLSCertDir != "" && filesExist(certs, "ca.pem", "cert.pem", "key.pem")
 	verify := cfg.DockerTLSVerify != ""
@@ -64,17 +64,21 @@ func findEndpoint(cfg Config) endpoint {
 	host := cfg.DockerHost
 	switch {
 	case host != "":
-	case filesExist("/", defaultSocket):
-		host = "unix://" + defaultSocket
+	case filesExist("/", socket):
+		host = "unix://" + socket
 	case haveCerts || verify:
 		host = tlsDind
 	default:
 		host = plainDind
 	}
 
-	e := endpoint{Host: host, CertPath: cfg.DockerCertPath, Verify: verify}
-	if strings.HasPrefix(host, "tcp:") && !verify && e.CertPath == "" && haveCerts {
-		e.CertPath, e.Verify = certs, true
+	e := endpoint{Host: host, CertPath: cfg.DockerCertPath}
+	switch {
+	case e.CertPath != "" || !strings.HasPrefix(host, "tcp:"):
+	case haveCerts:
+		e.CertPath = certs
+	case verify: // never plain: what goes over this connection are credentials
+		e.CertPath = filepath.Join(os.Getenv("HOME"), ".docker")
 	}
 	return e
 }
@@ -103,14 +107,14 @@ func (at endpoint) pem(name string) string { return filepath.Join(at.CertPath, n
 
 // url is where the engine's API is, for a request that the docker client does not make. Over a socket any host does.
 func (at endpoint) url(path string) string {
-	scheme, host := "http", client.DummyHost
-	if address, ok := strings.CutPrefix(at.Host, "tcp://"); ok {
-		host = address
+	target := url.URL{Scheme: "http", Host: client.DummyHost, Path: path}
+	if host, err := client.ParseHostURL(at.Host); err == nil && host.Scheme != "unix" {
+		target.Host, target.Path = host.Host, host.Path+path
 	}
 	if at.usesTLS() {
-		scheme = "https"
+		target.Scheme = "https"
 	}
-	return (&url.URL{Scheme: scheme, Host: host, Path: path}).String()
+	return target.String()
 }
 
 // waitForEngine asks for the engine until it answers or patience has passed, and says so once through waiting.
@@ -118,17 +122,22 @@ func (at endpoint) url(path string) string {
 func waitForEngine(ctx context.Context, cfg Config, patience time.Duration, waiting func(host string)) (*engine, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for said := false; ; said = true {
-		e, err := connect(ctx, findEndpoint(cfg))
+	var cause error
+	for {
+		at := findEndpoint(cfg, defaultSocket)
+		e, err := connect(ctx, at)
 		if err == nil {
 			return e, nil
 		}
-		if !said {
-			waiting(findEndpoint(cfg).Host)
+		if cause == nil {
+			waiting(at.Host)
+		}
+		if cause == nil || ctx.Err() == nil { // a try that the end cuts short says nothing about the engine
+			cause = err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, unreachable(findEndpoint(cfg), patience, err)
+			return nil, unreachable(at, patience, cause)
 		case <-time.After(time.Second):
 		}
 	}
@@ -189,7 +198,10 @@ func (e *engine) Pull(ctx context.Context, ref string) error {
 	}
 	defer body.Close() //nolint:errcheck // nothing is written
 	finished := false
-	err = drain(body, func(m streamMessage) { finished = finished || strings.HasPrefix(m.Status, "Digest: ") })
+	err = drain(body, func(m streamMessage) error {
+		finished = finished || strings.HasPrefix(m.Status, "Digest: ")
+		return nil
+	})
 	if err == nil && !finished {
 		err = errTruncated
 	}
@@ -244,7 +256,7 @@ func refusedAnswer(response *http.Response) error {
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Message == "" {
 		return errors.New("the engine answers " + response.Status)
 	}
-	return errors.New(answer.Message)
+	return errors.New("the engine answers " + response.Status + ": " + answer.Message)
 }
 
 // Load hands an OCI image layout, as a tar archive, to the engine.
@@ -254,7 +266,7 @@ func (e *engine) Load(ctx context.Context, archive io.Reader) error {
 		return engineError(err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing is written
-	return drain(response.Body, func(streamMessage) {})
+	return drain(response.Body, func(streamMessage) error { return nil })
 }
 
 // Missing returns the manifests below the reference that the engine does not hold whole. It answers for engines with
@@ -319,16 +331,20 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 
 // streamMessage is one of the messages that an engine streams while it pulls, pushes or loads.
 type streamMessage struct {
-	Status string          `json:"status"`
-	Error  string          `json:"error"`
-	Aux    json.RawMessage `json:"aux"`
+	Status      string                   `json:"status"`
+	Error       string                   `json:"error"`
+	ErrorDetail struct{ Message string } `json:"errorDetail"`
+	Aux         json.RawMessage          `json:"aux"`
 }
+
+// failure is what went wrong, which an engine says in either field or in both.
+func (m streamMessage) failure() string { return cmp.Or(m.ErrorDetail.Message, m.Error) }
 
 // errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
 var errTruncated = errors.New("the engine's answer ended before it said that it was done")
 
-// drain reads the stream to its end, and fails with the first error in it.
-func drain(stream io.Reader, see func(streamMessage)) error {
+// drain reads the stream to its end, and fails with the first error that is in it or that see returns.
+func drain(stream io.Reader, see func(streamMessage) error) error {
 	decoder := json.NewDecoder(stream)
 	for read := 0; ; read++ {
 		var m streamMessage // a new one each: a field that is absent must not keep its last value
@@ -340,23 +356,25 @@ func drain(stream io.Reader, see func(streamMessage)) error {
 			return errTruncated
 		case err != nil:
 			return err
-		case m.Error != "":
-			return engineError(errors.New(m.Error))
+		case m.failure() != "":
+			return engineError(errors.New(m.failure()))
 		}
-		see(m)
+		if err := see(m); err != nil {
+			return err
+		}
 	}
 }
 
 // pushReport collects what a push says of itself.
-type pushReport struct {
-	digest    digest.Digest
-	shortfall string // why less was pushed than the reference names
-}
+type pushReport struct{ digest digest.Digest }
 
 // pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
 var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
 
-func (r *pushReport) see(m streamMessage) {
+// see fails as soon as the engine pushes less than the reference names: whoever stops reading stops the push. Where
+// the store misses a blob of an index it calls layers unavailable, and goes on with the manifest of one platform, or
+// never ends.
+func (r *pushReport) see(m streamMessage) error {
 	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {
 		r.digest = digest.Digest(match[1])
 	}
@@ -364,23 +382,19 @@ func (r *pushReport) see(m streamMessage) {
 		ManifestPushedInsteadOfIndex bool `json:"manifestPushedInsteadOfIndex"`
 		ContentMissing               bool `json:"contentMissing"`
 	}
-	if json.Unmarshal(m.Aux, &aux) != nil {
-		return
-	}
+	_ = json.Unmarshal(m.Aux, &aux) // the classic store's has other fields, and most messages have none
 	switch {
 	case aux.ManifestPushedInsteadOfIndex:
-		r.shortfall = "the engine pushed one manifest instead of the index"
-	case aux.ContentMissing:
-		r.shortfall = "the engine misses content of the image"
+		return errors.New("the engine pushed one manifest instead of the index")
+	case aux.ContentMissing || m.Status == "Unavailable":
+		return errors.New("the engine misses content of the image")
 	}
+	return nil
 }
 
 // outcome returns the digest that was pushed. A push by digest ends without a line that says so.
 func (r *pushReport) outcome(byDigest bool) (digest.Digest, error) {
-	switch {
-	case r.shortfall != "":
-		return "", errors.New(r.shortfall)
-	case r.digest == "" && !byDigest:
+	if r.digest == "" && !byDigest {
 		return "", errTruncated
 	}
 	return r.digest, nil
@@ -394,20 +408,22 @@ type engineFailure struct {
 
 func (f engineFailure) Unwrap() error { return f.cause }
 
+// The words for the causes. Those of one word are told from parts of names, such as an image called access-denied.
+var (
+	deniedWords   = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
+	notFoundWords = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found`)
+)
+
 // engineError tells the causes apart that the migration treats differently. In a stream, and in what the engine
-// passes on of a registry, words are all there is to go by.
+// passes on of a registry, words are all there is to go by; they go before the status, which may be the engine's own.
 func engineError(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	words := strings.ToLower(err.Error())
-	says := func(phrases ...string) bool {
-		return slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(words, phrase) })
-	}
-	switch {
-	case says("denied", "unauthorized", "forbidden", "no basic auth credentials"):
+	switch words := err.Error(); {
+	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
 		return engineFailure{err, migrate.ErrDenied}
-	case cerrdefs.IsNotFound(err), says("manifest unknown", "not found", "name unknown"):
+	case notFoundWords.MatchString(words), cerrdefs.IsNotFound(err):
 		return engineFailure{err, migrate.ErrNotFound}
 	}
 	return err

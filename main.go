@@ -57,10 +57,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case command == "migrate":
 		return migrateAll(ctx, stdout, stderr)
 	case command == "help" || command == "-h" || command == "--help":
-		writeHelp(stdout)
+		say(stdout, helpText())
 		return exitDone
 	case command == "version" || command == "--version":
-		fmt.Fprintln(stdout, versionLine())
+		say(stdout, versionLine())
 		return exitDone
 	}
 	return fail(stderr, usageError(fmt.Sprintf("there is no command %q", command)))
@@ -78,17 +78,17 @@ func fail(stderr io.Writer, err error) int {
 	var signaled signalError
 	switch {
 	case errors.As(err, &signaled):
-		fmt.Fprintln(stderr, "ecr2gitlab: "+signaled.Error())
+		say(stderr, "ecr2gitlab: "+signaled.Error())
 		return exitInterrupted + int(signaled.signal)
 	case errors.As(err, &config):
-		fmt.Fprintln(stderr, "ecr2gitlab: the configuration is not complete; nothing was touched")
-		fmt.Fprintln(stderr, "  - "+strings.ReplaceAll(report.Printable(config.Error()), "\n", "\n  - "))
+		say(stderr, "ecr2gitlab: the configuration is not complete; nothing was touched")
+		say(stderr, "  - "+strings.ReplaceAll(report.Printable(config.Error()), "\n", "\n  - "))
 		return exitConfig
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, "ecr2gitlab: "+report.Printable(usage.Error()))
+		say(stderr, "ecr2gitlab: "+report.Printable(usage.Error()))
 		return exitConfig
 	}
-	fmt.Fprintln(stderr, "ecr2gitlab: "+report.Printable(err.Error()))
+	say(stderr, "ecr2gitlab: "+report.Printable(err.Error()))
 	return exitFailed
 }
 
@@ -240,8 +240,12 @@ func versionLine() string {
 	return fmt.Sprintf("ecr2gitlab %s (%s)", version, rev)
 }
 
-func writeHelp(w io.Writer) {
-	fmt.Fprint(w, `ecr2gitlab copies all images of an Amazon ECR registry to a GitLab project, through a Docker Engine.
+// say writes a line. Who has closed the output has no use for the error.
+func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) }
+
+func helpText() string {
+	var b strings.Builder
+	b.WriteString(`ecr2gitlab copies all images of an Amazon ECR registry to a GitLab project, through a Docker Engine.
 
   ecr2gitlab [migrate]   copy everything, and end with what did not arrive
   ecr2gitlab help        this
@@ -254,16 +258,16 @@ Variables (* must be set):
 		if v.Required {
 			mark = "*"
 		}
-		fmt.Fprintf(w, "%s %-24s %s", mark, v.Name, v.Description)
+		fmt.Fprintf(&b, "%s %-24s %s", mark, v.Name, v.Description)
 		if v.Default != "" {
-			fmt.Fprintf(w, " (default %s)", v.Default)
+			fmt.Fprintf(&b, " (default %s)", v.Default)
 		}
-		fmt.Fprintln(w)
+		b.WriteByte('\n')
 	}
-	fmt.Fprint(w, `
+	b.WriteString(`
 AWS credentials are whatever the AWS SDK finds: keys, a profile, a role.
 
 Exit codes: 0 everything is there; 1 nothing could be done; 2 the configuration is wrong;
-3 finished, some tags are not there; 130 or 143 interrupted.
-`)
+3 finished, some tags are not there; 130 or 143 interrupted.`)
+	return b.String()
 }

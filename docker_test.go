@@ -1,0 +1,896 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/registry"
+	"github.com/docker/docker/api/types/system"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+const (
+	sourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+	targetHost = "registry.example.com"
+	imageHash  = "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+	sourceRef  = sourceHost + "/team/app@" + imageHash
+	targetRepo = targetHost + "/group/project/team/app"
+	targetRef  = targetRepo + ":1.2"
+	// targetByDigest is what only a request of our own can push.
+	targetByDigest = targetRepo + "@" + imageHash
+
+	pullPath       = "POST /images/create"
+	pushPath       = "POST /images/" + targetRepo + "/push"
+	digestPushPath = "POST /images/" + targetByDigest + "/push"
+	resolvePath    = "GET /distribution/" + targetRef + "/json"
+	removePath     = "DELETE /images/" + targetRef
+	inspectPath    = "GET /images/" + targetRef + "/json"
+	tagPath        = "POST /images/" + sourceRef + "/tag"
+	loadPath       = "POST /images/load"
+	infoPath       = "GET /info"
+	authPath       = "POST /auth"
+)
+
+// daemon answers as an engine does, by method and path without the version, and records what it is asked. An answer
+// that a test does not expect is a 501.
+type daemon struct {
+	version string // the newest API that it speaks
+	answers map[string]http.HandlerFunc
+
+	mu       sync.Mutex
+	requests []apiRequest
+}
+
+type apiRequest struct {
+	call    string // method and path, without the version
+	version string
+	query   url.Values
+	auth    string // the header with the credentials
+	body    string
+}
+
+var versionedPath = regexp.MustCompile(`^/v([0-9.]+)(/.*)$`)
+
+func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/_ping" {
+		w.Header().Set("Api-Version", d.version)
+		return
+	}
+	match := versionedPath.FindStringSubmatch(r.URL.Path)
+	if match == nil {
+		http.Error(w, "page not found", http.StatusNotFound)
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
+	call := r.Method + " " + match[2]
+	d.mu.Lock()
+	d.requests = append(d.requests, apiRequest{call, match[1], r.URL.Query(), r.Header.Get(registry.AuthHeader), string(body)})
+	d.mu.Unlock()
+	answer := d.answers[call]
+	switch {
+	case answer != nil:
+		answer(w, r)
+	case call == infoPath:
+		jsonAnswer(http.StatusOK, system.Info{ServerVersion: "29.0.0"})(w, r)
+	default:
+		problem(http.StatusNotImplemented, "the test has no answer for "+call)(w, r)
+	}
+}
+
+// asked returns the requests for a call.
+func (d *daemon) asked(call string) []apiRequest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var found []apiRequest
+	for _, request := range d.requests {
+		if request.call == call {
+			found = append(found, request)
+		}
+	}
+	return found
+}
+
+func startDaemon(t *testing.T, answers map[string]http.HandlerFunc) (d *daemon, host string) {
+	t.Helper()
+	d = &daemon{version: "1.51", answers: answers}
+	server := httptest.NewServer(d)
+	t.Cleanup(server.Close)
+	return d, "tcp://" + server.Listener.Addr().String()
+}
+
+// startEngine returns an engine over the real Docker client, with credentials whose user names the side.
+func startEngine(t *testing.T, answers map[string]http.HandlerFunc) (*engine, *daemon) {
+	t.Helper()
+	d, host := startDaemon(t, answers)
+	return engineAt(t, endpoint{Host: host}), d
+}
+
+func engineAt(t *testing.T, at endpoint) *engine {
+	t.Helper()
+	e, err := connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.client.Close() })
+	e.source, e.target, e.targetHost = authOf("source"), authOf("target"), targetHost
+	return e
+}
+
+// authOf has a password whose encoding needs both of base64's padding and its characters beyond letters and digits.
+func authOf(side string) registryAuth {
+	return func(context.Context) (registry.AuthConfig, error) {
+		return registry.AuthConfig{Username: side, Password: side + "?>~ÿ"}, nil
+	}
+}
+
+func jsonAnswer(status int, body any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body)
+	}
+}
+
+// problem is how an engine refuses a request.
+func problem(status int, message string) http.HandlerFunc {
+	return jsonAnswer(status, map[string]string{"message": message})
+}
+
+// stream is a 200 with a message a line.
+func stream(messages ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, strings.Join(messages, "\r\n"))
+	}
+}
+
+func status(text string) string { return fmt.Sprintf(`{"status":%q}`, text) }
+
+// streamError is how an engine says in a stream that it failed.
+func streamError(text string) string {
+	return fmt.Sprintf(`{"errorDetail":{"message":%q},"error":%q}`, text, text)
+}
+
+// causes are the errors that callers tell apart, and the one among ours that looks most like success.
+var causes = map[string]error{
+	"denied": migrate.ErrDenied, "not found": migrate.ErrNotFound, "truncated": errTruncated,
+	"cancelled": context.Canceled,
+}
+
+// assertFailure wants an error with these words and, of all causes, this one alone: "" is none of them.
+func assertFailure(t *testing.T, err error, words, cause string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if !strings.Contains(err.Error(), words) {
+		t.Errorf("got %q, want %q in it", err, words)
+	}
+	for name, target := range causes {
+		if errors.Is(err, target) != (name == cause) {
+			t.Errorf("%q is %s: %t, want %s alone", err, name, errors.Is(err, target), cause)
+		}
+	}
+}
+
+func TestFindEndpoint(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", "/home/ci")
+	socket, certs := filepath.Join(dir, "docker.sock"), filepath.Join(dir, "certs")
+	for _, name := range []string{"docker.sock", "certs/client/ca.pem", "certs/client/cert.pem", "certs/client/key.pem", "half/client/ca.pem", "half/client/cert.pem"} {
+		writeFile(t, filepath.Join(dir, name), nil)
+	}
+	const nowhere = "/nowhere/docker.sock"
+	client := filepath.Join(certs, "client")
+	tests := []struct {
+		name   string
+		cfg    Config
+		socket string
+		want   endpoint
+	}{
+		{"nothing at all", Config{}, nowhere, endpoint{Host: "tcp://docker:2375"}},
+		{"the socket", Config{}, socket, endpoint{Host: "unix://" + socket}},
+		{"a folder in the socket's place", Config{}, dir, endpoint{Host: "tcp://docker:2375"}},
+		{"the socket before dind's certificates", Config{DockerTLSCertDir: certs}, socket, endpoint{Host: "unix://" + socket}},
+		{"dind's certificates", Config{DockerTLSCertDir: certs}, nowhere, endpoint{"tcp://docker:2376", client}},
+		{"no certificates yet", Config{DockerTLSCertDir: filepath.Join(dir, "none")}, nowhere, endpoint{Host: "tcp://docker:2375"}},
+		{"a key still to come", Config{DockerTLSCertDir: filepath.Join(dir, "half")}, nowhere, endpoint{Host: "tcp://docker:2375"}},
+		{"TLS alone: the CLI's folder", Config{DockerTLSVerify: "1"}, nowhere, endpoint{"tcp://docker:2376", "/home/ci/.docker"}},
+		{"TLS and dind's certificates", Config{DockerTLSVerify: "1", DockerTLSCertDir: certs}, nowhere, endpoint{"tcp://docker:2376", client}},
+		{"TLS and certificates of one's own", Config{DockerTLSVerify: "1", DockerCertPath: "/own", DockerTLSCertDir: certs}, nowhere, endpoint{"tcp://docker:2376", "/own"}},
+		{"a host", Config{DockerHost: "tcp://dind:2375"}, socket, endpoint{Host: "tcp://dind:2375"}},
+		{"a host and dind's certificates", Config{DockerHost: "tcp://dind:2376", DockerTLSCertDir: certs}, socket, endpoint{"tcp://dind:2376", client}},
+		{"a host and certificates", Config{DockerHost: "tcp://dind:2376", DockerCertPath: "/own", DockerTLSCertDir: certs}, socket, endpoint{"tcp://dind:2376", "/own"}},
+		{"a host with TLS", Config{DockerHost: "tcp://dind:2376", DockerTLSVerify: "0"}, socket, endpoint{"tcp://dind:2376", "/home/ci/.docker"}},
+		{"another socket", Config{DockerHost: "unix:///run/user/1000/docker.sock", DockerTLSVerify: "1", DockerTLSCertDir: certs}, socket, endpoint{Host: "unix:///run/user/1000/docker.sock"}},
+	}
+	for _, test := range tests {
+		if got := findEndpoint(test.cfg, test.socket); got != test.want {
+			t.Errorf("%s: got %+v, want %+v", test.name, got, test.want)
+		}
+	}
+}
+
+func writeFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEndpointURL(t *testing.T) {
+	tests := []struct {
+		at   endpoint
+		want string
+	}{
+		{endpoint{Host: "unix:///var/run/docker.sock"}, "http://api.moby.localhost/v1.51/images/a@b/push"},
+		{endpoint{Host: "unix:///var/run/docker.sock", CertPath: "/certs"}, "http://api.moby.localhost/v1.51/images/a@b/push"},
+		{endpoint{Host: "tcp://docker:2375"}, "http://docker:2375/v1.51/images/a@b/push"},
+		{endpoint{Host: "tcp://docker:2376", CertPath: "/certs"}, "https://docker:2376/v1.51/images/a@b/push"},
+		{endpoint{Host: "tcp://[::1]:2375"}, "http://[::1]:2375/v1.51/images/a@b/push"},
+		{endpoint{Host: "tcp://gateway:80/engine"}, "http://gateway:80/engine/v1.51/images/a@b/push"},
+	}
+	for _, test := range tests {
+		if got := test.at.url("/v1.51/images/a@b/push"); got != test.want {
+			t.Errorf("%+v: got %s, want %s", test.at, got, test.want)
+		}
+	}
+}
+
+func TestStoreOf(t *testing.T) {
+	tests := []struct {
+		status [][2]string
+		want   migrate.Store
+	}{
+		{nil, migrate.ClassicStore},
+		{[][2]string{{"Backing Filesystem", "extfs"}, {"Supports d_type", "true"}, {"Native Overlay Diff", "true"}}, migrate.ClassicStore},
+		{[][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}, migrate.ContainerdStore},
+		{[][2]string{{"Backing Filesystem", "extfs"}, {"driver-type", "io.containerd.snapshotter.v1"}}, migrate.ContainerdStore},
+		{[][2]string{{"driver-type", "something else"}}, migrate.ClassicStore},
+	}
+	for _, test := range tests {
+		e, _ := startEngine(t, map[string]http.HandlerFunc{
+			infoPath: jsonAnswer(http.StatusOK, system.Info{ServerVersion: "1.2.3", DriverStatus: test.status}),
+		})
+		if e.store != test.want || e.version != "1.2.3" {
+			t.Errorf("%v: got %s, version %s, want %s", test.status, e.store, e.version, test.want)
+		}
+	}
+}
+
+func TestAPIVersionIsNegotiated(t *testing.T) {
+	for engine, want := range map[string]string{"1.41": "1.41", "1.51": "1.51", "1.99": "1.51"} {
+		d := &daemon{version: engine, answers: map[string]http.HandlerFunc{
+			pullPath: stream(status("Digest: " + imageHash)), digestPushPath: stream(status("Pushed")),
+		}}
+		server := httptest.NewServer(d)
+		defer server.Close()
+		e := engineAt(t, endpoint{Host: "tcp://" + server.Listener.Addr().String()})
+		if err := e.Pull(t.Context(), sourceRef); err != nil {
+			t.Error(err)
+		}
+		if _, err := e.Push(t.Context(), targetByDigest); err != nil {
+			t.Error(err)
+		}
+		for _, request := range d.requests {
+			if request.version != want {
+				t.Errorf("an engine that speaks %s is asked %s in %s, want %s", engine, request.call, request.version, want)
+			}
+		}
+		if len(d.requests) != 3 {
+			t.Errorf("%d requests", len(d.requests))
+		}
+	}
+}
+
+// TestWaitForEngine has the engine come up after the first try. Its clock stands still but for the pauses.
+func TestWaitForEngine(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	start, up := make(chan struct{}), make(chan struct{})
+	go func() { // outside the bubble: a server is never done waiting
+		defer close(up)
+		<-start
+		listener, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: &daemon{version: "1.51"}}}
+		server.Start()
+		t.Cleanup(server.Close)
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		began := time.Now()
+		e, err := waitForEngine(t.Context(), Config{DockerHost: "unix://" + socket}, time.Minute, func(host string) {
+			said = append(said, host)
+			close(start)
+			<-up
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.client.Close() //nolint:errcheck // it never fails
+		if waited := time.Since(began); waited != time.Second || !slices.Equal(said, []string{"unix://" + socket}) {
+			t.Errorf("waited for %s, and said so for %v", waited, said)
+		}
+		if e.version != "29.0.0" || e.at.Host != "unix://"+socket {
+			t.Errorf("got version %s at %s", e.version, e.at.Host)
+		}
+	})
+}
+
+// TestWaitForEngineSeesNewCertificates has dind write its certificates after the first try.
+func TestWaitForEngineSeesNewCertificates(t *testing.T) {
+	dir := t.TempDir()
+	d := &daemon{version: "1.51"}
+	host, pems := startTLS(t, d)
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{DockerHost: host, DockerTLSCertDir: dir}
+		e, err := waitForEngine(t.Context(), cfg, time.Minute, func(string) { writePEMs(t, filepath.Join(dir, "client"), pems) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.client.Close() //nolint:errcheck // it never fails
+		if e.at.CertPath != filepath.Join(dir, "client") {
+			t.Errorf("connected with %+v", e.at)
+		}
+	})
+}
+
+func TestWaitForEngineSaysNothingOfOneThatIsUp(t *testing.T) {
+	_, host := startDaemon(t, nil)
+	e, err := waitForEngine(t.Context(), Config{DockerHost: host}, time.Minute, func(string) { t.Error("waits") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = e.client.Close()
+}
+
+// nobody is where no engine answers.
+const nobody = "tcp://127.0.0.1:1"
+
+func TestWaitForEngineGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said, began := 0, time.Now()
+		_, err := waitForEngine(t.Context(), Config{DockerHost: nobody}, time.Minute, func(string) { said++ })
+		if waited := time.Since(began); waited != time.Minute || said != 1 {
+			t.Errorf("waited for %s, and said so %d times", waited, said)
+		}
+		assertFailure(t, err, "no Docker Engine answers at tcp://127.0.0.1:1 (tried for 1m0s): Cannot connect to the Docker daemon", "")
+		for _, cause := range []string{"docker:29-dind", "DOCKER_HOST", "DOCKER_TLS_CERTDIR", "privileged = true"} {
+			if !strings.Contains(err.Error(), cause) {
+				t.Errorf("%s is not in\n%v", cause, err)
+			}
+		}
+	})
+}
+
+func TestWaitForEngineEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		_, err := waitForEngine(ctx, Config{DockerHost: nobody}, time.Minute, func(string) { cancel() })
+		if err == nil || time.Since(began) > time.Second {
+			t.Errorf("waited for %s, got %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestPull(t *testing.T) {
+	done := status("Digest: " + imageHash)
+	tests := []struct {
+		name         string
+		answer       http.HandlerFunc
+		words, cause string // of the error; no words: there is none
+	}{
+		{"success", stream(status("Pulling from team/app"), `{"status":"Downloading","progressDetail":{"current":1,"total":2},"id":"a"}`, done, status("Status: Downloaded newer image")), "", ""},
+		{"already there", stream(done, status("Status: Image is up to date")), "", ""},
+		{"refused with 403", problem(http.StatusForbidden, "pull access denied for team/app"), "pull access denied for team/app", "denied"},
+		{"refused with 401 alone", problem(http.StatusUnauthorized, "authentication required"), "authentication required", "denied"},
+		{"unknown", problem(http.StatusNotFound, "manifest for team/app not found: manifest unknown"), "manifest unknown", "not found"},
+		{"404 alone", problem(http.StatusNotFound, "it is not there"), "it is not there", "not found"},
+		{"an engine in trouble", problem(http.StatusInternalServerError, "no space left on device"), "no space left on device", ""},
+		{"no engine at all", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "502 Bad Gateway", ""},
+		{"denied in the stream", stream(status("Pulling"), streamError("denied: User is not authorized to perform: ecr:BatchGetImage")), "denied: User is not authorized", "denied"},
+		{"unknown in the stream", stream(streamError("manifest unknown: Requested image not found")), "manifest unknown", "not found"},
+		{"an error in the stream", stream(status("Pulling"), streamError("write /var/lib/docker: no space left on device")), "no space left", ""},
+		{"an error after the digest", stream(done, streamError("failed to unpack image on snapshotter overlayfs")), "failed to unpack", ""},
+		{"an error without details", stream(done, `{"error":"failed to unpack"}`), "failed to unpack", ""},
+		{"an error with its details alone", stream(done, `{"errorDetail":{"message":"failed to unpack"}}`), "failed to unpack", ""},
+		{"an image named like a refusal", stream(streamError("unexpected status from HEAD request to https://registry/v2/team/access-denied/manifests/forbidden: 500 Internal Server Error")), "500 Internal", ""},
+		{"truncated", stream(status("Pulling from team/app"), `{"status":"Pull complete","id":"a"}`), "ended before", "truncated"},
+		{"empty", stream(), "ended before", "truncated"},
+		{"half a message", stream(done, `{"status":"Status: Down`), "ended before", "truncated"},
+		{"a connection that breaks", breakAfter(status("Pulling")), "ended before", "truncated"},
+		{"no JSON", stream("<html>"), "invalid character '<'", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e, d := startEngine(t, map[string]http.HandlerFunc{pullPath: test.answer})
+			err := e.Pull(t.Context(), sourceRef)
+			if test.words == "" && err != nil {
+				t.Error(err)
+			}
+			if test.words != "" {
+				assertFailure(t, err, test.words, test.cause)
+			}
+			want := url.Values{"fromImage": {sourceHost + "/team/app"}, "tag": {imageHash}}
+			if asked := d.asked(pullPath); len(asked) != 1 || !reflect.DeepEqual(asked[0].query, want) {
+				t.Errorf("asked %+v, want one with %v", asked, want)
+			}
+		})
+	}
+}
+
+// breakAfter sends the messages and cuts the connection, with more announced.
+func breakAfter(messages ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		stream(messages...)(w, r)
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestPush(t *testing.T) {
+	const pushed = digest.Digest("sha256:d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35")
+	done := status("1.2: digest: " + pushed.String() + " size: 1234")
+	tests := []struct {
+		name         string
+		ref          string
+		answer       http.HandlerFunc
+		want         digest.Digest
+		words, cause string
+	}{
+		{"containerd's", targetRef, stream(status("Pushed"), done), pushed, "", ""},
+		{"the classic store's", targetRef, stream(done, `{"progressDetail":{},"aux":{"Tag":"1.2","Digest":"`+pushed.String()+`","Size":1234}}`), pushed, "", ""},
+		{"an index that became a manifest", targetRef, stream(done, `{"aux":{"manifestPushedInsteadOfIndex":true,"originalIndex":{},"selectedManifest":{}}}`), "", "one manifest instead of the index", ""},
+		{"missing content", targetRef, stream(`{"aux":{"contentMissing":true,"desc":{}}}`, done), "", "misses content", ""},
+		{"no last line", targetRef, stream(status("Pushed"), status("1.2: digest: "+pushed.String())), "", "ended before", "truncated"},
+		{"empty", targetRef, stream(), "", "ended before", "truncated"},
+		{"half a message", targetRef, stream(status("Pushed"), done[:20]), "", "ended before", "truncated"},
+		{"a connection that breaks", targetRef, breakAfter(done), "", "ended before", "truncated"},
+		{"denied", targetRef, stream(status("Preparing"), streamError("denied: requested access to the resource is denied")), "", "denied: requested access to the resource is denied", "denied"},
+		{"containerd's denied", targetRef, stream(streamError("push access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed")), "", "push access denied", "denied"},
+		{"a 401 of the registry's", targetRef, stream(streamError(`unexpected status from PUT request to https://registry/v2/x: 401 Unauthorized`)), "", "401", "denied"},
+		{"a registry's code", targetRef, stream(streamError(`{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)), "", "UNAUTHORIZED", "denied"},
+		{"a 403 of the registry's", targetRef, stream(streamError("unexpected status from HEAD request to https://registry/v2/x: 403 Forbidden")), "", "403", "denied"},
+		{"no credentials", targetRef, stream(streamError("no basic auth credentials")), "", "no basic auth", "denied"},
+		{"unknown", targetRef, stream(streamError("manifest unknown")), "", "manifest unknown", "not found"},
+		{"a layer that is not there", targetRef, stream(streamError("content digest " + pushed.String() + ": not found")), "", "content digest", "not found"},
+		{"an error after the last line", targetRef, stream(done, streamError("broken pipe")), "", "broken pipe", ""},
+		{"refused", targetRef, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
+
+		{"by digest", targetByDigest, stream(status("Pushed")), "", "", ""},
+		{"by digest, an index that became a manifest", targetByDigest, stream(`{"aux":{"manifestPushedInsteadOfIndex":true}}`), "", "one manifest instead of the index", ""},
+		{"by digest, missing content", targetByDigest, stream(`{"aux":{"contentMissing":true}}`), "", "misses content", ""},
+		{"by digest, empty", targetByDigest, stream(), "", "ended before", "truncated"},
+		{"by digest, a connection that breaks", targetByDigest, breakAfter(status("Pushed")), "", "ended before", "truncated"},
+		{"by digest, denied", targetByDigest, stream(streamError("denied: requested access to the resource is denied")), "", "denied: requested", "denied"},
+		{"by digest, refused", targetByDigest, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
+		{"by digest, unauthorized", targetByDigest, problem(http.StatusUnauthorized, "authentication required"), "", "authentication required", "denied"},
+		{"by digest, an engine in trouble", targetByDigest, problem(http.StatusInternalServerError, "no space left on device"), "", "no space left on device", ""},
+		{"by digest, no engine at all", targetByDigest, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "", "502 Bad Gateway", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e, d := startEngine(t, map[string]http.HandlerFunc{pushPath: test.answer, digestPushPath: test.answer})
+			got, err := e.Push(t.Context(), test.ref)
+			if got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if test.words == "" && err != nil {
+				t.Error(err)
+			}
+			if test.words != "" {
+				assertFailure(t, err, test.words, test.cause)
+			}
+			call, query := pushPath, url.Values{"tag": {"1.2"}}
+			if test.ref == targetByDigest {
+				call, query = digestPushPath, url.Values{}
+			}
+			if asked := d.asked(call); len(asked) != 1 || !reflect.DeepEqual(asked[0].query, query) {
+				t.Errorf("asked %+v, want one with %v", asked, query)
+			}
+		})
+	}
+}
+
+func TestCancelEndsAStream(t *testing.T) {
+	calls := map[string]func(context.Context, *engine) error{
+		"pull":           func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef) },
+		"push":           func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err },
+		"push by digest": func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetByDigest); return err },
+		"load":           func(ctx context.Context, e *engine) error { return e.Load(ctx, strings.NewReader("archive")) },
+	}
+	answers := map[string]func(w http.ResponseWriter){
+		"before the answer": func(http.ResponseWriter) {},
+		"in the stream": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, status("denied: not found")+`{"status":`)
+			w.(http.Flusher).Flush()
+		},
+	}
+	for name, call := range calls {
+		for when, begin := range answers {
+			t.Run(name+" "+when, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				answer := func(w http.ResponseWriter, r *http.Request) {
+					begin(w)
+					cancel()
+					<-r.Context().Done()
+				}
+				e, _ := startEngine(t, map[string]http.HandlerFunc{pullPath: answer, pushPath: answer, digestPushPath: answer, loadPath: answer})
+				assertFailure(t, call(ctx, e), "context canceled", "cancelled")
+			})
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	tests := []struct {
+		name         string
+		answer       http.HandlerFunc
+		words, cause string
+	}{
+		{"success", stream(`{"stream":"Loaded image: a:1\n"}`), "", ""},
+		{"an error in the stream", stream(streamError("invalid archive")), "invalid archive", ""},
+		{"empty", stream(), "ended before", "truncated"},
+		{"refused", problem(http.StatusBadRequest, "invalid tar header"), "invalid tar header", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e, d := startEngine(t, map[string]http.HandlerFunc{loadPath: test.answer})
+			err := e.Load(t.Context(), strings.NewReader("archive"))
+			if test.words == "" && err != nil {
+				t.Error(err)
+			}
+			if test.words != "" {
+				assertFailure(t, err, test.words, test.cause)
+			}
+			if asked := d.asked(loadPath); len(asked) != 1 || asked[0].body != "archive" || asked[0].query.Get("quiet") != "1" {
+				t.Errorf("asked %+v", asked)
+			}
+		})
+	}
+}
+
+func TestMissing(t *testing.T) {
+	manifest := func(content string, available bool) map[string]any {
+		return map[string]any{"Descriptor": ocispec.Descriptor{Digest: digest.FromString(content)}, "Available": available}
+	}
+	e, d := startEngine(t, map[string]http.HandlerFunc{inspectPath: jsonAnswer(http.StatusOK, map[string]any{
+		"Manifests": []any{manifest("a", true), manifest("b", false), manifest("c", true), manifest("d", false)},
+	})})
+	got, err := e.Missing(t.Context(), targetRef)
+	if want := []digest.Digest{digest.FromString("b"), digest.FromString("d")}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	if asked := d.asked(inspectPath); len(asked) != 1 || asked[0].query.Get("manifests") != "1" {
+		t.Errorf("asked %+v", asked)
+	}
+}
+
+func TestMissingFails(t *testing.T) {
+	e, _ := startEngine(t, map[string]http.HandlerFunc{inspectPath: problem(http.StatusNotFound, "No such image: "+targetRef)})
+	_, err := e.Missing(t.Context(), targetRef)
+	assertFailure(t, err, "No such image", "not found")
+
+	old := httptest.NewServer(&daemon{version: "1.47"})
+	defer old.Close()
+	_, err = engineAt(t, endpoint{Host: "tcp://" + old.Listener.Addr().String()}).Missing(t.Context(), targetRef)
+	assertFailure(t, err, "requires API version 1.48", "")
+}
+
+func TestResolve(t *testing.T) {
+	want := migrate.Resolved{Digest: imageHash, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "arm", Variant: "v7"}}}
+	found := registry.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: want.Digest}, Platforms: want.Platforms}
+	tests := []struct {
+		name         string
+		answer       http.HandlerFunc
+		words, cause string
+	}{
+		{"found", jsonAnswer(http.StatusOK, found), "", ""},
+		{"a 404", problem(http.StatusNotFound, "no such thing"), "no such thing", "not found"},
+		{"a 404 in words", problem(http.StatusInternalServerError, "manifest unknown: manifest unknown"), "manifest unknown", "not found"},
+		{"a repository that is not there", problem(http.StatusInternalServerError, "name unknown: repository name not known to registry"), "name unknown", "not found"},
+		{"a 401", problem(http.StatusUnauthorized, "authentication required"), "authentication required", "denied"},
+		{"a 403", problem(http.StatusForbidden, "requested access to the resource is denied"), "denied", "denied"},
+		{"a 403 without words", problem(http.StatusForbidden, "no"), "no", "denied"},
+		{"a registry in trouble", problem(http.StatusInternalServerError, "received unexpected HTTP status: 502 Bad Gateway"), "502", ""},
+		{"half an answer", stream(`{"Descriptor":{"digest":"` + imageHash), "unexpected EOF", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e, _ := startEngine(t, map[string]http.HandlerFunc{resolvePath: test.answer})
+			got, err := e.Resolve(t.Context(), targetRef)
+			if test.words != "" {
+				assertFailure(t, err, test.words, test.cause)
+				return
+			}
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+		})
+	}
+}
+
+func TestTagAndRemove(t *testing.T) {
+	e, d := startEngine(t, map[string]http.HandlerFunc{
+		tagPath:    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) },
+		removePath: jsonAnswer(http.StatusOK, []any{}),
+	})
+	if err := e.Tag(t.Context(), sourceRef, targetRef); err != nil {
+		t.Error(err)
+	}
+	if asked := d.asked(tagPath); len(asked) != 1 || !reflect.DeepEqual(asked[0].query, url.Values{"repo": {targetRepo}, "tag": {"1.2"}}) {
+		t.Errorf("asked %+v", asked)
+	}
+	if err := e.Remove(t.Context(), targetRef); err != nil {
+		t.Error(err)
+	}
+	if asked := d.asked(removePath); len(asked) != 1 || asked[0].query.Has("force") {
+		t.Errorf("asked %+v", asked)
+	}
+}
+
+func TestTagAndRemoveFail(t *testing.T) {
+	e, _ := startEngine(t, map[string]http.HandlerFunc{
+		tagPath:    problem(http.StatusNotFound, "No such image: "+sourceRef),
+		removePath: problem(http.StatusConflict, "image is being used by running container"),
+	})
+	assertFailure(t, e.Tag(t.Context(), sourceRef, targetRef), "No such image", "not found")
+	assertFailure(t, e.Remove(t.Context(), targetRef), "being used", "")
+
+	e, d := startEngine(t, map[string]http.HandlerFunc{removePath: problem(http.StatusNotFound, "No such image")})
+	if err := e.Remove(t.Context(), targetRef); err != nil || len(d.asked(removePath)) != 1 {
+		t.Errorf("an unknown reference: %v", err)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	e, d := startEngine(t, map[string]http.HandlerFunc{authPath: jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"})})
+	if err := e.Login(t.Context(), e.target); err != nil {
+		t.Error(err)
+	}
+	want, _ := e.target(t.Context())
+	var got registry.AuthConfig
+	if asked := d.asked(authPath); len(asked) != 1 || json.Unmarshal([]byte(asked[0].body), &got) != nil || got != want {
+		t.Errorf("asked %+v, want %+v", asked, want)
+	}
+
+	e, _ = startEngine(t, map[string]http.HandlerFunc{authPath: problem(http.StatusUnauthorized, "Get https://registry.example.com/v2/: unauthorized: HTTP Basic: Access denied")})
+	assertFailure(t, e.Login(t.Context(), e.target), "Access denied", "denied")
+
+	broken := errors.New("no token")
+	err := e.Login(t.Context(), func(context.Context) (registry.AuthConfig, error) { return registry.AuthConfig{}, broken })
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// decodeAuth reads the header with the credentials as an engine does: base64url with padding. Any other an engine
+// passes over, and goes on anonymously.
+func decodeAuth(t *testing.T, request apiRequest) registry.AuthConfig {
+	t.Helper()
+	decoded, err := base64.URLEncoding.DecodeString(request.auth)
+	if err != nil {
+		t.Errorf("%s: the header %q is not base64url with padding: %v", request.call, request.auth, err)
+	}
+	var auth registry.AuthConfig
+	if err := json.Unmarshal(decoded, &auth); err != nil {
+		t.Errorf("%s: the header holds %q: %v", request.call, decoded, err)
+	}
+	return auth
+}
+
+func TestCredentialsGoToTheirHostAlone(t *testing.T) {
+	hosts := map[string]string{
+		targetHost:                              "target",
+		sourceHost:                              "source",
+		targetHost + ":5000":                    "source",
+		"sub." + targetHost:                     "source",
+		targetHost + ".evil.x":                  "source",
+		"123456789012.dkr-ecr.eu-west-1.on.aws": "source",
+		"localhost:5000":                        "source",
+	}
+	calls := map[string]func(context.Context, *engine, string) error{
+		"POST /images/create": func(ctx context.Context, e *engine, repo string) error { return e.Pull(ctx, repo+"@"+imageHash) },
+		"POST /images/%s/push": func(ctx context.Context, e *engine, repo string) error {
+			_, err := e.Push(ctx, repo+":1")
+			return err
+		},
+		"POST /images/%s@" + imageHash + "/push": func(ctx context.Context, e *engine, repo string) error {
+			_, err := e.Push(ctx, repo+"@"+imageHash)
+			return err
+		},
+		"GET /distribution/%s:1/json": func(ctx context.Context, e *engine, repo string) error {
+			_, err := e.Resolve(ctx, repo+":1")
+			return err
+		},
+	}
+	for pattern, call := range calls {
+		for host, side := range hosts {
+			repo := host + "/group/project/" + targetHost + "/app" // the target's name further on means nothing
+			path := strings.ReplaceAll(pattern, "%s", repo)
+			e, d := startEngine(t, nil)
+			if err := call(t.Context(), e, repo); err == nil || !strings.Contains(err.Error(), "the test has no answer") {
+				t.Fatalf("%s: %v", path, err)
+			}
+			asked := d.asked(path)
+			if len(asked) != 1 {
+				t.Fatalf("%s: asked %+v", path, d.requests)
+			}
+			want, _ := authOf(side)(t.Context())
+			if got := decodeAuth(t, asked[0]); got != want {
+				t.Errorf("%s has the credentials of %s, want %s", path, got.Username, side)
+			}
+		}
+	}
+}
+
+// TestNothingGoesOutWithoutCredentials: the engine would go on anonymously.
+func TestNothingGoesOutWithoutCredentials(t *testing.T) {
+	e, d := startEngine(t, nil)
+	noToken := errors.New("no token")
+	e.source = func(context.Context) (registry.AuthConfig, error) { return registry.AuthConfig{}, noToken }
+	_, resolveErr := e.Resolve(t.Context(), sourceRef)
+	_, pushErr := e.Push(t.Context(), sourceRef)
+	for _, err := range []error{e.Pull(t.Context(), sourceRef), resolveErr, pushErr} {
+		if !errors.Is(err, noToken) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := e.Pull(t.Context(), "Not A Reference"); err == nil || !strings.Contains(err.Error(), `reference "Not A Reference"`) {
+		t.Errorf("got %v", err)
+	}
+	if len(d.requests) != 1 {
+		t.Errorf("asked %+v", d.requests[1:])
+	}
+}
+
+func TestTLS(t *testing.T) {
+	d := &daemon{version: "1.51", answers: map[string]http.HandlerFunc{
+		pullPath: stream(status("Digest: " + imageHash)), digestPushPath: stream(status("Pushed")),
+	}}
+	host, pems := startTLS(t, d)
+	dir := t.TempDir()
+	writePEMs(t, dir, pems)
+	e := engineAt(t, endpoint{Host: host, CertPath: dir})
+	if err := e.Pull(t.Context(), sourceRef); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Push(t.Context(), targetByDigest); err != nil {
+		t.Error(err)
+	}
+	if len(d.asked(pullPath)) != 1 || len(d.asked(digestPushPath)) != 1 {
+		t.Errorf("asked %+v", d.requests)
+	}
+}
+
+func TestTLSTrustsItsOwnAuthorityAlone(t *testing.T) {
+	d := &daemon{version: "1.51"}
+	host, pems := startTLS(t, d)
+	_, others := startTLS(t, d)
+	tests := []struct {
+		name string
+		pems map[string][]byte
+		want string
+	}{
+		{"another's authority", map[string][]byte{"ca.pem": others["ca.pem"], "cert.pem": pems["cert.pem"], "key.pem": pems["key.pem"]}, "certificate signed by unknown authority"},
+		{"another's certificate", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": others["cert.pem"], "key.pem": others["key.pem"]}, "certificate"},
+		{"no certificates", nil, "ca.pem"},
+		{"a key still to come", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": pems["cert.pem"], "key.pem": nil}, "key"},
+	}
+	for _, test := range tests {
+		dir := t.TempDir()
+		writePEMs(t, dir, test.pems)
+		if _, err := connect(t.Context(), endpoint{Host: host, CertPath: dir}); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
+		}
+	}
+	if _, err := connect(t.Context(), endpoint{Host: host}); err == nil || !strings.Contains(err.Error(), "HTTPS") {
+		t.Errorf("without TLS: got %v", err)
+	}
+	if len(d.requests) != 0 {
+		t.Errorf("asked %+v", d.requests)
+	}
+}
+
+// startTLS serves over TLS to those with a certificate of its authority, as dind does. It returns the client's files.
+func startTLS(t *testing.T, handler http.Handler) (host string, pems map[string][]byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{ // authority, server and client in one
+		SerialNumber:          big.NewInt(1),
+		NotBefore:             time.Unix(0, 0), // the clock of a synctest bubble starts in 2000
+		NotAfter:              time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := x509.NewCertPool()
+	authority.AppendCertsFromPEM(certPEM)
+
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: authority, ClientAuth: tls.RequireAndVerifyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshakes that fail on purpose
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return "tcp://" + server.Listener.Addr().String(), map[string][]byte{"ca.pem": certPEM, "cert.pem": certPEM, "key.pem": keyPEM}
+}
+
+func writePEMs(t *testing.T, dir string, pems map[string][]byte) {
+	t.Helper()
+	for name, content := range pems {
+		writeFile(t, filepath.Join(dir, name), content)
+	}
+}
+
+func TestEngineErrorKeepsTheEnginesOwn(t *testing.T) {
+	if err := engineError(nil); err != nil {
+		t.Errorf("nothing became %v", err)
+	}
+	for _, err := range []error{context.Canceled, context.DeadlineExceeded} {
+		wrapped := fmt.Errorf("denied: not found: %w", err)
+		if got := engineError(wrapped); got != wrapped { //nolint:errorlint // the very same
+			t.Errorf("%v became %v", wrapped, got)
+		}
+	}
+	if err := engineError(cerrdefs.ErrNotFound.WithMessage("gone")); err.Error() != "gone" || !errors.Is(err, migrate.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}

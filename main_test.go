@@ -1,0 +1,407 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/docker/docker/api/types/registry"
+	"github.com/docker/docker/api/types/system"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// secrets are in the environment of every run, but for ECR's, which its token holds.
+var secrets = map[string]string{
+	"AWS_SECRET_ACCESS_KEY":  "secret-of-the-key",
+	"AWS_SESSION_TOKEN":      "secret-of-the-session",
+	"AWS_WEB_IDENTITY_TOKEN": "secret-of-the-job",
+	"CI_REGISTRY_PASSWORD":   "secret-of-gitlab",
+	"the ECR token":          "secret-of-ecr",
+}
+
+// world is an AWS and an engine for one run of the program.
+type world struct {
+	amazon *standIn
+	daemon *daemon
+	env    map[string]string
+}
+
+// newWorld has one image, with the tag 1.2, and a target that has it once it is pushed. The changes are to the answers.
+func newWorld(t *testing.T, changes map[string]http.HandlerFunc) *world {
+	t.Helper()
+	w := &world{}
+	w.daemon = &daemon{version: "1.51", answers: engineAnswers(func() bool { return len(w.daemon.asked(pushPath)) > 0 })}
+	maps.Copy(w.daemon.answers, changes)
+	docker := httptest.NewServer(w.daemon)
+	t.Cleanup(docker.Close)
+
+	answers := amazonAnswers()
+	maps.Copy(answers, changes)
+	var endpoint string
+	w.amazon, endpoint = startStandIn(t, answers)
+	w.env = map[string]string{
+		"AWS_ENDPOINT_URL": endpoint, "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration",
+		"DOCKER_HOST": "tcp://" + docker.Listener.Addr().String(),
+	}
+	for name, value := range secrets {
+		if name != "the ECR token" {
+			w.env[name] = value
+		}
+	}
+	return w
+}
+
+func amazonAnswers() map[string]http.HandlerFunc {
+	manifest := aManifest(1)
+	id := map[string]string{"imageDigest": digest.FromString(manifest).String(), "imageTag": "1.2"}
+	token := base64.StdEncoding.EncodeToString([]byte("AWS:" + secrets["the ECR token"]))
+	answers := map[string]http.HandlerFunc{
+		"GetCallerIdentity": callerIs(account),
+		"GetAuthorizationToken": ecrAnswer(http.StatusOK, map[string]any{"authorizationData": []any{map[string]any{
+			"authorizationToken": token, "proxyEndpoint": "https://" + sourceHost, "expiresAt": 32503680000,
+		}}}),
+		"DescribeRepositories": ecrAnswer(http.StatusOK, map[string]any{"repositories": []any{map[string]string{
+			"repositoryName": "team/app", "repositoryUri": sourceHost + "/team/app",
+		}}}),
+		"DescribeImages": ecrAnswer(http.StatusOK, map[string]any{"imageDetails": []any{map[string]any{
+			"imageDigest": id["imageDigest"], "imageTags": []string{"1.2"}, "imageManifestMediaType": ocispec.MediaTypeImageManifest,
+		}}}),
+		"BatchGetImage": ecrAnswer(http.StatusOK, map[string]any{"images": []any{map[string]any{
+			"imageId": id, "imageManifest": manifest, "imageManifestMediaType": ocispec.MediaTypeImageManifest,
+		}}}),
+	}
+	for action, answer := range answers {
+		answers[action] = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close") // an open one would keep the clock of a synctest bubble from moving
+			answer(w, r)
+		}
+	}
+	return answers
+}
+
+// engineAnswers are those of an engine with the containerd store.
+func engineAnswers(pushed func() bool) map[string]http.HandlerFunc {
+	image := digest.FromString(aManifest(1))
+	source := sourceHost + "/team/app@" + image.String()
+	done := func(http.ResponseWriter, *http.Request) {}
+	return map[string]http.HandlerFunc{
+		infoPath: jsonAnswer(http.StatusOK, system.Info{
+			ServerVersion: "29.0.0", DriverStatus: [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}},
+		}),
+		authPath:                          jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"}),
+		pullPath:                          stream(status("Digest: " + image.String())),
+		pushPath:                          stream(status("1.2: digest: " + image.String() + " size: 123")),
+		inspectPath:                       jsonAnswer(http.StatusOK, map[string]any{}),
+		"POST /images/" + source + "/tag": done,
+		removePath:                        jsonAnswer(http.StatusOK, []any{}),
+		"DELETE /images/" + source:        jsonAnswer(http.StatusOK, []any{}),
+		resolvePath: func(w http.ResponseWriter, r *http.Request) {
+			if !pushed() {
+				problem(http.StatusNotFound, "manifest unknown")(w, r)
+				return
+			}
+			jsonAnswer(http.StatusOK, registry.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: image}})(w, r)
+		},
+	}
+}
+
+// run runs the program, and wants no secret in what it writes.
+func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	awsEnv(t, "", w.env)
+	var out, errors bytes.Buffer
+	code = run(ctx, args, &out, &errors)
+	for name, secret := range secrets {
+		forms := []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte("AWS:" + secret))}
+		for _, form := range forms {
+			if strings.Contains(out.String()+errors.String(), form) {
+				t.Errorf("%s is in the output:\n%s%s", name, &out, &errors)
+			}
+		}
+	}
+	return code, out.String(), errors.String()
+}
+
+func (w *world) contacted() bool { return len(w.amazon.calls) > 0 || len(w.daemon.requests) > 0 }
+
+// assertParts wants each part in the text, in this order.
+func assertParts(t *testing.T, name, text string, parts ...string) {
+	t.Helper()
+	rest := text
+	for _, part := range parts {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			t.Errorf("%q is not in %s, or not at its place:\n%s", part, name, text)
+		}
+		rest = after
+	}
+	if len(parts) == 0 && text != "" {
+		t.Errorf("%s is not empty:\n%s", name, text)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	missing := map[string]string{"AWS_ACCOUNT_ID": "", "CI_REGISTRY_IMAGE": "", "CI_REGISTRY_PASSWORD": "", "MIGRATE_CONCURRENCY": "many"}
+	config := []string{
+		"ecr2gitlab: the configuration is not complete; nothing was touched\n",
+		"  - AWS_ACCOUNT_ID: missing", "\n  - CI_REGISTRY_IMAGE: missing", "\n  - CI_REGISTRY_PASSWORD: missing",
+		"\n  - MIGRATE_CONCURRENCY \"many\": must be a whole number",
+	}
+	help := []string{"ecr2gitlab copies all images", "ecr2gitlab [migrate]", "ecr2gitlab help", "ecr2gitlab version", "Exit codes: 0 "}
+	tests := []struct {
+		args           []string
+		env            map[string]string
+		code           int
+		stdout, stderr []string
+	}{
+		{[]string{"help"}, missing, exitDone, help, nil},
+		{[]string{"-h"}, missing, exitDone, help, nil},
+		{[]string{"--help"}, missing, exitDone, help, nil},
+		{[]string{"version"}, missing, exitDone, []string{"ecr2gitlab 1.2.3 (0123abc)\n"}, nil},
+		{[]string{"--version"}, missing, exitDone, []string{"ecr2gitlab 1.2.3 (0123abc)\n"}, nil},
+		{[]string{"migrat"}, nil, exitConfig, nil, []string{`ecr2gitlab: there is no command "migrat": see ecr2gitlab help`}},
+		{[]string{""}, nil, exitConfig, nil, []string{`there is no command ""`}},
+		{[]string{"\x1b[2J"}, nil, exitConfig, nil, []string{`there is no command "\x1b[2J"`}},
+		{[]string{"migrate", "team/app"}, nil, exitConfig, nil, []string{`"migrate" takes no arguments; the configuration is in variables: see ecr2gitlab help`}},
+		{[]string{"help", "migrate"}, nil, exitConfig, nil, []string{`"help" takes no arguments`}},
+		{nil, missing, exitConfig, nil, config},
+		{[]string{"migrate"}, missing, exitConfig, nil, config},
+	}
+	version, revision = "1.2.3", "0123abc"
+	defer func() { version, revision = "dev", "" }()
+	for _, test := range tests {
+		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
+			w := newWorld(t, nil)
+			maps.Copy(w.env, test.env)
+			code, stdout, stderr := w.run(t.Context(), t, test.args...)
+			if code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			assertParts(t, "stdout", stdout, test.stdout...)
+			assertParts(t, "stderr", stderr, test.stderr...)
+			if w.contacted() {
+				t.Errorf("contacted AWS with %v, the engine with %v", w.amazon.calls, w.daemon.requests)
+			}
+		})
+	}
+}
+
+func TestVersionOfABuildWithoutOne(t *testing.T) {
+	if got := versionLine(); !strings.HasPrefix(got, "ecr2gitlab dev") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestHelpIsTheReference(t *testing.T) {
+	_, help, _ := newWorld(t, nil).run(t.Context(), t, "help")
+	for _, v := range variables() {
+		line := regexp.MustCompile(`(?m)^(.) ` + v.Name + ` +(.*)$`).FindStringSubmatch(help)
+		if line == nil {
+			t.Errorf("%s is not in\n%s", v.Name, help)
+			continue
+		}
+		want := v.Description
+		if v.Default != "" {
+			want += " (default " + v.Default + ")"
+		}
+		if (line[1] == "*") != v.Required || line[2] != want {
+			t.Errorf("%+v is\n%s", v, line[0])
+		}
+	}
+	_, exits, _ := strings.Cut(help, "Exit codes: ")
+	assertParts(t, "the exit codes", exits, "0 ", "1 ", "2 ", "3 ", "130 ", "143 ")
+	if !strings.HasSuffix(help, ".\n") || strings.HasSuffix(help, "\n\n") {
+		t.Errorf("it ends with %q", help[len(help)-10:])
+	}
+}
+
+func TestMigration(t *testing.T) {
+	loginRefused := func(host string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			var asked registry.AuthConfig
+			if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.ServerAddress == host {
+				problem(http.StatusUnauthorized, "unauthorized: HTTP Basic: Access denied")(w, r)
+				return
+			}
+			jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"})(w, r)
+		}
+	}
+	webIdentity := map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+	tests := []struct {
+		name           string
+		env            map[string]string
+		changes        map[string]http.HandlerFunc
+		code           int
+		stdout, stderr []string
+	}{
+		{
+			name: "everything arrives", code: exitDone,
+			stdout: []string{
+				"AWS: account 123456789012, arn:aws:iam::123456789012:user/ci\n", "Engine: Docker 29.0.0 at tcp://127.0.0.1:", "with the containerd image store\n",
+				"ECR: logged in to " + sourceHost + "\n", "GitLab: logged in to registry.example.com as gitlab-ci-token\n", "1 of 1 tags are at registry.example.com/group/project",
+			},
+		},
+		{
+			name: "a tag that the target denies", code: exitIncomplete,
+			changes: map[string]http.HandlerFunc{pushPath: stream(streamError("denied: requested access to the resource is denied"))},
+			stdout:  []string{"0 of 1 tags are at", "team/app:1.2", "denied: requested access", "two levels below the project"},
+		},
+		{
+			name: "an empty registry", code: exitDone,
+			changes: map[string]http.HandlerFunc{"DescribeRepositories": ecrAnswer(http.StatusOK, map[string]any{"repositories": []any{}})},
+			stdout:  []string{"ECR: 0 tags of 0 images in 0 repositories", "0 of 0 tags"},
+		},
+		{
+			name: "another account's credentials", code: exitDone,
+			changes: map[string]http.HandlerFunc{"GetCallerIdentity": callerIs("210987654321")},
+			stdout:  []string{"AWS: account 210987654321", "not of the account whose registry is migrated, 123456789012", "1 of 1 tags"},
+		},
+		{
+			name: "keys that AWS refuses", code: exitFailed,
+			changes: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("InvalidClientTokenId", "The security token included in the request is invalid.")},
+			stderr:  []string{"ecr2gitlab: cannot find out whose AWS credentials these are: InvalidClientTokenId", "AWS_SECRET_ACCESS_KEY"},
+		},
+		{
+			name: "a job that the role does not trust", env: webIdentity, code: exitFailed,
+			changes: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")},
+			stderr:  []string{"AccessDenied", "the trust policy of the role in AWS_ROLE_ARN"},
+		},
+		{
+			name: "a token that the policy denies", code: exitFailed,
+			changes: map[string]http.HandlerFunc{"GetAuthorizationToken": ecrError("AccessDeniedException", "no")},
+			stdout:  []string{"Engine: Docker 29.0.0"},
+			stderr:  []string{"cannot get a token for the ECR registry", "must allow ecr:GetAuthorizationToken"},
+		},
+		{
+			name: "a login that ECR refuses", code: exitFailed,
+			changes: map[string]http.HandlerFunc{authPath: loginRefused(sourceHost)},
+			stdout:  []string{"Engine: Docker 29.0.0"},
+			stderr:  []string{"the ECR registry " + sourceHost + " refuses the login", "Access denied", "AWS_ACCOUNT_ID and the region"},
+		},
+		{
+			name: "a login that GitLab refuses", code: exitFailed,
+			changes: map[string]http.HandlerFunc{authPath: loginRefused(targetHost)},
+			stdout:  []string{"ECR: logged in"},
+			stderr:  []string{"the GitLab registry registry.example.com refuses the login of gitlab-ci-token", "Access denied", "CI_REGISTRY_PASSWORD"},
+		},
+		{
+			name: "a listing that the policy denies", code: exitFailed,
+			changes: map[string]http.HandlerFunc{"DescribeRepositories": ecrError("AccessDeniedException", "no")},
+			stdout:  []string{"GitLab: logged in"},
+			stderr:  []string{"cannot list the repositories", "must allow ecr:DescribeRepositories"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, test.changes)
+			maps.Copy(w.env, test.env)
+			code, stdout, stderr := w.run(t.Context(), t)
+			if code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			if test.stdout != nil {
+				assertParts(t, "stdout", stdout, test.stdout...)
+			}
+			assertParts(t, "stderr", stderr, test.stderr...)
+		})
+	}
+}
+
+// TestEachRegistryGetsItsOwnCredentials looks at what the engine is given for each call of a whole run.
+func TestEachRegistryGetsItsOwnCredentials(t *testing.T) {
+	w := newWorld(t, nil)
+	if code, _, stderr := w.run(t.Context(), t); code != exitDone {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	ofECR := registry.AuthConfig{Username: "AWS", Password: secrets["the ECR token"], ServerAddress: sourceHost}
+	ofGitLab := registry.AuthConfig{Username: "gitlab-ci-token", Password: secrets["CI_REGISTRY_PASSWORD"], ServerAddress: targetHost}
+	for call, want := range map[string]registry.AuthConfig{pullPath: ofECR, pushPath: ofGitLab, resolvePath: ofGitLab} {
+		asked := w.daemon.asked(call)
+		if len(asked) == 0 {
+			t.Errorf("no %s", call)
+		}
+		for _, request := range asked {
+			if got := decodeAuth(t, request); got != want {
+				t.Errorf("%s with %+v, want %+v", call, got, want)
+			}
+		}
+	}
+}
+
+// TestNoEngine lasts a minute of a synctest bubble's clock.
+func TestNoEngine(t *testing.T) {
+	w := newWorld(t, nil)
+	w.env["DOCKER_HOST"] = nobody
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		code, stdout, stderr := w.run(t.Context(), t)
+		if waited := time.Since(began); code != exitFailed || waited != enginePatience {
+			t.Errorf("exit code %d after %s", code, waited)
+		}
+		assertParts(t, "stdout", stdout, "AWS: account", "Engine: waiting for it at tcp://127.0.0.1:1, for up to 1m0s\n")
+		assertParts(t, "stderr", stderr, "ecr2gitlab: no Docker Engine answers at tcp://127.0.0.1:1 (tried for 1m0s)", "The usual causes:\n  - ")
+	})
+}
+
+func TestInterruptedRun(t *testing.T) {
+	tests := []struct {
+		name   string
+		at     string // the call during which the signal comes; "": before the run
+		stdout []string
+	}{
+		{"before the run", "", nil},
+		{"at the first call", "GetCallerIdentity", nil},
+		{"at the engine", infoPath, []string{"AWS: account"}},
+		{"at a login", authPath, []string{"Engine: Docker"}},
+		{"while it lists", "DescribeImages", []string{"GitLab: logged in"}},
+		{"during a pull", pullPath, []string{"ECR: 1 tags", "0 of 1 tags are at", "team/app:1.2"}},
+		{"during a push", pushPath, []string{"ECR: 1 tags", "0 of 1 tags are at", "team/app:1.2"}},
+	}
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+		for _, test := range tests {
+			t.Run(signal.String()+" "+test.name, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				if test.at == "" {
+					cancel(signalError{signal})
+				}
+				w := newWorld(t, map[string]http.HandlerFunc{test.at: func(_ http.ResponseWriter, r *http.Request) {
+					cancel(signalError{signal})
+					<-r.Context().Done()
+				}})
+				code, stdout, stderr := w.run(ctx, t)
+				if said := "ecr2gitlab: interrupted by " + signal.String() + "\n"; code != want || stderr != said {
+					t.Errorf("exit code %d, want %d; stderr:\n%s", code, want, stderr)
+				}
+				if test.stdout != nil {
+					assertParts(t, "stdout", stdout, test.stdout...)
+				}
+			})
+		}
+	}
+}
+
+func TestFirstSignalCancels(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		ctx, stop := untilSignal(t.Context())
+		if err := syscall.Kill(os.Getpid(), signal); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		if cause := context.Cause(ctx); cause != (signalError{signal}) { //nolint:errorlint // the very value
+			t.Errorf("after %s: %v", signal, cause)
+		}
+		stop()
+	}
+}
