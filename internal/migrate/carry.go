@@ -68,16 +68,20 @@ func classicLayer(mediaType string) bool {
 	return false
 }
 
-// reduce picks the manifest of the platform that the user asked for. Artifacts have no platform and stay as they are.
+// reduce picks the manifest of the platform that the user asked for. What has no platform stays as it is: artifacts,
+// and indexes of them.
 func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree, changed bool, err error) {
 	if !tree.Root.IsIndex() {
 		return tree, false, p.hasPlatform(ctx, t, tree.Root)
 	}
-	matcher := platforms.OnlyStrict(*p.platform)
-	best := pick(tree, matcher)
-	if best == nil {
+	best := pick(tree, *p.platform)
+	listed := tree.platforms()
+	switch {
+	case best == nil && len(listed) == 0:
+		return tree, false, nil
+	case best == nil:
 		return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
-			platforms.FormatAll(*p.platform), strings.Join(tree.platforms(), ", "))
+			platforms.FormatAll(*p.platform), strings.Join(listed, ", "))
 	}
 	return NewTree(tree.manifests[best.Digest], tree.manifests), true, nil
 }
@@ -92,28 +96,31 @@ func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
 		return failedAt(StepPlan, t.image.Repository.reference(m), err)
 	}
 	for _, platform := range resolved.Platforms {
-		if !platforms.OnlyStrict(*p.platform).Match(platform) {
+		if !fits(*p.platform, platform) {
 			return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
-				platforms.Format(platform), platforms.FormatAll(*p.platform))
+				platforms.FormatAll(platform), platforms.FormatAll(*p.platform))
 		}
 	}
 	return nil
 }
 
-// pick returns the descriptor that fits best among all the indexes of the tree, or nil.
-func pick(tree Tree, matcher platforms.MatchComparer) *ocispec.Descriptor {
-	var best *ocispec.Descriptor
+// pick returns the first descriptor of the platform among all the indexes of the tree, or nil.
+func pick(tree Tree, wanted ocispec.Platform) *ocispec.Descriptor {
 	for _, manifest := range tree.Manifests() {
 		for _, child := range manifest.Children {
-			if child.Platform == nil || isIndex(child.MediaType) || !matcher.Match(*child.Platform) {
-				continue
-			}
-			if best == nil || matcher.Less(*child.Platform, *best.Platform) {
-				best = &child
+			if child.Platform != nil && !isIndex(child.MediaType) && fits(wanted, *child.Platform) {
+				return &child
 			}
 		}
 	}
-	return best
+	return nil
+}
+
+// fits reports whether a platform is the one wanted, and of the version of Windows, or the beginning of one, that is
+// wanted: containerd's matchers compare versions on Windows alone.
+func fits(wanted, platform ocispec.Platform) bool {
+	return platforms.OnlyStrict(wanted).Match(platform) &&
+		(wanted.OSVersion == "" || strings.HasPrefix(platform.OSVersion+".", wanted.OSVersion+"."))
 }
 
 // platforms lists those of the tree's children that have one, for messages.

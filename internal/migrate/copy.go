@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -17,55 +18,58 @@ type copier struct {
 	engine Engine
 	store  Store
 	held   *references
+
+	brought brought
 }
 
-// copy brings one image and its tags to the target. An error means that nothing was pushed because the engine does
-// not hold the image whole, and that the task should be tried again alone; all else is in the results.
-func (c *copier) copy(ctx context.Context, t *task) ([]Result, error) {
-	pending, results := c.missingTags(ctx, t)
-	if len(pending) == 0 {
-		return append(results, c.bringReferrers(ctx, t)...), nil
-	}
-	w := c.workspace(t.image.Repository)
-	defer w.clear(ctx)
-	if err := w.bring(ctx, t.tree, t.targets(pending)); err != nil {
-		if errors.Is(err, errIncomplete) {
-			return nil, err
-		}
-		return append(results, t.settle(pending, Failed, err)...), nil
-	}
-	return append(results, c.deliver(ctx, t, pending)...), nil
+// fetch brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means that
+// the engine does not hold it whole, and that it should be tried again alone.
+func (c *copier) fetch(ctx context.Context, t *task) error {
+	t.work = c.workspace(t.image.Repository)
+	return t.work.bring(ctx, t.tree, t.targets(t.pending))
 }
 
-// deliver pushes the tags, and what refers to the image once one of them has arrived.
-func (c *copier) deliver(ctx context.Context, t *task, tags []string) []Result {
-	var results []Result
-	arrived := false
-	for _, tag := range tags {
-		result := c.push(ctx, t, tag)
-		arrived = arrived || result.Outcome.Arrived()
-		results = append(results, result)
+// deliver pushes the pending tags, and takes their names away from the engine again. What was pulled stays there
+// until the task is cleared.
+func (c *copier) deliver(ctx context.Context, t *task) []Result {
+	results := make([]Result, len(t.pending))
+	for i, tag := range t.pending {
+		results[i] = c.push(ctx, t, tag)
 	}
-	if !arrived {
+	t.work.unname(ctx)
+	return results
+}
+
+// clear takes what was pulled for the image away from the engine.
+func (t *task) clear(ctx context.Context) {
+	if t.work != nil {
+		t.work.clear(ctx)
+	}
+}
+
+// withReferrers brings what refers to the image, if one of its tags is at the target.
+func (c *copier) withReferrers(ctx context.Context, t *task, results []Result) []Result {
+	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
 		return results
 	}
 	return append(results, c.bringReferrers(ctx, t)...)
 }
 
-// missingTags asks the target for every tag. Those that it answers for with the right digest need no copy. One
-// answer that the repository holds nothing would serve all tags, but no registry tells it from a missing tag.
-func (c *copier) missingTags(ctx context.Context, t *task) (pending []string, present []Result) {
+// missingTags asks the target for every tag. Those that it answers for with the right digest need no copy; the others
+// are pending.
+func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
+	t.pending = nil
 	for _, tag := range t.image.Tags {
 		resolved, err := c.engine.Resolve(ctx, t.tagged(tag))
 		if err != nil || resolved.Digest != t.tree.Root.Digest {
-			pending = append(pending, tag)
+			t.pending = append(t.pending, tag)
 			continue
 		}
 		result := t.result(tag)
 		result.Pushed, result.Outcome = resolved.Digest, t.arrivedAs(Present)
 		present = append(present, result)
 	}
-	return pending, present
+	return present
 }
 
 // push sends one tag and has the target confirm it.
@@ -78,14 +82,16 @@ func (c *copier) push(ctx context.Context, t *task, tag string) Result {
 	return c.verify(ctx, result, pushed, t.tree.Root.Digest, t.arrivedAs(Exact))
 }
 
-// verify settles the result by what the target registry answers. On the classic store another digest than the
-// source's is what the engine must report itself.
+// verify settles the result by what the target registry answers, which must be what the engine says it pushed. On
+// the classic store that is another digest than the source's.
 func (c *copier) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
 	if pushed != want {
 		if c.store != ClassicStore {
 			return result.failed(failedAt(StepPush, result.Target, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)))
 		}
-		good = Changed
+		if good != OnePlatform { // which says more: the other platforms are missing
+			good = Changed
+		}
 	}
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 )
 
 // ParseManifest reads an image manifest or an index, of Docker or of OCI, and computes its digest from its bytes.
-// mediaType is what the registry says of it; where that is empty the document's own mediaType counts.
+// mediaType is what the registry says of it; where that is empty the document's own mediaType counts,
+// which an OCI index need not have.
 func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
 	var document struct {
 		MediaType    string               `json:"mediaType"`
@@ -25,6 +26,9 @@ func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
 	}
 	if mediaType == "" {
 		mediaType = document.MediaType
+	}
+	if mediaType == "" && document.Manifests != nil {
+		mediaType = ocispec.MediaTypeImageIndex
 	}
 	m := Manifest{
 		Descriptor: ocispec.Descriptor{

@@ -15,11 +15,16 @@ import (
 // task is one image to copy, with all its tags.
 type task struct {
 	image     Image
-	target    string // the target repository, host included
-	tree      Tree   // what is copied: the image, or the manifest of the one platform asked for
-	reduced   bool   // of an index, one platform on purpose
-	referrers map[digest.Digest]referrers // by subject
-	refusal   error // known before anything is copied
+	target    string                      // the target repository, host included
+	tree      Tree                        // what is copied: the image, or the manifest of the one platform asked for
+	reduced   bool                        // of an index, one platform on purpose
+	referrers map[digest.Digest]referrers // of the whole repository, by subject
+	refusal   error                       // known before anything is copied
+
+	pending []string        // tags that are not at the target yet
+	present []Result        // of the tags that are
+	work    *workspace      // once the image is pulled
+	blobs   []digest.Digest // see layers
 }
 
 // planner turns a listing into tasks.
@@ -77,9 +82,11 @@ func (p *planner) repository(ctx context.Context, repository Repository, target 
 	if refusal != nil || len(tasks) == 0 {
 		return tasks
 	}
-	trees, err := p.trees(ctx, repository)
+	manifests, err := p.trees(ctx, repository)
+	bySubject := p.bySubject(repository, manifests, err)
 	for _, t := range tasks {
-		p.decide(ctx, t, trees, err)
+		p.decide(ctx, t, manifests, err)
+		t.referrers = bySubject
 	}
 	return tasks
 }
@@ -141,9 +148,6 @@ func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Dige
 		err = p.classicCarries(ctx, t, tree)
 	}
 	t.tree, t.refusal = tree, err
-	if err == nil {
-		t.referrers = p.referrersOf(t, manifests, readErr)
-	}
 }
 
 // wholeTree collects an image's manifests, and fails where one is not to be had.

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 )
 
 // recover copies an image whose layers the engine had skipped, when nothing else is being copied: with the images
@@ -9,28 +10,29 @@ import (
 // way, so each is pulled, pushed by its digest and removed before the next; the index itself is pushed last, and the
 // engine finds all that it lists at the target.
 func (c *copier) recover(ctx context.Context, t *task) []Result {
-	pending, results := c.missingTags(ctx, t)
-	w := c.workspace(t.image.Repository)
-	defer w.clear(ctx)
-	if err := w.passOn(ctx, t, pending); err != nil {
-		return append(results, t.settle(pending, Failed, err)...)
+	present := c.missingTags(ctx, t)
+	if len(t.pending) == 0 {
+		return c.withReferrers(ctx, t, present)
 	}
-	return append(results, c.deliver(ctx, t, pending)...)
+	defer t.clear(ctx)
+	if err := c.passOn(ctx, t); err != nil {
+		return c.withReferrers(ctx, t, append(present, t.settle(t.pending, Failed, err)...))
+	}
+	return c.withReferrers(ctx, t, append(present, c.deliver(ctx, t)...))
 }
 
 // passOn leaves the image in the engine ready for the push of its tags.
-func (w *workspace) passOn(ctx context.Context, t *task, tags []string) error {
-	targets := t.targets(tags)
+func (c *copier) passOn(ctx context.Context, t *task) error {
 	if !t.tree.Root.IsIndex() {
-		return w.bring(ctx, t.tree, targets)
+		return c.fetch(ctx, t)
 	}
 	for _, leaf := range t.tree.Leaves() {
-		if err := w.copier.passLeaf(ctx, t, leaf); err != nil {
+		if err := c.passLeaf(ctx, t, leaf); err != nil {
 			return err
 		}
 	}
-	w.named = append(w.named, targets...)
-	return w.load(ctx, targets, t.tree)
+	t.work = c.workspace(t.image.Repository)
+	return t.work.name(ctx, t.tree, t.targets(t.pending))
 }
 
 // passLeaf copies one manifest without any tag.
@@ -50,6 +52,14 @@ func (c *copier) passLeaf(ctx context.Context, t *task, leaf Manifest) error {
 	}
 	if _, err := c.engine.Push(ctx, target); err != nil {
 		return failedAt(StepPush, target, err)
+	}
+	// The engine names no digest for such a push: whether it was complete, the target alone can say.
+	resolved, err := c.engine.Resolve(ctx, target)
+	if err == nil && resolved.Digest != leaf.Digest {
+		err = errors.New("the target answers with " + resolved.Digest.String())
+	}
+	if err != nil {
+		return failedAt(StepVerify, target, err)
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -20,26 +22,9 @@ func referrersTag(subject digest.Digest) string {
 
 // referrers is what refers to one subject.
 type referrers struct {
+	count  int
 	trees  []Tree
 	broken error // why some of them are not among the trees
-}
-
-// referrersOf collects what refers to the image, to anything in it, and to those referrers in turn.
-func (p *planner) referrersOf(t *task, manifests map[digest.Digest]Manifest, readErr error) map[digest.Digest]referrers {
-	bySubject := p.bySubject(t.image.Repository, manifests, readErr)
-	found := map[digest.Digest]referrers{}
-	queue := []Tree{t.tree}
-	for ; len(queue) > 0; queue = queue[1:] {
-		for _, manifest := range queue[0].Manifests() {
-			set, ok := bySubject[manifest.Digest]
-			if _, seen := found[manifest.Digest]; seen || !ok {
-				continue
-			}
-			found[manifest.Digest] = set
-			queue = append(queue, set.trees...)
-		}
-	}
-	return found
 }
 
 // bySubject finds the repository's referrers that no tag names. Those with a tag are copied under it, and those that
@@ -56,6 +41,7 @@ func (p *planner) bySubject(repository Repository, manifests map[digest.Digest]M
 			continue
 		}
 		set := found[image.Subject]
+		set.count++
 		tree, err := wholeTree(image.Digest, manifests, readErr)
 		switch {
 		case image.Archived:
@@ -89,12 +75,46 @@ func (p *planner) listedByTag(repository Repository, manifests map[digest.Digest
 func (c *copier) bringReferrers(ctx context.Context, t *task) []Result {
 	var results []Result
 	for _, subject := range t.subjects() {
-		results = append(results, c.bringReferrersOf(ctx, t, subject))
+		done := c.brought.lock(t.tagged(referrersTag(subject)))
+		if !done.yes {
+			result := c.bringReferrersOf(ctx, t, subject)
+			done.yes = result.Outcome.Arrived()
+			results = append(results, result)
+		}
+		done.Unlock()
 	}
 	return results
 }
 
-// subjects returns those that have referrers: what the image holds first, their referrers' own after them.
+// brought keeps which referrers tags are at the target. Images share children, and with them the referrers: whoever
+// comes first brings them, and the next waits, because two copies with one name would clear it away from each other.
+type brought struct {
+	mu   sync.Mutex
+	tags map[string]*broughtTag
+}
+
+type broughtTag struct {
+	sync.Mutex
+	yes bool
+}
+
+// lock returns the tag's entry, locked.
+func (b *brought) lock(target string) *broughtTag {
+	b.mu.Lock()
+	entry := b.tags[target]
+	if entry == nil {
+		entry = &broughtTag{}
+		if b.tags == nil {
+			b.tags = map[string]*broughtTag{}
+		}
+		b.tags[target] = entry
+	}
+	b.mu.Unlock()
+	entry.Lock()
+	return entry
+}
+
+// subjects returns the manifests of the image that have referrers, and those of the referrers after them.
 func (t *task) subjects() []digest.Digest {
 	var ordered []digest.Digest
 	seen := map[digest.Digest]bool{}
@@ -120,7 +140,7 @@ func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.D
 		Tag:        referrersTag(subject),
 		Subject:    subject,
 		Target:     t.tagged(referrersTag(subject)),
-		Referrers:  max(1, len(set.trees)),
+		Referrers:  set.count,
 	}
 	switch {
 	case set.broken != nil:
@@ -144,6 +164,8 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 	case err == nil && resolved.Digest == tree.Root.Digest:
 		result.Pushed, result.Outcome = resolved.Digest, Present
 		return result
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return result.failed(failedAt(StepVerify, result.Target, err))
 	case err == nil:
 		return result.failed(failedAt(StepVerify, result.Target, errors.New("the target lists other referrers under this tag, "+
 			"and they are left alone: delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")))
@@ -162,7 +184,9 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 
 // referrersIndex makes the index of the referrers tag schema. The same referrers make the same bytes.
 func referrersIndex(trees []Tree) (Tree, error) {
-	sort.Slice(trees, func(i, j int) bool { return trees[i].Root.Digest < trees[j].Root.Digest })
+	trees = slices.SortedFunc(slices.Values(trees), func(a, b Tree) int {
+		return strings.Compare(string(a.Root.Digest), string(b.Root.Digest))
+	})
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	below := map[digest.Digest]Manifest{}
 	for _, referrer := range trees {

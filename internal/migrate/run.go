@@ -2,7 +2,9 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +19,7 @@ type Options struct {
 	Store       Store             // of the engine
 	Namer       Namer             // where repositories go
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
-	Concurrency int               // images copied at once, at least 1
+	Concurrency int               // images pulled at once, and as many pushed, at least 1
 	Observe     func(Event)       // called by one goroutine at a time
 }
 
@@ -89,31 +91,86 @@ func (r *run) announce(found listing, tasks []*task) {
 	r.finish(planned.Refused...)
 }
 
-// copyAll copies the tasks side by side, within the bound.
+// checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.
+const checkConcurrency = 16
+
+// copyAll copies what the target does not have yet. As many images are pulled at once as are pushed.
 func (r *run) copyAll(ctx context.Context, tasks []*task) {
+	workers := max(1, r.Concurrency)
+	s := newSchedule(r.missing(ctx, tasks), 2*workers)
 	var group errgroup.Group
-	group.SetLimit(max(1, r.Concurrency))
+	for range workers {
+		group.Go(func() error { r.pullAll(ctx, s); return nil })
+		group.Go(func() error { r.pushAll(ctx, s); return nil })
+	}
+	_ = group.Wait() // no function returns an error
+	r.interrupted(ctx, s)
+}
+
+// missing asks the target what it has, and returns the tasks with tags that it does not have.
+func (r *run) missing(ctx context.Context, tasks []*task) []*task {
+	var group errgroup.Group
+	group.SetLimit(checkConcurrency)
 	for _, t := range tasks {
 		group.Go(func() error {
-			r.copy(ctx, t)
+			t.present = r.copier.missingTags(ctx, t)
+			if len(t.pending) == 0 {
+				r.finish(r.copier.withReferrers(ctx, t, t.present)...)
+			}
 			return nil
 		})
 	}
 	_ = group.Wait() // no function returns an error
+	return slices.DeleteFunc(slices.Clone(tasks), func(t *task) bool { return len(t.pending) == 0 })
 }
 
-func (r *run) copy(ctx context.Context, t *task) {
-	if ctx.Err() != nil {
-		r.finish(t.settle(t.image.Tags, NotStarted, ctx.Err())...)
-		return
+// pullAll brings images into the engine as long as there are any.
+func (r *run) pullAll(ctx context.Context, s *schedule) {
+	for t := s.nextPull(ctx); t != nil; t = s.nextPull(ctx) {
+		r.observe(Started{Image: t.image})
+		if err := r.copier.fetch(ctx, t); err != nil {
+			t.clear(ctx)
+			r.notPulled(ctx, t, err)
+			r.clear(ctx, s.dropped(t))
+			continue
+		}
+		r.clear(ctx, s.pulled(t))
 	}
-	r.observe(Started{Image: t.image})
-	results, err := r.copier.copy(ctx, t)
-	if err != nil {
+}
+
+// notPulled puts aside what can be copied alone, at the end, and settles the rest.
+func (r *run) notPulled(ctx context.Context, t *task, err error) {
+	if errors.Is(err, errIncomplete) {
 		r.setAside(t)
 		return
 	}
-	r.finish(results...)
+	r.finish(r.copier.withReferrers(ctx, t, append(t.present, t.settle(t.pending, Failed, err)...))...)
+}
+
+// pushAll delivers what has been pulled until nothing more will be.
+func (r *run) pushAll(ctx context.Context, s *schedule) {
+	for t := s.nextPush(ctx); t != nil; t = s.nextPush(ctx) {
+		results := r.copier.deliver(ctx, t)
+		arrived := !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
+		r.finish(r.copier.withReferrers(ctx, t, append(t.present, results...))...)
+		r.clear(ctx, s.pushed(t, arrived))
+	}
+}
+
+func (r *run) clear(ctx context.Context, tasks []*task) {
+	for _, t := range tasks {
+		t.clear(ctx)
+	}
+}
+
+// interrupted settles what the workers have left, which is nothing unless the context has ended.
+func (r *run) interrupted(ctx context.Context, s *schedule) {
+	unstarted, unpushed, kept := s.rest()
+	r.clear(ctx, unpushed)
+	r.clear(ctx, kept)
+	for _, t := range append(unstarted, unpushed...) {
+		r.finish(append(t.present, t.settle(t.pending, NotStarted, ctx.Err())...)...)
+	}
 }
 
 func (r *run) setAside(t *task) {
@@ -124,10 +181,9 @@ func (r *run) setAside(t *task) {
 
 // recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it.
 func (r *run) recoverAll(ctx context.Context) {
-	if len(r.aside) == 0 {
-		return
+	if len(r.aside) > 0 && ctx.Err() == nil {
+		r.observe(Recovering{Images: len(r.aside)})
 	}
-	r.observe(Recovering{Images: len(r.aside)})
 	for _, t := range r.aside {
 		if ctx.Err() != nil {
 			r.finish(t.settle(t.image.Tags, NotStarted, ctx.Err())...)
@@ -176,11 +232,16 @@ func subjectDepths(tasks []*task) map[*task]int {
 	key := func(t *task, d digest.Digest) string { return fmt.Sprint(t.image.Repository.Name, "@", d) }
 	byDigest := map[string]*task{}
 	for _, t := range tasks {
+		for _, manifest := range t.tree.Manifests() {
+			byDigest[key(t, manifest.Digest)] = t
+		}
+	}
+	for _, t := range tasks { // what has a tag of its own arrives with it
 		byDigest[key(t, t.image.Digest)] = t
 	}
 	depths := map[*task]int{}
 	for _, t := range tasks {
-		for s := byDigest[key(t, t.image.Subject)]; s != nil && depths[t] < len(tasks); s = byDigest[key(s, s.image.Subject)] {
+		for s := byDigest[key(t, t.image.Subject)]; s != nil && s != t && depths[t] < len(tasks); s = byDigest[key(s, s.image.Subject)] {
 			depths[t]++
 		}
 	}

@@ -89,14 +89,20 @@ func (w *workspace) check(ctx context.Context, ref string) error {
 	return nil
 }
 
-// clear takes everything away from the engine again, after an interruption, too. What cannot be removed does no
-// harm to the copy.
-func (w *workspace) clear(ctx context.Context) {
+// unname takes the names for the target away again, after an interruption, too. What cannot be removed does no harm
+// to the copy.
+func (w *workspace) unname(ctx context.Context) {
 	for _, ref := range w.named {
 		_ = w.engine.Remove(context.WithoutCancel(ctx), ref)
 	}
+	w.named = nil
+}
+
+// clear takes everything away from the engine again.
+func (w *workspace) clear(ctx context.Context) {
+	w.unname(ctx)
 	for _, ref := range w.pulled {
 		_ = w.held.release(ctx, ref)
 	}
-	w.named, w.pulled = nil, nil
+	w.pulled = nil
 }

@@ -4,8 +4,10 @@ package report
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
@@ -68,12 +70,12 @@ func (l *Log) finished(r migrate.Result) {
 	l.Line("%9s  %-12s  %s%s", fmt.Sprintf("%d/%d", l.done, l.total), r.Outcome, r.Name(), detail(r))
 }
 
-// detail is what one line has room for: the digest, or the pair, or the step that failed.
+// detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.
 func detail(r migrate.Result) string {
 	switch r.Outcome {
 	case migrate.Changed, migrate.OnePlatform:
 		return fmt.Sprintf("  %s -> %s", short(r.Source), short(r.Pushed))
-	case migrate.Failed, migrate.Refused:
+	case migrate.Failed, migrate.Refused, migrate.NotStarted:
 		return ""
 	}
 	return "  " + short(r.Pushed)
@@ -87,16 +89,16 @@ func short(d digest.Digest) string {
 	return d.Encoded()[:12]
 }
 
-// Printable makes text from outside safe for a terminal and a CI log: what is no printable character, line ends
-// aside, is written as an escape.
+// Printable makes text from outside safe for a terminal and a CI log: what is no printable character, line ends and
+// tabs aside, is written as an escape of Go's.
 func Printable(text string) string {
 	var b strings.Builder
 	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
-		if r == '\n' || strings.ContainsRune("\t", r) || isPrint(r) {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			b.WriteRune(r)
 			continue
 		}
-		fmt.Fprintf(&b, "\\x%02x", r)
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 	}
 	return b.String()
 }

@@ -2,12 +2,10 @@ package report
 
 import (
 	"errors"
-	"unicode"
+	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
-
-func isPrint(r rune) bool { return unicode.IsPrint(r) }
 
 // meanings are the outcomes in the order of the summary, and what a reader should know of each.
 var meanings = []struct {
@@ -19,8 +17,8 @@ var meanings = []struct {
 	{migrate.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks"},
 	{migrate.Changed, "digest changed: the engine compresses layers again"},
 	{migrate.Refused, "cannot arrive whole; nothing of them was copied"},
-	{migrate.Failed, "failed"},
-	{migrate.NotStarted, "not started"},
+	{migrate.Failed, "began, and did not arrive"},
+	{migrate.NotStarted, "the run ended before their turn"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {
@@ -34,13 +32,16 @@ func (l *Log) arrived(summary migrate.Summary) int {
 }
 
 func (l *Log) counts(summary migrate.Summary) {
-	tags, referrers := map[migrate.Outcome]int{}, map[migrate.Outcome]int{}
+	tags, referrers, unlisted := map[migrate.Outcome]int{}, map[migrate.Outcome]int{}, 0
 	for _, r := range summary.Results {
-		if r.Referrers > 0 {
+		switch {
+		case r.Referrers > 0:
 			referrers[r.Outcome] += r.Referrers
-			continue
+		case r.Tag == "":
+			unlisted++
+		default:
+			tags[r.Outcome]++
 		}
-		tags[r.Outcome]++
 	}
 	for _, m := range meanings {
 		if tags[m.outcome] > 0 {
@@ -51,6 +52,9 @@ func (l *Log) counts(summary migrate.Summary) {
 		if referrers[m.outcome] > 0 {
 			l.Line("%7d  %-12s  signatures, SBOMs and other referrers of images", referrers[m.outcome], m.outcome)
 		}
+	}
+	if unlisted > 0 {
+		l.Line("%7d  %-12s  repositories that could not be listed", unlisted, migrate.Failed)
 	}
 }
 
@@ -71,32 +75,47 @@ func (l *Log) pairs(summary migrate.Summary) {
 
 // causes lists everything that did not arrive by name, under the cause that it shares with others.
 func (l *Log) causes(summary migrate.Summary) {
-	var order []string
-	names, remedies := map[string][]string{}, map[string]string{}
+	var order []cause
+	shared := map[cause][]migrate.Result{}
 	for _, r := range summary.Results {
 		if r.Outcome.Arrived() || r.Outcome == migrate.NotStarted {
 			continue
 		}
-		cause := r.Err.Error()
-		if names[cause] == nil {
-			order = append(order, cause)
+		c := causeOf(r.Err)
+		if shared[c] == nil {
+			order = append(order, c)
 		}
-		names[cause] = append(names[cause], r.Name())
-		var step *migrate.StepError
-		if errors.As(r.Err, &step) {
-			remedies[cause] = step.Remedy
-		}
+		shared[c] = append(shared[c], r)
 	}
 	if len(order) > 0 {
 		l.Line("\nNot migrated:")
 	}
-	for _, cause := range order {
-		for _, name := range names[cause] {
-			l.Line("  %s", name)
-		}
-		l.Line("    %s", cause)
-		if remedies[cause] != "" {
-			l.Line("    %s", remedies[cause])
+	for _, c := range order {
+		l.cause(c, shared[c])
+	}
+}
+
+// cause is why something did not arrive, without the reference that it happened to.
+type cause struct{ text, remedy string }
+
+func causeOf(err error) cause {
+	var step *migrate.StepError
+	if !errors.As(err, &step) {
+		return cause{text: err.Error()}
+	}
+	return cause{text: string(step.Step) + ": " + step.Err.Error(), remedy: step.Remedy}
+}
+
+func (l *Log) cause(c cause, results []migrate.Result) {
+	for _, r := range results {
+		l.Line("  %s", r.Name())
+	}
+	if len(results) == 1 {
+		c.text = results[0].Err.Error() // with the reference
+	}
+	for _, text := range []string{c.text, c.remedy} {
+		if text != "" {
+			l.Line("    %s", strings.ReplaceAll(text, "\n", "\n    "))
 		}
 	}
 }

@@ -1,0 +1,160 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestClassicManifest(t *testing.T) {
+	layers := func(mediaTypes ...string) Manifest {
+		document := imageDocument("app")
+		document.Layers = nil
+		for _, mediaType := range mediaTypes {
+			document.Layers = append(document.Layers, blob(mediaType, mediaType))
+		}
+		return document.manifest(t)
+	}
+	index, _ := pairOf(t, "app")
+	chart := imageDocument("chart")
+	chart.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
+	for _, test := range []struct {
+		name     string
+		manifest Manifest
+		says     string
+	}{
+		{"docker layers", layers(mediaTypeDockerLayer, "application/vnd.docker.image.rootfs.diff.tar"), ""},
+		{"OCI layers", layers(ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip), ""},
+		{"no layers", layers(), ""},
+		{"zstd", layers(ocispec.MediaTypeImageLayerGzip, ocispec.MediaTypeImageLayerZstd), ocispec.MediaTypeImageLayerZstd},
+		{"layers of elsewhere", layers("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "foreign"},
+		{"a layer without a type", layers(""), "cannot read a layer of type"},
+		{"index", index, "flatten this index of 2 manifests"},
+		{"chart", chart.manifest(t), "this is application/vnd.cncf.helm.config.v1+json"},
+		{"signature", artifactOf(t, "application/x-signature", "s", index), "this is application/x-signature"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := classicManifest(test.manifest)
+			expectError(t, err, saying(test.says)...)
+			if err != nil {
+				expectError(t, err, classicRemedy)
+			}
+		})
+	}
+}
+
+func TestClassicCarries(t *testing.T) {
+	image := imageOf(t, "app")
+	for _, test := range []struct {
+		name      string
+		platforms []ocispec.Platform
+		err       error
+		says      string
+	}{
+		{name: "linux", platforms: []ocispec.Platform{*linux("s390x")}},
+		{name: "no word on it", platforms: nil},
+		{name: "windows", platforms: []ocispec.Platform{{OS: "windows", Architecture: "amd64"}}, says: "an image for windows/amd64"},
+		{name: "gone", err: ErrNotFound, says: "plan " + sourceHost + "/app@" + image.Digest.String() + ": not found"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &planner{engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
+				return Resolved{Digest: image.Digest, Platforms: test.platforms}, test.err
+			}}}
+			err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(image, nil))
+			expectError(t, err, saying(test.says)...)
+		})
+	}
+}
+
+func TestReduce(t *testing.T) {
+	windows := func(version string) *ocispec.Platform {
+		return &ocispec.Platform{OS: "windows", Architecture: "amd64", OSVersion: version}
+	}
+	attestation := &ocispec.Platform{OS: "unknown", Architecture: "unknown"}
+	images := map[string]Manifest{}
+	for _, name := range []string{"amd64", "arm64", "v6", "v7", "attestation", "ws2019", "ws2022"} {
+		images[name] = imageOf(t, name)
+	}
+	list := func(name string, platform *ocispec.Platform) ocispec.Descriptor { return child(images[name], platform) }
+	arms := indexOf(t, list("v6", linux("arm", "v6")), list("v7", linux("arm", "v7")))
+	sealed := indexOf(t, list("attestation", attestation), list("amd64", linux("amd64")))
+	nested := indexOf(t, list("arm64", linux("arm64")), child(sealed, linux("amd64")))
+	servers := indexOf(t, list("ws2019", windows("10.0.17763.1")), list("ws2022", windows("10.0.20348.1")))
+	all := byDigest(arms, sealed, nested, servers)
+	for _, m := range images {
+		all[m.Digest] = m
+	}
+	for _, test := range []struct {
+		name     string
+		root     Manifest
+		platform string
+		want     string // the image; empty: refused, or not reduced where nothing is said
+		says     string
+	}{
+		{name: "variant", root: arms, platform: "linux/arm/v6", want: "v6"},
+		{name: "the other variant", root: arms, platform: "linux/arm/v7", want: "v7"},
+		{name: "arm is v7", root: arms, platform: "linux/arm", want: "v7"},
+		{name: "no older variant instead", root: arms, platform: "linux/arm/v8", says: "it lists linux/arm/v6, linux/arm/v7"},
+		{name: "arm64 is no arm", root: arms, platform: "linux/arm64", says: "no manifest for linux/arm64 (MIGRATE_PLATFORM)"},
+		{name: "attestations aside", root: sealed, platform: "linux/amd64", want: "amd64"},
+		{name: "an attestation is no platform", root: sealed, platform: "linux/riscv64", says: "it lists linux/amd64"},
+		{name: "not even when it is asked for", root: indexOf(t, list("attestation", attestation)), platform: "linux/amd64"},
+		{name: "within an index of indexes", root: nested, platform: "linux/amd64", want: "amd64"},
+		{name: "beside an index", root: nested, platform: "linux/arm64/v8", want: "arm64"},
+		{name: "386 is not amd64", root: sealed, platform: "linux/386", says: "no manifest for linux/386"},
+		{name: "windows of a version", root: servers, platform: "windows(10.0.20348.1)/amd64", want: "ws2022"},
+		{name: "windows of a build", root: servers, platform: "windows(10.0.20348)/amd64", want: "ws2022"},
+		{name: "windows of another build", root: servers, platform: "windows(10.0.2034)/amd64", says: "it lists windows(10.0.17763.1)/amd64, windows(10.0.20348.1)/amd64"},
+		{name: "an index of artifacts", root: indexOf(t, list("amd64", nil)), platform: "linux/amd64"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			platform := platforms.MustParse(test.platform)
+			p := &planner{platform: &platform}
+			got, reduced, err := p.reduce(t.Context(), &task{}, NewTree(test.root, all))
+			expectError(t, err, saying(test.says)...)
+			if test.says != "" {
+				return
+			}
+			want := test.root
+			if test.want != "" {
+				want = images[test.want]
+			}
+			if got.Root.Digest != want.Digest || reduced != (test.want != "") {
+				t.Errorf("%s, reduced %t; want %s", got.Root.Digest, reduced, want.Digest)
+			}
+			if test.want != "" && len(got.Manifests()) != 1 {
+				t.Errorf("%d manifests are left", len(got.Manifests()))
+			}
+		})
+	}
+}
+
+func TestReduceSingleImage(t *testing.T) {
+	refused := errors.New("no route to host")
+	for _, test := range []struct {
+		name     string
+		manifest Manifest
+		answers  []ocispec.Platform
+		err      error
+		says     string
+	}{
+		{name: "the platform", manifest: imageOf(t, "a"), answers: []ocispec.Platform{*linux("amd64")}},
+		{name: "another", manifest: imageOf(t, "a"), answers: []ocispec.Platform{*linux("arm", "v7")}, says: "for linux/arm/v7 alone, and not for linux/amd64"},
+		{name: "the registry fails", manifest: imageOf(t, "a"), err: refused, says: "no route to host"},
+		{name: "artifact", manifest: artifactOf(t, "application/x", "a", imageOf(t, "b")), err: refused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &planner{platform: linux("amd64"), engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
+				return Resolved{Platforms: test.answers}, test.err
+			}}}
+			tree, reduced, err := p.reduce(t.Context(), &task{}, NewTree(test.manifest, nil))
+			expectError(t, err, saying(test.says)...)
+			if reduced || err == nil && tree.Root.Digest != test.manifest.Digest {
+				t.Errorf("%s, reduced %t", tree.Root.Digest, reduced)
+			}
+		})
+	}
+}

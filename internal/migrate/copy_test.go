@@ -1,0 +1,253 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// setup is one image with its tags, planned and ready to be copied.
+type setup struct {
+	source *sourceRegistry
+	engine *memoryEngine
+	copier *copier
+	task   *task
+}
+
+// newSetup plans the first image that fill pushes.
+func newSetup(t *testing.T, store Store, fill func(*sourceRegistry)) *setup {
+	t.Helper()
+	source := newSource()
+	fill(source)
+	engine := newEngine(source)
+	engine.store = store
+	tasks := planOf(t, source, func(p *planner) { p.engine, p.store = engine, store })
+	if tasks[0].refusal != nil {
+		t.Fatal(tasks[0].refusal)
+	}
+	engine.calls = nil
+	return &setup{source, engine, &copier{engine: engine, store: store, held: newReferences(engine)}, tasks[0]}
+}
+
+func (s *setup) target(tag string) string { return s.task.tagged(tag) }
+
+func (s *setup) pulled(m Manifest) string { return s.task.image.Repository.reference(m) }
+
+// attempt copies the image as a run of it alone does, and reports whether it was set aside.
+func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
+	options := Options{Engine: s.engine, Store: s.copier.store, Concurrency: 1, Observe: func(Event) {}}
+	r := &run{Options: options, copier: s.copier}
+	r.copyAll(ctx, []*task{s.task})
+	return r.results, len(r.aside) > 0
+}
+
+// copy expects the results "tag: outcome", and nothing left in the engine.
+func (s *setup) copy(t *testing.T, want ...string) []Result {
+	t.Helper()
+	results, aside := s.attempt(t.Context())
+	if aside {
+		t.Fatal("set aside")
+	}
+	if got := outcomes(results); !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	s.engine.expectEmpty(t)
+	return results
+}
+
+func TestCopyOncePulledForAllTags(t *testing.T) {
+	image := imageOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "1.2", "latest") })
+	results := s.copy(t, "app:1: exact", "app:1.2: exact", "app:latest: exact")
+	if n := s.engine.count("pull " + s.pulled(image)); n != 1 {
+		t.Errorf("%d pulls", n)
+	}
+	for _, r := range results {
+		if r.Source != image.Digest || r.Pushed != image.Digest || s.engine.tags[r.Target] != image.Digest {
+			t.Errorf("%s: %s -> %s, and the target has %s", r.Name(), r.Source, r.Pushed, s.engine.tags[r.Target])
+		}
+	}
+}
+
+func TestCopyIndex(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	twice := indexOf(t, child(children[0], linux("amd64")), child(pair, nil), child(children[0], linux("386")))
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", twice, "1"); r.hold("app", append(children, pair)...) })
+	s.copy(t, "app:1: exact")
+	want := []string{"pull app@" + children[0].Digest.String(), "pull app@" + children[1].Digest.String(), "load app:1", "push app:1"}
+	if got := s.engine.of("pull", "load", "tag", "push"); !slices.Equal(got, want) {
+		t.Errorf("calls %q, want %q", got, want)
+	}
+}
+
+func TestCopySkipsWhatIsPresent(t *testing.T) {
+	image, older := imageOf(t, "app"), imageOf(t, "older")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "latest") })
+	s.engine.tags[s.target("1")] = image.Digest
+	s.engine.tags[s.target("latest")] = older.Digest
+	s.copy(t, "app:1: present", "app:latest: exact")
+	s.engine.calls = nil
+	s.copy(t, "app:1: present", "app:latest: present")
+	if got := s.engine.of("pull", "load", "tag", "push", "remove"); len(got) > 0 {
+		t.Errorf("calls %q for what is present", got)
+	}
+}
+
+// Every way to end with less at the target than at the source has to end with a failure.
+func TestCopyFailures(t *testing.T) {
+	image := imageOf(t, "app")
+	refused := errors.New("the words of the engine")
+	other := digest.FromString("other")
+	for _, test := range []struct {
+		name   string
+		change func(*setup)
+		says   []string
+		remedy string
+	}{
+		{"pull", func(s *setup) { s.engine.fails["pull "+s.pulled(image)] = refused }, []string{"pull ", "the words of the engine"}, ""},
+		{"gone", func(s *setup) { delete(s.source.manifests["app"], image.Digest) }, []string{"pull ", "not found"}, "deleted or archived since"},
+		{"pull denied", func(s *setup) { s.engine.fails["pull "+s.pulled(image)] = ErrDenied }, []string{"pull "}, "ecr:BatchGetImage"},
+		{"check", func(s *setup) { s.engine.fails["missing "+s.target("1")] = refused }, []string{"check "}, ""},
+		{"tag", func(s *setup) { s.engine.fails["tag "+s.target("1")] = refused }, []string{"tag "}, ""},
+		{"push", func(s *setup) { s.engine.fails["push "+s.target("1")] = refused }, []string{"push ", wordsAtTag}, ""},
+		{"push denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = ErrDenied }, []string{"push "}, "below Developer"},
+		{"another digest pushed", func(s *setup) { s.engine.answers[s.target("1")] = other }, []string{"push ", "the engine pushed " + other.String()}, ""},
+		{"a push that ends well and brings nothing", func(s *setup) { s.engine.lost[s.target("1")] = true }, []string{"verify ", "manifest unknown"}, ""},
+		{"another digest at the target", func(s *setup) { s.engine.stands[s.target("1")] = other }, []string{"verify ", "answers with " + other.String()}, ""},
+		{"the target does not answer", func(s *setup) { s.engine.fails["resolve "+s.target("1")] = refused }, []string{"verify ", wordsAtTag}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+			test.change(s)
+			result := s.copy(t, "app:1: failed")[0]
+			expectError(t, result.Err, test.says...)
+			var step *StepError
+			if !errors.As(result.Err, &step) || !strings.Contains(step.Remedy, test.remedy) || test.remedy == "" && step.Remedy != "" {
+				t.Errorf("%#v, want the remedy %q", result.Err, test.remedy)
+			}
+			if result.Pushed != "" {
+				t.Errorf("pushed %s", result.Pushed)
+			}
+		})
+	}
+}
+
+const wordsAtTag = "app:1: the words of the engine"
+
+// One tag that is denied does not hold up the others.
+func TestCopyOneTagDenied(t *testing.T) {
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", imageOf(t, "app"), "1", "2", "3") })
+	s.engine.fails["push "+s.target("2")] = ErrDenied
+	s.copy(t, "app:1: exact", "app:2: failed", "app:3: exact")
+}
+
+func TestCopyClassic(t *testing.T) {
+	image := imageOf(t, "app")
+	other := digest.FromString("other")
+	for _, test := range []struct {
+		name    string
+		change  func(*setup)
+		outcome Outcome
+		pushed  digest.Digest
+	}{
+		{"compressed again", func(*setup) {}, Changed, recompressed(image.Digest)},
+		{"compressed as before", func(s *setup) { s.engine.answers[s.target("1")] = image.Digest }, Exact, image.Digest},
+		{"one platform on purpose", func(s *setup) { s.task.reduced = true }, OnePlatform, recompressed(image.Digest)},
+		{"the target has another", func(s *setup) { s.engine.stands[s.target("1")] = other }, Failed, ""},
+		{"the target has none", func(s *setup) { s.engine.lost[s.target("1")] = true }, Failed, ""},
+		{"a failed pull, whatever is there", func(s *setup) {
+			s.engine.fails["pull "+s.pulled(image)], s.engine.arrives[s.pulled(image)] = errors.New("unpigz"), true
+		}, Failed, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ClassicStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+			test.change(s)
+			result := s.copy(t, "app:1: "+string(test.outcome))[0]
+			if result.Source != image.Digest || result.Pushed != test.pushed {
+				t.Errorf("%s -> %s", result.Source, result.Pushed)
+			}
+			if got := s.engine.of("missing"); len(got) > 0 {
+				t.Errorf("the classic store knows no %q", got)
+			}
+		})
+	}
+}
+
+// The containerd store fails the pull of what it cannot unpack, once all of it has arrived.
+func TestCopyWhatCannotBeUnpacked(t *testing.T) {
+	seal := imageOf(t, "attestation")
+	image := imageOf(t, "app")
+	index := indexOf(t, child(image, linux("amd64")), child(seal, &ocispec.Platform{OS: "unknown", Architecture: "unknown"}))
+	unpack := errors.New("failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers")
+	for _, test := range []struct {
+		name    string
+		change  func(*setup)
+		outcome string
+	}{
+		{"all has arrived", func(*setup) {}, "app:1: exact"},
+		{"not all has arrived", func(s *setup) { s.engine.broken[seal.Digest] = true }, "app:1: failed"},
+		{"nothing has arrived", func(s *setup) { delete(s.engine.arrives, s.pulled(seal)) }, "app:1: failed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", index, "1"); r.hold("app", image, seal) })
+			s.engine.fails["pull "+s.pulled(seal)], s.engine.arrives[s.pulled(seal)] = unpack, true
+			test.change(s)
+			if result := s.copy(t, test.outcome)[0]; result.Outcome == Failed {
+				expectError(t, result.Err, unpack.Error())
+			}
+		})
+	}
+}
+
+func TestCopyInterrupted(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	for _, kind := range []string{"resolve", "pull", "load", "missing", "push"} {
+		t.Run(kind, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", pair, "1", "2"); r.hold("app", children...) })
+			ctx, cancel := context.WithCancel(t.Context())
+			s.engine.before = func(call string) {
+				if strings.HasPrefix(call, kind) {
+					cancel()
+				}
+			}
+			results, _ := s.attempt(ctx)
+			want := []string{"app:1: failed", "app:2: failed"}
+			if kind == "resolve" { // before its turn
+				want = []string{"app:1: not started", "app:2: not started"}
+			}
+			if got := outcomes(results); !slices.Equal(got, want) {
+				t.Errorf("results %q, want %q", got, want)
+			}
+			for _, r := range results {
+				if !errors.Is(r.Err, context.Canceled) {
+					t.Errorf("%s: %v", r.Name(), r.Err)
+				}
+			}
+			s.engine.expectEmpty(t)
+		})
+	}
+}
+
+func TestCopyOnePlatform(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	source := newSource()
+	source.push("app", pair, "1", "2")
+	source.hold("app", children...)
+	engine := newEngine(source)
+	task := planOf(t, source, func(p *planner) { p.platform = linux("arm64") })[0]
+	s := &setup{source, engine, &copier{engine: engine, store: ContainerdStore, held: newReferences(engine)}, task}
+	engine.tags[s.target("2")] = children[1].Digest
+	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
+		if r.Source != pair.Digest || r.Pushed != children[1].Digest {
+			t.Errorf("%s -> %s", r.Source, r.Pushed)
+		}
+	}
+	if got, want := engine.of("pull"), []string{"pull app@" + children[1].Digest.String()}; !slices.Equal(got, want) {
+		t.Errorf("pulls %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,353 @@
+package migrate
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const targetBase = "registry.example.com/group/project"
+
+// fakeEngine is an Engine of functions: a call that a test does not expect ends it.
+type fakeEngine struct {
+	pull    func(ctx context.Context, ref string) error
+	load    func(ctx context.Context, archive io.Reader) error
+	missing func(ctx context.Context, ref string) ([]digest.Digest, error)
+	tag     func(ctx context.Context, source, target string) error
+	push    func(ctx context.Context, ref string) (digest.Digest, error)
+	resolve func(ctx context.Context, ref string) (Resolved, error)
+	remove  func(ctx context.Context, ref string) error
+}
+
+func (f fakeEngine) Pull(ctx context.Context, ref string) error        { return f.pull(ctx, ref) }
+func (f fakeEngine) Load(ctx context.Context, archive io.Reader) error { return f.load(ctx, archive) }
+func (f fakeEngine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
+	return f.missing(ctx, ref)
+}
+func (f fakeEngine) Tag(ctx context.Context, source, target string) error {
+	return f.tag(ctx, source, target)
+}
+func (f fakeEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+	return f.push(ctx, ref)
+}
+func (f fakeEngine) Resolve(ctx context.Context, ref string) (Resolved, error) {
+	return f.resolve(ctx, ref)
+}
+func (f fakeEngine) Remove(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
+
+// memoryEngine is an engine, with the source it pulls from and the target it pushes to, in memory.
+type memoryEngine struct {
+	source *sourceRegistry
+	store  Store
+
+	mu        sync.Mutex
+	calls     []string                        // "pull ref", in their order
+	local     map[string]digest.Digest        // by reference
+	manifests map[digest.Digest]Manifest      // that the engine has seen
+	held      map[digest.Digest]bool          // those whose blobs it has
+	tags      map[string]digest.Digest        // of the target, by reference
+	arrived   map[string]bool                 // digest references of the target
+	before    func(call string)               // sees every call before it is made, unlocked
+	fails     map[string]error                // by call
+	arrives   map[string]bool                 // pulls that fail after all has arrived
+	answers   map[string]digest.Digest        // what a push of the reference says it pushed
+	stands    map[string]digest.Digest        // what the target answers for a reference in truth's stead
+	rivals    map[digest.Digest]digest.Digest // pulled while the engine holds the other one, the first comes incomplete
+	broken    map[digest.Digest]bool          // always pulled incomplete
+	lost      map[string]bool                 // pushes that end well and bring nothing
+	platforms map[digest.Digest]ocispec.Platform
+}
+
+func newEngine(source *sourceRegistry) *memoryEngine {
+	return &memoryEngine{
+		source: source, store: ContainerdStore,
+		local: map[string]digest.Digest{}, manifests: map[digest.Digest]Manifest{}, held: map[digest.Digest]bool{},
+		tags: map[string]digest.Digest{}, arrived: map[string]bool{}, before: func(string) {},
+		fails: map[string]error{}, arrives: map[string]bool{}, answers: map[string]digest.Digest{},
+		stands: map[string]digest.Digest{}, rivals: map[digest.Digest]digest.Digest{}, broken: map[digest.Digest]bool{},
+		lost: map[string]bool{}, platforms: map[digest.Digest]ocispec.Platform{},
+	}
+}
+
+// begin notes the call, and returns the error it is to end with. The engine is locked afterwards.
+func (e *memoryEngine) begin(ctx context.Context, call string) error {
+	e.before(call)
+	e.mu.Lock()
+	e.calls = append(e.calls, call)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return e.fails[call]
+}
+
+func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
+	err := e.begin(ctx, "pull "+ref)
+	defer e.mu.Unlock()
+	if err != nil && !e.arrives[ref] {
+		return err
+	}
+	m, ok := e.listed(ref)
+	if !ok {
+		return fmt.Errorf("%s: %w", ref, ErrNotFound)
+	}
+	rival, rivalled := e.rivals[m.Digest]
+	e.local[ref] = m.Digest
+	e.manifests[m.Digest] = m
+	e.held[m.Digest] = e.held[m.Digest] || !e.broken[m.Digest] && (!rivalled || !e.held[rival])
+	return err
+}
+
+// listed finds what the source has for a digest reference.
+func (e *memoryEngine) listed(ref string) (Manifest, bool) {
+	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
+	m, ok := e.source.manifests[name][digest.Digest(d)]
+	return m, ok
+}
+
+func (e *memoryEngine) Load(ctx context.Context, archive io.Reader) error {
+	files, err := readLayout(archive)
+	if err != nil {
+		return err
+	}
+	err = e.begin(ctx, "load "+files.names[0])
+	defer e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, m := range files.manifests {
+		e.manifests[m.Digest] = m
+	}
+	for _, name := range files.names {
+		e.local[name] = files.root
+	}
+	return nil
+}
+
+func (e *memoryEngine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
+	err := e.begin(ctx, "missing "+ref)
+	defer e.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	tree, err := e.tree(ref)
+	if err != nil {
+		return nil, err
+	}
+	return e.incomplete(tree), nil
+}
+
+func (e *memoryEngine) tree(ref string) (Tree, error) {
+	d, ok := e.local[ref]
+	if !ok {
+		return Tree{}, fmt.Errorf("no such image: %s: %w", ref, ErrNotFound)
+	}
+	return NewTree(e.manifests[d], e.manifests), nil
+}
+
+func (e *memoryEngine) incomplete(tree Tree) []digest.Digest {
+	var missing []digest.Digest
+	for _, leaf := range tree.Leaves() {
+		if !e.held[leaf.Digest] {
+			missing = append(missing, leaf.Digest)
+		}
+	}
+	return missing
+}
+
+func (e *memoryEngine) Tag(ctx context.Context, source, target string) error {
+	err := e.begin(ctx, "tag "+target)
+	defer e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if _, err := e.tree(source); err != nil {
+		return err
+	}
+	e.local[target] = e.local[source]
+	return nil
+}
+
+func (e *memoryEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+	err := e.begin(ctx, "push "+ref)
+	defer e.mu.Unlock()
+	if err != nil {
+		return "", err
+	}
+	tree, err := e.tree(ref)
+	if err != nil {
+		return "", err
+	}
+	for _, d := range e.incomplete(tree) {
+		if !e.arrived[repositoryOf(ref)+"@"+d.String()] {
+			return "", fmt.Errorf("content digest %s: not found", d)
+		}
+	}
+	pushed := e.pushedDigest(ref, tree.Root.Digest)
+	if !e.lost[ref] {
+		e.arrive(ref, pushed, tree)
+	}
+	if strings.Contains(ref, "@") {
+		return "", nil
+	}
+	return pushed, nil
+}
+
+// pushedDigest is the image's own, unless the classic store has compressed its layers again.
+func (e *memoryEngine) pushedDigest(ref string, d digest.Digest) digest.Digest {
+	switch answer := e.answers[ref]; {
+	case answer != "":
+		return answer
+	case e.store == ClassicStore:
+		return recompressed(d)
+	}
+	return d
+}
+
+func recompressed(d digest.Digest) digest.Digest {
+	return digest.FromString("compressed again: " + d.String())
+}
+
+func (e *memoryEngine) arrive(ref string, pushed digest.Digest, tree Tree) {
+	e.tags[ref] = pushed
+	for _, m := range tree.Manifests() {
+		e.arrived[repositoryOf(ref)+"@"+m.Digest.String()] = true
+	}
+}
+
+// repositoryOf takes tag or digest off a reference of the target, whose host has no port.
+func repositoryOf(ref string) string {
+	repository, _, _ := strings.Cut(ref, "@")
+	repository, _, _ = strings.Cut(repository, ":")
+	return repository
+}
+
+func (e *memoryEngine) Resolve(ctx context.Context, ref string) (Resolved, error) {
+	err := e.begin(ctx, "resolve "+ref)
+	defer e.mu.Unlock()
+	if err != nil {
+		return Resolved{}, err
+	}
+	if m, ok := e.listed(ref); ok {
+		return Resolved{Digest: m.Digest, Platforms: []ocispec.Platform{e.platforms[m.Digest]}}, nil
+	}
+	if d, ok := e.stands[ref]; ok && e.tags[ref] != "" {
+		return Resolved{Digest: d}, nil
+	}
+	if d, ok := e.tags[ref]; ok {
+		return Resolved{Digest: d}, nil
+	}
+	return Resolved{}, fmt.Errorf("manifest unknown: %w", ErrNotFound)
+}
+
+// Remove takes a reference away, and the blobs that no other reference needs.
+func (e *memoryEngine) Remove(ctx context.Context, ref string) error {
+	err := e.begin(ctx, "remove "+ref)
+	defer e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	delete(e.local, ref)
+	needed := map[digest.Digest]bool{}
+	for _, d := range e.local {
+		for _, m := range NewTree(e.manifests[d], e.manifests).Manifests() {
+			needed[m.Digest] = true
+		}
+	}
+	maps.DeleteFunc(e.held, func(d digest.Digest, _ bool) bool { return !needed[d] })
+	return nil
+}
+
+// count tells how often a call was made.
+func (e *memoryEngine) count(call string) int {
+	n := 0
+	for _, c := range e.calls {
+		if c == call {
+			n++
+		}
+	}
+	return n
+}
+
+// of returns the calls of the kinds, without what all references of a side begin with.
+func (e *memoryEngine) of(kinds ...string) []string {
+	var found []string
+	for _, call := range e.calls {
+		if kind, ref, _ := strings.Cut(call, " "); slices.Contains(kinds, kind) {
+			ref = strings.TrimPrefix(strings.TrimPrefix(ref, targetBase+"/"), sourceHost+"/")
+			found = append(found, kind+" "+ref)
+		}
+	}
+	return found
+}
+
+// expectEmpty fails the test where the engine still has something of the migration.
+func (e *memoryEngine) expectEmpty(t *testing.T) {
+	t.Helper()
+	if len(e.local) > 0 {
+		t.Errorf("left in the engine: %q", slices.Sorted(maps.Keys(e.local)))
+	}
+}
+
+// layout is what an archive for Load holds.
+type layout struct {
+	files     map[string][]byte
+	names     []string
+	root      digest.Digest
+	manifests []Manifest
+}
+
+// readLayout reads an OCI image layout the way an engine does: by its index.
+func readLayout(archive io.Reader) (layout, error) {
+	found := layout{files: map[string][]byte{}}
+	reader := tar.NewReader(archive)
+	for {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return layout{}, err
+		}
+		if found.files[header.Name], err = io.ReadAll(reader); err != nil {
+			return layout{}, err
+		}
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(found.files[ocispec.ImageIndexFile], &index); err != nil {
+		return layout{}, err
+	}
+	for _, d := range index.Manifests {
+		found.names = append(found.names, d.Annotations[imageNameAnnotation])
+		found.root = d.Digest
+	}
+	return found, found.readManifests()
+}
+
+func (l *layout) readManifests() error {
+	for name, data := range l.files {
+		d, isBlob := strings.CutPrefix(name, "blobs/sha256/")
+		if !isBlob {
+			continue
+		}
+		m, err := ParseManifest(data, "")
+		if err != nil {
+			return err
+		}
+		if m.Digest.Encoded() != d {
+			return fmt.Errorf("%s holds the bytes of %s", name, m.Digest)
+		}
+		l.manifests = append(l.manifests, m)
+	}
+	return nil
+}

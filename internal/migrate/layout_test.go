@@ -1,0 +1,50 @@
+package migrate
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func TestLayoutArchive(t *testing.T) {
+	index, children := pairOf(t, "app")
+	names := []string{targetBase + "/app:1", targetBase + "/app:latest"}
+	archive, err := layoutArchive(names, index, children)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readLayout(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		blobPath(index.Digest), blobPath(children[0].Digest), blobPath(children[1].Digest),
+		ocispec.ImageIndexFile, ocispec.ImageLayoutFile,
+	}
+	slices.Sort(want)
+	if files := slices.Sorted(maps.Keys(got.files)); !slices.Equal(files, want) {
+		t.Errorf("files %q, want %q", files, want)
+	}
+	if !slices.Equal(got.names, names) || got.root != index.Digest {
+		t.Errorf("names %q for %s", got.names, got.root)
+	}
+	var marker ocispec.ImageLayout
+	if err := json.Unmarshal(got.files[ocispec.ImageLayoutFile], &marker); err != nil || marker.Version != ocispec.ImageLayoutVersion {
+		t.Errorf("marker %+v: %v", marker, err)
+	}
+	var listed ocispec.Index
+	if err := json.Unmarshal(got.files[ocispec.ImageIndexFile], &listed); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range listed.Manifests {
+		if d.MediaType != index.MediaType || d.Size != index.Size || d.Platform != nil {
+			t.Errorf("the layout lists %+v", d)
+		}
+	}
+	if string(got.files[blobPath(index.Digest)]) != string(index.Raw) {
+		t.Error("the root is not the bytes that the source holds")
+	}
+}

@@ -1,0 +1,254 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func planOf(t *testing.T, source *sourceRegistry, change func(*planner)) []*task {
+	t.Helper()
+	found, err := list(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{source: source, engine: fakeEngine{}, store: ContainerdStore, namer: Namer{Base: targetBase}, listing: found}
+	if change != nil {
+		change(p)
+	}
+	tasks, err := p.plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tasks
+}
+
+func TestPlan(t *testing.T) {
+	pair, children := pairOf(t, "pair")
+	nested := indexOf(t, child(pair, nil))
+	image := imageOf(t, "image")
+	for _, test := range []struct {
+		name   string
+		fill   func(*sourceRegistry)
+		change func(*planner)
+		target string
+		says   string // of the refusal
+	}{
+		{
+			name:   "image",
+			fill:   func(s *sourceRegistry) { s.push("team/app", image, "1") },
+			target: targetBase + "/team/app",
+		},
+		{
+			name:   "index in an index",
+			fill:   func(s *sourceRegistry) { s.push("app", nested, "1"); s.hold("app", append(children, pair)...) },
+			target: targetBase + "/app",
+		},
+		{
+			name: "archived",
+			fill: func(s *sourceRegistry) { s.push("app", image, "1"); s.images["app"][0].Archived = true },
+			says: "archived in ECR",
+		},
+		{
+			name: "manifest gone",
+			fill: func(s *sourceRegistry) { s.push("app", image, "1"); delete(s.manifests["app"], image.Digest) },
+			says: "the manifest " + image.Digest.String() + " cannot be read: ImageNotFound",
+		},
+		{
+			name: "child gone",
+			fill: func(s *sourceRegistry) { s.push("app", nested, "1"); s.hold("app", pair, children[0]) },
+			says: "the manifest " + children[1].Digest.String() + " cannot be read",
+		},
+		{
+			name: "name refused",
+			fill: func(s *sourceRegistry) { s.push("a/b/c", image, "1") },
+			says: "MIGRATE_NAME_SEPARATOR",
+		},
+		{
+			name:   "classic",
+			fill:   func(s *sourceRegistry) { s.push("app", pair, "1"); s.hold("app", children...) },
+			change: func(p *planner) { p.store = ClassicStore },
+			says:   "flatten this index of 2 manifests",
+		},
+		{
+			name:   "platform that the index lacks",
+			fill:   func(s *sourceRegistry) { s.push("app", pair, "1"); s.hold("app", children...) },
+			change: func(p *planner) { p.platform = linux("s390x") },
+			says:   "it lists linux/amd64, linux/arm64",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := newSource()
+			test.fill(source)
+			tasks := planOf(t, source, test.change)
+			if len(tasks) != 1 {
+				t.Fatalf("%d tasks", len(tasks))
+			}
+			expectError(t, tasks[0].refusal, saying(test.says)...)
+			if test.says != "" {
+				return
+			}
+			root := source.images[tasks[0].image.Repository.Name][0].Digest
+			if tasks[0].target != test.target || tasks[0].tree.Root.Digest != root {
+				t.Errorf("%s to %s", tasks[0].tree.Root.Digest, tasks[0].target)
+			}
+		})
+	}
+}
+
+// A source that says nothing of why a manifest is not there leaves the reader a sentence all the same.
+func TestPlanWithoutCause(t *testing.T) {
+	image := imageOf(t, "image")
+	_, err := wholeTree(image.Digest, nil, nil)
+	expectError(t, err, image.Digest.String(), "ECR does not have it")
+}
+
+// ECR answers for an archived image with a failure, which would stand beside the good ones' results.
+func TestPlanAsksForNoArchivedImage(t *testing.T) {
+	registry := newSource()
+	archived := imageOf(t, "archived")
+	registry.push("app", imageOf(t, "image"), "1")
+	registry.push("app", archived, "2")
+	registry.images["app"][1].Archived = true
+	planOf(t, registry, func(p *planner) {
+		p.source = fakeSource{manifests: func(ctx context.Context, r Repository, ds []digest.Digest) (map[digest.Digest]Manifest, error) {
+			if slices.Contains(ds, archived.Digest) {
+				t.Error("asked for the archived image")
+			}
+			return registry.Manifests(ctx, r, ds)
+		}}
+	})
+}
+
+// A classic engine and a wish for one platform go together: the index is reduced first.
+func TestPlanReducedForClassic(t *testing.T) {
+	pair, children := pairOf(t, "pair")
+	source := newSource()
+	source.push("app", pair, "1")
+	source.hold("app", children...)
+	tasks := planOf(t, source, func(p *planner) {
+		p.store, p.platform = ClassicStore, linux("arm64")
+		p.engine = fakeEngine{resolve: func(context.Context, string) (Resolved, error) { return Resolved{}, nil }}
+	})
+	if tasks[0].refusal != nil || !tasks[0].reduced || tasks[0].tree.Root.Digest != children[1].Digest {
+		t.Errorf("%+v", tasks[0])
+	}
+}
+
+func TestPlanOrder(t *testing.T) {
+	source := newSource()
+	source.push("b", imageOf(t, "b1"), "1")
+	source.push("a", imageOf(t, "a1"), "1")
+	source.push("a", imageOf(t, "a2"), "2")
+	source.push("a", imageOf(t, "untagged"))
+	source.images["a"][0].PushedAt = source.images["a"][1].PushedAt.Add(time.Hour)
+	var order []string
+	for _, task := range planOf(t, source, nil) {
+		order = append(order, task.result(task.image.Tags[0]).Name())
+	}
+	if want := []string{"a:2", "a:1", "b:1"}; !slices.Equal(order, want) {
+		t.Errorf("order %q, want %q", order, want)
+	}
+}
+
+func TestPlanCancelled(t *testing.T) {
+	image := imageOf(t, "image")
+	ctx, cancel := context.WithCancel(t.Context())
+	source := fakeSource{manifests: func(context.Context, Repository, []digest.Digest) (map[digest.Digest]Manifest, error) {
+		cancel()
+		return nil, context.Canceled
+	}}
+	p := &planner{source: source, namer: Namer{Base: targetBase}, listing: listing{
+		repositories: []Repository{repositoryNamed("app")},
+		images:       map[string][]Image{"app": {{Repository: repositoryNamed("app"), Digest: image.Digest, Tags: []string{"1"}}}},
+	}}
+	if _, err := p.plan(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// tasksFor makes bare tasks, named by repository and content.
+func tasksFor(t *testing.T, names ...[2]string) []*task {
+	var tasks []*task
+	for _, name := range names {
+		image := imageOf(t, name[1])
+		tasks = append(tasks, &task{tree: NewTree(image, nil), image: Image{Repository: repositoryNamed(name[0]), Digest: image.Digest, Tags: []string{name[1]}}})
+	}
+	return tasks
+}
+
+func tagsOf(tasks []*task) []string {
+	var tags []string
+	for _, t := range tasks {
+		tags = append(tags, t.image.Tags[0])
+	}
+	return tags
+}
+
+func TestInterleave(t *testing.T) {
+	tasks := tasksFor(t, [2]string{"a", "a1"}, [2]string{"a", "a2"}, [2]string{"a", "a3"}, [2]string{"b", "b1"}, [2]string{"c", "c1"}, [2]string{"c", "c2"})
+	if got, want := tagsOf(interleave(tasks)), []string{"a1", "b1", "c1", "a2", "c2", "a3"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := interleave(nil); len(got) != 0 {
+		t.Errorf("%d tasks out of none", len(got))
+	}
+}
+
+func TestWaves(t *testing.T) {
+	pair, children := pairOf(t, "pair")
+	for _, test := range []struct {
+		name   string
+		change func(a, b, c *task)
+		want   [][]string
+	}{
+		{"no subjects", func(_, _, _ *task) {}, [][]string{{"a", "b", "c"}}},
+		{
+			"a chain, the last first",
+			func(a, b, c *task) { a.image.Subject, b.image.Subject = b.image.Digest, c.image.Digest },
+			[][]string{{"c"}, {"b"}, {"a"}},
+		},
+		{"refused", func(_, b, _ *task) { b.refusal = errors.New("no") }, [][]string{{"a", "c"}}},
+		{"a subject that is not copied", func(a, _, _ *task) { a.image.Subject = hash }, [][]string{{"a", "b", "c"}}},
+		{"a subject of no tag, within an index", func(a, b, _ *task) {
+			a.image.Subject = children[1].Digest
+			b.image.Digest, b.tree = pair.Digest, NewTree(pair, byDigest(children...))
+		}, [][]string{{"b", "c"}, {"a"}}},
+		{"its own subject", func(a, _, _ *task) { a.image.Subject = a.image.Digest }, [][]string{{"a", "b", "c"}}},
+		{
+			"a circle, which ends",
+			func(a, b, _ *task) { a.image.Subject, b.image.Subject = b.image.Digest, a.image.Digest },
+			[][]string{{"c"}, {"a", "b"}},
+		},
+		{
+			"a way into a circle, which ends",
+			func(a, b, c *task) {
+				a.image.Subject, b.image.Subject, c.image.Subject = b.image.Digest, a.image.Digest, a.image.Digest
+			},
+			[][]string{nil, {"a", "b"}, nil, {"c"}},
+		},
+		{"the same digest in another repository", func(a, b, _ *task) {
+			a.image.Subject, b.image.Repository = b.image.Digest, repositoryNamed("other")
+		}, [][]string{{"a", "b", "c"}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tasks := tasksFor(t, [2]string{"r", "a"}, [2]string{"r", "b"}, [2]string{"r", "c"})
+			test.change(tasks[0], tasks[1], tasks[2])
+			got := waves(tasks)
+			if len(got) != len(test.want) {
+				t.Fatalf("%d waves, want %d", len(got), len(test.want))
+			}
+			for i, wave := range got {
+				tags := tagsOf(wave)
+				slices.Sort(tags)
+				if !slices.Equal(tags, test.want[i]) {
+					t.Errorf("wave %d: %q, want %q", i, tags, test.want[i])
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,156 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// setAside copies an image that the engine does not hold whole, as a run does before it copies it alone.
+func (s *setup) setAside(t *testing.T) {
+	t.Helper()
+	if results, aside := s.attempt(t.Context()); !aside || results != nil {
+		t.Fatalf("not set aside: %q", outcomes(results))
+	}
+	s.engine.expectEmpty(t)
+	if got := s.engine.of("push"); len(got) > 0 {
+		t.Fatalf("pushed all the same: %q", got)
+	}
+	s.engine.calls = nil
+}
+
+func (s *setup) recover(t *testing.T, want ...string) []Result {
+	t.Helper()
+	results := s.copier.recover(t.Context(), s.task)
+	if got := outcomes(results); !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	s.engine.expectEmpty(t)
+	return results
+}
+
+func TestRecoverImage(t *testing.T) {
+	image, rival := imageOf(t, "app"), imageOf(t, "rival")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "2") })
+	s.engine.rivals[image.Digest] = rival.Digest
+	s.engine.held[rival.Digest] = true
+	s.setAside(t)
+	s.engine.held[rival.Digest] = false
+	s.recover(t, "app:1: exact", "app:2: exact")
+}
+
+// Two children with the same files in other blobs are never in the engine together.
+func TestRecoverIndex(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", pair, "1", "2"); r.hold("app", children...) })
+	s.engine.rivals[children[1].Digest] = children[0].Digest
+	s.setAside(t)
+	s.recover(t, "app:1: exact", "app:2: exact")
+	var want []string
+	for _, leaf := range children {
+		ref := "app@" + leaf.Digest.String()
+		want = append(want, "pull "+ref, "load "+ref, "push "+ref, "remove "+ref, "remove "+ref) // at the target, and at the source
+	}
+	want = append(want, "load app:1", "push app:1", "push app:2", "remove app:1", "remove app:2")
+	if got := s.engine.of("pull", "load", "push", "remove"); !slices.Equal(got, want) {
+		t.Errorf("calls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestRecoverFailures(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	for _, test := range []struct {
+		name   string
+		root   Manifest
+		change func(s *setup, leaf string)
+		says   []string
+		remedy string
+	}{
+		{
+			"still incomplete", pair, func(s *setup, _ string) { s.engine.broken[children[1].Digest] = true },
+			[]string{"check ", "skipped layers", children[1].Digest.String()}, "fresh docker:dind",
+		},
+		{
+			"an image, still incomplete", children[1], func(s *setup, _ string) { s.engine.broken[children[1].Digest] = true },
+			[]string{"check ", "skipped layers"}, "fresh docker:dind",
+		},
+		{
+			"push of a child denied", pair, func(s *setup, leaf string) { s.engine.fails["push "+leaf] = ErrDenied },
+			[]string{"push ", children[1].Digest.String()}, "below Developer",
+		},
+		{
+			"push of a child that ends well and brings nothing", pair, func(s *setup, leaf string) { s.engine.lost[leaf] = true },
+			[]string{"verify ", children[1].Digest.String()}, "",
+		},
+		{
+			"the target has another child", pair, func(s *setup, leaf string) { s.engine.stands[leaf] = hash },
+			[]string{"verify ", "the target answers with " + hash}, "",
+		},
+		{
+			"load", pair, func(s *setup, leaf string) { s.engine.fails["load "+leaf] = errors.New("no space left on device") },
+			[]string{"tag ", "no space left"}, "",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", test.root, "1", "2"); r.hold("app", children...) })
+			test.change(s, s.task.target+"@"+children[1].Digest.String())
+			for _, r := range s.recover(t, "app:1: failed", "app:2: failed") {
+				expectError(t, r.Err, test.says...)
+				var step *StepError
+				if !errors.As(r.Err, &step) || !strings.Contains(step.Remedy, test.remedy) {
+					t.Errorf("%#v, want the remedy %q", r.Err, test.remedy)
+				}
+			}
+			if len(s.engine.tags[s.target("1")]) > 0 {
+				t.Error("the tag is at the target")
+			}
+		})
+	}
+}
+
+// What has come to the target between the two tries needs no third.
+func TestRecoverPresent(t *testing.T) {
+	image := imageOf(t, "app")
+	signature := artifactOf(t, "application/x", "signature", image)
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1"); r.push("app", signature) })
+	s.engine.tags[s.target("1")] = image.Digest
+	s.recover(t, "app:1: present", "1 referrers of "+image.Digest.String()+": exact")
+	if n := s.engine.count("pull " + s.pulled(image)); n != 0 {
+		t.Errorf("%d pulls", n)
+	}
+}
+
+// One tag that is there has the referrers of the image, even if the other cannot be had.
+func TestRecoverFailedBesidePresent(t *testing.T) {
+	image := imageOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
+		r.push("app", image, "1", "2")
+		r.push("app", artifactOf(t, "application/x", "signature", image))
+	})
+	s.engine.tags[s.target("1")] = image.Digest
+	s.engine.broken[image.Digest] = true
+	s.recover(t, "app:1: present", "app:2: failed", referrersOf(image, "1")+": exact")
+}
+
+func TestRecoverInterrupted(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	for _, kind := range []string{"resolve", "pull", "load", "missing", "push"} {
+		t.Run(kind, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", pair, "1"); r.hold("app", children...) })
+			ctx, cancel := context.WithCancel(t.Context())
+			s.engine.before = func(call string) {
+				if strings.HasPrefix(call, kind) {
+					cancel()
+				}
+			}
+			for _, r := range s.copier.recover(ctx, s.task) {
+				if r.Outcome != Failed || !errors.Is(r.Err, context.Canceled) {
+					t.Errorf("%s: %s, %v", r.Name(), r.Outcome, r.Err)
+				}
+			}
+			s.engine.expectEmpty(t)
+		})
+	}
+}

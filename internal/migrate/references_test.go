@@ -1,0 +1,127 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestReferencesLastUserRemoves(t *testing.T) {
+	var calls []string
+	r := newReferences(fakeEngine{
+		pull:   func(_ context.Context, ref string) error { calls = append(calls, "pull "+ref); return nil },
+		remove: func(_ context.Context, ref string) error { calls = append(calls, "remove "+ref); return nil },
+	})
+	for range 3 {
+		expectError(t, r.pull(t.Context(), "a"))
+	}
+	expectError(t, r.pull(t.Context(), "b"))
+	for _, ref := range []string{"a", "a", "b", "a"} {
+		expectError(t, r.release(t.Context(), ref))
+	}
+	want := []string{"pull a", "pull b", "remove b", "remove a"}
+	if !slices.Equal(calls, want) {
+		t.Errorf("calls %q, want %q", calls, want)
+	}
+	expectError(t, r.pull(t.Context(), "a"))
+	if calls[len(calls)-1] != "pull a" || len(r.entries) != 1 {
+		t.Errorf("after its removal a reference is to be pulled anew: %q, %d entries", calls, len(r.entries))
+	}
+}
+
+func TestReferencesFailedPullIsTriedByTheNextUser(t *testing.T) {
+	pulls := 0
+	refused := errors.New("connection reset")
+	r := newReferences(fakeEngine{
+		pull: func(context.Context, string) error {
+			if pulls++; pulls == 1 {
+				return refused
+			}
+			return nil
+		},
+		remove: func(context.Context, string) error { return nil },
+	})
+	if err := r.pull(t.Context(), "a"); !errors.Is(err, refused) {
+		t.Errorf("first: %v", err)
+	}
+	expectError(t, r.pull(t.Context(), "a"))
+	expectError(t, r.pull(t.Context(), "a"))
+	if pulls != 2 {
+		t.Errorf("%d pulls", pulls)
+	}
+	for range 3 { // a user whose pull failed is a user, too
+		expectError(t, r.release(t.Context(), "a"))
+	}
+	if len(r.entries) != 0 {
+		t.Errorf("%d entries are left", len(r.entries))
+	}
+}
+
+func TestReferencesRemoveAfterCancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	removed := errors.New("the engine's word on the removal")
+	r := newReferences(fakeEngine{
+		pull: func(context.Context, string) error { cancel(); return ctx.Err() },
+		remove: func(ctx context.Context, _ string) error {
+			expectError(t, ctx.Err())
+			return removed
+		},
+	})
+	if err := r.pull(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("pull: %v", err)
+	}
+	if err := r.release(ctx, "a"); !errors.Is(err, removed) {
+		t.Errorf("release: %v", err)
+	}
+}
+
+// Who comes while the last user leaves finds nothing in the engine, and pulls anew.
+func TestReferencesUserComesDuringRemoval(t *testing.T) {
+	pulls := 0
+	var r *references
+	r = newReferences(fakeEngine{
+		pull:   func(context.Context, string) error { pulls++; return nil },
+		remove: func(_ context.Context, ref string) error { r.acquire(ref); return nil },
+	})
+	expectError(t, r.pull(t.Context(), "a"))
+	expectError(t, r.release(t.Context(), "a"))
+	if len(r.entries) != 1 {
+		t.Fatal("the newcomer's entry is forgotten")
+	}
+	expectError(t, r.pull(t.Context(), "a"))
+	if pulls != 2 {
+		t.Errorf("%d pulls", pulls)
+	}
+}
+
+// Under the race detector this shows that nobody ever uses what another has removed.
+func TestReferencesShared(t *testing.T) {
+	var held, overlaps atomic.Int32
+	r := newReferences(fakeEngine{
+		pull:   func(context.Context, string) error { overlaps.Add(held.Swap(1)); return nil },
+		remove: func(context.Context, string) error { held.Store(0); return nil },
+	})
+	var users sync.WaitGroup
+	for range 8 {
+		users.Go(func() {
+			for range 200 {
+				if err := r.pull(t.Context(), "shared"); err != nil {
+					t.Error(err)
+				}
+				if held.Load() != 1 {
+					t.Error("removed while in use")
+				}
+				if err := r.release(t.Context(), "shared"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	users.Wait()
+	if overlaps.Load() != 0 || held.Load() != 0 || len(r.entries) != 0 {
+		t.Errorf("pulled %d times too often; held %d; %d entries left", overlaps.Load(), held.Load(), len(r.entries))
+	}
+}

@@ -1,0 +1,272 @@
+package migrate
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func referrersOf(m Manifest, n string) string { return n + " referrers of " + m.Digest.String() }
+
+func TestReferrersIndex(t *testing.T) {
+	image := imageOf(t, "app")
+	signature, sbom := artifactOf(t, "application/x-signature", "s", image), artifactOf(t, "application/x-sbom", "b", image)
+	chart := imageDocument("chart")
+	chart.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
+	helm := chart.manifest(t)
+	trees := []Tree{NewTree(signature, nil), NewTree(sbom, nil), NewTree(helm, nil)}
+	first, err := referrersIndex(trees)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(trees)
+	second, err := referrersIndex(trees)
+	if err != nil || first.Root.Digest != second.Root.Digest {
+		t.Errorf("the same referrers make %s and %s; error %v", first.Root.Digest, second.Root.Digest, err)
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(first.Root.Raw, &index); err != nil {
+		t.Fatal(err)
+	}
+	if index.SchemaVersion != 2 || index.MediaType != ocispec.MediaTypeImageIndex || len(index.Manifests) != 3 {
+		t.Errorf("index %s", first.Root.Raw)
+	}
+	for _, d := range index.Manifests {
+		m := byDigest(signature, sbom, helm)[d.Digest]
+		artifactType := map[digest.Digest]string{
+			signature.Digest: "application/x-signature", sbom.Digest: "application/x-sbom", helm.Digest: chart.Config.MediaType,
+		}[d.Digest]
+		if d.MediaType != m.MediaType || d.Size != m.Size || d.ArtifactType != artifactType || d.Annotations["of"] != m.Annotations["of"] {
+			t.Errorf("lists %+v of %s", d, m.Raw)
+		}
+	}
+	if len(first.Leaves()) != 3 {
+		t.Errorf("%d leaves", len(first.Leaves()))
+	}
+}
+
+func TestBringReferrers(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	signature := artifactOf(t, "application/x-signature", "signature", pair)
+	sbom := artifactOf(t, "application/x-sbom", "sbom of arm64", children[1])
+	counter := artifactOf(t, "application/x-signature", "signature of the sbom", sbom)
+	fill := func(r *sourceRegistry) {
+		r.push("app", pair, "1", "2")
+		r.hold("app", children...)
+		r.push("app", counter)
+		r.push("app", sbom)
+		r.push("app", signature)
+	}
+	one := func(m Manifest) Tree {
+		tree, err := referrersIndex([]Tree{NewTree(m, nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tree
+	}
+	denied := errors.New("toomanyrequests")
+	all := []string{
+		"app:1: exact", "app:2: exact",
+		referrersOf(pair, "1") + ": exact", referrersOf(children[1], "1") + ": exact", referrersOf(sbom, "1") + ": exact",
+	}
+	with := func(outcome Outcome, i int) []string {
+		changed := slices.Clone(all)
+		before, _, _ := strings.Cut(changed[i], ": ")
+		if i > 1 {
+			before = strings.TrimSuffix(changed[i], ": exact")
+		}
+		changed[i] = before + ": " + string(outcome)
+		return changed
+	}
+	for _, test := range []struct {
+		name   string
+		change func(s *setup, tag string) // tag: the referrers' of the index
+		want   []string
+		says   string // of the third result
+
+		untouched bool // by any push
+	}{
+		{"all, subjects first", func(*setup, string) {}, all, "", false},
+		{"present", func(s *setup, tag string) { s.engine.tags[tag] = one(signature).Root.Digest }, with(Present, 2), "", true},
+		{"others at the target", func(s *setup, tag string) { s.engine.tags[tag] = hash }, with(Failed, 2), "they are left alone", true},
+		{"nobody knows what is at the target", func(s *setup, tag string) { s.engine.fails["resolve "+tag] = denied }, with(Failed, 2), "toomanyrequests", true},
+		{"push denied", func(s *setup, tag string) { s.engine.fails["push "+tag] = ErrDenied }, with(Failed, 2), "denied", false},
+		{"pull fails", func(s *setup, _ string) { s.engine.fails["pull "+s.pulled(signature)] = denied }, with(Failed, 2), "toomanyrequests", false},
+		{"incomplete", func(s *setup, _ string) { s.engine.broken[signature.Digest] = true }, with(Failed, 2), "skipped layers", false},
+		{"another digest pushed", func(s *setup, tag string) { s.engine.answers[tag] = hash }, with(Failed, 2), "the engine pushed " + hash, false},
+		{"nothing arrives", func(s *setup, tag string) { s.engine.lost[tag] = true }, with(Failed, 2), "manifest unknown", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, fill)
+			tag := s.task.tagged(referrersTag(pair.Digest))
+			test.change(s, tag)
+			before := s.engine.tags[tag]
+			results := s.copy(t, test.want...)
+			if r := results[2]; test.says != "" {
+				expectError(t, r.Err, test.says)
+				if now := s.engine.tags[tag]; before != "" && now != before {
+					t.Errorf("the target's %s became %s", before, now)
+				}
+			}
+			if n := s.engine.count("push " + tag); test.untouched && n != 0 {
+				t.Errorf("%d pushes", n)
+			}
+		})
+	}
+}
+
+// Referrers follow an image of which one tag is at the target, however it came there.
+func TestReferrersWithoutAllTags(t *testing.T) {
+	image := imageOf(t, "app")
+	fill := func(r *sourceRegistry) {
+		r.push("app", image, "1", "2")
+		r.push("app", artifactOf(t, "application/x", "signature", image))
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*setup)
+		want   []string
+	}{
+		{"one tag denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = ErrDenied },
+			[]string{"app:1: failed", "app:2: exact", referrersOf(image, "1") + ": exact"}},
+		{"one present, one denied", func(s *setup) {
+			s.engine.tags[s.target("1")] = image.Digest
+			s.engine.fails["push "+s.target("2")] = ErrDenied
+		}, []string{"app:1: present", "app:2: failed", referrersOf(image, "1") + ": exact"}},
+		{"one present, no more to be had", func(s *setup) {
+			s.engine.tags[s.target("1")] = image.Digest
+			s.engine.fails["pull "+s.pulled(image)] = ErrNotFound
+		}, []string{"app:1: present", "app:2: failed", referrersOf(image, "1") + ": exact"}},
+		{"all present", func(s *setup) {
+			s.engine.tags[s.target("1")], s.engine.tags[s.target("2")] = image.Digest, image.Digest
+		}, []string{"app:1: present", "app:2: present", referrersOf(image, "1") + ": exact"}},
+		{"none arrived", func(s *setup) { s.engine.fails["pull "+s.pulled(image)] = ErrNotFound },
+			[]string{"app:1: failed", "app:2: failed"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, fill)
+			test.change(s)
+			s.copy(t, test.want...)
+		})
+	}
+}
+
+func TestPlanReferrers(t *testing.T) {
+	image := imageOf(t, "app")
+	first, second := artifactOf(t, "application/x", "first", image), artifactOf(t, "application/x", "second", image)
+	own := indexOf(t, child(first, nil))
+	ownTag := referrersTag(image.Digest)
+	for _, test := range []struct {
+		name  string
+		fill  func(*sourceRegistry)
+		count int // of those that refer to the image, and are to be brought
+		says  string
+	}{
+		{"two", func(s *sourceRegistry) { s.push("app", first); s.push("app", second) }, 2, ""},
+		{"none", func(*sourceRegistry) {}, 0, ""},
+		{"of another repository", func(s *sourceRegistry) { s.push("other", first) }, 0, ""},
+		{"with a tag of its own", func(s *sourceRegistry) { s.push("app", first, "signature") }, 0, ""},
+		{"listed by the repository's own tag", func(s *sourceRegistry) { s.push("app", first); s.push("app", own, ownTag) }, 0, ""},
+		{"one that the own tag forgets", func(s *sourceRegistry) {
+			s.push("app", first)
+			s.push("app", second)
+			s.push("app", own, ownTag)
+		}, 1, "tag " + ownTag + " does not list the referrer " + second.Digest.String()},
+		{"archived", func(s *sourceRegistry) { s.push("app", first); s.images["app"][1].Archived = true }, 1, "archived in ECR"},
+		{"unreadable beside a good one", func(s *sourceRegistry) {
+			s.push("app", first)
+			s.push("app", second)
+			delete(s.manifests["app"], first.Digest)
+		}, 2, "the manifest " + first.Digest.String() + " cannot be read"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := newSource()
+			source.push("app", image, "1")
+			test.fill(source)
+			set, ok := planOf(t, source, nil)[0].referrers[image.Digest]
+			if ok != (test.count > 0) || set.count != test.count {
+				t.Errorf("%d referrers, want %d", set.count, test.count)
+			}
+			expectError(t, set.broken, saying(test.says)...)
+		})
+	}
+}
+
+func TestReferrersBroken(t *testing.T) {
+	image := imageOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
+		r.push("app", image, "1")
+		r.push("app", artifactOf(t, "application/x", "signature", image))
+		r.push("app", artifactOf(t, "application/x", "archived", image))
+		r.images["app"][2].Archived = true
+	})
+	results := s.copy(t, "app:1: exact", referrersOf(image, "2")+": failed")
+	expectError(t, results[1].Err, "archived in ECR")
+	if d := s.engine.tags[results[1].Target]; d != "" {
+		t.Errorf("a part of them is at the target: %s", d)
+	}
+}
+
+func TestReferrersClassic(t *testing.T) {
+	image := imageOf(t, "app")
+	s := newSetup(t, ClassicStore, func(r *sourceRegistry) {
+		r.push("app", image, "1")
+		r.push("app", artifactOf(t, "application/x", "signature", image))
+	})
+	results := s.copy(t, "app:1: changed", referrersOf(image, "1")+": refused")
+	expectError(t, results[1].Err, classicRemedy)
+}
+
+// Two images that share a child share its referrers: they are brought once, and nobody clears them away under another.
+func TestReferrersShared(t *testing.T) {
+	shared := imageOf(t, "shared")
+	signature := artifactOf(t, "application/x", "signature", shared)
+	source := newSource()
+	source.hold("app", shared)
+	const images = 8
+	for i := range images {
+		own := imageOf(t, strings.Repeat("own", i+1))
+		source.hold("app", own)
+		source.push("app", indexOf(t, child(shared, linux("amd64")), child(own, linux("arm64"))), strings.Repeat("v", i+1))
+	}
+	source.push("app", signature)
+	engine := newEngine(source)
+	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = images })
+	if err != nil || len(summary.Results) != images+1 || summary.Incomplete() != 0 {
+		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+	}
+	if n := engine.count("push " + targetBase + "/app:" + referrersTag(shared.Digest)); n != 1 {
+		t.Errorf("%d pushes of the shared referrers", n)
+	}
+	engine.expectEmpty(t)
+}
+
+// If the first who comes cannot bring them, the next one tries.
+func TestReferrersSharedTriedAgain(t *testing.T) {
+	image := imageOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
+		r.push("app", image, "1")
+		r.push("app", artifactOf(t, "application/x", "signature", image))
+	})
+	push := "push " + s.target(referrersTag(image.Digest))
+	s.engine.fails[push] = errors.New("connection reset")
+	s.copy(t, "app:1: exact", referrersOf(image, "1")+": failed")
+	delete(s.engine.fails, push)
+	s.copy(t, "app:1: present", referrersOf(image, "1")+": exact")
+	s.copy(t, "app:1: present")
+	var waiting sync.WaitGroup
+	for range 4 {
+		waiting.Go(func() {
+			if results := s.copier.bringReferrers(t.Context(), s.task); len(results) != 0 {
+				t.Errorf("brought again: %q", outcomes(results))
+			}
+		})
+	}
+	waiting.Wait()
+}

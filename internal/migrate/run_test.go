@@ -1,0 +1,295 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// runIn makes a run with the engine, and returns its events with its summary.
+func runIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Summary, []Event, error) {
+	t.Helper()
+	var events []Event
+	options := Options{
+		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
+		Observe: func(e Event) { events = append(events, e) },
+	}
+	if change != nil {
+		change(&options)
+	}
+	summary, err := Run(t.Context(), options)
+	return summary, events, err
+}
+
+// told writes events in one line each.
+func told(events []Event) []string {
+	var lines []string
+	for _, event := range events {
+		switch e := event.(type) {
+		case Listed:
+			lines = append(lines, fmt.Sprintf("listed %d tags", e.Tags))
+		case Planned:
+			lines = append(lines, fmt.Sprintf("planned %d tags, %d refused", e.Tags, len(e.Refused)))
+		case Started:
+			lines = append(lines, fmt.Sprintf("started %s", e.Image.Tags))
+		case Recovering:
+			lines = append(lines, fmt.Sprintf("recovering %d", e.Images))
+		case Finished:
+			lines = append(lines, "finished "+outcomes([]Result{e.Result})[0])
+		}
+	}
+	return lines
+}
+
+func TestRun(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	image, blocked := imageOf(t, "image"), imageOf(t, "blocked")
+	source := newSource()
+	source.push("app", pair, "1", "latest")
+	source.hold("app", children...)
+	source.push("app", image, "2")
+	source.push("app", artifactOf(t, "application/x", "signature", image))
+	source.push("broken", image, "1")
+	source.failing["broken"] = errors.New("ThrottlingException")
+	source.push("deep/er/app", image, "1")
+	source.push("other", blocked, "1")
+	source.repository("empty")
+	engine := newEngine(source)
+	engine.rivals[children[1].Digest] = children[0].Digest
+	engine.fails["push "+targetBase+"/other:1"] = ErrDenied
+	summary, events, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{ // the pull of one image may begin before or after the end of another's push
+		"listed 5 tags",
+		"planned 5 tags, 1 refused",
+		"finished broken: failed",
+		"finished deep/er/app:1: refused",
+		"started [1 latest]",
+		"started [1]",
+		"finished other:1: failed",
+		"started [2]",
+		"finished app:2: exact",
+		"finished " + referrersOf(image, "1") + ": exact",
+		"recovering 1",
+		"started [1 latest]",
+		"finished app:1: exact",
+		"finished app:latest: exact",
+	}
+	got := told(events)
+	if len(got) != len(want) {
+		t.Fatalf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	sideBySide := want[4:10] // pulls and pushes, in an order of their own
+	slices.Sort(sideBySide)
+	slices.Sort(got[4:10])
+	if !slices.Equal(got, want) {
+		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if summary.Incomplete() != 3 {
+		t.Errorf("%d incomplete", summary.Incomplete())
+	}
+	var finished []Result
+	for _, event := range events {
+		if e, ok := event.(Finished); ok {
+			finished = append(finished, e.Result)
+		}
+	}
+	if !reflect.DeepEqual(finished, summary.Results) {
+		t.Error("the summary has other results than the events")
+	}
+	for i, d := range []string{targetBase + "/app:1", targetBase + "/app:latest"} {
+		if engine.tags[d] != pair.Digest {
+			t.Errorf("%d: %s has %q", i, d, engine.tags[d])
+		}
+	}
+	engine.expectEmpty(t)
+}
+
+// What is at the target is what the second run finds there.
+func TestRunTwice(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	source := newSource()
+	source.push("app", pair, "1", "latest")
+	source.hold("app", children...)
+	source.push("app", artifactOf(t, "application/x", "signature", pair))
+	engine := newEngine(source)
+	for _, outcome := range []Outcome{Exact, Present} {
+		summary, _, err := runIn(t, engine, nil)
+		if err != nil || len(summary.Results) != 3 {
+			t.Fatalf("results %q, error %v", outcomes(summary.Results), err)
+		}
+		for _, r := range summary.Results {
+			if r.Outcome != outcome || r.Source != r.Pushed {
+				t.Errorf("%s: %s, %s -> %s", r.Name(), r.Outcome, r.Source, r.Pushed)
+			}
+		}
+	}
+}
+
+// Images that share children, side by side: each child is held until its last user has pushed.
+func TestRunSharedChildren(t *testing.T) {
+	shared := imageOf(t, "shared")
+	source := newSource()
+	source.hold("app", shared)
+	const images = 40
+	for i := range images {
+		own := imageOf(t, fmt.Sprint(i))
+		source.hold("app", own)
+		source.push("app", indexOf(t, child(shared, linux("amd64")), child(own, linux("arm64"))), fmt.Sprint(i))
+	}
+	engine := newEngine(source)
+	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 8 })
+	if err != nil || len(summary.Results) != images || summary.Incomplete() != 0 {
+		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+	}
+	engine.expectEmpty(t)
+}
+
+func TestRunNothing(t *testing.T) {
+	refused := errors.New("AccessDeniedException")
+	engine := newEngine(newSource())
+	summary, events, err := runIn(t, engine, func(o *Options) {
+		o.Source = fakeSource{repositories: func(context.Context) ([]Repository, error) { return nil, refused }}
+	})
+	if !errors.Is(err, refused) || len(summary.Results) != 0 || len(events) != 0 {
+		t.Errorf("results %q, events %q, error %v", outcomes(summary.Results), told(events), err)
+	}
+	if summary, events, err := runIn(t, engine, nil); err != nil || len(summary.Results) != 0 || len(events) != 2 {
+		t.Errorf("empty registry: results %q, events %q, error %v", outcomes(summary.Results), told(events), err)
+	}
+}
+
+// synctestRun runs a subtest that fails where a goroutine of its own outlives it.
+func synctestRun(t *testing.T, name string, test func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+func TestRunInterrupted(t *testing.T) {
+	const images = 12
+	for _, kind := range []string{"resolve", "pull", "missing", "tag", "push"} {
+		synctestRun(t, kind, func(t *testing.T) {
+			source := newSource()
+			for i := range images {
+				source.push("app", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+			}
+			engine := newEngine(source)
+			ctx, cancel := context.WithCancel(t.Context())
+			engine.before = func(call string) {
+				if strings.HasPrefix(call, kind) {
+					cancel()
+				}
+			}
+			summary, err := Run(ctx, Options{
+				Source: source, Engine: engine, Store: ContainerdStore, Namer: Namer{Base: targetBase}, Concurrency: 3, Observe: func(Event) {},
+			})
+			if !errors.Is(err, context.Canceled) || len(summary.Results) != images || summary.Incomplete() != images {
+				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+			}
+			begun := 0 // pulled, or pushed; one that was pulled and waits has not arrived either
+			for _, r := range summary.Results {
+				if r.Outcome == Failed {
+					begun++
+				}
+				if !errors.Is(r.Err, context.Canceled) {
+					t.Errorf("%s: %v", r.Name(), r.Err)
+				}
+			}
+			if begun > 6 {
+				t.Errorf("%d had begun, with 3 pulls and 3 pushes at a time", begun)
+			}
+			engine.expectEmpty(t)
+		})
+	}
+}
+
+// An image that was set aside is not tried again after an interruption.
+func TestRunInterruptedBeforeRecovery(t *testing.T) {
+	source := newSource()
+	image := imageOf(t, "app")
+	source.push("app", image, "1")
+	engine := newEngine(source)
+	engine.broken[image.Digest] = true
+	ctx, cancel := context.WithCancel(t.Context())
+	engine.before = func(call string) {
+		if strings.HasPrefix(call, "remove") {
+			cancel()
+		}
+	}
+	var events []Event
+	summary, err := Run(ctx, Options{
+		Source: source, Engine: engine, Store: ContainerdStore, Namer: Namer{Base: targetBase},
+		Observe: func(e Event) { events = append(events, e) },
+	})
+	if got := outcomes(summary.Results); !slices.Equal(got, []string{"app:1: not started"}) || !errors.Is(err, context.Canceled) {
+		t.Errorf("results %q, error %v", got, err)
+	}
+	if lines := told(events); slices.Contains(lines, "recovering 1") {
+		t.Errorf("events %q", lines)
+	}
+}
+
+// slowEngine takes a second for a pull and for a push, on the clock of a synctest bubble.
+type slowEngine struct {
+	*memoryEngine
+	pulls, pushes gauge
+}
+
+func (e *slowEngine) Pull(ctx context.Context, ref string) error {
+	defer e.pulls.enter()()
+	time.Sleep(time.Second)
+	return e.memoryEngine.Pull(ctx, ref)
+}
+
+func (e *slowEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+	defer e.pushes.enter()()
+	time.Sleep(time.Second)
+	return e.memoryEngine.Push(ctx, ref)
+}
+
+// gauge counts who is inside, and how many were there at once.
+type gauge struct {
+	mu           sync.Mutex
+	inside, most int
+}
+
+func (g *gauge) enter() (leave func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside++
+	g.most = max(g.most, g.inside)
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.inside--
+	}
+}
+
+func TestRunHonoursTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound = 3
+		source := newSource()
+		for i := range 20 {
+			source.push(fmt.Sprint("app", i%4), imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+		}
+		engine := newEngine(source)
+		slow := &slowEngine{memoryEngine: engine}
+		summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Engine = bound, slow })
+		if err != nil || summary.Incomplete() != 0 || len(summary.Results) != 20 {
+			t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+		}
+		if slow.pulls.most != bound || slow.pushes.most != bound {
+			t.Errorf("%d pulls and %d pushes at once, want %d of each", slow.pulls.most, slow.pushes.most, bound)
+		}
+	})
+}

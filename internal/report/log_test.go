@@ -1,0 +1,305 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+const target = "registry.example.com/group/project"
+
+var (
+	source = digest.FromString("source") // sha256:41cf6794ba4200b8…
+	pushed = digest.FromString("pushed") // sha256:b9a22ffb5d39a8b0…
+)
+
+// tag is the result of one tag of team/app.
+func tag(name string, outcome migrate.Outcome, err error) migrate.Result {
+	r := migrate.Result{
+		Repository: "team/app", Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
+	}
+	switch outcome {
+	case migrate.Exact, migrate.Present:
+		r.Pushed = source
+	case migrate.Changed, migrate.OnePlatform:
+		r.Pushed = pushed
+	}
+	return r
+}
+
+func referrers(n int, outcome migrate.Outcome, err error) migrate.Result {
+	r := tag("sha256-"+pushed.Encoded(), outcome, err)
+	r.Referrers, r.Subject = n, pushed
+	return r
+}
+
+func stepError(step migrate.Step, ref, words, remedy string) error {
+	return &migrate.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
+}
+
+// expect compares line by line, so that a failure shows the line.
+func expect(t *testing.T, got string, want ...string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+	if got == "" {
+		lines = nil
+	}
+	for i := range max(len(lines), len(want)) {
+		switch {
+		case i >= len(lines):
+			t.Errorf("line %d is missing: %q", i, want[i])
+		case i >= len(want):
+			t.Errorf("line %d is too much: %q", i, lines[i])
+		case lines[i] != want[i]:
+			t.Errorf("line %d\n got %q\nwant %q", i, lines[i], want[i])
+		}
+	}
+}
+
+func TestObserve(t *testing.T) {
+	refused := []migrate.Result{tag("1", migrate.Refused, errors.New("no"))}
+	for _, test := range []struct {
+		name   string
+		events []migrate.Event
+		want   []string
+	}{
+		{"listed", []migrate.Event{migrate.Listed{Repositories: 12, Images: 100, Tags: 108}}, []string{
+			"ECR: 108 tags of 100 images in 12 repositories",
+		}},
+		{"listed, some empty", []migrate.Event{migrate.Listed{Repositories: 2, Empty: []string{"a", "b/c"}}}, []string{
+			"ECR: 0 tags of 0 images in 2 repositories",
+			"     without any tag: a, b/c",
+		}},
+		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ClassicStore}}, nil},
+		{"planned for containerd", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ContainerdStore, Refused: refused}}, []string{
+			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
+		}},
+		{"planned for classic", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ClassicStore, Refused: refused}}, []string{
+			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
+			"      This engine has the classic image store, which holds single-platform images alone, and compresses their",
+			"      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged",
+		}},
+		{"started", []migrate.Event{migrate.Started{}}, nil},
+		{"recovering", []migrate.Event{migrate.Recovering{Images: 2}}, []string{
+			"Copying 2 images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)",
+		}},
+		{"finished", []migrate.Event{
+			migrate.Planned{Tags: 12},
+			migrate.Finished{Result: tag("1", migrate.Exact, nil)},
+			migrate.Finished{Result: tag("2", migrate.Present, nil)},
+			migrate.Finished{Result: tag("3", migrate.Changed, nil)},
+			migrate.Finished{Result: tag("4", migrate.OnePlatform, nil)},
+			migrate.Finished{Result: tag("5", migrate.Refused, errors.New("no"))},
+			migrate.Finished{Result: tag("6", migrate.Failed, errors.New("no"))},
+			migrate.Finished{Result: tag("7", migrate.NotStarted, errors.New("no"))},
+		}, []string{
+			"     1/12  exact         team/app:1  41cf6794ba42",
+			"     2/12  present       team/app:2  41cf6794ba42",
+			"     3/12  changed       team/app:3  41cf6794ba42 -> " + pushed.Encoded()[:12],
+			"     4/12  one platform  team/app:4  41cf6794ba42 -> " + pushed.Encoded()[:12],
+			"     5/12  refused       team/app:5",
+			"     6/12  failed        team/app:6",
+			"     7/12  not started   team/app:7",
+		}},
+		{"what is no tag does not count", []migrate.Event{
+			migrate.Planned{Tags: 1},
+			migrate.Finished{Result: migrate.Result{Repository: "broken", Outcome: migrate.Failed}},
+			migrate.Finished{Result: referrers(2, migrate.Exact, nil)},
+			migrate.Finished{Result: tag("1", migrate.Exact, nil)},
+		}, []string{
+			"           failed        broken",
+			"           exact         team/app@" + pushed.String() + " (2 referrers)  41cf6794ba42",
+			"      1/1  exact         team/app:1  41cf6794ba42",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			log := NewLog(&out)
+			for _, event := range test.events {
+				log.Observe(event)
+			}
+			expect(t, out.String(), test.want...)
+		})
+	}
+}
+
+func TestSummary(t *testing.T) {
+	denied := func(name string) error {
+		return stepError(migrate.StepPush, target+"/team/app:"+name, "denied: requested access", "GitLab denies it")
+	}
+	for _, test := range []struct {
+		name    string
+		tags    int
+		results []migrate.Result
+		want    []string
+	}{
+		{"nothing there is", 0, nil, []string{"0 of 0 tags are at " + target + ", after 1m1.2s"}},
+		{
+			"all well", 2,
+			[]migrate.Result{tag("1", migrate.Exact, nil), tag("2", migrate.Present, nil), referrers(3, migrate.Exact, nil)},
+			[]string{
+				"2 of 2 tags are at " + target + ", after 1m1.2s",
+				"      1  exact         the digest at GitLab is the digest at ECR",
+				"      1  present       were there before, with the digest at ECR",
+				"      3  exact         signatures, SBOMs and other referrers of images",
+			},
+		},
+		{
+			"digests that differ", 3,
+			[]migrate.Result{tag("1", migrate.Changed, nil), tag("2", migrate.Exact, nil), tag("3", migrate.OnePlatform, nil)},
+			[]string{
+				"3 of 3 tags are at " + target + ", after 1m1.2s",
+				"      1  exact         the digest at GitLab is the digest at ECR",
+				"      1  one platform  one platform of an index, as MIGRATE_PLATFORM asks",
+				"      1  changed       digest changed: the engine compresses layers again",
+				"",
+				"Digests that differ, ECR -> GitLab:",
+				"  team/app:1",
+				"    " + source.String() + " -> " + pushed.String(),
+				"  team/app:3",
+				"    " + source.String() + " -> " + pushed.String(),
+			},
+		},
+		{
+			"one cause of many, and others", 6,
+			[]migrate.Result{
+				tag("1", migrate.Failed, denied("1")),
+				tag("2", migrate.Refused, errors.New("classic: no index")),
+				tag("3", migrate.Failed, denied("3")),
+				tag("4", migrate.Failed, stepError(migrate.StepPull, "ecr/team/app@sha256:1", "no space left\non device", "")),
+				tag("5", migrate.NotStarted, errors.New("context canceled")),
+				tag("6", migrate.Refused, errors.New("classic: no index")),
+				{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "throttled", "")},
+				referrers(2, migrate.Failed, errors.New("archived")),
+			},
+			[]string{
+				"0 of 6 tags are at " + target + ", after 1m1.2s",
+				"      2  refused       cannot arrive whole; nothing of them was copied",
+				"      3  failed        began, and did not arrive",
+				"      1  not started   the run ended before their turn",
+				"      2  failed        signatures, SBOMs and other referrers of images",
+				"      1  failed        repositories that could not be listed",
+				"",
+				"Not migrated:",
+				"  team/app:1",
+				"  team/app:3",
+				"    push: denied: requested access",
+				"    GitLab denies it",
+				"  team/app:2",
+				"  team/app:6",
+				"    classic: no index",
+				"  team/app:4",
+				"    pull ecr/team/app@sha256:1: no space left",
+				"    on device",
+				"  broken",
+				"    list broken: throttled",
+				"  team/app@" + pushed.String() + " (2 referrers)",
+				"    archived",
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			log := NewLog(&out)
+			log.Observe(migrate.Planned{Tags: test.tags})
+			log.Summary(migrate.Summary{Results: test.results}, target, 61234*time.Millisecond)
+			expect(t, out.String(), append([]string{""}, test.want...)...)
+		})
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"plain", "team/app:1.2", "team/app:1.2"},
+		{"nothing", "", ""},
+		{"lines and tabs", "a\n\tb", "a\n\tb"},
+		{"lines of Windows", "a\r\nb", "a\nb"},
+		{"overwritten line", "failed\rexact ", `failed\rexact `},
+		{"colour", "\x1b[32mexact\x1b[0m", `\x1b[32mexact\x1b[0m`},
+		{"title of the terminal", "\x1b]0;x\x07", `\x1b]0;x\a`},
+		{"section of a CI log", "\x1b[0Ksection_start:1:x[collapsed=true]\r\x1b[0Ky", `\x1b[0Ksection_start:1:x[collapsed=true]\r\x1b[0Ky`},
+		{"eight-bit escape", "\u009b2J", `\u009b2J`},
+		{"other scripts", "köln/приложение/应用", "köln/приложение/应用"},
+		{"a quote", "it's", "it's"},
+		{"backslash", `C:\certs`, `C:\certs`},
+		{"written backwards", "a\u202egpj", `a\u202egpj`},
+		{"line separator", "a\u2028b", `a\u2028b`},
+		{"no width", "a\u200bb\ufeff", `a\u200bb\ufeff`},
+		{"invalid UTF-8", "a\xffb\xc3", "a\ufffdb\ufffd"},
+		{"NUL", "a\x00b", `a\x00b`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := Printable(test.text); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	f.Add("team/app:1")
+	f.Add("\x1b[0Ksection_start:1:x\r\x1b[0K\n\t\x7f\u0085\u202e\xff")
+	f.Fuzz(func(t *testing.T, text string) {
+		printable := Printable(text)
+		if !utf8.ValidString(printable) {
+			t.Errorf("%q is no UTF-8", printable)
+		}
+		for _, r := range printable {
+			if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+				t.Errorf("%q has %q", printable, r)
+			}
+		}
+		if again := Printable(printable); again != printable {
+			t.Errorf("%q becomes %q", printable, again)
+		}
+	})
+}
+
+// Names and causes come from registries: none of them reaches a terminal as anything but text.
+func TestHostileNames(t *testing.T) {
+	hostile := "\x1b[0Ksection_end:1:x\r\x1b[0K %s %!d(MISSING) \x00\xff" + strings.Repeat("x", 1<<16)
+	var out strings.Builder
+	log := NewLog(&out)
+	log.Line("%s", hostile)
+	log.Observe(migrate.Listed{Empty: []string{hostile}})
+	results := []migrate.Result{
+		{Repository: hostile, Tag: hostile, Source: digest.Digest(hostile), Pushed: pushed, Outcome: migrate.Changed},
+		{Repository: hostile, Tag: hostile, Source: "", Pushed: "sha256:", Outcome: migrate.Exact},
+		{Repository: hostile, Outcome: migrate.Failed, Err: stepError(migrate.Step(hostile), hostile, hostile, hostile)},
+		{Repository: hostile, Referrers: 1, Subject: digest.Digest(hostile), Outcome: migrate.Refused, Err: errors.New(hostile)},
+	}
+	for _, r := range results {
+		log.Observe(migrate.Finished{Result: r})
+	}
+	log.Summary(migrate.Summary{Results: results}, hostile, time.Second)
+	for i, r := range out.String() {
+		if r != '\n' && !unicode.IsPrint(r) {
+			t.Fatalf("%q at %d", r, i)
+		}
+	}
+	if strings.Contains(out.String(), "%!s(") {
+		t.Error("a name was taken for a format")
+	}
+}
+
+// A reader who goes away does not end a migration.
+func TestLogWithoutReader(t *testing.T) {
+	log := NewLog(brokenPipe{})
+	log.Observe(migrate.Listed{Tags: 1})
+	log.Summary(migrate.Summary{Results: []migrate.Result{tag("1", migrate.Failed, fmt.Errorf("no"))}}, target, time.Second)
+	if log.total != 0 || log.done != 0 {
+		t.Errorf("%d of %d", log.done, log.total)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
