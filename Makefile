@@ -8,14 +8,17 @@
 # package, or package:command where a command on PATH does as well as the package.
 APT_PACKAGES := \
 	awscli:aws \
-	busybox-static:busybox \
+	busybox-static \
 	ca-certificates \
+	docker-compose:docker-compose \
 	gcc \
+	iproute2 \
 	iptables \
 	libc6-dev \
 	libdevmapper1.02.1 \
-	libseccomp2 \
-	pigz
+	libseccomp-dev \
+	pigz \
+	pkgconf
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 

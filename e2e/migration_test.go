@@ -25,6 +25,10 @@ func TestMigratesAnAccount(t *testing.T) {
 			expectExit(t, outcome, 0)
 			compareAccount(t, w, account, kind)
 			expectNothingLeft(t, w.Engine)
+			if kind == engine.Containerd { // for the classic store configs are read twice, to know their platforms
+				expectOnce(t, "left ECR", w.AWS.BlobPulls())
+			}
+			expectOnce(t, "reached GitLab", w.GitLab.Uploads())
 
 			again := run(t, w.Env())
 			expectExit(t, again, 0)
@@ -32,6 +36,19 @@ func TestMigratesAnAccount(t *testing.T) {
 				t.Errorf("the second run copied something again:\n%s", again.Stdout)
 			}
 		})
+	}
+}
+
+// expectOnce makes sure that no blob crossed the network twice.
+func expectOnce(t *testing.T, crossed string, blobs map[string]int) {
+	t.Helper()
+	if len(blobs) < 200 {
+		t.Errorf("%d blobs have %s, which is less than the account has", len(blobs), crossed)
+	}
+	for digest, times := range blobs {
+		if times != 1 {
+			t.Errorf("%s has %s %d times", digest, crossed, times)
+		}
 	}
 }
 

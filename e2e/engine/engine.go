@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +36,11 @@ type Options struct {
 	Args     []string // further arguments of dockerd
 	Env      []string // further variables of dockerd, KEY=value
 	DataRoot string   // where images go: an existing folder, which Close leaves; empty: a temporary one
-	TCPAddr  string   // host:port to listen on, too, without TLS
-	Bridge   bool     // runs containers, and makes bridge networks for them
+	TCPAddr  string   // host:port to listen on, too, without TLS; with Bridge in the engine's own network
+
+	// Bridge is for running containers: the engine gets a network namespace of its own, from which
+	// containers reach this machine at HostAddrs and nothing else. It pulls from there, too.
+	Bridge bool
 }
 
 // Engine is a running Docker Engine with a containerd of its own. Its methods are not safe for
@@ -49,9 +51,15 @@ type Engine struct {
 	Version  string // as the engine says it
 	DataRoot string
 
-	dir     string
+	// HostAddrs are two IP addresses of this machine that an engine with Bridge, its containers and
+	// this machine itself reach. They may be listened on as soon as Start has returned.
+	HostAddrs []string
+
+	run     *folder // what an engine keeps in /run and /etc, and its log
+	data    *folder // nil: the data root is the caller's
 	args    []string
 	env     []string
+	network *network // of an engine with Bridge
 	process *process
 }
 
@@ -63,23 +71,38 @@ func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not below TMPDIR, which may be deep: a socket's path has at most 107 bytes.
-	dir, err := os.MkdirTemp("/tmp", "engine-")
+	e := &Engine{Kind: kind, DataRoot: opts.DataRoot}
+	if err = e.setUp(path, opts); err == nil {
+		err = e.start(ctx)
+	}
 	if err != nil {
-		return nil, err
-	}
-	e := &Engine{
-		Kind:     kind,
-		Host:     "unix://" + filepath.Join(dir, "docker.sock"),
-		DataRoot: cmp.Or(opts.DataRoot, filepath.Join(dir, "data")),
-		dir:      dir,
-		env:      append([]string{"PATH=" + path, "HOME=" + dir}, opts.Env...),
-	}
-	e.args = e.arguments(opts)
-	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the %s engine: %w", kind, err), e.abandon())
 	}
 	return e, nil
+}
+
+// setUp makes what lasts from the first start to Close.
+func (e *Engine) setUp(path string, opts Options) (err error) {
+	// Not below TMPDIR, which may be deep: a socket's path has at most 107 bytes.
+	if e.run, err = newFolder("/tmp", "engine-run-"); err != nil {
+		return err
+	}
+	if e.DataRoot == "" {
+		if e.data, err = newFolder("", "engine-data-"); err != nil {
+			return err
+		}
+		e.DataRoot = filepath.Join(e.data.path, "root")
+	}
+	if opts.Bridge {
+		if e.network, err = newNetwork(); err != nil {
+			return err
+		}
+		e.HostAddrs = e.network.hosts()
+	}
+	e.Host = "unix://" + e.path("docker.sock")
+	e.args = e.arguments(opts)
+	e.env = append([]string{"PATH=" + path, "HOME=" + e.run.path}, opts.Env...)
+	return nil
 }
 
 // abandon is Close for an engine that may be too young to heed a signal.
@@ -102,25 +125,27 @@ func searchPath(ctx context.Context, kind Kind) (string, error) {
 
 func (e *Engine) arguments(opts Options) []string {
 	args := []string{
-		"--config-file", filepath.Join(e.dir, "daemon.json"), // not the machine's
+		"--config-file", e.path("daemon.json"), // not the machine's
 		"--data-root", e.DataRoot,
 		"--exec-root", e.execRoot(),
 		"--pidfile", filepath.Join(e.execRoot(), "docker.pid"),
 		"--host", e.Host,
-		// Only networks that are asked for, and the machine's firewall as it is.
-		"--bridge=none", "--iptables=false", "--ip6tables=false", "--userland-proxy=false",
+		"--userland-proxy=false",
 	}
 	if opts.TCPAddr != "" {
 		args = append(args, "--host", "tcp://"+opts.TCPAddr, "--tls=false")
 	}
 	if opts.Bridge {
-		args = append(args, "--seccomp-profile=unconfined")
+		args = append(args, "--insecure-registry", Subnet.String())
+	} else {
+		args = append(args, "--bridge=none", "--iptables=false", "--ip6tables=false") // leaves the machine as it is
 	}
 	return append(args, opts.Args...)
 }
 
-func (e *Engine) execRoot() string { return filepath.Join(e.dir, "exec") }
-func (e *Engine) logFile() string  { return filepath.Join(e.dir, "log") }
+func (e *Engine) path(name string) string { return filepath.Join(e.run.path, name) }
+func (e *Engine) execRoot() string        { return e.path("exec") }
+func (e *Engine) logFile() string         { return e.path("log") }
 
 func (e *Engine) start(ctx context.Context) error {
 	if err := e.prepare(); err != nil {
@@ -131,7 +156,7 @@ func (e *Engine) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the engine has its own descriptor
-	if e.process, err = startProcess(log, e.env, "dockerd", e.args...); err != nil {
+	if e.process, err = startProcess(log, e.network, e.env, "dockerd", e.args...); err != nil {
 		e.process = nil
 		return err
 	}
@@ -151,9 +176,9 @@ func (e *Engine) prepare() error {
 	}
 	config := "{}"
 	if e.Kind == Classic {
-		config = fmt.Sprintf(`{"deprecated-key-path": %q}`, filepath.Join(e.dir, "key.json")) // not in /etc/docker
+		config = fmt.Sprintf(`{"deprecated-key-path": %q}`, e.path("key.json")) // not in /etc/docker
 	}
-	return os.WriteFile(filepath.Join(e.dir, "daemon.json"), []byte(config), 0o644)
+	return os.WriteFile(e.path("daemon.json"), []byte(config), 0o644)
 }
 
 func (e *Engine) waitUntilReady(ctx context.Context) error {
@@ -205,11 +230,19 @@ func (e *Engine) Restart(ctx context.Context) error {
 // Close stops the engine with everything that it runs and removes its folders. It reports an engine
 // that had to be killed. Closing again is harmless.
 func (e *Engine) Close() error {
-	var err error
+	var errs []error
 	if e.process != nil {
-		if err = e.process.stop(stopTimeout); err != nil {
-			err = fmt.Errorf("stop the %s engine: %w", e.Kind, err)
+		if err := e.process.stop(stopTimeout); err != nil {
+			errs = append(errs, fmt.Errorf("stop the %s engine: %w", e.Kind, err))
 		}
 	}
-	return errors.Join(err, os.RemoveAll(e.dir))
+	if e.network != nil {
+		e.network.disconnect()
+	}
+	for _, f := range []*folder{e.run, e.data} {
+		if f != nil {
+			errs = append(errs, f.remove())
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -2,12 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -45,28 +43,43 @@ func BinDir(ctx context.Context, kind Kind) (string, error) {
 	return filepath.Join(dir, "bin"), nil
 }
 
+// goTool is what one go install builds, statically, so that it works in a container, too.
+type goTool struct {
+	cgo, tags, ldflags string
+	packages           []string
+}
+
+var containerdTools = []goTool{
+	{"0", "", "-X github.com/moby/moby/v2/dockerversion.Version=" + mobyVersion, []string{
+		"github.com/moby/moby/v2/cmd/dockerd@v" + mobyVersion,
+	}},
+	{"0", "", "", []string{
+		"github.com/containerd/containerd/v2/cmd/containerd@v" + containerdVersion,
+		"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v" + containerdVersion,
+	}},
+	// The engine's BuildKit does not start without a runc, and runs nothing without seccomp.
+	{"1", "netgo,osusergo,seccomp", "-linkmode external -extldflags -static", []string{
+		"github.com/opencontainers/runc@v" + runcVersion,
+	}},
+}
+
 func installContainerd(ctx context.Context) (string, error) {
 	name := "engine-" + mobyVersion + "-containerd-" + containerdVersion + "-runc-" + runcVersion
 	return cached(ctx, name, func(ctx context.Context, dir string) error {
 		say("building Docker Engine %s, containerd %s and runc %s from their Go modules: about four minutes, once",
 			mobyVersion, containerdVersion, runcVersion)
-		static := append(goEnv(dir), "CGO_ENABLED=0")
-		return errors.Join(
-			goInstall(ctx, static, dir, []string{"-ldflags", "-s -w -X github.com/moby/moby/v2/dockerversion.Version=" + mobyVersion},
-				"github.com/moby/moby/v2/cmd/dockerd@v"+mobyVersion),
-			goInstall(ctx, static, dir, []string{"-ldflags", "-s -w"},
-				"github.com/containerd/containerd/v2/cmd/containerd@v"+containerdVersion,
-				"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v"+containerdVersion),
-			// Without seccomp, whose library would have to be there: containers run unconfined.
-			goInstall(ctx, append(goEnv(dir), "CGO_ENABLED=1"), dir,
-				[]string{"-tags", "netgo,osusergo", "-ldflags", "-s -w -linkmode external -extldflags -static"},
-				"github.com/opencontainers/runc@v"+runcVersion),
-		)
+		for _, tool := range containerdTools {
+			if err := tool.install(ctx, dir); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-func goInstall(ctx context.Context, env []string, dir string, flags []string, packages ...string) error {
-	return run(ctx, env, dir, "go", slices.Concat([]string{"install", "-trimpath"}, flags, packages)...)
+func (g goTool) install(ctx context.Context, dir string) error {
+	args := []string{"install", "-trimpath", "-tags", g.tags, "-ldflags", "-s -w " + g.ldflags}
+	return run(ctx, append(goEnv(dir), "CGO_ENABLED="+g.cgo), dir, "go", append(args, g.packages...)...)
 }
 
 // goEnv has go install into dir/bin, for this machine, whatever the caller's own build is for.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -16,10 +17,11 @@ type process struct {
 	ended chan struct{}
 }
 
-// startProcess starts the daemon with its output in log. The kernel kills it with this process.
-func startProcess(log *os.File, env []string, name string, args ...string) (*process, error) {
-	// A PID namespace needs a /proc of its own.
-	script := append([]string{"-c", `mount -t proc proc /proc && exec "$@"`, "sh", name}, args...)
+// startProcess starts the daemon with its output in log. The kernel kills it with this process. With
+// a network, the process gets a network namespace, too, which that is to connect before the daemon runs.
+func startProcess(log *os.File, network *network, env []string, name string, args ...string) (*process, error) {
+	// A PID namespace needs a /proc of its own. The line from standard input says go.
+	script := append([]string{"-c", `read -r _ && mount -t proc proc /proc && exec "$@" </dev/null`, "sh", name}, args...)
 	cmd := exec.Command("/bin/sh", script...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -28,20 +30,44 @@ func startProcess(log *os.File, env []string, name string, args ...string) (*pro
 		Cloneflags:   syscall.CLONE_NEWPID,
 		Unshareflags: syscall.CLONE_NEWNS,
 	}
+	if network != nil {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
 	p := &process{cmd: cmd, ended: make(chan struct{})}
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	if network != nil {
+		if err := network.connect(cmd.Process.Pid); err != nil {
+			p.kill()
+			return nil, err
+		}
+	}
+	if _, err := io.WriteString(stdin, "go\n"); err != nil {
+		p.kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// start starts the command from a thread that lasts as long: Pdeathsig comes when the thread ends.
+func (p *process) start() error {
 	started := make(chan error)
 	go func() {
-		// Pdeathsig comes when the starting thread ends, so the thread has to stay.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			cmd.Wait() //nolint:errcheck // how it ended is in its log
+			p.cmd.Wait() //nolint:errcheck // how it ended is in its log
 			close(p.ended)
 		}
 	}()
-	return p, <-started
+	return <-started
 }
 
 // stop asks the process to end, and kills it when grace has passed, which is an error.

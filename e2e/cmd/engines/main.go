@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
@@ -32,7 +31,7 @@ func main() {
 
 // ensure starts each engine once: that it answers, with its version, is the proof that it works.
 func ensure(ctx context.Context, kinds []engine.Kind) error {
-	for _, kind := range slices.Compact(kinds) {
+	for _, kind := range kinds {
 		dir, err := engine.BinDir(ctx, kind)
 		if err != nil {
 			return err

@@ -1,0 +1,312 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/standin"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+const (
+	jobImage = "ecr2gitlab"
+	dind     = "docker:29-dind"
+)
+
+// The image is built from the Dockerfile as it is, and used in both ways that the README shows, with a dind service
+// named docker. Only the images from elsewhere are stand-ins.
+func TestShippedFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the image twice, which lasts minutes")
+	}
+	account, err := corpus.Account(t.Context(), corpus.AccountOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := shipping{startBridgeEngine(t), account[:2]}
+	maker := standin.Maker{Engine: s.engine, Module: ".."}
+	began := time.Now()
+	if err := maker.Make(t.Context(), "../Dockerfile", "../docker-compose.yml"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("stand-ins after %s", time.Since(began).Round(time.Second))
+	s.docker(t, "build", "--tag", jobImage, "--build-arg", "VERSION=v1.2.3", "--build-arg", "REVISION=0123abc", "..")
+	t.Logf("job image after %s", time.Since(began).Round(time.Second))
+
+	t.Run("image", s.testImage)
+	t.Run("CI job", s.testJob)
+	t.Run("compose", s.testCompose)
+	t.Run("another platform", func(t *testing.T) { s.testPlatform(t, maker) })
+}
+
+// shipping is an engine that runs containers, and what is migrated with it.
+type shipping struct {
+	engine  *engine.Engine
+	account []corpus.Repository
+}
+
+func startBridgeEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	e, err := engine.Start(t.Context(), engine.Containerd, engine.Options{Bridge: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// testImage looks at what a runner and a reader see of the image.
+func (s shipping) testImage(t *testing.T) {
+	version := s.docker(t, "run", "--rm", jobImage, "ecr2gitlab", "version")
+	expectOutput(t, version, "v1.2.3", "0123abc")
+	labels := s.docker(t, "image", "inspect", "--format", "{{json .Config.Labels}}", jobImage)
+	expectOutput(t, labels, `"org.opencontainers.image.version":"v1.2.3"`, `"org.opencontainers.image.revision":"0123abc"`)
+	expectOutput(t, s.docker(t, "run", "--rm", jobImage, "sh", "-c", "id -u; type grep"), "65534\n", "grep is")
+
+	_, code := s.run(t, s.command(t, "run", "--rm", jobImage))
+	if code != 2 {
+		t.Errorf("without variables: exit code %d, want 2", code)
+	}
+}
+
+// testJob does as a runner with the migration job: its service beside it, its script in a shell.
+func (s shipping) testJob(t *testing.T) {
+	job := readJob(t, ".gitlab-ci.yml")
+	w := s.startWorld(t)
+	s.docker(t, "network", "create", "job")
+	t.Cleanup(func() { s.docker(t, "network", "rm", "job") })
+	service := []string{"run", "--detach", "--privileged", "--name", "service", "--network", "job", "--network-alias", "docker", dind}
+	s.docker(t, append(service, serviceCommand(t, job)...)...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.docker(t, "logs", "service"))
+		}
+		s.docker(t, "rm", "--force", "--volumes", "service")
+	})
+
+	// The runner clones as root, and lets everybody write.
+	builds := t.TempDir()
+	if err := os.Chmod(builds, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", "--rm", "--network", "job", "--volume", builds + ":/builds", "--workdir", "/builds"}
+	for _, variable := range w.Env() {
+		args = append(args, "--env", variable)
+	}
+	args = append(args, jobImage, "sh", "-c", strings.Join(job.Script, "\n"))
+	output, code := s.run(t, s.command(t, args...))
+	if code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, output)
+	}
+	s.compare(t, w)
+	log, err := os.ReadFile(filepath.Join(builds, "migration.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(log) != output {
+		t.Errorf("migration.log differs from the job's output:\n%s\n%s", log, output)
+	}
+}
+
+// serviceCommand is what the job's only service gets as arguments.
+func serviceCommand(t *testing.T, job job) []string {
+	t.Helper()
+	service, ok := job.Services[0].(map[any]any)
+	if !ok || service["name"] != dind || service["alias"] != "docker" {
+		t.Fatalf("the job's service is %v", job.Services)
+	}
+	var args []string
+	for _, arg := range service["command"].([]any) {
+		args = append(args, fmt.Sprint(arg))
+	}
+	return args
+}
+
+// testCompose does as the README says, in a copy of the files that it needs.
+func (s shipping) testCompose(t *testing.T) {
+	w := s.startWorld(t)
+	dir := filepath.Join(t.TempDir(), "ecr2gitlab")
+	copySources(t, dir)
+	fillIn(t, filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env"), w.Env())
+	t.Cleanup(func() {
+		if output, code := s.run(t, s.compose(t, dir, "down", "-v")); code != 0 {
+			t.Errorf("docker-compose down -v: exit code %d:\n%s", code, output)
+		}
+	})
+	output, code := s.run(t, s.compose(t, dir, "run", "--rm", "migrate"))
+	if code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, output)
+	}
+	s.compare(t, w)
+}
+
+// copySources copies what docker-compose and the build read.
+func copySources(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.CopyFS(filepath.Join(dir, "internal"), os.DirFS("../internal")); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum", "Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example"} {
+		files = append(files, filepath.Join("..", name))
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(read(t, name)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fillIn makes an .env of the example: its variables get the world's values, and what it does not have is added.
+func fillIn(t *testing.T, example, env string, variables []string) {
+	t.Helper()
+	text, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{}
+	for _, variable := range variables {
+		name, value, _ := strings.Cut(variable, "=")
+		values[name] = value
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(line, "=")
+		if value, ok := values[name]; ok {
+			line = name + "=" + value + "\n"
+			delete(values, name)
+		}
+		out.WriteString(line)
+	}
+	for name, value := range values {
+		fmt.Fprintf(&out, "%s=%s\n", name, value)
+	}
+	if err := os.WriteFile(env, []byte(out.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testPlatform builds the image for the other platform it is published for. It replaces the base's stand-in.
+func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
+	const platform, machine = "linux/arm64", elf.EM_AARCH64
+	if err := maker.MakeFor(t.Context(), platform, "../Dockerfile"); err != nil {
+		t.Fatal(err)
+	}
+	image := jobImage + ":arm64"
+	s.docker(t, "build", "--platform", platform, "--tag", image, "..")
+	if got := s.docker(t, "image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", image); strings.TrimSpace(got) != platform {
+		t.Errorf("the image is for %s", got)
+	}
+	container := strings.TrimSpace(s.docker(t, "create", "--platform", platform, image))
+	program := filepath.Join(t.TempDir(), "ecr2gitlab")
+	s.docker(t, "cp", container+":/usr/local/bin/ecr2gitlab", program)
+	file, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // nothing is written
+	if file.Machine != machine {
+		t.Errorf("the program is for %s", file.Machine)
+	}
+}
+
+// startWorld starts the stand-ins where containers reach them, and fills the account.
+func (s shipping) startWorld(t *testing.T) *world.World {
+	t.Helper()
+	amazon, target := s.engine.HostAddrs[0]+":0", s.engine.HostAddrs[1]+":0"
+	w, err := world.Start(t.Context(), nil, world.Options{
+		AWS:    aws.Options{Addr: amazon, APIAddr: amazon},
+		GitLab: gitlab.Options{Addr: target},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	fill(t, w, s.account)
+	return w
+}
+
+func (s shipping) compare(t *testing.T, w *world.World) {
+	t.Helper()
+	var checker check.Checker
+	for _, repository := range s.account {
+		tags, err := repository.Tags()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tag := range tags {
+			report, err := checker.Same(t.Context(), w.Source(repository.Name, ":"+tag), w.Target(repository.Name, ":"+tag))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, difference := range report.Differences {
+				t.Errorf("%s:%s: %s", repository.Name, tag, difference)
+			}
+		}
+	}
+}
+
+// docker runs the docker CLI, which has to succeed, and returns what it prints.
+func (s shipping) docker(t *testing.T, args ...string) string {
+	t.Helper()
+	output, code := s.run(t, s.command(t, args...))
+	if code != 0 {
+		t.Fatalf("docker %s: exit code %d\n%s", strings.Join(args, " "), code, output)
+	}
+	return output
+}
+
+// command is a docker CLI call, also for a test's cleanup.
+func (s shipping) command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd, err := s.engine.Command(context.WithoutCancel(t.Context()), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func (s shipping) compose(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("docker-compose", args...)
+	cmd.Env, cmd.Dir = s.command(t).Env, dir
+	return cmd
+}
+
+func (s shipping) run(t *testing.T, cmd *exec.Cmd) (output string, code int) {
+	t.Helper()
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return both.String(), cmd.ProcessState.ExitCode()
+}
