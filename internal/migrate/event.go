@@ -15,7 +15,9 @@ type Listed struct {
 type Planned struct {
 	Tags    int
 	Refused []Result
-	Store   Store
+	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
+	LeftReferrers int
+	Store         Store
 }
 
 // Started says that the copy of an image begins.

@@ -104,6 +104,17 @@ func (t Tree) Manifests() []Manifest {
 	return t.walk(func(Manifest) bool { return true })
 }
 
+// without returns the digests of the tree's manifests that other does not have.
+func (t Tree) without(other Tree) []digest.Digest {
+	var digests []digest.Digest
+	for _, m := range t.Manifests() {
+		if _, has := other.manifests[m.Digest]; !has {
+			digests = append(digests, m.Digest)
+		}
+	}
+	return digests
+}
+
 func (t Tree) walk(want func(Manifest) bool) []Manifest {
 	var found []Manifest
 	seen := map[digest.Digest]bool{}

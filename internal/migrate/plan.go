@@ -18,6 +18,7 @@ type task struct {
 	target    string                      // the target repository, host included
 	tree      Tree                        // what is copied: the image, or the manifest of the one platform asked for
 	reduced   bool                        // of an index, one platform on purpose
+	left      []digest.Digest             // manifests of the image that are not copied, when reduced
 	referrers map[digest.Digest]referrers // of the whole repository, by subject
 	refusal   error                       // known before anything is copied
 
@@ -142,7 +143,9 @@ func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Dige
 	}
 	tree, err := wholeTree(t.image.Digest, manifests, readErr)
 	if err == nil && p.platform != nil {
-		tree, t.reduced, err = p.reduce(ctx, t, tree)
+		whole := tree
+		tree, t.reduced, err = p.reduce(ctx, t, whole)
+		t.left = whole.without(tree)
 	}
 	if err == nil && p.store == ClassicStore {
 		err = p.classicCarries(ctx, t, tree)
@@ -171,5 +174,5 @@ func unreadable(d digest.Digest, cause error) error {
 	if cause == nil {
 		cause = errors.New("ECR does not have it")
 	}
-	return fmt.Errorf("the manifest %s cannot be read: %w", d, cause)
+	return failedAt(StepPlan, d.String(), fmt.Errorf("the manifest cannot be read: %w", cause))
 }

@@ -56,12 +56,12 @@ func TestPlan(t *testing.T) {
 		{
 			name: "manifest gone",
 			fill: func(s *sourceRegistry) { s.push("app", image, "1"); delete(s.manifests["app"], image.Digest) },
-			says: "the manifest " + image.Digest.String() + " cannot be read: ImageNotFound",
+			says: image.Digest.String() + ": the manifest cannot be read: ImageNotFound",
 		},
 		{
 			name: "child gone",
 			fill: func(s *sourceRegistry) { s.push("app", nested, "1"); s.hold("app", pair, children[0]) },
-			says: "the manifest " + children[1].Digest.String() + " cannot be read",
+			says: children[1].Digest.String() + ": the manifest cannot be read",
 		},
 		{
 			name: "name refused",

@@ -49,8 +49,8 @@ func (r *references) acquire(ref string) *heldReference {
 	return entry
 }
 
-// release gives one use back, and removes the reference from the engine with its last user. It does so after an
-// interruption, too.
+// release gives one use back, and removes the reference from the engine with its last user. It does so
+// after an interruption, too.
 func (r *references) release(ctx context.Context, ref string) error {
 	r.mu.Lock()
 	entry := r.entries[ref]
@@ -62,7 +62,9 @@ func (r *references) release(ctx context.Context, ref string) error {
 		return nil
 	}
 	entry.pulled = false
-	err := r.engine.Remove(context.WithoutCancel(ctx), ref)
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	err := r.engine.Remove(ctx, ref)
 	r.forget(ref, entry)
 	return err
 }

@@ -27,13 +27,13 @@ type referrers struct {
 	broken error // why some of them are not among the trees
 }
 
-// bySubject finds the repository's referrers that no tag names. Those with a tag are copied under it, and those that
-// a referrers tag of the repository's own lists arrive with that tag.
+// bySubject finds the repository's referrers: those with a tag, too, because clients look for them under the subject's
+// referrers tag alone. What a referrers tag of the repository's own lists arrives with that tag.
 func (p *planner) bySubject(repository Repository, manifests map[digest.Digest]Manifest, readErr error) map[digest.Digest]referrers {
 	listed := p.listedByTag(repository, manifests)
 	found := map[digest.Digest]referrers{}
 	for _, image := range p.listing.images[repository.Name] {
-		if image.Subject == "" || len(image.Tags) > 0 {
+		if image.Subject == "" {
 			continue
 		}
 		own, tagged := listed[referrersTag(image.Subject)]

@@ -171,7 +171,7 @@ func TestPlanReferrers(t *testing.T) {
 		{"two", func(s *sourceRegistry) { s.push("app", first); s.push("app", second) }, 2, ""},
 		{"none", func(*sourceRegistry) {}, 0, ""},
 		{"of another repository", func(s *sourceRegistry) { s.push("other", first) }, 0, ""},
-		{"with a tag of its own", func(s *sourceRegistry) { s.push("app", first, "signature") }, 0, ""},
+		{"with a tag of its own", func(s *sourceRegistry) { s.push("app", first, "signature") }, 1, ""},
 		{"listed by the repository's own tag", func(s *sourceRegistry) { s.push("app", first); s.push("app", own, ownTag) }, 0, ""},
 		{"one that the own tag forgets", func(s *sourceRegistry) {
 			s.push("app", first)
@@ -183,7 +183,7 @@ func TestPlanReferrers(t *testing.T) {
 			s.push("app", first)
 			s.push("app", second)
 			delete(s.manifests["app"], first.Digest)
-		}, 2, "the manifest " + first.Digest.String() + " cannot be read"},
+		}, 2, first.Digest.String() + ": the manifest cannot be read"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := newSource()

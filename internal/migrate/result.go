@@ -42,7 +42,7 @@ type Result struct {
 func (r Result) Name() string {
 	switch {
 	case r.Referrers > 0:
-		return fmt.Sprintf("%s@%s (%d referrers)", r.Repository, r.Subject, r.Referrers)
+		return fmt.Sprintf("%s@%s (its referrers: %d)", r.Repository, r.Subject, r.Referrers)
 	case r.Tag == "":
 		return r.Repository
 	}

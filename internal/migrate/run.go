@@ -73,12 +73,18 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 	return Summary{Results: r.results}, ctx.Err()
 }
 
-// announce tells what is planned, and settles all that is refused from the start.
+// announce tells what is planned, and settles all that is refused or has failed before anything is copied.
 func (r *run) announce(found listing, tasks []*task) {
 	planned := Planned{Store: r.Store}
+	var failed []Result
 	for _, t := range tasks {
 		planned.Tags += len(t.image.Tags)
-		if t.refusal != nil {
+		planned.LeftReferrers += t.leftReferrers()
+		var step *StepError
+		switch {
+		case errors.As(t.refusal, &step):
+			failed = append(failed, t.settle(t.image.Tags, Failed, t.refusal)...)
+		case t.refusal != nil:
 			planned.Refused = append(planned.Refused, t.settle(t.image.Tags, Refused, t.refusal)...)
 		}
 	}
@@ -89,6 +95,16 @@ func (r *run) announce(found listing, tasks []*task) {
 		}
 	}
 	r.finish(planned.Refused...)
+	r.finish(failed...)
+}
+
+// leftReferrers counts what refers to manifests of the image that the user does not want to have copied.
+func (t *task) leftReferrers() int {
+	n := 0
+	for _, d := range t.left {
+		n += t.referrers[d].count
+	}
+	return n
 }
 
 // checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.

@@ -293,3 +293,30 @@ func TestRunHonoursTheBound(t *testing.T) {
 		}
 	})
 }
+
+// What could not be read has failed; what is known not to fit is refused; and what MIGRATE_PLATFORM leaves is counted.
+func TestRunTellsRefusalsFromFailures(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	gone := imageOf(t, "gone")
+	source := newSource()
+	source.push("app", pair, "1")
+	source.hold("app", children...)
+	source.push("app", artifactOf(t, "application/x", "signature", pair))
+	source.push("app", artifactOf(t, "application/x", "of a child", children[0]))
+	source.push("app", gone, "2")
+	delete(source.manifests["app"], gone.Digest)
+	source.push("deep/er/app", imageOf(t, "deep"), "1")
+	summary, events, err := runIn(t, newEngine(source), func(o *Options) { o.Platform = linux("arm64") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(slices.Values(outcomes(summary.Results)))
+	if want := []string{"app:1: one platform", "app:2: failed", "deep/er/app:1: refused"}; !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	for _, event := range events {
+		if e, ok := event.(Planned); ok && (len(e.Refused) != 1 || e.LeftReferrers != 2) {
+			t.Errorf("planned %d refused, %d referrers left", len(e.Refused), e.LeftReferrers)
+		}
+	}
+}

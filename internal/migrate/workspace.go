@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // workspace is what one copy has in the engine: manifests pulled from one repository, and names for the target.
@@ -92,8 +93,10 @@ func (w *workspace) check(ctx context.Context, ref string) error {
 // unname takes the names for the target away again, after an interruption, too. What cannot be removed does no harm
 // to the copy.
 func (w *workspace) unname(ctx context.Context) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	for _, ref := range w.named {
-		_ = w.engine.Remove(context.WithoutCancel(ctx), ref)
+		_ = w.engine.Remove(ctx, ref)
 	}
 	w.named = nil
 }
@@ -105,4 +108,12 @@ func (w *workspace) clear(ctx context.Context) {
 		_ = w.held.release(ctx, ref)
 	}
 	w.pulled = nil
+}
+
+// tidyingLimit bounds how long an engine that does not answer can hold up the end of a run.
+const tidyingLimit = time.Minute
+
+// afterwards is the context for tidying up, which an interruption does not end.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
 }

@@ -51,6 +51,9 @@ func (l *Log) listed(e migrate.Listed) {
 
 func (l *Log) planned(e migrate.Planned) {
 	l.total = e.Tags
+	if e.LeftReferrers > 0 {
+		l.Line("Plan: signatures and other referrers that stay behind, because MIGRATE_PLATFORM leaves out what they refer to: %d", e.LeftReferrers)
+	}
 	if len(e.Refused) == 0 {
 		return
 	}

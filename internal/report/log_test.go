@@ -116,7 +116,7 @@ func TestObserve(t *testing.T) {
 			migrate.Finished{Result: tag("1", migrate.Exact, nil)},
 		}, []string{
 			"           failed        broken",
-			"           exact         team/app@" + pushed.String() + " (2 referrers)  41cf6794ba42",
+			"           exact         team/app@" + pushed.String() + " (its referrers: 2)  41cf6794ba42",
 			"      1/1  exact         team/app:1  41cf6794ba42",
 		}},
 	} {
@@ -201,7 +201,7 @@ func TestSummary(t *testing.T) {
 				"    on device",
 				"  broken",
 				"    list broken: throttled",
-				"  team/app@" + pushed.String() + " (2 referrers)",
+				"  team/app@" + pushed.String() + " (its referrers: 2)",
 				"    archived",
 			},
 		},
