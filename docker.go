@@ -20,6 +20,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"github.com/opencontainers/go-digest"
 
@@ -155,6 +156,19 @@ func connect(ctx context.Context, at endpoint) (*engine, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return &engine{client: c, at: at, version: info.ServerVersion, store: storeOf(info)}, nil
+}
+
+// manifestsAPI is the first version of the API that tells whether the containerd store holds all of an image.
+const manifestsAPI = "1.48"
+
+// usable refuses an engine that could push less than it was asked for without our knowing.
+func (e *engine) usable() error {
+	api := e.client.ClientVersion()
+	if e.store == migrate.ContainerdStore && versions.LessThan(api, manifestsAPI) {
+		return fmt.Errorf("Docker %s at %s speaks API %s; with the containerd image store %s is needed, which Docker 28 and "+
+			"later have: use a current dind, such as docker:29-dind", e.version, e.at.Host, api, manifestsAPI)
+	}
+	return nil
 }
 
 // storeOf tells the image store by what the containerd store lists of itself.

@@ -894,3 +894,24 @@ func TestEngineErrorKeepsTheEnginesOwn(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// An engine with the containerd store that cannot tell what it holds is refused; the classic store needs no such call.
+func TestUsable(t *testing.T) {
+	containerd := system.Info{ServerVersion: "27.5.1", DriverStatus: [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}}
+	for _, test := range []struct {
+		api  string
+		info system.Info
+		want string
+	}{
+		{"1.47", containerd, "Docker 27.5.1"},
+		{"1.48", containerd, ""},
+		{"1.41", system.Info{ServerVersion: "20.10.24"}, ""},
+	} {
+		d, host := startDaemon(t, map[string]http.HandlerFunc{infoPath: jsonAnswer(http.StatusOK, test.info)})
+		d.version = test.api
+		err := engineAt(t, endpoint{Host: host}).usable()
+		if (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("API %s, %s: error %v", test.api, test.info.ServerVersion, err)
+		}
+	}
+}

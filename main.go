@@ -157,6 +157,9 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 		return nil, err
 	}
 	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
+	if err := engine.usable(); err != nil {
+		return nil, err
+	}
 	engine.source = source.engineAuth
 	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
 	credentials, err := source.Credentials(ctx)

@@ -17,6 +17,7 @@ var errIncomplete = errors.New("the engine skipped layers when it pulled")
 type copier struct {
 	engine Engine
 	store  Store
+	renew  func(context.Context) error // the credentials for pulls
 	held   *references
 
 	brought brought

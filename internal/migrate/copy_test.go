@@ -31,7 +31,7 @@ func newSetup(t *testing.T, store Store, fill func(*sourceRegistry)) *setup {
 		t.Fatal(tasks[0].refusal)
 	}
 	engine.calls = nil
-	return &setup{source, engine, &copier{engine: engine, store: store, held: newReferences(engine)}, tasks[0]}
+	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}), tasks[0]}
 }
 
 func (s *setup) target(tag string) string { return s.task.tagged(tag) }
@@ -240,7 +240,7 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.hold("app", children...)
 	engine := newEngine(source)
 	task := planOf(t, source, func(p *planner) { p.platform = linux("arm64") })[0]
-	s := &setup{source, engine, &copier{engine: engine, store: ContainerdStore, held: newReferences(engine)}, task}
+	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: ContainerdStore}), task}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {
@@ -249,5 +249,31 @@ func TestCopyOnePlatform(t *testing.T) {
 	}
 	if got, want := engine.of("pull"), []string{"pull app@" + children[1].Digest.String()}; !slices.Equal(got, want) {
 		t.Errorf("pulls %q, want %q", got, want)
+	}
+}
+
+// A registry may end a token before its time: then the pull is tried with a fresh one, once.
+func TestCopyRenewsRefusedCredentials(t *testing.T) {
+	image := imageOf(t, "app")
+	for _, test := range []struct {
+		name  string
+		renew func(s *setup, pull string) error
+		want  string
+		pulls int
+	}{
+		{"good again", func(s *setup, pull string) error { delete(s.engine.fails, pull); return nil }, "app:1: exact", 2},
+		{"refused again", func(*setup, string) error { return nil }, "app:1: failed", 2},
+		{"none to be had", func(*setup, string) error { return errors.New("AWS is away") }, "app:1: failed", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+			pull := "pull " + s.pulled(image)
+			s.engine.fails[pull] = ErrDenied
+			s.source.renew = func(context.Context) error { return test.renew(s, pull) }
+			s.copy(t, test.want)
+			if got := s.engine.count(pull); got != test.pulls {
+				t.Errorf("%d pulls, want %d", got, test.pulls)
+			}
+		})
 	}
 }

@@ -26,7 +26,18 @@ func newReferences(engine Engine) *references {
 
 // pull makes sure that the engine has the reference, and counts the caller among its users whether it fails or not.
 func (r *references) pull(ctx context.Context, ref string) error {
-	entry := r.acquire(ref)
+	return r.pullInto(ctx, r.acquire(ref), ref)
+}
+
+// again pulls once more for a caller who is among the users already.
+func (r *references) again(ctx context.Context, ref string) error {
+	r.mu.Lock()
+	entry := r.entries[ref]
+	r.mu.Unlock()
+	return r.pullInto(ctx, entry, ref)
+}
+
+func (r *references) pullInto(ctx context.Context, entry *heldReference, ref string) error {
 	entry.mu.Lock()
 	defer entry.mu.Unlock()
 	if entry.pulled {

@@ -20,7 +20,10 @@ type fakeSource struct {
 	repositories func(context.Context) ([]Repository, error)
 	images       func(context.Context, Repository) ([]Image, error)
 	manifests    func(context.Context, Repository, []digest.Digest) (map[digest.Digest]Manifest, error)
+	renew        func(context.Context) error
 }
+
+func (f fakeSource) Renew(ctx context.Context) error { return f.renew(ctx) }
 
 func (f fakeSource) Repositories(ctx context.Context) ([]Repository, error) {
 	return f.repositories(ctx)
@@ -41,6 +44,7 @@ type sourceRegistry struct {
 	manifests    map[string]map[digest.Digest]Manifest // by repository
 	failing      map[string]error                      // repositories that cannot be listed
 	pushes       int
+	renew        func(context.Context) error
 }
 
 func newSource() *sourceRegistry {
@@ -86,6 +90,13 @@ func (s *sourceRegistry) Repositories(ctx context.Context) ([]Repository, error)
 
 func (s *sourceRegistry) Images(ctx context.Context, r Repository) ([]Image, error) {
 	return s.images[r.Name], errors.Join(ctx.Err(), s.failing[r.Name])
+}
+
+func (s *sourceRegistry) Renew(ctx context.Context) error {
+	if s.renew == nil {
+		return errors.New("no fresh credentials are to be had")
+	}
+	return s.renew(ctx)
 }
 
 func (s *sourceRegistry) Manifests(_ context.Context, r Repository, ds []digest.Digest) (map[digest.Digest]Manifest, error) {

@@ -39,6 +39,10 @@ func (s Summary) Incomplete() int {
 	return n
 }
 
+func newCopier(o Options) *copier {
+	return &copier{engine: o.Engine, store: o.Store, renew: o.Source.Renew, held: newReferences(o.Engine)}
+}
+
 // run is one migration under way.
 type run struct {
 	Options
@@ -53,7 +57,7 @@ type run struct {
 // single tags is in the summary. An interrupted run returns its summary, where all that did not happen is NotStarted
 // or Failed, and the context's error.
 func Run(ctx context.Context, options Options) (Summary, error) {
-	r := &run{Options: options, copier: &copier{engine: options.Engine, store: options.Store, held: newReferences(options.Engine)}}
+	r := &run{Options: options, copier: newCopier(options)}
 	found, err := list(ctx, options.Source)
 	if err != nil {
 		return Summary{}, err

@@ -48,4 +48,6 @@ type Source interface {
 	// Manifests returns the manifests of one repository by digest. One that cannot be had is missing from the
 	// map, and the error (possibly joined) says why; what could be had is returned all the same.
 	Manifests(ctx context.Context, repository Repository, digests []digest.Digest) (map[digest.Digest]Manifest, error)
+	// Renew replaces the credentials that the engine is handed for the registry, which has refused them.
+	Renew(ctx context.Context) error
 }

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -37,6 +38,9 @@ func (w *workspace) pull(ctx context.Context, m Manifest) error {
 	ref := w.repository.reference(m)
 	w.pulled = append(w.pulled, ref)
 	err := w.held.pull(ctx, ref)
+	if errors.Is(err, ErrDenied) {
+		err = w.pullAgain(ctx, ref, err)
+	}
 	if err == nil {
 		return nil
 	}
@@ -44,6 +48,14 @@ func (w *workspace) pull(ctx context.Context, m Manifest) error {
 		return nil
 	}
 	return failedAt(StepPull, ref, err)
+}
+
+// pullAgain tries once more with fresh credentials: the registry may have ended a token before its time.
+func (w *workspace) pullAgain(ctx context.Context, ref string, refused error) error {
+	if err := w.renew(ctx); err != nil {
+		return errors.Join(refused, err)
+	}
+	return w.held.again(ctx, ref)
 }
 
 // name gives the root its names at the target. An index becomes an image of the engine by its manifests alone: the
