@@ -165,7 +165,7 @@ const manifestsAPI = "1.48"
 func (e *engine) usable() error {
 	api := e.client.ClientVersion()
 	if e.store == migrate.ContainerdStore && versions.LessThan(api, manifestsAPI) {
-		return fmt.Errorf("Docker %s at %s speaks API %s; with the containerd image store %s is needed, which Docker 28 and "+
+		return fmt.Errorf("the engine, Docker %s at %s, speaks API %s; with the containerd image store %s is needed, which Docker 28 and "+
 			"later have: use a current dind, such as docker:29-dind", e.version, e.at.Host, api, manifestsAPI)
 	}
 	return nil
