@@ -34,7 +34,7 @@ type Config struct {
 	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
 	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" desc:"the folder where docker:dind writes its certificates, such as /certs"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" default:"4" desc:"the number of copies at a time, 1 to 64"`
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" default:"4" desc:"the number of images pulled at a time, and of those pushed, 1 to 64"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
