@@ -399,7 +399,7 @@ func (r *pushReport) see(m streamMessage) error {
 	_ = json.Unmarshal(m.Aux, &aux) // the classic store's has other fields, and most messages have none
 	switch {
 	case aux.ManifestPushedInsteadOfIndex:
-		return errors.New("the engine pushed one manifest instead of the index")
+		return errors.New("the engine misses content of the image, and pushed one manifest instead of the index")
 	case aux.ContentMissing || m.Status == "Unavailable":
 		return errors.New("the engine misses content of the image")
 	}

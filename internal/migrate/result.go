@@ -88,10 +88,10 @@ func remedy(step Step, err error) string {
 	case step == StepPush && errors.Is(err, ErrDenied):
 		return "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, " +
 			"or when the path is more than two levels below the project"
-	case step == StepPull && errors.Is(err, ErrNotFound):
-		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
 	case step == StepPull && errors.Is(err, ErrDenied):
 		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
+	case step == StepPull && errors.Is(err, ErrNotFound):
+		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
 	case errors.Is(err, errIncomplete):
 		return "another image on this engine holds the same files, compressed otherwise (moby/moby#52897): " +
 			"use an engine without images of its own, such as a fresh docker:dind"

@@ -52,10 +52,14 @@ func (w *workspace) pull(ctx context.Context, m Manifest) error {
 
 // pullAgain tries once more with fresh credentials: the registry may have ended a token before its time.
 func (w *workspace) pullAgain(ctx context.Context, ref string, refused error) error {
-	if err := w.renew(ctx); err != nil {
-		return errors.Join(refused, err)
+	err := w.renew(ctx)
+	if err == nil {
+		err = w.held.again(ctx, ref)
 	}
-	return w.held.again(ctx, ref)
+	if err == nil || errors.Is(err, ErrDenied) {
+		return err
+	}
+	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
 }
 
 // name gives the root its names at the target. An index becomes an image of the engine by its manifests alone: the

@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/base64"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Secrets collects what must not be shown: the passwords, tokens and temporary keys that pass by on their way to the
+// registries and the APIs, and the command lines of all processes at these moments. Its zero value is ready.
+type Secrets struct {
+	mu       sync.Mutex
+	kinds    map[string]string // by secret
+	commands map[string]bool
+}
+
+// Add makes a secret known; its first kind stays. What is shorter than eight characters is none: it would be found
+// anywhere.
+func (s *Secrets) Add(kind, secret string) {
+	if len(secret) < 8 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kinds == nil {
+		s.kinds = map[string]string{}
+	}
+	if _, known := s.kinds[secret]; !known {
+		s.kinds[secret] = kind
+	}
+}
+
+// Wrap listens in on a server.
+func (s *Secrets) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.hear(r)
+		s.look()
+		if r.URL.Path != "/" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer := &copyWriter{ResponseWriter: w} // of AWS's APIs, which have one path
+		next.ServeHTTP(answer, r)
+		s.read(answer.copy.String())
+	})
+}
+
+// hear takes the secrets out of a request's header.
+func (s *Secrets) hear(r *http.Request) {
+	s.Add("session token", r.Header.Get("X-Amz-Security-Token"))
+	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	switch scheme {
+	case "Bearer":
+		s.Add("registry token of GitLab", value)
+	case "Basic":
+		s.Add("encoded password", value)
+		decoded, _ := base64.StdEncoding.DecodeString(value) // then it is no password
+		_, password, _ := strings.Cut(string(decoded), ":")
+		s.Add("password", password)
+	}
+}
+
+var answered = regexp.MustCompile(`<(SecretAccessKey|SessionToken)>([^<]+)<|"(authorizationToken)":"([^"]+)"`)
+
+// read takes the secrets out of an answer of AWS.
+func (s *Secrets) read(answer string) {
+	for _, match := range answered.FindAllStringSubmatch(answer, -1) {
+		s.Add(match[1]+match[3], match[2]+match[4])
+	}
+}
+
+// look reads the command lines of all processes.
+func (s *Secrets) look() {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is good
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil {
+			continue // the process is gone
+		}
+		s.mu.Lock()
+		if s.commands == nil {
+			s.commands = map[string]bool{}
+		}
+		s.commands[string(bytes.ReplaceAll(line, []byte{0}, []byte(" ")))] = true
+		s.mu.Unlock()
+	}
+}
+
+// Shown returns the kinds of secrets that the text holds.
+func (s *Secrets) Shown(text string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var kinds []string
+	for secret, kind := range s.kinds {
+		if strings.Contains(text, secret) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// Kinds returns what kinds of secrets are known.
+func (s *Secrets) Kinds() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var kinds []string
+	for _, kind := range s.kinds {
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// Commands returns the command lines of all processes that ran when something passed by.
+func (s *Secrets) Commands() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for line := range s.commands {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// copyWriter keeps what it writes.
+type copyWriter struct {
+	http.ResponseWriter
+	copy strings.Builder
+}
+
+func (w *copyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *copyWriter) Write(data []byte) (int, error) {
+	w.copy.Write(data)
+	return w.ResponseWriter.Write(data)
+}

@@ -1,0 +1,348 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/proxy"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// No way may lead to a green result with less at the target than in ECR. Each row makes a real engine, or the wire to
+// it, do less than it should for one image, and that image fails by name; the other arrives.
+func TestShortfall(t *testing.T) {
+	const truncated = "the engine's answer ended before it said that it was done"
+	for _, test := range []struct {
+		name   string
+		victim string
+		around func(*testing.T, *scene, corpus.Shape) proxy.Around
+		says   []string
+	}{
+		{"the pull just ends", "oci-manifest", pullEnds, []string{"pull ", truncated}},
+		{"the pull's answer is empty", "oci-manifest", pullEmpty, []string{"pull ", truncated}},
+		{"the push just ends", "oci-manifest", cutPush(1), []string{"push ", truncated}},
+		{"the push's answer is empty", "oci-manifest", cutPush(0), []string{"push ", truncated}},
+		{"the push's answer ends within a line", "oci-manifest", torn, []string{"push ", truncated}},
+		{"the push says it pushed another digest", "oci-manifest", otherPushed, []string{otherDigest}},
+		{"the target answers with another digest", "oci-manifest", replacedAtTarget, []string{"verify ", "the target answers with "}},
+		{"the tag is not at the target", "oci-manifest", neverPushed, []string{"verify ", "manifest unknown"}},
+
+		{"a child is not pulled", "oci-index", pullSkipped, []string{"pull ", truncated}},
+		{"the push of an index just ends", "oci-index", cutPush(1), []string{"push ", truncated}},
+	} {
+		for _, kind := range engine.Kinds() {
+			if kind == engine.Classic && test.victim == "oci-index" {
+				continue // refused before
+			}
+			t.Run(test.name+"/"+string(kind), func(t *testing.T) {
+				s := startScene(t, kind, world.Options{})
+				shapes := s.fillWith(t, test.victim, "docker-manifest", "odd-tags")
+				s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
+			})
+		}
+	}
+}
+
+// expectVictim runs the program, with the engine's calls for one image changed: it fails by name, the others arrive.
+func (s *scene) expectVictim(t *testing.T, victim corpus.Shape, others []corpus.Shape, around proxy.Around, says []string) {
+	t.Helper()
+	outcome := s.boundedRun(t, s.through(t, onlyFor(victim.Repository, around)))
+	expectExit(t, outcome, 3)
+	expectLine(t, outcome.Stdout, "failed", victim.Repository+":1.0")
+	_, closing, _ := strings.Cut(outcome.Stdout, "Not migrated:")
+	expectOutput(t, closing, append(says, "  "+victim.Repository+":1.0\n")...)
+	s.expectArrived(t, outcome.Stdout, others...)
+	expectNothingLeft(t, s.Engine)
+}
+
+// An engine that does not hold what it should pushes what it has, and says so on the way. Each row has an engine of
+// its own: after its content was taken away, it takes the files that are left for the blobs.
+func TestContentMissing(t *testing.T) {
+	const (
+		instead = "the engine pushed one manifest instead of the index"
+		misses  = "the engine misses content of the image"
+	)
+	for _, test := range []struct {
+		name   string
+		victim string
+		around func(*testing.T, *scene, corpus.Shape) proxy.Around
+		says   []string
+	}{
+		{"a child is not there at the push", "oci-index", withoutChild, []string{"push ", misses}},
+		{"a child goes away after the check", "oci-index", removed("arm64"), []string{"push ", misses}},
+		{"the host's child goes away after the check", "oci-index", removed("amd64"), []string{"push ", misses}},
+		{"an image goes away after the check", "oci-manifest", removed("amd64"), []string{"push ", misses}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startScene(t, engine.Containerd, world.Options{})
+			s.Engine = ownEngine(t, engine.Containerd)
+			shapes := s.fillWith(t, test.victim, "uncompressed-docker", "zstd") // others, without a layer in common
+			s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
+		})
+	}
+}
+
+// ownEngine starts an engine for one test.
+func ownEngine(t *testing.T, kind engine.Kind) *engine.Engine {
+	t.Helper()
+	e, err := engine.Start(t.Context(), kind, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// shortfallLimit ends a run whose engine waits for ever for content that it does not have.
+const shortfallLimit = time.Minute
+
+// boundedRun is run with a limit: a program that does not end by itself is interrupted, and its exit code is 143.
+func (s *scene) boundedRun(t *testing.T, changes ...string) world.Outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), shortfallLimit)
+	defer cancel()
+	outcome, err := program.Run(ctx, append(s.Env(), changes...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.expectNoSecrets(t, outcome)
+	return outcome
+}
+
+// onlyFor leaves the calls for other repositories alone. A load has no reference, and is passed on.
+func onlyFor(repository string, around proxy.Around) proxy.Around {
+	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if !strings.Contains(proxy.CallOf(r).Ref, "/"+repository) {
+			engine.ServeHTTP(w, r)
+			return
+		}
+		around(w, r, engine)
+	}
+}
+
+// on changes what becomes of one kind of call.
+func on(verb proxy.Verb, handle proxy.Around) func(*testing.T, *scene, corpus.Shape) proxy.Around {
+	return func(*testing.T, *scene, corpus.Shape) proxy.Around {
+		return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+			if proxy.CallOf(r).Verb != verb {
+				engine.ServeHTTP(w, r)
+				return
+			}
+			handle(w, r, engine)
+		}
+	}
+}
+
+// pullEnds and pullEmpty have the engine pull nothing, and its answer end with its first line or before it. A pull that
+// is cut off on the way may have brought everything by then.
+var (
+	pullEnds = on(proxy.Pull, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		say(w, "Pulling from "+proxy.CallOf(r).Ref)
+	})
+	pullEmpty = on(proxy.Pull, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusOK)
+	})
+)
+
+// cutPush ends the answer to a push after so many lines, as a complete answer ends, and stops the engine.
+func cutPush(lines int) func(*testing.T, *scene, corpus.Shape) proxy.Around {
+	return on(proxy.Push, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		left := lines
+		proxy.Lines(engine, func(line []byte) ([]byte, bool) {
+			if left == 0 {
+				return nil, false
+			}
+			left--
+			return line, left > 0
+		}).ServeHTTP(w, r)
+	})
+}
+
+// torn ends the last line of a push in its middle.
+var torn = on(proxy.Push, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+	proxy.Lines(engine, func(line []byte) ([]byte, bool) {
+		if i := bytes.Index(line, []byte("digest: sha256:")); i > 0 {
+			return line[:i+40], false
+		}
+		return line, true
+	}).ServeHTTP(w, r)
+})
+
+const otherDigest = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+var pushedDigest = regexp.MustCompile(`digest: sha256:[0-9a-f]{64} size`)
+
+// otherPushed has the engine name another digest.
+var otherPushed = on(proxy.Push, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+	proxy.Lines(engine, func(line []byte) ([]byte, bool) {
+		return pushedDigest.ReplaceAll(line, []byte("digest: "+otherDigest+" size")), true
+	}).ServeHTTP(w, r)
+})
+
+// replacedAtTarget has someone else push to the tag between the program's push and its look at the result.
+func replacedAtTarget(t *testing.T, s *scene, victim corpus.Shape) proxy.Around {
+	t.Helper()
+	other := named(t, "other")[0].Images[0].Object
+	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		engine.ServeHTTP(w, r)
+		if proxy.CallOf(r).Verb == proxy.Push {
+			putAtTarget(t, s, victim.Repository, "1.0", other)
+		}
+	}
+}
+
+// neverPushed answers a push as an engine does that has pushed everything.
+func neverPushed(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
+	t.Helper()
+	last := "1.0: digest: " + digestOf(t, victim.Object).String() + " size: 669"
+	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if proxy.CallOf(r).Verb == proxy.Push {
+			say(w, last)
+			return
+		}
+		engine.ServeHTTP(w, r)
+	}
+}
+
+// say writes a status as engines do.
+func say(w http.ResponseWriter, status string) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]string{"status": status}) //nolint:errcheck // the program is gone
+}
+
+func foreignChild(t *testing.T, victim corpus.Shape) string {
+	t.Helper()
+	return childFor(t, victim.Object, v1.Platform{OS: "linux", Architecture: "arm64"}).String()
+}
+
+// pullSkipped keeps the engine from pulling a child: its answer says nothing.
+func pullSkipped(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
+	t.Helper()
+	child := foreignChild(t, victim)
+	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if call := proxy.CallOf(r); call.Verb == proxy.Pull && strings.HasSuffix(call.Ref, child) {
+			say(w, "Pulling from "+victim.Repository)
+			return
+		}
+		engine.ServeHTTP(w, r)
+	}
+}
+
+// withoutChild keeps the engine from pulling a child, says that it has, and lies when the program checks.
+func withoutChild(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
+	t.Helper()
+	child := foreignChild(t, victim)
+	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		switch call := proxy.CallOf(r); {
+		case call.Verb == proxy.Pull && strings.HasSuffix(call.Ref, child):
+			say(w, "Digest: "+child)
+			return
+		case call.Verb == proxy.Inspect:
+			engine = proxy.Replace(engine, `"Available":false`, `"Available":true`)
+		}
+		engine.ServeHTTP(w, r)
+	}
+}
+
+// removed has someone else remove a platform's content from the engine between the program's check and its push.
+func removed(architecture string) func(*testing.T, *scene, corpus.Shape) proxy.Around {
+	return func(t *testing.T, s *scene, _ corpus.Shape) proxy.Around {
+		platform := url.QueryEscape(`{"os":"linux","architecture":"` + architecture + `"}`)
+		return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+			if call := proxy.CallOf(r); call.Verb == proxy.Push {
+				s.ask(t, http.MethodDelete, "/images/"+call.Ref+"?force=1&platforms="+platform, nil)
+			}
+			engine.ServeHTTP(w, r)
+		}
+	}
+}
+
+// ask makes a call of the engine's API beside the program, and returns the answer.
+func (s *scene) ask(t *testing.T, method, path string, header http.Header) string {
+	t.Helper()
+	client := http.Client{Transport: proxy.Transport(s.Engine.Host)}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, "http://engine"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = header
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode >= http.StatusBadRequest {
+		t.Errorf("%s %s: %s %s %v", method, path, response.Status, body, err)
+	}
+	return string(body)
+}
+
+// An image of someone else's on the engine, with the same files in other blobs, keeps the engine from pulling ours
+// (moby/moby#52897). It is not ours to remove: what it stands in the way of fails by name, and all else arrives.
+func TestImageInTheWay(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		around proxy.Around
+		step   string
+		says   string
+	}{
+		{name: "the check finds it", step: "check ", says: "use an engine without images of its own"},
+		{name: "the check misses it", step: "push ", around: func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+			if proxy.CallOf(r).Verb == proxy.Inspect {
+				engine = proxy.Replace(engine, `"Available":false`, `"Available":true`)
+			}
+			engine.ServeHTTP(w, r)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startScene(t, engine.Containerd, world.Options{})
+			shapes := s.fillWith(t, "recompressed-best", "docker-manifest", "oci-index", "odd-tags")
+			inTheWay := s.fillWith(t, "recompressed-fast")[0]
+			s.pullBeforehand(t, inTheWay)
+			if err := s.AWS.Untag(inTheWay.Repository, "1.0"); err != nil {
+				t.Fatal(err)
+			}
+			victim := shapes[0].Repository + ":1.0"
+			outcome := s.boundedRun(t, s.through(t, test.around))
+			expectExit(t, outcome, 3)
+			expectLine(t, outcome.Stdout, "failed", victim)
+			expectOutput(t, outcome.Stdout, "  "+victim+"\n", test.step, test.says)
+			s.expectAbsent(t, shapes[0].Repository, "1.0")
+			s.expectArrived(t, outcome.Stdout, shapes[1:]...)
+		})
+	}
+}
+
+// pullBeforehand pulls an image into the engine and leaves it there for the rest of the test.
+func (s *scene) pullBeforehand(t *testing.T, shape corpus.Shape) {
+	t.Helper()
+	auth, err := json.Marshal(s.AWS.AdminAuth())
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := http.Header{"X-Registry-Auth": {base64.URLEncoding.EncodeToString(auth)}}
+	ref := s.AWS.RegistryHost + "/" + shape.Repository
+	if answer := s.ask(t, http.MethodPost, "/images/create?fromImage="+ref+"&tag=1.0", header); !strings.Contains(answer, "Digest: ") {
+		t.Fatal(answer)
+	}
+	t.Cleanup(func() { s.ask(t, http.MethodDelete, "/images/"+ref+":1.0", nil) })
+}
