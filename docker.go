@@ -23,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
@@ -299,6 +300,17 @@ func (e *engine) Missing(ctx context.Context, ref string) ([]digest.Digest, erro
 	return missing, nil
 }
 
+// Platform returns what the config of a local image says of its platform.
+func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
+	inspected, err := e.client.ImageInspect(ctx, ref)
+	if err != nil {
+		return ocispec.Platform{}, engineError(err)
+	}
+	return ocispec.Platform{
+		OS: inspected.Os, OSVersion: inspected.OsVersion, Architecture: inspected.Architecture, Variant: inspected.Variant,
+	}, nil
+}
+
 // Tag gives the image a second reference.
 func (e *engine) Tag(ctx context.Context, source, target string) error {
 	return engineError(e.client.ImageTag(ctx, source, target))
@@ -426,6 +438,8 @@ func (f engineFailure) Unwrap() error { return f.cause }
 var (
 	deniedWords   = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
 	notFoundWords = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found`)
+	// ownContent is what the engine misses itself, of something that the registry has.
+	ownContent = regexp.MustCompile(`(?i)content digest sha256:[0-9a-f]+: not found`)
 )
 
 // engineError tells the causes apart that the migration treats differently. In a stream, and in what the engine
@@ -437,6 +451,8 @@ func engineError(err error) error {
 	switch words := err.Error(); {
 	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
 		return engineFailure{err, migrate.ErrDenied}
+	case ownContent.MatchString(words):
+		return err
 	case notFoundWords.MatchString(words), cerrdefs.IsNotFound(err):
 		return engineFailure{err, migrate.ErrNotFound}
 	}

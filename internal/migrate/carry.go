@@ -86,7 +86,8 @@ func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree,
 	return NewTree(tree.manifests[best.Digest], tree.manifests), true, nil
 }
 
-// hasPlatform fails where a single image is for another platform than the one asked for.
+// hasPlatform fails where a single image is for another platform than the one asked for. A registry tells that of
+// Docker's images alone; checkPlatform sees the others.
 func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
 	if !m.isContainerImage() {
 		return nil
@@ -96,12 +97,32 @@ func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
 		return failedAt(StepPlan, t.image.Repository.reference(m), err)
 	}
 	for _, platform := range resolved.Platforms {
-		if !fits(*p.platform, platform) {
-			return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
-				platforms.FormatAll(platform), platforms.FormatAll(*p.platform))
+		if err := otherPlatform(*p.platform, platform); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkPlatform fails where the single image that was pulled is for another platform than the one asked for.
+func (c *copier) checkPlatform(ctx context.Context, t *task) error {
+	if c.platform == nil || t.reduced || !t.tree.Root.isContainerImage() {
+		return nil
+	}
+	ref := t.tagged(t.pending[0])
+	platform, err := c.engine.Platform(ctx, ref)
+	if err != nil {
+		return failedAt(StepCheck, ref, err)
+	}
+	return otherPlatform(*c.platform, platform)
+}
+
+func otherPlatform(wanted, platform ocispec.Platform) error {
+	if fits(wanted, platform) {
+		return nil
+	}
+	return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
+		platforms.FormatAll(platform), platforms.FormatAll(wanted))
 }
 
 // pick returns the first descriptor of the platform among all the indexes of the tree, or nil.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // errIncomplete: the engine does not hold all that a pull should have brought. The containerd store skips a layer's
@@ -15,10 +16,11 @@ var errIncomplete = errors.New("the engine skipped layers when it pulled")
 
 // copier copies images one at a time; several goroutines use it at once.
 type copier struct {
-	engine Engine
-	store  Store
-	renew  func(context.Context) error // the credentials for pulls
-	held   *references
+	engine   Engine
+	store    Store
+	platform *ocispec.Platform           // see Options
+	renew    func(context.Context) error // the credentials for pulls
+	held     *references
 
 	brought brought
 }
@@ -27,7 +29,10 @@ type copier struct {
 // the engine does not hold it whole, and that it should be tried again alone.
 func (c *copier) fetch(ctx context.Context, t *task) error {
 	t.work = c.workspace(t.image.Repository)
-	return t.work.bring(ctx, t.tree, t.targets(t.pending))
+	if err := t.work.bring(ctx, t.tree, t.targets(t.pending)); err != nil {
+		return err
+	}
+	return c.checkPlatform(ctx, t)
 }
 
 // deliver pushes the pending tags, and takes their names away from the engine again. What was pulled stays there
@@ -35,6 +40,10 @@ func (c *copier) fetch(ctx context.Context, t *task) error {
 func (c *copier) deliver(ctx context.Context, t *task) []Result {
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
+		if ctx.Err() != nil {
+			copy(results[i:], t.settle(t.pending[i:], NotStarted, ctx.Err()))
+			break
+		}
 		results[i] = c.push(ctx, t, tag)
 	}
 	t.work.unname(ctx)

@@ -217,8 +217,11 @@ func TestCopyInterrupted(t *testing.T) {
 			}
 			results, _ := s.attempt(ctx)
 			want := []string{"app:1: failed", "app:2: failed"}
-			if kind == "resolve" { // before its turn
+			switch kind {
+			case "resolve": // before the image's turn
 				want = []string{"app:1: not started", "app:2: not started"}
+			case "push": // before the second tag's
+				want[1] = "app:2: not started"
 			}
 			if got := outcomes(results); !slices.Equal(got, want) {
 				t.Errorf("results %q, want %q", got, want)
@@ -275,5 +278,18 @@ func TestCopyRenewsRefusedCredentials(t *testing.T) {
 				t.Errorf("%d pulls, want %d", got, test.pulls)
 			}
 		})
+	}
+}
+
+// What a registry does not tell of an OCI image the engine does, once it has pulled it.
+func TestCopyOfAnotherPlatform(t *testing.T) {
+	image := imageOf(t, "app")
+	for want, platform := range map[string]*ocispec.Platform{"app:1: exact": linux("arm64"), "app:1: failed": linux("amd64")} {
+		s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+		s.engine.platforms[image.Digest] = *linux("arm64")
+		s.copier.platform = platform
+		if result := s.copy(t, want)[0]; result.Outcome == Failed {
+			expectError(t, result.Err, "linux/arm64 alone", "linux/amd64 (MIGRATE_PLATFORM)")
+		}
 	}
 }

@@ -41,6 +41,8 @@ type Engine interface {
 	Load(ctx context.Context, archive io.Reader) error
 	// Missing returns the manifests of a local reference that the engine does not hold whole.
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
+	// Platform returns what platform a local single image is for.
+	Platform(ctx context.Context, ref string) (ocispec.Platform, error)
 	// Tag names a local image a second time.
 	Tag(ctx context.Context, source, target string) error
 	// Push sends a local reference, and returns the digest that the engine says it pushed: none when ref is a digest.

@@ -24,6 +24,7 @@ type fakeEngine struct {
 	pull    func(ctx context.Context, ref string) error
 	load    func(ctx context.Context, archive io.Reader) error
 	missing func(ctx context.Context, ref string) ([]digest.Digest, error)
+	config  func(ctx context.Context, ref string) (ocispec.Platform, error)
 	tag     func(ctx context.Context, source, target string) error
 	push    func(ctx context.Context, ref string) (digest.Digest, error)
 	resolve func(ctx context.Context, ref string) (Resolved, error)
@@ -32,6 +33,9 @@ type fakeEngine struct {
 
 func (f fakeEngine) Pull(ctx context.Context, ref string) error        { return f.pull(ctx, ref) }
 func (f fakeEngine) Load(ctx context.Context, archive io.Reader) error { return f.load(ctx, archive) }
+func (f fakeEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
+	return f.config(ctx, ref)
+}
 func (f fakeEngine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
 	return f.missing(ctx, ref)
 }
@@ -163,6 +167,12 @@ func (e *memoryEngine) incomplete(tree Tree) []digest.Digest {
 		}
 	}
 	return missing
+}
+
+func (e *memoryEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
+	err := e.begin(ctx, "platform "+ref)
+	defer e.mu.Unlock()
+	return e.platforms[e.local[ref]], err
 }
 
 func (e *memoryEngine) Tag(ctx context.Context, source, target string) error {

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // references keeps count of who uses which reference of the engine: images share children, and what one copy has
@@ -72,13 +73,21 @@ func (r *references) release(ctx context.Context, ref string) error {
 	if !r.leave(entry) {
 		return nil
 	}
+	cutOff := !entry.pulled && ctx.Err() != nil
 	entry.pulled = false
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	err := r.engine.Remove(ctx, ref)
+	if cutOff {
+		time.Sleep(registrationDelay)
+		err = r.engine.Remove(ctx, ref)
+	}
 	r.forget(ref, entry)
 	return err
 }
+
+// registrationDelay is how long after its pull was cut off the classic engine may still register an image.
+const registrationDelay = time.Second
 
 // leave reports whether the user who left was the last.
 func (r *references) leave(entry *heldReference) bool {

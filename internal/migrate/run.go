@@ -40,7 +40,9 @@ func (s Summary) Incomplete() int {
 }
 
 func newCopier(o Options) *copier {
-	return &copier{engine: o.Engine, store: o.Store, renew: o.Source.Renew, held: newReferences(o.Engine)}
+	return &copier{
+		engine: o.Engine, store: o.Store, platform: o.Platform, renew: o.Source.Renew, held: newReferences(o.Engine),
+	}
 }
 
 // run is one migration under way.
