@@ -338,6 +338,16 @@ func (e *engine) Resolve(ctx context.Context, ref string) (migrate.Resolved, err
 	return migrate.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}, nil
 }
 
+// engineAuth hands the engine ECR's token, the current one each time.
+func (a *amazon) engineAuth(ctx context.Context) (registry.AuthConfig, error) {
+	auth, err := a.Credentials(ctx)
+	return registry.AuthConfig{Username: auth.Username, Password: string(auth.Password), ServerAddress: auth.ServerAddress}, err
+}
+
+func (c Config) targetAuth(context.Context) (registry.AuthConfig, error) {
+	return registry.AuthConfig{Username: c.RegistryUser, Password: string(c.RegistryPassword), ServerAddress: c.Registry}, nil
+}
+
 // encodedAuth is the header with the credentials for the registry that the reference names.
 func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
-	"github.com/docker/docker/api/types/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
@@ -181,16 +181,6 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 	return engine, nil
 }
 
-// engineAuth hands the engine ECR's token, the current one each time.
-func (a *amazon) engineAuth(ctx context.Context) (registry.AuthConfig, error) {
-	auth, err := a.Credentials(ctx)
-	return registry.AuthConfig{Username: auth.Username, Password: string(auth.Password), ServerAddress: auth.ServerAddress}, err
-}
-
-func (c Config) targetAuth(context.Context) (registry.AuthConfig, error) {
-	return registry.AuthConfig{Username: c.RegistryUser, Password: string(c.RegistryPassword), ServerAddress: c.Registry}, nil
-}
-
 // wantedPlatform is the one platform that the user asked for, or nil.
 func wantedPlatform(cfg Config) *ocispec.Platform {
 	if cfg.Platform == "" {
@@ -203,7 +193,7 @@ func wantedPlatform(cfg Config) *ocispec.Platform {
 // signalError is the interruption of a run.
 type signalError struct{ signal syscall.Signal }
 
-func (e signalError) Error() string { return "interrupted by " + e.signal.String() }
+func (e signalError) Error() string { return "interrupted by " + unix.SignalName(e.signal) }
 
 // untilSignal returns a context that the first SIGINT or SIGTERM cancels; the second ends the program at once.
 func untilSignal(ctx context.Context) (context.Context, func()) {

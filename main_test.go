@@ -20,6 +20,7 @@ import (
 	"github.com/docker/docker/api/types/system"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // secrets are in the environment of every run, but for ECR's, which its token holds.
@@ -381,7 +382,7 @@ func TestInterruptedRun(t *testing.T) {
 					<-r.Context().Done()
 				}})
 				code, stdout, stderr := w.run(ctx, t)
-				if said := "ecr2gitlab: interrupted by " + signal.String() + "\n"; code != want || stderr != said {
+				if said := "ecr2gitlab: interrupted by " + unix.SignalName(signal) + "\n"; code != want || stderr != said {
 					t.Errorf("exit code %d, want %d; stderr:\n%s", code, want, stderr)
 				}
 				if test.stdout != nil {
