@@ -44,7 +44,7 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 			copy(results[i:], t.settle(t.pending[i:], NotStarted, ctx.Err()))
 			break
 		}
-		results[i] = c.push(ctx, t, tag)
+		results[i] = c.push(ctx, t.result(tag), t.tree.Root.Digest, t.arrivedAs(Exact))
 	}
 	t.work.unname(ctx)
 	return results
@@ -82,14 +82,14 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 	return present
 }
 
-// push sends one tag and has the target confirm it.
-func (c *copier) push(ctx context.Context, t *task, tag string) Result {
-	result := t.result(tag)
+// push sends the result's target, has the registry confirm it, and settles the result: as good where the digest is the
+// one wanted.
+func (c *copier) push(ctx context.Context, result Result, want digest.Digest, good Outcome) Result {
 	pushed, err := c.engine.Push(ctx, result.Target)
 	if err != nil {
 		return result.failed(failedAt(StepPush, result.Target, err))
 	}
-	return c.verify(ctx, result, pushed, t.tree.Root.Digest, t.arrivedAs(Exact))
+	return c.verify(ctx, result, pushed, want, good)
 }
 
 // verify settles the result by what the target registry answers, which must be what the engine says it pushed. On

@@ -175,11 +175,7 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 	if err := w.bring(ctx, tree, []string{result.Target}); err != nil {
 		return result.failed(err)
 	}
-	pushed, err := c.engine.Push(ctx, result.Target)
-	if err != nil {
-		return result.failed(failedAt(StepPush, result.Target, err))
-	}
-	return c.verify(ctx, result, pushed, tree.Root.Digest, Exact)
+	return c.push(ctx, result, tree.Root.Digest, Exact)
 }
 
 // referrersIndex makes the index of the referrers tag schema. The same referrers make the same bytes.
