@@ -72,14 +72,7 @@ func (s *site) logins(ctx context.Context) ([]login, error) {
 
 // ecrLogin has ECR issue a token, as a user gets it: what the owner reads is not counted.
 func ecrLogin(ctx context.Context, server *aws.Server) (login, error) {
-	client := ecr.New(ecr.Options{
-		Region:       server.Region,
-		BaseEndpoint: awssdk.String(server.Endpoint),
-		Credentials: awssdk.CredentialsProviderFunc(func(context.Context) (awssdk.Credentials, error) {
-			return awssdk.Credentials{AccessKeyID: server.AccessKeyID, SecretAccessKey: server.SecretAccessKey}, nil
-		}),
-	})
-	out, err := client.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	out, err := ecrClient(server).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		return login{}, err
 	}
@@ -89,6 +82,16 @@ func ecrLogin(ctx context.Context, server *aws.Server) (login, error) {
 	token, err := base64.StdEncoding.DecodeString(awssdk.ToString(out.AuthorizationData[0].AuthorizationToken))
 	user, password, _ := strings.Cut(string(token), ":")
 	return login{server.RegistryHost, user, password}, err
+}
+
+func ecrClient(server *aws.Server) *ecr.Client {
+	return ecr.New(ecr.Options{
+		Region:       server.Region,
+		BaseEndpoint: awssdk.String(server.Endpoint),
+		Credentials: awssdk.CredentialsProviderFunc(func(context.Context) (awssdk.Credentials, error) {
+			return awssdk.Credentials{AccessKeyID: server.AccessKeyID, SecretAccessKey: server.SecretAccessKey}, nil
+		}),
+	})
 }
 
 // writeDockerConfig logs in as docker login does, to both registries.
