@@ -1,15 +1,17 @@
 # make demo    a real migration in the test world, shown step by step
 # make test    linters, unit tests and end-to-end tests, on both engines
+# make bench   what migrations take, ours beside others; an hour, on a machine that does nothing else
 # make build   the program, for this machine
 # make engines the Docker Engines of the test world, found or built, and cached
 # make lint    the linters alone
-# make setup   the Debian packages that the test world needs (run by demo, test and engines)
+# make setup   the Debian packages that the test world needs (run by demo, test, bench and engines)
 
 # package, or package:command where a command on PATH does as well as the package.
 APT_PACKAGES := \
 	awscli:aws \
 	busybox-static \
 	ca-certificates \
+	e2fsprogs:mkfs.ext4 \
 	docker-compose:docker-compose \
 	gcc \
 	iproute2 \
@@ -28,7 +30,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 
 E2E_TIMEOUT ?= 60m
 
-.PHONY: build demo test unit e2e lint engines setup
+.PHONY: build demo test bench unit e2e lint engines setup
 # The tests of two modules at once would share the processors that their timeouts count on.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
@@ -40,6 +42,10 @@ demo: setup
 	cd e2e && go run ./cmd/demo
 
 test: setup lint unit e2e
+
+# In part, say: cd e2e && go run ./cmd/bench -only ours,script -rounds 1 -latency 30ms -kinds containerd
+bench: setup
+	cd e2e && go run ./cmd/bench
 
 unit:
 	go test -race ./...

@@ -30,8 +30,9 @@ func (c *counter) snapshot() map[string]int {
 
 // traffic counts what the registry sends.
 type traffic struct {
-	bytes atomic.Int64
-	blobs counter // reads that were answered, by digest
+	bytes     atomic.Int64
+	blobBytes atomic.Int64 // of bytes, those of blobs
+	blobs     counter      // reads that were answered, by digest
 }
 
 // wrap counts the body of a successful answer; blob is its digest, or empty for a manifest.
@@ -63,6 +64,9 @@ func (w *meteredWriter) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	if w.counted {
 		w.traffic.bytes.Add(int64(n))
+	}
+	if w.counted && w.blob != "" {
+		w.traffic.blobBytes.Add(int64(n))
 	}
 	return n, err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/opencontainers/go-digest"
 )
 
 const absent = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
@@ -270,6 +271,50 @@ func TestMovedTag(t *testing.T) {
 	if err := s.Untag("app", "latest"); err == nil {
 		t.Error("a tag that is not there can be removed")
 	}
+}
+
+func TestTag(t *testing.T) {
+	s := start(t, Options{})
+	create(t, s, "app")
+	old := digest.Digest(digestOf(t, pushImage(t, s, "app", "v1")).String())
+	pushImage(t, s, "app", "v2")
+	check(t, s.Tag("app", "v2", old))
+	equal(t, "tags of the old", tagsOf(t, s, "app", old.String()), []string{"v1", "v2"})
+	if s.Tag("app", "v3", digest.FromString("nothing")) == nil || s.Tag("other", "v3", old) == nil {
+		t.Error("what is not there can be tagged")
+	}
+}
+
+// TestRecord describes an image that the registry does not have.
+func TestRecord(t *testing.T) {
+	s := start(t, Options{})
+	create(t, s, "app")
+	manifest := []byte(`{"schemaVersion": 2, "mediaType": "` + ociManifest + `", "layers": []}`)
+	check(t, s.Record("app", "v1", ociManifest, manifest))
+	equal(t, "tags", tagsOf(t, s, "app", digest.FromBytes(manifest).String()), []string{"v1"})
+	if _, err := remote.Head(ref(t, s, "app:v1"), admin(s)); err == nil {
+		t.Error("the registry has it")
+	}
+	if s.Record("other", "v1", ociManifest, manifest) == nil {
+		t.Error("recorded in no repository")
+	}
+}
+
+func TestAnnounce(t *testing.T) {
+	s := start(t, Options{Announce: func(listening string) (string, error) {
+		if !strings.HasPrefix(listening, "127.0.0.1:") {
+			t.Errorf("listening on %s", listening)
+		}
+		return "proxy.example:5000", nil
+	}})
+	create(t, s, "app")
+	equal(t, "host", s.RegistryHost, "proxy.example:5000")
+	repositories, err := ecrClient(t, s).DescribeRepositories(t.Context(), nil)
+	check(t, err)
+	equal(t, "URI", sdk.ToString(repositories.Repositories[0].RepositoryUri), "proxy.example:5000/app")
+	tokens, err := ecrClient(t, s).GetAuthorizationToken(t.Context(), nil)
+	check(t, err)
+	equal(t, "endpoint", sdk.ToString(tokens.AuthorizationData[0].ProxyEndpoint), "http://proxy.example:5000")
 }
 
 // TestInvalidParameters makes every call that ECR refuses for its parameters alone.

@@ -133,6 +133,29 @@ func (a *account) untag(repo, tag string) error {
 	return nil
 }
 
+func (a *account) tag(repo, tag string, d digest.Digest) error {
+	r, ok := a.find(a.id, repo)
+	if !ok {
+		return a.noRepository(a.id, repo)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.images[d] == nil {
+		return fmt.Errorf("tag %s@%s: no such image", repo, d)
+	}
+	r.tags[tag] = d
+	return nil
+}
+
+func (a *account) record(repo, reference, mediaType string, body []byte) error {
+	r, ok := a.find(a.id, repo)
+	if !ok {
+		return a.noRepository(a.id, repo)
+	}
+	_, err := r.push(reference, mediaType, body, a.now())
+	return err
+}
+
 // manifest has the fields of image manifests and indexes, of Docker's formats and OCI's.
 type manifest struct {
 	ocispec.Manifest

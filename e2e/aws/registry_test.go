@@ -164,6 +164,7 @@ func TestPullMeasured(t *testing.T) {
 	check(t, err)
 	want := sizeOf(t, img) + int64(len(raw))
 	equal(t, "bytes", s.BytesOut(), want)
+	equal(t, "bytes of blobs", s.BlobBytesOut(), sizeOf(t, img))
 	check(t, pull(t, s, auth))
 	equal(t, "bytes after another pull", s.BytesOut(), 2*want)
 

@@ -41,6 +41,10 @@ type Options struct {
 
 	TokenLifetime time.Duration // of registry tokens; 0: 12 hours, as in ECR
 
+	// Announce returns the host:port that clients are told, such as a proxy's, for the one the registry
+	// listens on; nil: that one.
+	Announce func(listening string) (string, error)
+
 	// MaxPage caps the items of a listing's page below what the caller asks for; 0: no cap.
 	MaxPage int
 
@@ -54,7 +58,7 @@ type Options struct {
 // Server is a running stand-in.
 type Server struct {
 	Endpoint     string // URL of STS and ECR, as in AWS_ENDPOINT_URL
-	RegistryHost string // host:port of the registry
+	RegistryHost string // host:port of the registry, as announced
 	AccountID    string
 	Region       string
 
@@ -101,6 +105,9 @@ func withDefaults(opts Options) Options {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.Announce == nil {
+		opts.Announce = func(listening string) (string, error) { return listening, nil }
+	}
 	if opts.Wrap == nil {
 		opts.Wrap = func(h http.Handler) http.Handler { return h }
 	}
@@ -116,7 +123,9 @@ func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	s.RegistryHost = s.registry.Host
+	if s.RegistryHost, err = opts.Announce(s.registry.Host); err != nil {
+		return err
+	}
 	s.api = newAPI(s, opts)
 	user := s.api.keys.addUser(opts.IdentityAccountID)
 	s.AccessKeyID, s.SecretAccessKey = user.accessKeyID, user.secret
@@ -195,6 +204,17 @@ func (s *Server) Archive(repo string, digest digest.Digest) error {
 // Untag removes a tag; its image stays.
 func (s *Server) Untag(repo, tag string) error { return s.account.untag(repo, tag) }
 
+// Tag gives an image of the repository a tag, and takes that from the one which had it.
+func (s *Server) Tag(repo, tag string, digest digest.Digest) error {
+	return s.account.tag(repo, tag, digest)
+}
+
+// Record lists a manifest under a tag, or under its digest, as if it had been pushed. The registry has neither it nor
+// its blobs: it can be described, but not pulled. The children of an index go first.
+func (s *Server) Record(repo, reference, mediaType string, manifest []byte) error {
+	return s.account.record(repo, reference, mediaType, manifest)
+}
+
 // Throttle answers the next n API calls, of STS and ECR, with "Rate exceeded".
 func (s *Server) Throttle(n int) { s.api.throttle(n) }
 
@@ -210,6 +230,9 @@ func (s *Server) Calls() map[string]int { return s.api.calls.snapshot() }
 // BytesOut returns the bytes of manifests and blobs that the registry has sent. What the owner
 // reads does not count.
 func (s *Server) BytesOut() int64 { return s.traffic.bytes.Load() }
+
+// BlobBytesOut returns those of the blobs alone.
+func (s *Server) BlobBytesOut() int64 { return s.traffic.blobBytes.Load() }
 
 // BlobPulls returns how often each blob was read, by digest. What the owner reads does not count.
 func (s *Server) BlobPulls() map[string]int { return s.traffic.blobs.snapshot() }

@@ -86,6 +86,28 @@ func Account(ctx context.Context, opts AccountOptions) ([]Repository, error) {
 	return repositories, nil
 }
 
+// NextReleases makes one more image, with one tag, for each repository of Account: on the base and the libraries of the
+// repository's newest image, with a new layer on top.
+func NextReleases(ctx context.Context, opts AccountOptions) ([]Repository, error) {
+	if opts.Scale == (Scale{}) {
+		opts.Scale = Small
+	}
+	b, err := newBuilder(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("next releases: %w", err)
+	}
+	var repositories []Repository
+	for _, s := range services {
+		image, err := b.image(ctx, s, s.releases)
+		if err != nil {
+			return nil, fmt.Errorf("next releases: %w", err)
+		}
+		image.Tags = image.Tags[:1]
+		repositories = append(repositories, Repository{Name: s.repository, Images: []Image{image}})
+	}
+	return repositories, nil
+}
+
 // untagged is a repository whose images have lost their tags.
 func untagged(from Repository) Repository {
 	r := Repository{Name: "tools/scratchpad"}
@@ -158,29 +180,35 @@ func (b builder) packBases(ctx context.Context) error {
 func (b builder) repository(ctx context.Context, s service) (Repository, error) {
 	r := Repository{Name: s.repository}
 	for release := range s.releases {
-		layers, err := b.layers(ctx, s, release)
+		image, err := b.image(ctx, s, release)
 		if err != nil {
 			return r, err
 		}
-		image, err := newImage(imageSpec{
-			name:     path.Base(s.repository),
-			platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
-			docker:   s.docker,
-			layers:   layers,
-			created:  released(release),
-			version:  version(release),
-		})
-		if err != nil {
-			return r, err
-		}
-		r.Images = append(r.Images, Image{Tags: s.tags(s, release), Object: image})
+		r.Images = append(r.Images, image)
 	}
 	return r, nil
 }
 
+func (b builder) image(ctx context.Context, s service, release int) (Image, error) {
+	layers, err := b.layers(ctx, s, release)
+	if err != nil {
+		return Image{}, err
+	}
+	image, err := newImage(imageSpec{
+		name:     path.Base(s.repository),
+		platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
+		docker:   s.docker,
+		layers:   layers,
+		created:  released(release),
+		version:  version(release),
+	})
+	return Image{Tags: s.tags(s, release), Object: image}, err
+}
+
 // layers are a base, the libraries of the release's time, and the release itself.
 func (b builder) layers(ctx context.Context, s service, release int) ([]layer, error) {
-	dependencies := fmt.Sprintf("%s/dependencies-%d", s.repository, release*s.dependencies/s.releases)
+	generation := min(release, s.releases-1) * s.dependencies / s.releases
+	dependencies := fmt.Sprintf("%s/dependencies-%d", s.repository, generation)
 	application := fmt.Sprintf("%s/%s", s.repository, version(release))
 	recipes := []recipe{
 		b.bases[s.base],

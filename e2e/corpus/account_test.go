@@ -108,6 +108,50 @@ func truncateAll(t *testing.T, dir string) {
 	}
 }
 
+// TestNextReleases finds all layers of the new images but one each in the newest of the account.
+func TestNextReleases(t *testing.T) {
+	options := AccountOptions{CacheDir: t.TempDir(), Scale: Scale{Base: 64 << 10, Dependency: 8 << 10, Application: 8 << 10}}
+	account, err := Account(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := NextReleases(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(next) != len(account) {
+		t.Fatalf("%d repositories, want %d", len(next), len(account))
+	}
+	for i, r := range next {
+		tags, err := account[i].Tags()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Name != account[i].Name || len(r.Images) != 1 || len(r.Images[0].Tags) != 1 {
+			t.Fatalf("%s has the images %v, want one with one tag", r.Name, r.Images)
+		}
+		if _, known := tags[r.Images[0].Tags[0]]; known {
+			t.Errorf("%s has the tag %s already", r.Name, r.Images[0].Tags[0])
+		}
+		newest := layersOf(t, account[i].Images[len(account[i].Images)-1])
+		if layers := layersOf(t, r.Images[0]); layers[0] != newest[0] || layers[1] != newest[1] || layers[2] == newest[2] {
+			t.Errorf("%s has the layers %v after %v", r.Name, layers, newest)
+		}
+	}
+}
+
+func layersOf(t *testing.T, image Image) (digests []v1.Hash) {
+	t.Helper()
+	manifest, err := image.Object.(v1.Image).Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range manifest.Layers {
+		digests = append(digests, layer.Digest)
+	}
+	return digests
+}
+
 func TestAccountOddities(t *testing.T) {
 	scale := Scale{Base: 64 << 10, Dependency: 8 << 10, Application: 8 << 10}
 	repositories, err := Account(t.Context(), AccountOptions{CacheDir: t.TempDir(), Scale: scale, Empty: true, Untagged: true})

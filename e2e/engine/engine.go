@@ -38,6 +38,10 @@ type Options struct {
 	DataRoot string   // where images go: an existing folder, which Close leaves; empty: a temporary one
 	TCPAddr  string   // host:port to listen on, too, without TLS; with Bridge in the engine's own network
 
+	// Disk puts the data root, a temporary one, on a filesystem of its own with this many bytes, which DiskUsed
+	// measures; 0: it shares that of temporary files.
+	Disk int64
+
 	// Bridge is for running containers: the engine gets a network namespace of its own, from which
 	// containers reach this machine at HostAddrs and nothing else. It pulls from there, too.
 	Bridge bool
@@ -57,6 +61,7 @@ type Engine struct {
 
 	run     *folder // what an engine keeps in /run and /etc, and its log
 	data    *folder // nil: the data root is the caller's
+	disk    *disk   // of an engine with Disk
 	args    []string
 	env     []string
 	network *network // of an engine with Bridge
@@ -67,6 +72,9 @@ type Engine struct {
 // first install not included; the engine runs until Close, or until this process ends. The error of
 // a failed start carries the end of the engine's log.
 func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
+	if opts.Disk > 0 && opts.DataRoot != "" {
+		return nil, errors.New("an engine with Disk has a data root of its own")
+	}
 	path, err := searchPath(ctx, kind)
 	if err != nil {
 		return nil, err
@@ -92,6 +100,11 @@ func (e *Engine) setUp(path string, opts Options) (err error) {
 			return err
 		}
 		e.DataRoot = filepath.Join(e.data.path, "root")
+	}
+	if opts.Disk > 0 {
+		if e.disk, err = newDisk(opts.Disk, filepath.Join(e.data.path, "disk"), e.DataRoot); err != nil {
+			return err
+		}
 	}
 	if opts.Bridge {
 		if e.network, err = newNetwork(); err != nil {
@@ -156,7 +169,7 @@ func (e *Engine) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the engine has its own descriptor
-	if e.process, err = startProcess(log, e.network, e.env, "dockerd", e.args...); err != nil {
+	if e.process, err = startProcess(log, e.network, e.disk, e.env, "dockerd", e.args...); err != nil {
 		e.process = nil
 		return err
 	}
@@ -173,6 +186,11 @@ func (e *Engine) prepare() error {
 	}
 	if err := os.Mkdir(e.execRoot(), 0o711); err != nil {
 		return err
+	}
+	if e.disk != nil {
+		if err := e.disk.released(); err != nil {
+			return err
+		}
 	}
 	config := "{}"
 	if e.Kind == Classic {
@@ -238,6 +256,9 @@ func (e *Engine) Close() error {
 	}
 	if e.network != nil {
 		e.network.disconnect()
+	}
+	if e.disk != nil {
+		errs = append(errs, e.disk.released())
 	}
 	for _, f := range []*folder{e.run, e.data} {
 		if f != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 )
@@ -75,6 +76,20 @@ func installContainerd(ctx context.Context) (string, error) {
 		}
 		return nil
 	})
+}
+
+// Tool is the path of a program that is built from its Go module, once, and kept beside the engines. The version is a
+// module version, such as v1.2.3.
+func Tool(ctx context.Context, pkg, version string) (string, error) {
+	name := path.Base(pkg)
+	dir, err := cached(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
+		say("building %s %s from its Go module, once", name, version)
+		return goTool{"0", "", "", []string{pkg + "@" + version}}.install(ctx, dir)
+	})
+	if err != nil {
+		return "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return filepath.Join(dir, "bin", name), nil
 }
 
 func (g goTool) install(ctx context.Context, dir string) error {

@@ -27,6 +27,10 @@ type Options struct {
 	// name; empty: 127.0.0.1:0.
 	Addr string
 
+	// Announce returns the host:port that clients are told, such as a proxy's, for the one the registry
+	// listens on; nil: that one.
+	Announce func(listening string) (string, error)
+
 	// TokenAddr is the host:port /jwt/auth listens on; empty: it shares the registry's. On GitLab.com
 	// it is another host's, but go-containerregistry follows a realm to a private address only if the
 	// address is the registry's own.
@@ -49,7 +53,7 @@ type Options struct {
 
 // Server is a running stand-in.
 type Server struct {
-	Registry string // host:port, as in CI_REGISTRY
+	Registry string // host:port as announced, as in CI_REGISTRY
 	Image    string // host:port/group/project, as in CI_REGISTRY_IMAGE
 	User     string
 	Password string
@@ -100,7 +104,9 @@ func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	s.Registry = listener.Addr().String()
+	if s.Registry, err = opts.announce(listener.Addr().String()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	s.tokens.realm = "http://" + s.Registry + tokenPath
 	if opts.TokenAddr != "" {
 		if err := s.tokens.listen(ctx, opts.TokenAddr, s.wrap(opts, s.tokens)); err != nil {
@@ -121,6 +127,13 @@ func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
 		},
 	})
 	return err
+}
+
+func (opts Options) announce(listening string) (string, error) {
+	if opts.Announce == nil {
+		return listening, nil
+	}
+	return opts.Announce(listening)
 }
 
 func (s *Server) wrap(opts Options, h http.Handler) http.Handler {

@@ -301,6 +301,27 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+func TestAnnounce(t *testing.T) {
+	var listening string
+	s := start(t, Options{Announce: func(addr string) (string, error) {
+		listening = addr
+		return "proxy.example:5000", nil
+	}})
+	if s.Registry != "proxy.example:5000" || s.Image != "proxy.example:5000/group/project" {
+		t.Errorf("registry %s, image %s", s.Registry, s.Image)
+	}
+	resp, err := http.Get("http://" + listening + "/v2/")
+	check(t, err)
+	defer resp.Body.Close()
+	if realm := resp.Header.Get("WWW-Authenticate"); !strings.HasPrefix(realm, `Bearer realm="http://proxy.example:5000/jwt/auth"`) {
+		t.Errorf("challenge %s", realm)
+	}
+	refused := errors.New("no proxy")
+	if _, err := Start(t.Context(), Options{Announce: func(string) (string, error) { return "", refused }}); !errors.Is(err, refused) {
+		t.Errorf("error %v, want %v", err, refused)
+	}
+}
+
 func TestEnv(t *testing.T) {
 	s := start(t, Options{Password: "secret"})
 	want := []string{

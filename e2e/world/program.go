@@ -55,13 +55,20 @@ func (p Program) Run(ctx context.Context, env []string, args ...string) (Outcome
 	return outcome, err
 }
 
-// Stream is Run for a caller who reads along; a failure of the program is an *exec.ExitError.
-func (p Program) Stream(ctx context.Context, stdout, stderr io.Writer, env []string, args ...string) error {
+// Command is the program with this environment and no other, for a caller who starts it and looks at it as it runs.
+// ctx interrupts it with SIGTERM.
+func (p Program) Command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, p.path, args...)
 	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, env...)
-	command.Stdout, command.Stderr = stdout, stderr
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 30 * time.Second
+	return command
+}
+
+// Stream is Run for a caller who reads along; a failure of the program is an *exec.ExitError.
+func (p Program) Stream(ctx context.Context, stdout, stderr io.Writer, env []string, args ...string) error {
+	command := p.Command(ctx, env, args...)
+	command.Stdout, command.Stderr = stdout, stderr
 	err := command.Run()
 	var exit *exec.ExitError
 	if ctx.Err() != nil && !errors.As(err, &exit) && command.ProcessState != nil && command.ProcessState.ExitCode() > 0 {

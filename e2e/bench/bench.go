@@ -1,0 +1,183 @@
+// Package bench measures migrations of one account side by side: the tutorial's script, this program, and the
+// daemonless tools crane and regsync, each with fresh registries and, where it needs one, a fresh engine.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// Phase is one of the runs of a contender, all on the same engine and the same target.
+type Phase string
+
+// The phases in their order: everything is new, nothing is, and one tag in each repository.
+const (
+	First Phase = "first"
+	Again Phase = "again"
+	Added Phase = "new"
+)
+
+// Phases are all phases.
+func Phases() []Phase { return []Phase{First, Again, Added} }
+
+// Options chooses what is measured. Empty lists are everything.
+type Options struct {
+	Rounds    int             // 0: 3
+	Latencies []time.Duration // round trips between clients and registries; 0: no proxy at all
+	Kinds     []engine.Kind
+	Only      []string // names of contenders
+	Phases    []Phase
+	Progress  io.Writer // gets a line a measurement; nil: nobody
+}
+
+// DefaultLatencies are those that the targets speak of.
+func DefaultLatencies() []time.Duration { return []time.Duration{30 * time.Millisecond, 0} }
+
+func (o Options) withDefaults() Options {
+	if o.Rounds == 0 {
+		o.Rounds = 3
+	}
+	if len(o.Latencies) == 0 {
+		o.Latencies = DefaultLatencies()
+	}
+	if len(o.Kinds) == 0 {
+		o.Kinds = engine.Kinds()
+	}
+	if len(o.Only) == 0 {
+		o.Only = Names()
+	}
+	if len(o.Phases) == 0 {
+		o.Phases = Phases()
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	return o
+}
+
+func (o Options) check() error {
+	for _, name := range o.Only {
+		if !slices.Contains(Names(), name) {
+			return fmt.Errorf("there is no contender %q; there are %v", name, Names())
+		}
+	}
+	for _, phase := range o.Phases {
+		if !slices.Contains(Phases(), phase) {
+			return fmt.Errorf("there is no phase %q; there are %v", phase, Phases())
+		}
+	}
+	if len(o.Phases) > 0 && o.Phases[0] != First {
+		return fmt.Errorf("the other phases come after %s", First)
+	}
+	return nil
+}
+
+func (o Options) wants(name string) bool { return slices.Contains(o.Only, name) }
+
+// bench is what all measurements share.
+type bench struct {
+	Options
+	dir     string // for temporary files
+	program world.Program
+	account *account
+	results *Results
+}
+
+// Run measures everything that is asked for, and returns it when all of it has been measured: a contender that fails,
+// or leaves out a tag, fails the benchmark.
+func Run(ctx context.Context, options Options) (results *Results, err error) {
+	if err := options.check(); err != nil {
+		return nil, err
+	}
+	b := &bench{Options: options.withDefaults(), results: newResults()}
+	if b.dir, err = os.MkdirTemp("", "ecr2gitlab-bench-"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	for _, latency := range b.Latencies {
+		if err := b.measureLatency(ctx, latency); err != nil {
+			return nil, err
+		}
+	}
+	if b.wants(nameScale) {
+		if err := b.measureScale(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return b.results, nil
+}
+
+// prepare makes what no measurement is to wait for.
+func (b *bench) prepare(ctx context.Context) (err error) {
+	b.say("preparing: the program, the tools and the account")
+	if b.program, err = world.Build(ctx, b.dir); err != nil {
+		return err
+	}
+	if b.account, err = newAccount(ctx, corpus.Large); err != nil {
+		return err
+	}
+	b.results.UniqueBytes, b.results.Tags = b.account.uniqueBytes(First), len(b.account.tags(First))
+	if b.wants(nameDisk) {
+		unpacked, err := b.account.unpackedBytes()
+		if err != nil {
+			return err
+		}
+		b.results.DiskBudget = unpacked / 4 / 1e6 * 1e6
+	}
+	b.results.Machine, err = describeMachine(ctx)
+	return err
+}
+
+// measureLatency takes the contenders in turn, round after round, with the same account.
+func (b *bench) measureLatency(ctx context.Context, latency time.Duration) (err error) {
+	source, err := b.startSource(ctx, latency)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	contenders, err := b.contenders(ctx)
+	if err != nil {
+		return err
+	}
+	for round := range b.Rounds {
+		for _, c := range contenders {
+			if round > 0 && !b.best(latency, c) {
+				continue
+			}
+			where := fmt.Sprintf("round %d, %s, %s", round+1, latencyName(latency), c)
+			if err := b.measureContender(ctx, source, c, where); err != nil {
+				return fmt.Errorf("%s: %w", where, err)
+			}
+		}
+	}
+	return nil
+}
+
+// best tells whether a daemonless tool has this parallelism in later rounds: the one of its quickest first run.
+func (b *bench) best(latency time.Duration, c contender) bool {
+	return c.parallel == 0 || b.results.best(latency, c.name) == c.parallel
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.Progress, "bench: "+format+"\n", args...)
+}
+
+// latencyName is how people read a round trip.
+func latencyName(latency time.Duration) string {
+	if latency == 0 {
+		return "no latency"
+	}
+	return latency.String()
+}

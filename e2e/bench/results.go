@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+)
+
+// Sample is what one run took.
+type Sample struct {
+	Seconds    float64
+	BytesOut   int64 // of blobs, out of ECR
+	BytesIn    int64 // of blobs, into GitLab
+	EngineCPU  float64
+	OwnCPU     float64 // of the contender's own processes, in seconds as EngineCPU
+	PeakDisk   int64   // of the engine, in bytes
+	PeakMemory int64   // of a contender that is one process, in bytes; 0: it is several
+
+	UniqueBytes int64 // that the phase is about
+}
+
+func (s Sample) ratioOut() float64 { return float64(s.BytesOut) / float64(s.UniqueBytes) }
+func (s Sample) ratioIn() float64  { return float64(s.BytesIn) / float64(s.UniqueBytes) }
+
+// String is a line of progress.
+func (s Sample) String() string {
+	return fmt.Sprintf("%.1f s, engine CPU %.1f s, own CPU %.1f s, out of ECR %.2f, into GitLab %.2f, peak disk %d MB, peak memory %d MiB",
+		s.Seconds, s.EngineCPU, s.OwnCPU, s.ratioOut(), s.ratioIn(), s.PeakDisk/1e6, s.PeakMemory>>20)
+}
+
+// Key tells what samples are of.
+type Key struct {
+	Latency   time.Duration
+	Kind      engine.Kind // empty: no engine
+	Contender string
+	Parallel  int // of daemonless tools
+	Phase     Phase
+}
+
+// Results are all that was measured.
+type Results struct {
+	Tags        int
+	UniqueBytes int64 // of the account's blobs, each counted once
+	DiskBudget  int64 // bytes; 0: not measured
+	Machine     Machine
+	Engines     map[engine.Kind]string // versions
+	Scale       []ScaleSample
+
+	samples map[Key][]Sample
+}
+
+func newResults() *Results {
+	return &Results{Engines: map[engine.Kind]string{}, samples: map[Key][]Sample{}}
+}
+
+func (r *Results) add(key Key, sample Sample) { r.samples[key] = append(r.samples[key], sample) }
+
+// best is the parallelism with which a daemonless tool's first run was the quickest in the first round; 0: none was.
+func (r *Results) best(latency time.Duration, tool string) (parallel int) {
+	quickest := 0.0
+	for _, n := range parallelisms() {
+		samples := r.samples[Key{latency, "", tool, n, First}]
+		if len(samples) > 0 && (parallel == 0 || samples[0].Seconds < quickest) {
+			parallel, quickest = n, samples[0].Seconds
+		}
+	}
+	return parallel
+}
+
+// of returns the samples of a contender, of a daemonless tool those of its best parallelism.
+func (r *Results) of(latency time.Duration, kind engine.Kind, contender string, phase Phase) []Sample {
+	if contender == nameCrane || contender == nameRegsync {
+		return r.samples[Key{latency, "", contender, r.best(latency, contender), phase}]
+	}
+	return r.samples[Key{latency, kind, contender, 0, phase}]
+}
+
+// seconds is the median; 0: not measured.
+func (r *Results) seconds(latency time.Duration, kind engine.Kind, contender string, phase Phase) float64 {
+	return median(r.of(latency, kind, contender, phase), func(s Sample) float64 { return s.Seconds })
+}
+
+// median is that of what value takes from each item; 0 where there is none.
+func median[T any](items []T, value func(T) float64) float64 {
+	if len(items) == 0 {
+		return 0
+	}
+	values := make([]float64, len(items))
+	for i, item := range items {
+		values[i] = value(item)
+	}
+	slices.Sort(values)
+	middle := len(values) / 2
+	if len(values)%2 == 0 {
+		return (values[middle-1] + values[middle]) / 2
+	}
+	return values[middle]
+}
+
+// most is the largest of what value takes from each item; 0 where there is none.
+func most[T any, N cmp.Ordered](items []T, value func(T) N) (largest N) {
+	for i, item := range items {
+		if v := value(item); i == 0 || v > largest {
+			largest = v
+		}
+	}
+	return largest
+}

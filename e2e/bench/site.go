@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// source is the account at ECR, filled once for all contenders.
+type source struct {
+	*aws.Server
+	latency time.Duration
+	link    link
+}
+
+func (b *bench) startSource(ctx context.Context, latency time.Duration) (_ *source, err error) {
+	s := &source{latency: latency}
+	options := aws.Options{}
+	if latency > 0 {
+		options.Announce = s.link.announce
+	}
+	if s.Server, err = aws.Start(ctx, options); err != nil {
+		return nil, err
+	}
+	w := world.World{AWS: s.Server}
+	if err := w.Fill(ctx, b.account.all()); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if latency > 0 {
+		if err := s.link.slowDown(latency); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Close ends the stand-in and its proxy.
+func (s *source) Close() error {
+	s.link.close()
+	return s.Server.Close()
+}
+
+// site is where one contender works: a GitLab and an engine of its own.
+type site struct {
+	world.World
+	link link
+	dir  string // for the contender's configuration
+	tags []tag  // what is at ECR now
+}
+
+// Engines get more disk than any contender has filled; the file behind it is sparse.
+const engineDisk = 8 << 30
+
+func newSite(ctx context.Context, src *source, c contender) (_ *site, err error) {
+	s := &site{World: world.World{AWS: src.Server}}
+	if s.dir, err = os.MkdirTemp("", "ecr2gitlab-bench-site-"); err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx, src.latency, c); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *site) start(ctx context.Context, latency time.Duration, c contender) (err error) {
+	options := gitlab.Options{Addr: "127.0.0.2:0"} // not ECR's, by which an engine would take the two for one
+	if latency > 0 {
+		options.Announce = s.link.announce
+	}
+	if s.GitLab, err = gitlab.Start(ctx, options); err != nil {
+		return err
+	}
+	if latency > 0 {
+		if err := s.link.slowDown(latency); err != nil {
+			return err
+		}
+	}
+	if c.kind == "" {
+		return nil
+	}
+	s.Engine, err = engine.Start(ctx, c.kind, engine.Options{Disk: engineDisk, Args: c.engineArgs})
+	return err
+}
+
+// Close ends the site's parts. The source stays.
+func (s *site) Close() error {
+	var errs []error
+	if s.Engine != nil {
+		errs = append(errs, s.Engine.Close())
+	}
+	s.link.close()
+	if s.GitLab != nil {
+		errs = append(errs, s.GitLab.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+// checkTags makes sure that every tag is at GitLab, so that a quick failure is never taken for speed: with the same
+// digest where exact, else with any.
+func (s *site) checkTags(ctx context.Context, exact bool) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for _, t := range s.tags {
+		group.Go(func() error {
+			digest, err := check.Digest(ctx, s.Target(t.repository, ":"+t.name))
+			switch {
+			case err != nil:
+				return err
+			case digest == "":
+				return fmt.Errorf("%s:%s is not at GitLab", t.repository, t.name)
+			case exact && digest != t.digest:
+				return fmt.Errorf("%s:%s has the digest %s at GitLab and %s at ECR", t.repository, t.name, digest, t.digest)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
