@@ -94,6 +94,47 @@ func TestRunBringsEachBlobOnce(t *testing.T) {
 	}
 }
 
+// A new image of a repository that is there brings what is new of it, unless the target has lost the rest since.
+func TestCopySparesWhatTheTargetHas(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		image func(t testing.TB, content string, shared ...string) Manifest
+		lost  bool
+		want  []string
+	}{
+		{"by blob", lightOf, false, []string{"pull app@" + digestOf("config of 2"), "pull app@" + digestOf("2")}},
+		{"lost since", lightOf, true, []string{
+			"pull app@" + digestOf("base"), "pull app@" + digestOf("config of 2"), "pull app@" + digestOf("config of 2"),
+			"pull app@" + digestOf("2"), "pull app@" + digestOf("2"),
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := newSource()
+			source.push("app", test.image(t, "1", "base"), "1")
+			engine := newEngine(source)
+			if _, _, err := runIn(t, engine, nil); err != nil {
+				t.Fatal(err)
+			}
+			source.push("app", test.image(t, "2", "base"), "2", "latest")
+			if test.lost {
+				delete(engine.arrived, targetBase+"/app@"+digestOf("base"))
+			}
+			engine.calls = nil
+			summary, _, err := runIn(t, engine, nil)
+			if got := outcomes(summary.Results); err != nil || !slices.Equal(got, []string{"app:1: present", "app:2: exact", "app:latest: exact"}) {
+				t.Errorf("results %q, error %v", got, err)
+			}
+			got := engine.of("pull")
+			slices.Sort(got)
+			slices.Sort(test.want)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("pulls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+			engine.expectEmpty(t)
+		})
+	}
+}
+
 // Where blobs cannot be had by themselves, the image is pulled as any other, and after a few it is not tried any more.
 func TestCopyWithoutBlobPulls(t *testing.T) {
 	source := newSource()
@@ -233,7 +274,7 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	source.push("app", imageOf(t, "gone"), "2")
 	engine := newEngine(source)
 	found, p := planned(t, source, func(p *planner) { p.engine = engine; p.kept.Store(keepManifests) })
-	if len(found.tasks[0].tree.Manifests()) > 0 {
+	if found.tasks[0].tree != nil {
 		t.Fatal("the manifests are kept")
 	}
 	delete(source.manifests["app"], found.tasks[1].image.Digest)

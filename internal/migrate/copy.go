@@ -38,13 +38,14 @@ func (c *copier) fetchImage(ctx context.Context, t *task) error {
 	}
 	t.work = c.workspace(t.image.Repository)
 	t.work.present, t.work.shared = c.whereabouts(t, tree)
+	t.work.partial = len(t.there) > 0
 	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
 		return err
 	}
 	return c.checkPlatform(ctx, t, tree.Root)
 }
 
-// whereabouts are the blobs of the image that the engine had when its turn came, and those that others wait for.
+// whereabouts are the blobs of the image that need not be brought, as things were when its turn came, and those that others wait for.
 func (c *copier) whereabouts(t *task, tree Tree) (present, shared map[digest.Digest]bool) {
 	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, blob := range tree.blobs() {
@@ -65,9 +66,30 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 			break
 		}
 		results[i] = c.push(ctx, t.result(tag), t.root, t.arrivedAs(Exact))
+		if results[i].Outcome == Failed && len(t.there) > 0 && ctx.Err() == nil {
+			results[i] = c.pushWhole(ctx, t, results[i])
+		}
 	}
-	t.work.unname(ctx)
+	t.work.clear(ctx)
 	return results
+}
+
+// pushWhole brings what the engine was spared, because the target repository had it, and pushes once more: it may have
+// lost it since.
+func (c *copier) pushWhole(ctx context.Context, t *task, failed Result) Result {
+	if errors.Is(failed.Err, ErrDenied) {
+		return failed
+	}
+	tree, err := c.open(ctx, t)
+	if err != nil {
+		return failed
+	}
+	t.there = nil
+	t.work.present, t.work.partial = nil, false
+	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
+		return failed.failed(err)
+	}
+	return c.push(ctx, t.result(failed.Tag), t.root, t.arrivedAs(Exact))
 }
 
 // clear takes what was pulled for the image away from the engine.

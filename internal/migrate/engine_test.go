@@ -71,7 +71,7 @@ type memoryEngine struct {
 	pinned    map[digest.Digest]bool          // blobs of pulls that were cut off
 	hasty     map[digest.Digest]bool          // pulls that are cut off before all has arrived
 	tags      map[string]digest.Digest        // of the target, by reference
-	arrived   map[string]bool                 // digest references of the target
+	arrived   map[string]bool                 // digest references of the target, manifests and blobs
 	before    func(call string)               // sees every call before it is made, unlocked
 	fails     map[string]error                // by call
 	arrives   map[string]bool                 // pulls that fail after all has arrived
@@ -258,9 +258,9 @@ func (e *memoryEngine) Push(ctx context.Context, ref string) (digest.Digest, err
 	if err != nil {
 		return "", err
 	}
-	for _, d := range e.incomplete(tree) {
-		if !e.arrived[repositoryOf(ref)+"@"+d.String()] {
-			return "", fmt.Errorf("content digest %s: not found", d)
+	for _, blob := range tree.blobs() {
+		if !e.content[blob.Digest] && !e.arrived[repositoryOf(ref)+"@"+blob.Digest.String()] {
+			return "", fmt.Errorf("content digest %s: not found", blob.Digest)
 		}
 	}
 	pushed := e.pushedDigest(ref, tree.Root.Digest)
@@ -292,6 +292,9 @@ func (e *memoryEngine) arrive(ref string, pushed digest.Digest, tree Tree) {
 	e.tags[ref] = pushed
 	for _, m := range tree.Manifests() {
 		e.arrived[repositoryOf(ref)+"@"+m.Digest.String()] = true
+		for _, blob := range m.blobs() {
+			e.arrived[repositoryOf(ref)+"@"+blob.Digest.String()] = true
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ func (s *schedule) makeRoom(t *task) (evicted []holding, enough bool) {
 			cmp.Compare(a.users, b.users),
 		)
 	})
-	need := s.disk.need(t.blobs)
+	need := s.disk.need(s.required(t))
 	for _, c := range candidates {
 		if s.disk.fits(need) {
 			break

@@ -16,7 +16,7 @@ type task struct {
 	image     Image
 	target    string        // the target repository, host included
 	root      digest.Digest // what is copied: the image, or the manifest of the one platform asked for
-	tree      Tree          // of root; empty where it is to be read again when the image's turn comes
+	tree      *Tree         // of root; nil where it is to be read again when the image's turn comes
 	blobs     []blobID      // that root consists of, each once
 	members   []digest.Digest
 	reduced   bool                         // of an index, one platform on purpose
@@ -27,7 +27,10 @@ type task struct {
 	checked bool       // the target has been asked for its tags
 	pending []string   // tags that are not at the target yet
 	present []Result   // of the tags that are
-	absent  []blobID   // blobs that the engine did not have when the image's turn came
+	absent  []blobID   // blobs that the engine did not have when the image's turn came, and that its push needs
+	there   []blobID   // blobs that the engine need not have: the target repository has them
+	local   []blobID   // the others
+	claimed []blobID   // those that its push is to bring to the target
 	shared  []blobID   // those of them that images to come consist of, too
 	wants   bool       // counts among the images for whose sake blobs are kept in the engine
 	alone   bool       // tried once more by itself, after the engine's disk was full
@@ -166,14 +169,14 @@ func (p *planner) settle(t *task, tree Tree) {
 		}
 	}
 	if p.kept.Add(size) <= keepManifests {
-		t.tree = tree
+		t.tree = &tree
 	}
 }
 
 // open returns the manifests of the task, which are read again where they were not kept.
 func (c *copier) open(ctx context.Context, t *task) (Tree, error) {
-	if t.tree.Root.Raw != nil {
-		return t.tree, nil
+	if t.tree != nil {
+		return *t.tree, nil
 	}
 	tree, err := readTree(ctx, c.source, t.image.Repository, t.root)
 	if err != nil {

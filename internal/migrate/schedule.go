@@ -17,8 +17,9 @@ type schedule struct {
 	toPull, toPush []*task
 	starved        []*task // to be pulled alone, in the end: the engine's disk was full
 	pulls, pushes  claims
-	wanted         []int32 // by blob: images still to be pulled that consist of it
-	needed         []int32 // by blob: images being pulled that consist of it
+	delivered      map[string]map[blobID]bool // by target repository: the blobs that it has
+	wanted         []int32                    // by blob: images still to be pulled that consist of it
+	needed         []int32                    // by blob: images being pulled that consist of it
 	kept           []holding
 	disk           disk
 	ahead, limit   int // images pulled and not yet pushed, and how many there may be
@@ -84,6 +85,7 @@ func newSchedule(tasks []*task, limit int, space disk) *schedule {
 	s := &schedule{
 		toCheck: slices.Clone(tasks), toPull: slices.Clone(tasks), pulls: newClaims(n), pushes: newClaims(n),
 		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(tasks),
+		delivered: map[string]map[blobID]bool{},
 	}
 	s.changed = sync.NewCond(&s.mu)
 	for _, t := range tasks {
@@ -111,12 +113,48 @@ func (s *schedule) checked(t *task) []holding {
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	t.checked = true
+	if len(t.present) > 0 {
+		s.deliver(t)
+	}
 	if len(t.pending) > 0 {
 		return nil
 	}
-	s.toPull = slices.DeleteFunc(s.toPull, func(other *task) bool { return other == t })
+	if i := slices.Index(s.toPull, t); i >= 0 {
+		s.toPull = slices.Delete(s.toPull, i, i+1)
+	}
 	s.open--
 	return s.unwant(t)
+}
+
+// deliver says that the target repository has all of the image's blobs. An engine with the containerd store pushes an
+// image of which the repository has a blob without having that blob itself.
+func (s *schedule) deliver(t *task) {
+	if s.disk.store == ClassicStore {
+		return
+	}
+	blobs := s.delivered[t.target]
+	if blobs == nil {
+		blobs = map[blobID]bool{}
+		s.delivered[t.target] = blobs
+	}
+	for _, id := range t.blobs {
+		blobs[id] = true
+	}
+}
+
+// required are the blobs that the engine must have to push the image.
+func (s *schedule) required(t *task) []blobID {
+	delivered := s.delivered[t.target]
+	if len(delivered) == 0 {
+		return t.blobs
+	}
+	var required []blobID
+	for _, id := range t.blobs {
+		if !delivered[id] {
+			required = append(required, id)
+		}
+	}
+	return required
 }
 
 // room is what has to be done before an image is pulled.
@@ -148,14 +186,23 @@ func (s *schedule) nextPull(ctx context.Context) (t *task, r room, more bool) {
 }
 
 // takePull takes the first image that fits as things are, or else the first for which room can be made. An image that
-// is too large for the budget goes when nothing else is under way.
+// is too large for the budget goes when nothing else is under way. An image waits until it is known which of the
+// repository's older images are at the target: it may need little besides them.
 func (s *schedule) takePull() (*task, room) {
 	crowded := -1
+	var unchecked *task
 	for i, t := range s.toPull {
-		if !t.checked || !s.pulls.free(t.blobs) {
+		if !t.checked {
+			unchecked = t
+		}
+		if unchecked != nil && unchecked.target == t.target {
 			continue
 		}
-		if s.disk.fits(s.disk.need(t.blobs)) {
+		required := s.required(t)
+		if !s.pulls.free(required) {
+			continue
+		}
+		if s.disk.fits(s.disk.need(required)) {
 			s.toPull = slices.Delete(s.toPull, i, i+1)
 			return t, room{}
 		}
@@ -194,11 +241,14 @@ func (s *schedule) takeStarved() (*task, room) {
 
 func (s *schedule) beginPull(t *task) {
 	s.ahead++
-	t.absent = s.pulls.absent(t.blobs)
+	required := s.required(t)
+	t.absent = s.pulls.absent(required)
+	t.there = slices.DeleteFunc(s.pulls.absent(t.blobs), func(id blobID) bool { return slices.Contains(required, id) })
+	t.local = slices.DeleteFunc(slices.Clone(t.blobs), func(id blobID) bool { return slices.Contains(t.there, id) })
 	t.shared = slices.DeleteFunc(slices.Clone(t.absent), func(id blobID) bool { return s.wanted[id] < 2 })
 	s.pulls.claim(t.absent)
-	count(s.needed, t.blobs, 1)
-	s.disk.use(t.blobs)
+	count(s.needed, t.local, 1)
+	s.disk.use(t.local)
 }
 
 // endPull gives back what the pull of the image has claimed.
@@ -208,7 +258,7 @@ func (s *schedule) endPull(t *task) {
 		t.work.cut = nil
 	}
 	s.pulls.settle(t.absent)
-	count(s.needed, t.blobs, -1)
+	count(s.needed, t.local, -1)
 }
 
 // nextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
@@ -218,11 +268,12 @@ func (s *schedule) nextPush(ctx context.Context) *task {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && s.open > 0 {
-		i := slices.IndexFunc(s.toPush, func(t *task) bool { return s.pushes.free(t.blobs) })
+		i := slices.IndexFunc(s.toPush, func(t *task) bool { return s.pushes.free(s.required(t)) })
 		if i >= 0 {
 			t := s.toPush[i]
 			s.toPush = slices.Delete(s.toPush, i, i+1)
-			s.pushes.claim(s.pushes.absent(t.blobs))
+			t.claimed = s.pushes.absent(s.required(t))
+			s.pushes.claim(t.claimed)
 			return t
 		}
 		s.changed.Wait()
@@ -282,9 +333,10 @@ func (s *schedule) pushed(t *task, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pushes.settle(t.blobs)
+	s.pushes.settle(t.claimed)
 	if arrived {
 		count(s.pushes.there, t.blobs, 1)
+		s.deliver(t)
 	}
 	s.leave(t)
 	s.open--
@@ -293,7 +345,7 @@ func (s *schedule) pushed(t *task, arrived bool) {
 // leave says that the image itself is not in the engine any more.
 func (s *schedule) leave(t *task) {
 	s.ahead--
-	s.disk.leave(t.blobs)
+	s.disk.leave(t.local)
 }
 
 // unwant says that the image needs nothing any more of what is kept for images to come, and returns what nobody needs.

@@ -22,9 +22,9 @@ type bench struct {
 
 func newBench() *bench { return &bench{blobs: newCatalog(), size: 1 << 20} }
 
-// image is a task of just these blobs, checked and with a tag to be copied.
+// image is a task of just these blobs, in a repository of its own, checked and with a tag to be copied.
 func (b *bench) image(name string, blobs ...string) *task {
-	t := &task{image: Image{Tags: []string{name}}, pending: []string{name}, checked: true}
+	t := &task{image: Image{Tags: []string{name}}, target: name, pending: []string{name}, checked: true}
 	for _, blob := range blobs {
 		t.blobs = append(t.blobs, b.blobs.add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
 	}
@@ -207,6 +207,47 @@ func TestScheduleChecks(t *testing.T) {
 	}
 	if got := s.nextPush(t.Context()); got != nil {
 		t.Errorf("%q is pushed", names([]*task{got}))
+	}
+}
+
+// What the target repository has the engine need not have, once that is known of all that stands before the image.
+func TestScheduleSparesWhatIsDelivered(t *testing.T) {
+	for _, store := range []Store{ContainerdStore, ClassicStore} {
+		bench := newBench()
+		a, b, c := bench.image("a", "base", "a"), bench.image("b", "base", "b"), bench.image("c", "base", "c")
+		a.target, b.target = "repository", "repository"
+		a.checked = false
+		s := bench.schedule(9, 0)
+		s.disk.store = store
+		s.nextCheck(t.Context())
+		expectPull(t, s, c)
+		expectPull(t, s, nil) // b has to wait for a's answer
+		a.pending, a.present = nil, []Result{{}}
+		s.checked(a)
+		if store == ClassicStore {
+			expectPull(t, s, nil) // and for c's base
+			continue
+		}
+		expectPull(t, s, b)
+		if len(b.absent) != 1 || len(b.there) != 1 || len(b.local) != 1 {
+			t.Errorf("b brings %d blobs, is spared %d and holds %d", len(b.absent), len(b.there), len(b.local))
+		}
+		pull(s, bench, b)
+		if got := s.nextPush(t.Context()); got != b || len(b.claimed) != 1 {
+			t.Errorf("b's push claims %d blobs", len(b.claimed))
+		}
+		pull(s, bench, c)
+		if got := s.nextPush(t.Context()); got != c || len(c.claimed) != 2 {
+			t.Errorf("c's push claims %d blobs", len(c.claimed))
+		}
+		s.pushed(b, true)
+		if s.pushes.free(c.blobs) {
+			t.Error("the end of b's push gives back what c's has claimed")
+		}
+		s.pushed(c, true)
+		if s.disk.used != 0 {
+			t.Errorf("%d bytes in use", s.disk.used)
+		}
 	}
 }
 

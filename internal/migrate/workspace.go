@@ -13,7 +13,8 @@ import (
 type workspace struct {
 	*copier
 	repository Repository
-	present    map[digest.Digest]bool // blobs that the engine has, for as long as the copy lasts
+	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
+	partial    bool                   // the engine need not have all blobs
 	shared     map[digest.Digest]bool // blobs that images to come consist of, too
 	pulled     []holding
 	cut        []blobID // that came by pulls which were cut off
@@ -33,7 +34,7 @@ func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) erro
 		if err := w.tag(ctx, tree.Root, targets); err != nil {
 			return err
 		}
-		return w.check(ctx, targets[0])
+		return w.checkWhole(ctx, targets[0])
 	}
 	if err := w.load(ctx, targets, tree); err != nil {
 		return err
@@ -43,11 +44,19 @@ func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) erro
 			return err
 		}
 	}
-	err := w.check(ctx, targets[0])
+	err := w.checkWhole(ctx, targets[0])
 	if errors.Is(err, errIncomplete) && len(w.cut) > 0 {
 		return w.complete(ctx, tree, targets[0])
 	}
 	return err
+}
+
+// checkWhole is check for what the engine has to have all of. What else is missing a push finds out.
+func (w *workspace) checkWhole(ctx context.Context, ref string) error {
+	if w.partial {
+		return nil
+	}
+	return w.check(ctx, ref)
 }
 
 // complete pulls as images what pulls that were cut off have not brought whole.
