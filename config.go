@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
+	"github.com/dustin/go-humanize"
 	"github.com/kelseyhightower/envconfig"
 )
 
@@ -34,7 +36,8 @@ type Config struct {
 	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
 	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" desc:"the folder where docker:dind writes its certificates, such as /certs"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" default:"4" desc:"the number of images pulled at a time, and of those pushed, 1 to 64"`
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, four for each of the engine's processors, 4 to 16"`
+	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" desc:"the room that images may take up in the engine at a time, such as 20GB"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
@@ -124,6 +127,7 @@ func (c *Config) validate(problems *configError) {
 	problems.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host, with its port where it has one, and nothing else")
 	problems.checkError("CI_REGISTRY_IMAGE", validTarget(c.Registry, c.RegistryImage))
 	problems.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
+	problems.checkError("MIGRATE_DISK", validDisk(c.Disk))
 	problems.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
 	problems.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
 	problems.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
@@ -145,6 +149,26 @@ func validTarget(registry, image string) error {
 		return errors.New("must have no tag and no digest")
 	}
 	return nil
+}
+
+// minDisk is the least that an engine can do something with: in bytes.
+const minDisk = 50e6
+
+func validDisk(size string) error {
+	bytes, err := humanize.ParseBytes(size)
+	switch {
+	case err != nil:
+		return errors.New("must be a size, such as 20GB or 500MiB")
+	case bytes < minDisk || bytes > math.MaxInt64/2:
+		return fmt.Errorf("must be at least %s", humanize.Bytes(minDisk))
+	}
+	return nil
+}
+
+// diskBytes is the size of MIGRATE_DISK, which loadConfig has checked.
+func (c *Config) diskBytes() int64 {
+	bytes, _ := humanize.ParseBytes(c.Disk)
+	return int64(bytes)
 }
 
 func (c *Config) normalizePlatform() error {

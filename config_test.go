@@ -45,7 +45,7 @@ func TestLoadConfig(t *testing.T) {
 	base := Config{
 		AccountID: "123456789012", Region: "eu-west-1", DefaultRegion: "eu-west-1",
 		Registry: "registry.example.com", RegistryImage: "registry.example.com/group/project",
-		RegistryUser: "gitlab-ci-token", RegistryPassword: "glcbt-secret", Concurrency: 4,
+		RegistryUser: "gitlab-ci-token", RegistryPassword: "glcbt-secret", Disk: "15GB",
 	}
 	tests := []struct {
 		name string
@@ -91,6 +91,7 @@ func TestLoadConfig(t *testing.T) {
 		},
 		{"one at a time", map[string]string{"MIGRATE_CONCURRENCY": "1"}, func(c *Config) { c.Concurrency = 1 }},
 		{"as many as there may be", map[string]string{"MIGRATE_CONCURRENCY": "64"}, func(c *Config) { c.Concurrency = 64 }},
+		{"a small disk", map[string]string{"MIGRATE_DISK": "500 MiB"}, func(c *Config) { c.Disk = "500 MiB" }},
 		{"a platform by another name", map[string]string{"MIGRATE_PLATFORM": "linux/x86_64"}, func(c *Config) { c.Platform = "linux/amd64" }},
 		{"a platform's default variant", map[string]string{"MIGRATE_PLATFORM": "linux/arm64/v8"}, func(c *Config) { c.Platform = "linux/arm64" }},
 		{"a platform's variant", map[string]string{"MIGRATE_PLATFORM": "linux/arm/v6"}, func(c *Config) { c.Platform = "linux/arm/v6" }},
@@ -144,11 +145,15 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"MIGRATE_CONCURRENCY", "many", `MIGRATE_CONCURRENCY "many": must be a whole number; it is`},
 		{"MIGRATE_CONCURRENCY", "0", `MIGRATE_CONCURRENCY "0": must be 1 to 64`},
 		{"MIGRATE_CONCURRENCY", "65", `MIGRATE_CONCURRENCY "65": must be 1 to 64`},
+		{"MIGRATE_DISK", "much", `MIGRATE_DISK "much": must be a size, such as 20GB or 500MiB; it is`},
+		{"MIGRATE_DISK", "-1GB", `MIGRATE_DISK "-1GB": must be a size`},
+		{"MIGRATE_DISK", "20", `MIGRATE_DISK "20": must be at least 50 MB`},
+		{"MIGRATE_DISK", "9999999999TB", `MIGRATE_DISK "9999999999TB": must be`},
 		{"MIGRATE_PLATFORM", "amd64", `MIGRATE_PLATFORM "amd64": must be os/architecture`},
 		{"MIGRATE_PLATFORM", "linux/amd64,linux/arm64", `MIGRATE_PLATFORM "linux/amd64,linux/arm64": must be os/architecture`},
 		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of - _ . and __`},
 		{"MIGRATE_NAME_SEPARATOR", "/", `MIGRATE_NAME_SEPARATOR "/": must be one of`},
-		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there are MIGRATE_CONCURRENCY, MIGRATE_PLATFORM, MIGRATE_NAME_SEPARATOR`},
+		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there are MIGRATE_CONCURRENCY, MIGRATE_DISK, MIGRATE_PLATFORM, MIGRATE_NAME_SEPARATOR`},
 	}
 	for _, test := range tests {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
@@ -214,11 +219,22 @@ func TestVariables(t *testing.T) {
 			t.Errorf("%s stands in for %s, but is required itself", v.Instead, v.Name)
 		}
 	}
-	if v := variableNamed("MIGRATE_CONCURRENCY"); v.Default != "4" || v.Required || v.secret {
+	if v := variableNamed("MIGRATE_DISK"); v.Default != "15GB" || v.Required || v.secret {
 		t.Errorf("got %+v", v)
 	}
 	if v := variableNamed("CI_REGISTRY_PASSWORD"); !v.Required || !v.secret {
 		t.Errorf("got %+v", v)
+	}
+}
+
+func TestDiskBytes(t *testing.T) {
+	for size, want := range map[string]int64{"15GB": 15e9, "500MiB": 500 << 20, "1.5 GB": 15e8, "50000000": 50e6} {
+		if err := validDisk(size); err != nil {
+			t.Errorf("%s: %v", size, err)
+		}
+		if got := (&Config{Disk: size}).diskBytes(); got != want {
+			t.Errorf("%s is %d bytes, want %d", size, got, want)
+		}
 	}
 }
 

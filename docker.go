@@ -17,6 +17,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/system"
@@ -37,6 +38,8 @@ type engine struct {
 	at      endpoint
 	version string
 	store   migrate.Store
+	cpus    int // that the engine has
+	images  int // that it had when we came
 	source  registryAuth
 	target  registryAuth
 	// targetHost is where target's credentials go, and nowhere else: ECR has a host for each way to reach it.
@@ -156,7 +159,7 @@ func connect(ctx context.Context, at endpoint) (*engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	return &engine{client: c, at: at, version: info.ServerVersion, store: storeOf(info)}, nil
+	return &engine{client: c, at: at, version: info.ServerVersion, store: storeOf(info), cpus: info.NCPU, images: info.Images}, nil
 }
 
 // manifestsAPI is the first version of the API that tells whether the containerd store holds all of an image.
@@ -171,6 +174,10 @@ func (e *engine) usable() error {
 	}
 	return nil
 }
+
+// concurrency is how many images the engine pulls at a time, and pushes, unless the user says otherwise: enough to
+// wait for a network, which most of a copy is, and not more than dind's shipped settings carry.
+func (e *engine) concurrency() int { return min(max(4, 4*e.cpus), 16) }
 
 // storeOf tells the image store by what the containerd store lists of itself.
 func storeOf(info system.Info) migrate.Store {
@@ -201,6 +208,9 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	return engineError(err)
 }
 
+// finishedPull begins the status without which a pull has not succeeded.
+const finishedPull = "Digest: "
+
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
 	auth, err := e.encodedAuth(ctx, ref)
@@ -214,13 +224,73 @@ func (e *engine) Pull(ctx context.Context, ref string) error {
 	defer body.Close() //nolint:errcheck // nothing is written
 	finished := false
 	err = drain(body, func(m streamMessage) error {
-		finished = finished || strings.HasPrefix(m.Status, "Digest: ")
+		finished = finished || strings.HasPrefix(m.Status, finishedPull)
 		return nil
 	})
 	if err == nil && !finished {
 		err = errTruncated
 	}
 	return err
+}
+
+// errCutOff ends the reading of a pull whose layers are all there.
+var errCutOff = errors.New("the layers are there")
+
+// PullContent pulls until the engine has the layers, and cuts the pull off while they are being unpacked. The engine
+// keeps what a pull has brought that was cut off, for some hours or until Sweep (moby/moby, daemon/containerd/leases.go).
+func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
+	auth, err := e.encodedAuth(ctx, ref)
+	if err != nil {
+		return err
+	}
+	ctx, cutOff := context.WithCancel(ctx)
+	defer cutOff()
+	body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
+	if err != nil {
+		return engineError(err)
+	}
+	defer body.Close() //nolint:errcheck // nothing is written
+	waiting := map[string]bool{}
+	for _, layer := range layers {
+		waiting[shortID(layer)] = true
+	}
+	finished := false
+	err = drain(body, func(m streamMessage) error {
+		finished = finished || strings.HasPrefix(m.Status, finishedPull)
+		if arrivedStatuses[m.Status] {
+			delete(waiting, m.ID)
+		}
+		if len(waiting) == 0 {
+			return errCutOff
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errCutOff):
+		return nil
+	case err == nil && !finished:
+		return errTruncated
+	}
+	return err
+}
+
+// arrivedStatuses are what an engine says of a layer once it has all of it.
+var arrivedStatuses = map[string]bool{"Already exists": true, "Download complete": true, "Extracting": true, "Pull complete": true}
+
+// shortID is how an engine names a layer in its messages.
+func shortID(d digest.Digest) string {
+	encoded := d.Encoded()
+	return encoded[:min(12, len(encoded))]
+}
+
+// nobodysLabel is a label that no image has.
+const nobodysLabel = "invalid.ecr2gitlab.nobodys"
+
+// Sweep has the engine drop what it keeps of pulls that were cut off, which it does when images are pruned. No image
+// is: none has the label.
+func (e *engine) Sweep(ctx context.Context) error {
+	_, err := e.client.ImagesPrune(ctx, filters.NewArgs(filters.Arg("label", nobodysLabel)))
+	return engineError(err)
 }
 
 // Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
@@ -367,6 +437,7 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 
 // streamMessage is one of the messages that an engine streams while it pulls, pushes or loads.
 type streamMessage struct {
+	ID          string                   `json:"id"`
 	Status      string                   `json:"status"`
 	Error       string                   `json:"error"`
 	ErrorDetail struct{ Message string } `json:"errorDetail"`
@@ -448,6 +519,7 @@ func (f engineFailure) Unwrap() error { return f.cause }
 var (
 	deniedWords   = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
 	notFoundWords = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found`)
+	noSpaceWords  = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
 	// ownContent is what the engine misses itself, of something that the registry has.
 	ownContent = regexp.MustCompile(`(?i)content digest sha256:[0-9a-f]+: not found`)
 )
@@ -459,6 +531,8 @@ func engineError(err error) error {
 		return err
 	}
 	switch words := err.Error(); {
+	case noSpaceWords.MatchString(words):
+		return engineFailure{err, migrate.ErrNoSpace}
 	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
 		return engineFailure{err, migrate.ErrDenied}
 	case ownContent.MatchString(words):

@@ -59,6 +59,7 @@ const (
 	inspectPath    = "GET /images/" + targetRef + "/json"
 	tagPath        = "POST /images/" + sourceRef + "/tag"
 	loadPath       = "POST /images/load"
+	prunePath      = "POST /images/prune"
 	infoPath       = "GET /info"
 	authPath       = "POST /auth"
 )
@@ -187,6 +188,7 @@ func streamError(text string) string {
 // causes are the errors that callers tell apart, and the one among ours that looks most like success.
 var causes = map[string]error{
 	"denied": migrate.ErrDenied, "not found": migrate.ErrNotFound, "truncated": errTruncated,
+	"full":      migrate.ErrNoSpace,
 	"cancelled": context.Canceled,
 }
 
@@ -426,11 +428,11 @@ func TestPull(t *testing.T) {
 		{"refused with 401 alone", problem(http.StatusUnauthorized, "authentication required"), "authentication required", "denied"},
 		{"unknown", problem(http.StatusNotFound, "manifest for team/app not found: manifest unknown"), "manifest unknown", "not found"},
 		{"404 alone", problem(http.StatusNotFound, "it is not there"), "it is not there", "not found"},
-		{"an engine in trouble", problem(http.StatusInternalServerError, "no space left on device"), "no space left on device", ""},
+		{"an engine in trouble", problem(http.StatusInternalServerError, "no space left on device"), "no space left on device", "full"},
 		{"no engine at all", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "502 Bad Gateway", ""},
 		{"denied in the stream", stream(status("Pulling"), streamError("denied: User is not authorized to perform: ecr:BatchGetImage")), "denied: User is not authorized", "denied"},
 		{"unknown in the stream", stream(streamError("manifest unknown: Requested image not found")), "manifest unknown", "not found"},
-		{"an error in the stream", stream(status("Pulling"), streamError("write /var/lib/docker: no space left on device")), "no space left", ""},
+		{"an error in the stream", stream(status("Pulling"), streamError("write /var/lib/docker: no space left on device")), "no space left", "full"},
 		{"an error after the digest", stream(done, streamError("failed to unpack image on snapshotter overlayfs")), "failed to unpack", ""},
 		{"an error without details", stream(done, `{"error":"failed to unpack"}`), "failed to unpack", ""},
 		{"an error with its details alone", stream(done, `{"errorDetail":{"message":"failed to unpack"}}`), "failed to unpack", ""},
@@ -456,6 +458,70 @@ func TestPull(t *testing.T) {
 				t.Errorf("asked %+v, want one with %v", asked, want)
 			}
 		})
+	}
+}
+
+// A pull that is cut off ends as soon as all the layers that it is for are there, and not before.
+func TestPullContent(t *testing.T) {
+	wanted := []digest.Digest{digest.FromString("first"), digest.FromString("second")}
+	layer := func(d digest.Digest, text string) string {
+		return fmt.Sprintf(`{"status":%q,"id":%q}`, text, d.Encoded()[:12])
+	}
+	first, second := layer(wanted[0], "Download complete"), layer(wanted[1], "Already exists")
+	tests := []struct {
+		name         string
+		messages     []string
+		ends         bool   // by itself, before it is cut off
+		words, cause string // of the error; no words: there is none
+	}{
+		{"both there", []string{status("Pulling from team/app"), layer(wanted[1], "Downloading"), first, second}, false, "", ""},
+		{"the second in use already", []string{first, layer(wanted[1], "Extracting")}, false, "", ""},
+		{"all of it before we looked", []string{first, status("Digest: " + imageHash)}, true, "", ""},
+		{"one of them, and an error", []string{first, streamError("no space left on device")}, true, "no space left", "full"},
+		{"one of them, and no more", []string{first, layer(wanted[1], "Downloading")}, true, "ended before", "truncated"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			cutOff := make(chan bool, 1)
+			e, _ := startEngine(t, map[string]http.HandlerFunc{pullPath: func(w http.ResponseWriter, r *http.Request) {
+				stream(test.messages...)(w, r)
+				w.(http.Flusher).Flush()
+				if !test.ends {
+					<-r.Context().Done()
+					cutOff <- true
+				}
+			}})
+			err := e.PullContent(t.Context(), sourceRef, wanted)
+			if test.words == "" && err != nil {
+				t.Error(err)
+			}
+			if test.words != "" {
+				assertFailure(t, err, test.words, test.cause)
+			}
+			if !test.ends {
+				<-cutOff
+			}
+		})
+	}
+}
+
+// What is swept up is what the engine keeps beside its images: the filter fits none of them.
+func TestSweep(t *testing.T) {
+	e, d := startEngine(t, map[string]http.HandlerFunc{prunePath: jsonAnswer(http.StatusOK, map[string]any{})})
+	if err := e.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want := url.Values{"filters": {`{"label":{"` + nobodysLabel + `":true}}`}}
+	if asked := d.asked(prunePath); len(asked) != 1 || !reflect.DeepEqual(asked[0].query, want) {
+		t.Errorf("asked %+v, want one with %v", asked, want)
+	}
+}
+
+func TestConcurrencyOfAnEngine(t *testing.T) {
+	for cpus, want := range map[int]int{0: 4, 1: 4, 2: 8, 4: 16, 16: 16, 96: 16} {
+		if got := (&engine{cpus: cpus}).concurrency(); got != want {
+			t.Errorf("%d processors: %d at a time, want %d", cpus, got, want)
+		}
 	}
 }
 
@@ -505,7 +571,7 @@ func TestPush(t *testing.T) {
 		{"by digest, denied", targetByDigest, stream(streamError("denied: requested access to the resource is denied")), "", "denied: requested", "denied"},
 		{"by digest, refused", targetByDigest, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
 		{"by digest, unauthorized", targetByDigest, problem(http.StatusUnauthorized, "authentication required"), "", "authentication required", "denied"},
-		{"by digest, an engine in trouble", targetByDigest, problem(http.StatusInternalServerError, "no space left on device"), "", "no space left on device", ""},
+		{"by digest, an engine in trouble", targetByDigest, problem(http.StatusInternalServerError, "no space left on device"), "", "no space left on device", "full"},
 		{"by digest, no engine at all", targetByDigest, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "", "502 Bad Gateway", ""},
 	}
 	for _, test := range tests {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,9 +142,11 @@ func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options,
 		Source:      source,
 		Engine:      engine,
 		Store:       engine.store,
+		Dedicated:   engine.images == 0,
 		Namer:       migrate.Namer{Base: cfg.RegistryImage, Separator: cfg.NameSeparator},
 		Platform:    wantedPlatform(cfg),
-		Concurrency: cfg.Concurrency,
+		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
+		Disk:        cfg.diskBytes(),
 		Observe:     log.Observe,
 	}, nil
 }
@@ -159,6 +162,9 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
 	if err := engine.usable(); err != nil {
 		return nil, err
+	}
+	if engine.images > 0 {
+		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
 	}
 	engine.source = source.engineAuth
 	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry

@@ -105,6 +105,8 @@ func engineAnswers(pushed func() bool) map[string]http.HandlerFunc {
 		pullPath:                          stream(status("Digest: " + image.String())),
 		pushPath:                          stream(status("1.2: digest: " + image.String() + " size: 123")),
 		inspectPath:                       jsonAnswer(http.StatusOK, map[string]any{}),
+		loadPath:                          stream(`{"stream":"Loaded image"}`),
+		prunePath:                         jsonAnswer(http.StatusOK, map[string]any{}),
 		"POST /images/" + source + "/tag": done,
 		removePath:                        jsonAnswer(http.StatusOK, []any{}),
 		"DELETE /images/" + source:        jsonAnswer(http.StatusOK, []any{}),

@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/proxy"
@@ -48,7 +49,7 @@ func TestShortfall(t *testing.T) {
 				continue // refused before
 			}
 			t.Run(test.name+"/"+string(kind), func(t *testing.T) {
-				s := startScene(t, kind, world.Options{})
+				s := startScene(t, kind, wholeImages)
 				shapes := s.fillWith(t, test.victim, "docker-manifest", "odd-tags")
 				s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
 			})
@@ -87,13 +88,25 @@ func TestContentMissing(t *testing.T) {
 		{"an image goes away after the check", "oci-manifest", removed("amd64"), []string{"push ", misses}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := startScene(t, engine.Containerd, world.Options{})
+			s := startScene(t, engine.Containerd, wholeImages)
 			s.Engine = ownEngine(t, engine.Containerd)
 			shapes := s.fillWith(t, test.victim, "uncompressed-docker", "zstd") // others, without a layer in common
 			s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
 		})
 	}
 }
+
+// wholeImages is a world whose ECR does not tell of a blob that it has it, so that images are pulled whole, as those with
+// large layers are.
+var wholeImages = world.Options{AWS: aws.Options{Wrap: func(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/sha256:") && !strings.HasPrefix(r.UserAgent(), "go-containerregistry") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}}}
 
 // ownEngine starts an engine for one test.
 func ownEngine(t *testing.T, kind engine.Kind) *engine.Engine {
@@ -314,7 +327,7 @@ func TestImageInTheWay(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := startScene(t, engine.Containerd, world.Options{})
+			s := startScene(t, engine.Containerd, wholeImages)
 			shapes := s.fillWith(t, "recompressed-best", "docker-manifest", "oci-index", "odd-tags")
 			inTheWay := s.fillWith(t, "recompressed-fast")[0]
 			s.pullBeforehand(t, inTheWay)

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -282,4 +283,16 @@ func (r *repository) layer(d digest.Digest) (ocispec.Descriptor, bool) {
 	defer r.mu.Unlock()
 	layer, ok := r.layers[d]
 	return layer, ok
+}
+
+// serves reports whether the blob belongs to an image that is not archived: ECR takes an image's layers away with it.
+func (r *repository) serves(blob string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, img := range r.images {
+		if img.archived.IsZero() && bytes.Contains(img.manifest, []byte(blob)) {
+			return true
+		}
+	}
+	return false
 }

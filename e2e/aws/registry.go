@@ -103,6 +103,8 @@ func (g *gate) serveRepository(w http.ResponseWriter, r request, name string) {
 		g.push(w, r)
 	case r.kind == "manifests":
 		g.pull(w, r)
+	case r.kind == "blobs" && !r.owner && !r.repo.serves(r.reference):
+		writeRegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 	case r.kind == "blobs":
 		g.next.ServeHTTP(g.meter(w, r, r.reference), r.Request)
 	default:

@@ -105,8 +105,8 @@ func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
 }
 
 // checkPlatform fails where the single image that was pulled is for another platform than the one asked for.
-func (c *copier) checkPlatform(ctx context.Context, t *task) error {
-	if c.platform == nil || t.reduced || !t.tree.Root.isContainerImage() {
+func (c *copier) checkPlatform(ctx context.Context, t *task, root Manifest) error {
+	if c.platform == nil || t.reduced || !root.isContainerImage() {
 		return nil
 	}
 	ref := t.tagged(t.pending[0])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,23 +17,42 @@ var errIncomplete = errors.New("the engine skipped layers when it pulled")
 
 // copier copies images one at a time; several goroutines use it at once.
 type copier struct {
-	engine   Engine
-	store    Store
-	platform *ocispec.Platform           // see Options
-	renew    func(context.Context) error // the credentials for pulls
-	held     *references
-
-	brought brought
+	source    Source
+	engine    Engine
+	store     Store
+	dedicated bool              // the engine is ours alone
+	platform  *ocispec.Platform // see Options
+	catalog   *catalog
+	held      *references
+	sweeping  sync.RWMutex // pulls and loads read, a sweep writes
+	blobs     blobPulls
+	brought   brought
 }
 
-// fetch brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means that
-// the engine does not hold it whole, and that it should be tried again alone.
-func (c *copier) fetch(ctx context.Context, t *task) error {
-	t.work = c.workspace(t.image.Repository)
-	if err := t.work.bring(ctx, t.tree, t.targets(t.pending)); err != nil {
+// fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
+// that the engine does not hold it whole, and that it should be tried again alone.
+func (c *copier) fetchImage(ctx context.Context, t *task) error {
+	tree, err := c.open(ctx, t)
+	if err != nil {
 		return err
 	}
-	return c.checkPlatform(ctx, t)
+	t.work = c.workspace(t.image.Repository)
+	t.work.present, t.work.shared = c.whereabouts(t, tree)
+	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
+		return err
+	}
+	return c.checkPlatform(ctx, t, tree.Root)
+}
+
+// whereabouts are the blobs of the image that the engine had when its turn came, and those that others wait for.
+func (c *copier) whereabouts(t *task, tree Tree) (present, shared map[digest.Digest]bool) {
+	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for _, blob := range tree.blobs() {
+		id := c.catalog.id(blob.Digest)
+		present[blob.Digest] = !slices.Contains(t.absent, id)
+		shared[blob.Digest] = slices.Contains(t.shared, id)
+	}
+	return present, shared
 }
 
 // deliver pushes the pending tags, and takes their names away from the engine again. What was pulled stays there
@@ -44,7 +64,7 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 			copy(results[i:], t.settle(t.pending[i:], NotStarted, ctx.Err()))
 			break
 		}
-		results[i] = c.push(ctx, t.result(tag), t.tree.Root.Digest, t.arrivedAs(Exact))
+		results[i] = c.push(ctx, t.result(tag), t.root, t.arrivedAs(Exact))
 	}
 	t.work.unname(ctx)
 	return results
@@ -71,7 +91,7 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 	t.pending = nil
 	for _, tag := range t.image.Tags {
 		resolved, err := c.engine.Resolve(ctx, t.tagged(tag))
-		if err != nil || resolved.Digest != t.tree.Root.Digest {
+		if err != nil || resolved.Digest != t.root {
 			t.pending = append(t.pending, tag)
 			continue
 		}

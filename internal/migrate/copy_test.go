@@ -26,12 +26,13 @@ func newSetup(t *testing.T, store Store, fill func(*sourceRegistry)) *setup {
 	fill(source)
 	engine := newEngine(source)
 	engine.store = store
-	tasks := planOf(t, source, func(p *planner) { p.engine, p.store = engine, store })
+	found, p := planned(t, source, func(p *planner) { p.engine, p.store = engine, store })
+	tasks := found.tasks
 	if tasks[0].refusal != nil {
 		t.Fatal(tasks[0].refusal)
 	}
 	engine.calls = nil
-	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}), tasks[0]}
+	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.catalog), tasks[0]}
 }
 
 func (s *setup) target(tag string) string { return s.task.tagged(tag) }
@@ -79,7 +80,7 @@ func TestCopyIndex(t *testing.T) {
 	twice := indexOf(t, child(children[0], linux("amd64")), child(pair, nil), child(children[0], linux("386")))
 	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", twice, "1"); r.hold("app", append(children, pair)...) })
 	s.copy(t, "app:1: exact")
-	want := []string{"pull app@" + children[0].Digest.String(), "pull app@" + children[1].Digest.String(), "load app:1", "push app:1"}
+	want := []string{"load app:1", "pull app@" + children[0].Digest.String(), "pull app@" + children[1].Digest.String(), "push app:1"}
 	if got := s.engine.of("pull", "load", "tag", "push"); !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
 	}
@@ -242,8 +243,8 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.push("app", pair, "1", "2")
 	source.hold("app", children...)
 	engine := newEngine(source)
-	task := planOf(t, source, func(p *planner) { p.platform = linux("arm64") })[0]
-	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: ContainerdStore}), task}
+	found, p := planned(t, source, func(p *planner) { p.platform = linux("arm64") })
+	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: ContainerdStore}, p.catalog), found.tasks[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {

@@ -24,6 +24,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrDenied: the registry refuses the credentials, or what they ask for.
 	ErrDenied = errors.New("denied")
+	// ErrNoSpace: the engine's disk is full.
+	ErrNoSpace = errors.New("no space left on the engine's disk")
 )
 
 // Resolved is what a registry answers for a reference.
@@ -33,10 +35,16 @@ type Resolved struct {
 }
 
 // Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
-// It does not retry; its errors are ErrNotFound, ErrDenied, or the engine's own words.
+// It does not retry; its errors are ErrNotFound, ErrDenied, ErrNoSpace, or the engine's own words.
 type Engine interface {
-	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it.
+	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it, and on the
+	// containerd store a single blob.
 	Pull(ctx context.Context, ref string) error
+	// PullContent is Pull for an image whose layers nobody is going to run: it ends when the engine has these layers,
+	// without waiting until they are unpacked. The engine keeps them until Sweep, whoever else refers to them.
+	PullContent(ctx context.Context, ref string, layers []digest.Digest) error
+	// Sweep has the engine drop what it keeps of pulls that were cut off. No pull and no load may be under way.
+	Sweep(ctx context.Context) error
 	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it.
 	Load(ctx context.Context, archive io.Reader) error
 	// Missing returns the manifests of a local reference that the engine does not hold whole.

@@ -29,6 +29,8 @@ type fakeEngine struct {
 	push    func(ctx context.Context, ref string) (digest.Digest, error)
 	resolve func(ctx context.Context, ref string) (Resolved, error)
 	remove  func(ctx context.Context, ref string) error
+	content func(ctx context.Context, ref string, layers []digest.Digest) error
+	sweep   func(ctx context.Context) error
 }
 
 func (f fakeEngine) Pull(ctx context.Context, ref string) error        { return f.pull(ctx, ref) }
@@ -49,6 +51,10 @@ func (f fakeEngine) Resolve(ctx context.Context, ref string) (Resolved, error) {
 	return f.resolve(ctx, ref)
 }
 func (f fakeEngine) Remove(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
+func (f fakeEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
+	return f.content(ctx, ref, layers)
+}
+func (f fakeEngine) Sweep(ctx context.Context) error { return f.sweep(ctx) }
 
 // memoryEngine is an engine, with the source it pulls from and the target it pushes to, in memory.
 type memoryEngine struct {
@@ -59,7 +65,11 @@ type memoryEngine struct {
 	calls     []string                        // "pull ref", in their order
 	local     map[string]digest.Digest        // by reference
 	manifests map[digest.Digest]Manifest      // that the engine has seen
-	held      map[digest.Digest]bool          // those whose blobs it has
+	content   map[digest.Digest]bool          // blobs that it has
+	blobs     map[string]digest.Digest        // pulled by themselves, by reference
+	noBlobs   bool                            // it, or the registry, does not pull blobs by themselves
+	pinned    map[digest.Digest]bool          // blobs of pulls that were cut off
+	hasty     map[digest.Digest]bool          // pulls that are cut off before all has arrived
 	tags      map[string]digest.Digest        // of the target, by reference
 	arrived   map[string]bool                 // digest references of the target
 	before    func(call string)               // sees every call before it is made, unlocked
@@ -76,7 +86,8 @@ type memoryEngine struct {
 func newEngine(source *sourceRegistry) *memoryEngine {
 	return &memoryEngine{
 		source: source, store: ContainerdStore,
-		local: map[string]digest.Digest{}, manifests: map[digest.Digest]Manifest{}, held: map[digest.Digest]bool{},
+		local: map[string]digest.Digest{}, manifests: map[digest.Digest]Manifest{}, content: map[digest.Digest]bool{},
+		blobs: map[string]digest.Digest{}, pinned: map[digest.Digest]bool{}, hasty: map[digest.Digest]bool{},
 		tags: map[string]digest.Digest{}, arrived: map[string]bool{}, before: func(string) {},
 		fails: map[string]error{}, arrives: map[string]bool{}, answers: map[string]digest.Digest{},
 		stands: map[string]digest.Digest{}, rivals: map[digest.Digest]digest.Digest{}, broken: map[digest.Digest]bool{},
@@ -103,13 +114,56 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
 	}
 	m, ok := e.listed(ref)
 	if !ok {
-		return fmt.Errorf("%s: %w", ref, ErrNotFound)
+		return e.pullBlob(ref)
 	}
 	rival, rivalled := e.rivals[m.Digest]
+	spoilt := e.broken[m.Digest] || rivalled && e.hasBlobs(e.manifests[rival])
 	e.local[ref] = m.Digest
 	e.manifests[m.Digest] = m
-	e.held[m.Digest] = e.held[m.Digest] || !e.broken[m.Digest] && (!rivalled || !e.held[rival])
+	for _, blob := range m.blobs() {
+		e.content[blob.Digest] = e.content[blob.Digest] || !spoilt
+	}
 	return err
+}
+
+// PullContent brings an image's blobs, which stay until Sweep, and no image.
+func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.Digest) error {
+	err := e.begin(ctx, "cut "+ref)
+	defer e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	m, ok := e.listed(ref)
+	if !ok {
+		return fmt.Errorf("%s: %w", ref, ErrNotFound)
+	}
+	for _, blob := range m.blobs() {
+		arrived := !e.hasty[m.Digest]
+		e.content[blob.Digest], e.pinned[blob.Digest] = arrived || e.content[blob.Digest], arrived
+	}
+	return nil
+}
+
+func (e *memoryEngine) Sweep(ctx context.Context) error {
+	err := e.begin(ctx, "sweep")
+	defer e.mu.Unlock()
+	clear(e.pinned)
+	e.prune()
+	return err
+}
+
+// pullBlob fetches a single blob, as an engine with the containerd store does: all of it arrives, and the pull fails.
+func (e *memoryEngine) pullBlob(ref string) error {
+	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
+	for _, m := range e.source.manifests[name] {
+		for _, blob := range m.blobs() {
+			if blob.Digest.String() == d && blob.Size <= maxBlobPull && e.store == ContainerdStore && !e.noBlobs {
+				e.blobs[ref], e.content[blob.Digest] = blob.Digest, true
+				return errors.New("failed to unpack image: unexpected media type application/octet-stream")
+			}
+		}
+	}
+	return fmt.Errorf("%s: %w", ref, ErrNotFound)
 }
 
 // listed finds what the source has for a digest reference.
@@ -132,9 +186,7 @@ func (e *memoryEngine) Load(ctx context.Context, archive io.Reader) error {
 	for _, m := range files.manifests {
 		e.manifests[m.Digest] = m
 	}
-	for _, name := range files.names {
-		e.local[name] = files.root
-	}
+	maps.Copy(e.local, files.roots)
 	return nil
 }
 
@@ -153,6 +205,9 @@ func (e *memoryEngine) Missing(ctx context.Context, ref string) ([]digest.Digest
 
 func (e *memoryEngine) tree(ref string) (Tree, error) {
 	d, ok := e.local[ref]
+	if _, isBlob := e.blobs[ref]; isBlob {
+		return Tree{}, nil
+	}
 	if !ok {
 		return Tree{}, fmt.Errorf("no such image: %s: %w", ref, ErrNotFound)
 	}
@@ -162,11 +217,16 @@ func (e *memoryEngine) tree(ref string) (Tree, error) {
 func (e *memoryEngine) incomplete(tree Tree) []digest.Digest {
 	var missing []digest.Digest
 	for _, leaf := range tree.Leaves() {
-		if !e.held[leaf.Digest] {
+		if !e.hasBlobs(leaf) {
 			missing = append(missing, leaf.Digest)
 		}
 	}
 	return missing
+}
+
+// hasBlobs reports whether all of an image's blobs are there. It has none of an image that it has never seen.
+func (e *memoryEngine) hasBlobs(m Manifest) bool {
+	return m.Raw != nil && !slices.ContainsFunc(m.blobs(), func(blob ocispec.Descriptor) bool { return !e.content[blob.Digest] })
 }
 
 func (e *memoryEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
@@ -268,14 +328,23 @@ func (e *memoryEngine) Remove(ctx context.Context, ref string) error {
 		return err
 	}
 	delete(e.local, ref)
-	needed := map[digest.Digest]bool{}
+	delete(e.blobs, ref)
+	e.prune()
+	return nil
+}
+
+// prune drops the blobs that nothing needs.
+func (e *memoryEngine) prune() {
+	needed := maps.Clone(e.pinned)
+	for _, d := range e.blobs {
+		needed[d] = true
+	}
 	for _, d := range e.local {
-		for _, m := range NewTree(e.manifests[d], e.manifests).Manifests() {
-			needed[m.Digest] = true
+		for _, blob := range NewTree(e.manifests[d], e.manifests).blobs() {
+			needed[blob.Digest] = true
 		}
 	}
-	maps.DeleteFunc(e.held, func(d digest.Digest, _ bool) bool { return !needed[d] })
-	return nil
+	maps.DeleteFunc(e.content, func(d digest.Digest, _ bool) bool { return !needed[d] })
 }
 
 // count tells how often a call was made.
@@ -304,22 +373,23 @@ func (e *memoryEngine) of(kinds ...string) []string {
 // expectEmpty fails the test where the engine still has something of the migration.
 func (e *memoryEngine) expectEmpty(t *testing.T) {
 	t.Helper()
-	if len(e.local) > 0 {
-		t.Errorf("left in the engine: %q", slices.Sorted(maps.Keys(e.local)))
+	if len(e.local)+len(e.blobs)+len(e.pinned) > 0 {
+		t.Errorf("left in the engine: %q, %q and %d pinned blobs",
+			slices.Sorted(maps.Keys(e.local)), slices.Sorted(maps.Keys(e.blobs)), len(e.pinned))
 	}
 }
 
 // layout is what an archive for Load holds.
 type layout struct {
 	files     map[string][]byte
-	names     []string
-	root      digest.Digest
+	names     []string                 // in the order of the index
+	roots     map[string]digest.Digest // by name
 	manifests []Manifest
 }
 
 // readLayout reads an OCI image layout the way an engine does: by its index.
 func readLayout(archive io.Reader) (layout, error) {
-	found := layout{files: map[string][]byte{}}
+	found := layout{files: map[string][]byte{}, roots: map[string]digest.Digest{}}
 	reader := tar.NewReader(archive)
 	for {
 		header, err := reader.Next()
@@ -339,7 +409,7 @@ func readLayout(archive io.Reader) (layout, error) {
 	}
 	for _, d := range index.Manifests {
 		found.names = append(found.names, d.Annotations[imageNameAnnotation])
-		found.root = d.Digest
+		found.roots[d.Annotations[imageNameAnnotation]] = d.Digest
 	}
 	return found, found.readManifests()
 }

@@ -13,8 +13,12 @@ type Listed struct {
 
 // Planned ends the planning: nothing has been copied yet.
 type Planned struct {
-	Tags    int
-	Refused []Result
+	Tags  int
+	Blobs int   // layers and configs of all that is not refused, each once
+	Bytes int64 // of the blobs, as the source holds them
+	// BytesUnshared is what they would be if no image shared a blob with another.
+	BytesUnshared int64
+	Refused       []Result
 	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
 	LeftReferrers int
 	Store         Store

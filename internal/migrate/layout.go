@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -15,17 +16,55 @@ import (
 // (containerd, core/images/annotations.go).
 const imageNameAnnotation = "io.containerd.image.name"
 
-// layoutArchive writes an OCI image layout that holds the manifests alone and gives root the names. An engine with
-// the containerd store loads it and finds the blobs among those it has pulled: so an index becomes an image whatever
-// its platforms are, and an image gets a name that no tag call can give it, such as a digest of another repository.
-func layoutArchive(names []string, root Manifest, others []Manifest) (io.Reader, error) {
-	files, err := layoutFiles(names, root, others)
+// loading is what one archive brings into the engine.
+type loading struct {
+	index ocispec.Index
+	files []layoutFile
+}
+
+type layoutFile struct {
+	name string
+	data []byte
+}
+
+func newLoading() *loading {
+	return &loading{index: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}}
+}
+
+// add has the engine know the root by the names. Blobs that it refers to may be absent.
+func (l *loading) add(names []string, root Manifest, others ...Manifest) {
+	for _, manifest := range append([]Manifest{root}, others...) {
+		file := layoutFile{blobPath(manifest.Digest), manifest.Raw}
+		if !slices.ContainsFunc(l.files, func(f layoutFile) bool { return f.name == file.name }) {
+			l.files = append(l.files, file)
+		}
+	}
+	for _, name := range names {
+		l.index.Manifests = append(l.index.Manifests, ocispec.Descriptor{
+			MediaType:   root.MediaType,
+			Digest:      root.Digest,
+			Size:        root.Size,
+			Annotations: map[string]string{imageNameAnnotation: name},
+		})
+	}
+}
+
+// archive writes an OCI image layout of manifests alone. An engine with the containerd store loads it and finds the
+// blobs among those it has or will have pulled: so an index becomes an image whatever its platforms are, and an image
+// gets a name that no tag call can give it, such as a digest of another repository.
+func (l *loading) archive() (io.Reader, error) {
+	marker, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 	if err != nil {
 		return nil, err
 	}
+	index, err := json.Marshal(l.index)
+	if err != nil {
+		return nil, err
+	}
+	files := append([]layoutFile{{ocispec.ImageLayoutFile, marker}}, l.files...)
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
-	for _, file := range files {
+	for _, file := range append(files, layoutFile{ocispec.ImageIndexFile, index}) {
 		header := &tar.Header{Name: file.name, Mode: 0o644, Size: int64(len(file.data)), Typeflag: tar.TypeReg}
 		if err := archive.WriteHeader(header); err != nil {
 			return nil, err
@@ -35,40 +74,6 @@ func layoutArchive(names []string, root Manifest, others []Manifest) (io.Reader,
 		}
 	}
 	return &buffer, archive.Close()
-}
-
-type layoutFile struct {
-	name string
-	data []byte
-}
-
-func layoutFiles(names []string, root Manifest, others []Manifest) ([]layoutFile, error) {
-	marker, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
-	if err != nil {
-		return nil, err
-	}
-	index, err := json.Marshal(layoutIndex(names, root))
-	if err != nil {
-		return nil, err
-	}
-	files := []layoutFile{{ocispec.ImageLayoutFile, marker}, {blobPath(root.Digest), root.Raw}}
-	for _, other := range others {
-		files = append(files, layoutFile{blobPath(other.Digest), other.Raw})
-	}
-	return append(files, layoutFile{ocispec.ImageIndexFile, index}), nil
-}
-
-func layoutIndex(names []string, root Manifest) ocispec.Index {
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	for _, name := range names {
-		index.Manifests = append(index.Manifests, ocispec.Descriptor{
-			MediaType:   root.MediaType,
-			Digest:      root.Digest,
-			Size:        root.Size,
-			Annotations: map[string]string{imageNameAnnotation: name},
-		})
-	}
-	return index
 }
 
 func blobPath(d digest.Digest) string {

@@ -52,13 +52,15 @@ func TestList(t *testing.T) {
 					}
 					return registry.Images(ctx, r)
 				},
+				manifests: registry.Manifests,
 			}
-			found, err := list(ctx, source)
+			p := &planner{source: source, namer: Namer{Base: targetBase}, catalog: newCatalog()}
+			found, err := p.survey(ctx)
 			expectError(t, err, saying(test.says)...)
 			if err != nil {
 				return
 			}
-			if got := found.summary(); !reflect.DeepEqual(got, test.want) {
+			if got := found.listed; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 			if failed := slices.Sorted(maps.Keys(found.failed)); !slices.Equal(failed, test.failed) {
@@ -69,8 +71,8 @@ func TestList(t *testing.T) {
 }
 
 func TestListEmptyRegistry(t *testing.T) {
-	found, err := list(t.Context(), newSource())
-	if err != nil || !reflect.DeepEqual(found.summary(), Listed{}) {
-		t.Errorf("%+v, error %v", found.summary(), err)
+	found, err := (&planner{source: newSource()}).survey(t.Context())
+	if err != nil || !reflect.DeepEqual(found.listed, Listed{}) {
+		t.Errorf("%+v, error %v", found.listed, err)
 	}
 }

@@ -104,6 +104,15 @@ func (t Tree) Manifests() []Manifest {
 	return t.walk(func(Manifest) bool { return true })
 }
 
+// digests are those of all manifests of the tree, the root's first.
+func (t Tree) digests() []digest.Digest {
+	var digests []digest.Digest
+	for _, m := range t.Manifests() {
+		digests = append(digests, m.Digest)
+	}
+	return digests
+}
+
 // without returns the digests of the tree's manifests that other does not have.
 func (t Tree) without(other Tree) []digest.Digest {
 	var digests []digest.Digest

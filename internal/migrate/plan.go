@@ -4,63 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
-	"sync"
+	"slices"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // task is one image to copy, with all its tags.
 type task struct {
 	image     Image
-	target    string                      // the target repository, host included
-	tree      Tree                        // what is copied: the image, or the manifest of the one platform asked for
-	reduced   bool                        // of an index, one platform on purpose
-	left      []digest.Digest             // manifests of the image that are not copied, when reduced
-	referrers map[digest.Digest]referrers // of the whole repository, by subject
-	refusal   error                       // known before anything is copied
+	target    string        // the target repository, host included
+	root      digest.Digest // what is copied: the image, or the manifest of the one platform asked for
+	tree      Tree          // of root; empty where it is to be read again when the image's turn comes
+	blobs     []blobID      // that root consists of, each once
+	members   []digest.Digest
+	reduced   bool                         // of an index, one platform on purpose
+	left      int                          // referrers of what is not copied, when reduced
+	referrers map[digest.Digest]*referrers // of the whole repository, by subject; nil: it has none
+	refusal   error                        // known before anything is copied
 
-	pending []string        // tags that are not at the target yet
-	present []Result        // of the tags that are
-	work    *workspace      // once the image is pulled
-	blobs   []digest.Digest // see layers
+	checked bool       // the target has been asked for its tags
+	pending []string   // tags that are not at the target yet
+	present []Result   // of the tags that are
+	absent  []blobID   // blobs that the engine did not have when the image's turn came
+	shared  []blobID   // those of them that images to come consist of, too
+	wants   bool       // counts among the images for whose sake blobs are kept in the engine
+	alone   bool       // tried once more by itself, after the engine's disk was full
+	work    *workspace // once its turn has come
 }
 
-// planner turns a listing into tasks.
+// planner turns what the source lists into tasks.
 type planner struct {
 	source   Source
 	engine   Engine
 	store    Store
 	platform *ocispec.Platform
 	namer    Namer
-	listing  listing
+	catalog  *catalog
+	kept     atomic.Int64 // bytes of manifests that tasks keep
 }
 
-// plan decides for every tagged image where it goes and whether it can arrive. What cannot is refused here, so that
-// a user knows before the night begins.
-func (p *planner) plan(ctx context.Context) ([]*task, error) {
-	targets, refused := p.namer.Targets(p.listing.repositories)
-	var (
-		mu    sync.Mutex
-		tasks []*task
-		group errgroup.Group
-	)
-	group.SetLimit(listConcurrency)
-	for _, repository := range p.listing.repositories {
-		group.Go(func() error {
-			planned := p.repository(ctx, repository, targets[repository.Name], refused[repository.Name])
-			mu.Lock()
-			defer mu.Unlock()
-			tasks = append(tasks, planned...)
-			return nil
-		})
-	}
-	_ = group.Wait() // no function returns an error
-	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
-	return tasks, ctx.Err()
-}
+// planPage is how many images are planned at once, so that the manifests of a repository with tens of thousands of
+// tags are never all in memory.
+const planPage = 500
+
+// keepManifests bounds, in bytes, the manifests that are kept for their image's turn. It is enough for some two
+// thousand images; those of larger accounts are read once more, by a call an image.
+const keepManifests = 4 << 20
 
 func (t *task) before(other *task) bool {
 	if t.image.Repository.Name != other.image.Repository.Name {
@@ -72,10 +63,11 @@ func (t *task) before(other *task) bool {
 	return t.image.Digest < other.image.Digest
 }
 
-// repository plans the tagged images of one repository. A refusal that concerns the name concerns them all.
-func (p *planner) repository(ctx context.Context, repository Repository, target string, refusal error) []*task {
+// repository decides for every tagged image of one repository where it goes and whether it can arrive. What cannot is
+// refused here, so that a user knows before the night begins. A refusal that concerns the name concerns them all.
+func (p *planner) repository(ctx context.Context, images []Image, target string, refusal error) []*task {
 	var tasks []*task
-	for _, image := range p.listing.images[repository.Name] {
+	for _, image := range images {
 		if len(image.Tags) > 0 {
 			tasks = append(tasks, &task{image: image, target: target, refusal: refusal})
 		}
@@ -83,55 +75,58 @@ func (p *planner) repository(ctx context.Context, repository Repository, target 
 	if refusal != nil || len(tasks) == 0 {
 		return tasks
 	}
-	manifests, err := p.trees(ctx, repository)
-	bySubject := p.bySubject(repository, manifests, err)
-	for _, t := range tasks {
-		p.decide(ctx, t, manifests, err)
-		t.referrers = bySubject
+	bySubject := p.bySubject(ctx, images)
+	for page := range slices.Chunk(tasks, planPage) {
+		manifests, err := readManifests(ctx, p.source, page[0].image.Repository, pullable(page))
+		for _, t := range page {
+			t.referrers = bySubject
+			p.decide(ctx, t, manifests, err)
+		}
 	}
 	return tasks
 }
 
-// trees reads the manifests of all the repository's images that may be copied, level by level.
-func (p *planner) trees(ctx context.Context, repository Repository) (map[digest.Digest]Manifest, error) {
-	have := map[digest.Digest]Manifest{}
+// pullable leaves out archived images, for which a registry has no answer.
+func pullable(tasks []*task) []digest.Digest {
+	var roots []digest.Digest
+	for _, t := range tasks {
+		if !t.image.Archived {
+			roots = append(roots, t.image.Digest)
+		}
+	}
+	return roots
+}
+
+// readManifests reads the manifests of the roots and all that they list, level by level. What could not be had is
+// missing, and the error says why.
+func readManifests(ctx context.Context, source Source, repository Repository, roots []digest.Digest) (map[digest.Digest]Manifest, error) {
+	have, asked := map[digest.Digest]Manifest{}, map[digest.Digest]bool{}
 	var failures []error
-	wanted := p.roots(repository)
-	for len(wanted) > 0 {
-		got, err := p.source.Manifests(ctx, repository, wanted)
+	for wanted := roots; len(wanted) > 0; {
+		got, err := source.Manifests(ctx, repository, wanted)
 		if err != nil {
 			failures = append(failures, err)
 		}
-		var next []digest.Digest
+		wanted = nil
 		for d, manifest := range got {
-			have[d] = manifest
+			have[d], asked[d] = manifest, true
 		}
 		for _, manifest := range got {
 			for _, child := range manifest.Children {
-				if _, known := have[child.Digest]; !known {
-					have[child.Digest] = Manifest{} // asked for once
-					next = append(next, child.Digest)
+				if !asked[child.Digest] {
+					asked[child.Digest] = true
+					wanted = append(wanted, child.Digest)
 				}
 			}
-		}
-		wanted = next
-	}
-	for d, manifest := range have {
-		if manifest.Raw == nil {
-			delete(have, d)
 		}
 	}
 	return have, errors.Join(failures...)
 }
 
-func (p *planner) roots(repository Repository) []digest.Digest {
-	var roots []digest.Digest
-	for _, image := range p.listing.images[repository.Name] {
-		if !image.Archived {
-			roots = append(roots, image.Digest)
-		}
-	}
-	return roots
+// readTree reads what was planned once more, when its turn comes.
+func readTree(ctx context.Context, source Source, repository Repository, root digest.Digest) (Tree, error) {
+	manifests, err := readManifests(ctx, source, repository, []digest.Digest{root})
+	return wholeTree(root, manifests, err)
 }
 
 // decide settles what is copied for the task, or why nothing is.
@@ -145,12 +140,46 @@ func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Dige
 	if err == nil && p.platform != nil {
 		whole := tree
 		tree, t.reduced, err = p.reduce(ctx, t, whole)
-		t.left = whole.without(tree)
+		t.left = countReferrers(t.referrers, whole.without(tree))
 	}
 	if err == nil && p.store == ClassicStore {
 		err = p.classicCarries(ctx, t, tree)
 	}
-	t.tree, t.refusal = tree, err
+	if t.refusal = err; err == nil {
+		p.settle(t, tree)
+	}
+}
+
+// settle keeps what the copy has to know of its manifests, and the manifests themselves while there is room.
+func (p *planner) settle(t *task, tree Tree) {
+	t.root = t.image.Digest
+	if t.reduced {
+		t.root = tree.Root.Digest
+	}
+	t.blobs = p.catalog.add(tree.blobs())
+	t.pending = t.image.Tags
+	size := int64(0)
+	for _, m := range tree.Manifests() {
+		size += int64(len(m.Raw))
+		if t.referrers != nil {
+			t.members = append(t.members, m.Digest)
+		}
+	}
+	if p.kept.Add(size) <= keepManifests {
+		t.tree = tree
+	}
+}
+
+// open returns the manifests of the task, which are read again where they were not kept.
+func (c *copier) open(ctx context.Context, t *task) (Tree, error) {
+	if t.tree.Root.Raw != nil {
+		return t.tree, nil
+	}
+	tree, err := readTree(ctx, c.source, t.image.Repository, t.root)
+	if err != nil {
+		return Tree{}, fmt.Errorf("read when its turn came: %w", err)
+	}
+	return tree, nil
 }
 
 // wholeTree collects an image's manifests, and fails where one is not to be had.

@@ -10,21 +10,24 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-func planOf(t *testing.T, source *sourceRegistry, change func(*planner)) []*task {
+// planned surveys the source for an engine with the containerd store, unless change says otherwise.
+func planned(t *testing.T, source Source, change func(*planner)) (survey, *planner) {
 	t.Helper()
-	found, err := list(t.Context(), source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &planner{source: source, engine: fakeEngine{}, store: ContainerdStore, namer: Namer{Base: targetBase}, listing: found}
+	p := &planner{source: source, engine: fakeEngine{}, store: ContainerdStore, namer: Namer{Base: targetBase}, catalog: newCatalog()}
 	if change != nil {
 		change(p)
 	}
-	tasks, err := p.plan(t.Context())
+	found, err := p.survey(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tasks
+	return found, p
+}
+
+func planOf(t *testing.T, source Source, change func(*planner)) []*task {
+	t.Helper()
+	found, _ := planned(t, source, change)
+	return found.tasks
 }
 
 func TestPlan(t *testing.T) {
@@ -93,8 +96,8 @@ func TestPlan(t *testing.T) {
 				return
 			}
 			root := source.images[tasks[0].image.Repository.Name][0].Digest
-			if tasks[0].target != test.target || tasks[0].tree.Root.Digest != root {
-				t.Errorf("%s to %s", tasks[0].tree.Root.Digest, tasks[0].target)
+			if tasks[0].target != test.target || tasks[0].root != root {
+				t.Errorf("%s to %s", tasks[0].root, tasks[0].target)
 			}
 		})
 	}
@@ -115,7 +118,7 @@ func TestPlanAsksForNoArchivedImage(t *testing.T) {
 	registry.push("app", archived, "2")
 	registry.images["app"][1].Archived = true
 	planOf(t, registry, func(p *planner) {
-		p.source = fakeSource{manifests: func(ctx context.Context, r Repository, ds []digest.Digest) (map[digest.Digest]Manifest, error) {
+		p.source = fakeSource{repositories: registry.Repositories, images: registry.Images, manifests: func(ctx context.Context, r Repository, ds []digest.Digest) (map[digest.Digest]Manifest, error) {
 			if slices.Contains(ds, archived.Digest) {
 				t.Error("asked for the archived image")
 			}
@@ -134,7 +137,7 @@ func TestPlanReducedForClassic(t *testing.T) {
 		p.store, p.platform = ClassicStore, linux("arm64")
 		p.engine = fakeEngine{resolve: func(context.Context, string) (Resolved, error) { return Resolved{}, nil }}
 	})
-	if tasks[0].refusal != nil || !tasks[0].reduced || tasks[0].tree.Root.Digest != children[1].Digest {
+	if tasks[0].refusal != nil || !tasks[0].reduced || tasks[0].root != children[1].Digest {
 		t.Errorf("%+v", tasks[0])
 	}
 }
@@ -158,15 +161,17 @@ func TestPlanOrder(t *testing.T) {
 func TestPlanCancelled(t *testing.T) {
 	image := imageOf(t, "image")
 	ctx, cancel := context.WithCancel(t.Context())
-	source := fakeSource{manifests: func(context.Context, Repository, []digest.Digest) (map[digest.Digest]Manifest, error) {
-		cancel()
-		return nil, context.Canceled
-	}}
-	p := &planner{source: source, namer: Namer{Base: targetBase}, listing: listing{
-		repositories: []Repository{repositoryNamed("app")},
-		images:       map[string][]Image{"app": {{Repository: repositoryNamed("app"), Digest: image.Digest, Tags: []string{"1"}}}},
-	}}
-	if _, err := p.plan(ctx); !errors.Is(err, context.Canceled) {
+	registry := newSource()
+	registry.push("app", image, "1")
+	source := fakeSource{
+		repositories: registry.Repositories, images: registry.Images,
+		manifests: func(context.Context, Repository, []digest.Digest) (map[digest.Digest]Manifest, error) {
+			cancel()
+			return nil, context.Canceled
+		},
+	}
+	p := &planner{source: source, namer: Namer{Base: targetBase}, catalog: newCatalog()}
+	if _, err := p.survey(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -176,7 +181,11 @@ func tasksFor(t *testing.T, names ...[2]string) []*task {
 	var tasks []*task
 	for _, name := range names {
 		image := imageOf(t, name[1])
-		tasks = append(tasks, &task{tree: NewTree(image, nil), image: Image{Repository: repositoryNamed(name[0]), Digest: image.Digest, Tags: []string{name[1]}}})
+		tasks = append(tasks, &task{
+			image:     Image{Repository: repositoryNamed(name[0]), Digest: image.Digest, Tags: []string{name[1]}},
+			members:   []digest.Digest{image.Digest},
+			referrers: map[digest.Digest]*referrers{},
+		})
 	}
 	return tasks
 }
@@ -187,16 +196,6 @@ func tagsOf(tasks []*task) []string {
 		tags = append(tags, t.image.Tags[0])
 	}
 	return tags
-}
-
-func TestInterleave(t *testing.T) {
-	tasks := tasksFor(t, [2]string{"a", "a1"}, [2]string{"a", "a2"}, [2]string{"a", "a3"}, [2]string{"b", "b1"}, [2]string{"c", "c1"}, [2]string{"c", "c2"})
-	if got, want := tagsOf(interleave(tasks)), []string{"a1", "b1", "c1", "a2", "c2", "a3"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got := interleave(nil); len(got) != 0 {
-		t.Errorf("%d tasks out of none", len(got))
-	}
 }
 
 func TestWaves(t *testing.T) {
@@ -216,7 +215,7 @@ func TestWaves(t *testing.T) {
 		{"a subject that is not copied", func(a, _, _ *task) { a.image.Subject = hash }, [][]string{{"a", "b", "c"}}},
 		{"a subject of no tag, within an index", func(a, b, _ *task) {
 			a.image.Subject = children[1].Digest
-			b.image.Digest, b.tree = pair.Digest, NewTree(pair, byDigest(children...))
+			b.image.Digest, b.members = pair.Digest, []digest.Digest{pair.Digest, children[0].Digest, children[1].Digest}
 		}, [][]string{{"b", "c"}, {"a"}}},
 		{"its own subject", func(a, _, _ *task) { a.image.Subject = a.image.Digest }, [][]string{{"a", "b", "c"}}},
 		{

@@ -23,16 +23,21 @@ func (c *copier) recover(ctx context.Context, t *task) []Result {
 
 // passOn leaves the image in the engine ready for the push of its tags.
 func (c *copier) passOn(ctx context.Context, t *task) error {
-	if !t.tree.Root.IsIndex() {
-		return c.fetch(ctx, t)
+	tree, err := c.open(ctx, t)
+	if err != nil {
+		return err
 	}
-	for _, leaf := range t.tree.Leaves() {
+	t.absent = t.blobs // all that was pulled before is gone
+	if !tree.Root.IsIndex() {
+		return c.fetchImage(ctx, t)
+	}
+	for _, leaf := range tree.Leaves() {
 		if err := c.passLeaf(ctx, t, leaf); err != nil {
 			return err
 		}
 	}
 	t.work = c.workspace(t.image.Repository)
-	return t.work.name(ctx, t.tree, t.targets(t.pending))
+	return t.work.load(ctx, t.targets(t.pending), tree)
 }
 
 // passLeaf copies one manifest without any tag.
@@ -43,7 +48,6 @@ func (c *copier) passLeaf(ctx context.Context, t *task, leaf Manifest) error {
 		return err
 	}
 	target := t.target + "@" + leaf.Digest.String()
-	w.named = append(w.named, target)
 	if err := w.load(ctx, []string{target}, NewTree(leaf, nil)); err != nil {
 		return err
 	}

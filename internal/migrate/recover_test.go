@@ -35,9 +35,11 @@ func TestRecoverImage(t *testing.T) {
 	image, rival := imageOf(t, "app"), imageOf(t, "rival")
 	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "2") })
 	s.engine.rivals[image.Digest] = rival.Digest
-	s.engine.held[rival.Digest] = true
+	s.engine.manifests[rival.Digest] = rival
+	for _, blob := range rival.blobs() {
+		s.engine.content[blob.Digest] = true
+	}
 	s.setAside(t)
-	s.engine.held[rival.Digest] = false
 	s.recover(t, "app:1: exact", "app:2: exact")
 }
 

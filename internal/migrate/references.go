@@ -9,7 +9,8 @@ import (
 // references keeps count of who uses which reference of the engine: images share children, and what one copy has
 // done with another may still need.
 type references struct {
-	engine  Engine
+	fetch   func(ctx context.Context, ref string) error // has the engine pull a reference
+	remove  func(ctx context.Context, ref string) error // takes it away again
 	mu      sync.Mutex
 	entries map[string]*heldReference
 }
@@ -21,32 +22,29 @@ type heldReference struct {
 	pulled bool
 }
 
-func newReferences(engine Engine) *references {
-	return &references{engine: engine, entries: map[string]*heldReference{}}
+func newReferences(fetch, remove func(ctx context.Context, ref string) error) *references {
+	return &references{fetch: fetch, remove: remove, entries: map[string]*heldReference{}}
 }
 
 // pull makes sure that the engine has the reference, and counts the caller among its users whether it fails or not.
 func (r *references) pull(ctx context.Context, ref string) error {
-	return r.pullInto(ctx, r.acquire(ref), ref)
-}
-
-// again pulls once more for a caller who is among the users already.
-func (r *references) again(ctx context.Context, ref string) error {
-	r.mu.Lock()
-	entry := r.entries[ref]
-	r.mu.Unlock()
-	return r.pullInto(ctx, entry, ref)
-}
-
-func (r *references) pullInto(ctx context.Context, entry *heldReference, ref string) error {
+	entry := r.acquire(ref)
 	entry.mu.Lock()
 	defer entry.mu.Unlock()
 	if entry.pulled {
 		return nil
 	}
-	err := r.engine.Pull(ctx, ref)
+	err := r.fetch(ctx, ref)
 	entry.pulled = err == nil
 	return err
+}
+
+// adopt counts the caller as the user of a reference that comes into the engine by other means than a pull.
+func (r *references) adopt(ref string) {
+	entry := r.acquire(ref)
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	entry.pulled = true
 }
 
 func (r *references) acquire(ref string) *heldReference {
@@ -77,10 +75,10 @@ func (r *references) release(ctx context.Context, ref string) error {
 	entry.pulled = false
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
-	err := r.engine.Remove(ctx, ref)
+	err := r.remove(ctx, ref)
 	if cutOff {
 		time.Sleep(registrationDelay)
-		err = r.engine.Remove(ctx, ref)
+		err = r.remove(ctx, ref)
 	}
 	r.forget(ref, entry)
 	return err

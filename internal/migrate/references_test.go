@@ -11,10 +11,10 @@ import (
 
 func TestReferencesLastUserRemoves(t *testing.T) {
 	var calls []string
-	r := newReferences(fakeEngine{
-		pull:   func(_ context.Context, ref string) error { calls = append(calls, "pull "+ref); return nil },
-		remove: func(_ context.Context, ref string) error { calls = append(calls, "remove "+ref); return nil },
-	})
+	r := newReferences(
+		func(_ context.Context, ref string) error { calls = append(calls, "pull "+ref); return nil },
+		func(_ context.Context, ref string) error { calls = append(calls, "remove "+ref); return nil },
+	)
 	for range 3 {
 		expectError(t, r.pull(t.Context(), "a"))
 	}
@@ -35,15 +35,15 @@ func TestReferencesLastUserRemoves(t *testing.T) {
 func TestReferencesFailedPullIsTriedByTheNextUser(t *testing.T) {
 	pulls := 0
 	refused := errors.New("connection reset")
-	r := newReferences(fakeEngine{
-		pull: func(context.Context, string) error {
+	r := newReferences(
+		func(context.Context, string) error {
 			if pulls++; pulls == 1 {
 				return refused
 			}
 			return nil
 		},
-		remove: func(context.Context, string) error { return nil },
-	})
+		func(context.Context, string) error { return nil },
+	)
 	if err := r.pull(t.Context(), "a"); !errors.Is(err, refused) {
 		t.Errorf("first: %v", err)
 	}
@@ -63,13 +63,13 @@ func TestReferencesFailedPullIsTriedByTheNextUser(t *testing.T) {
 func TestReferencesRemoveAfterCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	removed := errors.New("the engine's word on the removal")
-	r := newReferences(fakeEngine{
-		pull: func(context.Context, string) error { cancel(); return ctx.Err() },
-		remove: func(ctx context.Context, _ string) error {
+	r := newReferences(
+		func(context.Context, string) error { cancel(); return ctx.Err() },
+		func(ctx context.Context, _ string) error {
 			expectError(t, ctx.Err())
 			return removed
 		},
-	})
+	)
 	if err := r.pull(ctx, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("pull: %v", err)
 	}
@@ -82,10 +82,10 @@ func TestReferencesRemoveAfterCancel(t *testing.T) {
 func TestReferencesUserComesDuringRemoval(t *testing.T) {
 	pulls := 0
 	var r *references
-	r = newReferences(fakeEngine{
-		pull:   func(context.Context, string) error { pulls++; return nil },
-		remove: func(_ context.Context, ref string) error { r.acquire(ref); return nil },
-	})
+	r = newReferences(
+		func(context.Context, string) error { pulls++; return nil },
+		func(_ context.Context, ref string) error { r.acquire(ref); return nil },
+	)
 	expectError(t, r.pull(t.Context(), "a"))
 	expectError(t, r.release(t.Context(), "a"))
 	if len(r.entries) != 1 {
@@ -100,10 +100,10 @@ func TestReferencesUserComesDuringRemoval(t *testing.T) {
 // Under the race detector this shows that nobody ever uses what another has removed.
 func TestReferencesShared(t *testing.T) {
 	var held, overlaps atomic.Int32
-	r := newReferences(fakeEngine{
-		pull:   func(context.Context, string) error { overlaps.Add(held.Swap(1)); return nil },
-		remove: func(context.Context, string) error { held.Store(0); return nil },
-	})
+	r := newReferences(
+		func(context.Context, string) error { overlaps.Add(held.Swap(1)); return nil },
+		func(context.Context, string) error { held.Store(0); return nil },
+	)
 	var users sync.WaitGroup
 	for range 8 {
 		users.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,52 +23,85 @@ func referrersTag(subject digest.Digest) string {
 
 // referrers is what refers to one subject.
 type referrers struct {
-	count  int
-	trees  []Tree
-	broken error // why some of them are not among the trees
+	count   int
+	roots   []digest.Digest
+	members []digest.Digest // of the roots' trees
+	broken  error           // why some of them are not among the roots
 }
 
 // bySubject finds the repository's referrers: those with a tag, too, because clients look for them under the subject's
-// referrers tag alone. What a referrers tag of the repository's own lists arrives with that tag.
-func (p *planner) bySubject(repository Repository, manifests map[digest.Digest]Manifest, readErr error) map[digest.Digest]referrers {
-	listed := p.listedByTag(repository, manifests)
-	found := map[digest.Digest]referrers{}
-	for _, image := range p.listing.images[repository.Name] {
-		if image.Subject == "" {
+// referrers tag alone. What a referrers tag of the repository's own lists arrives with that tag. Nil: there are none.
+func (p *planner) bySubject(ctx context.Context, images []Image) map[digest.Digest]*referrers {
+	concerned := slices.DeleteFunc(slices.Clone(images), func(i Image) bool { return i.Subject == "" })
+	if len(concerned) == 0 {
+		return nil
+	}
+	own := ownReferrersTags(images, concerned)
+	var roots []digest.Digest
+	for _, image := range append(slices.Clone(concerned), slices.Collect(maps.Values(own))...) {
+		if !image.Archived {
+			roots = append(roots, image.Digest)
+		}
+	}
+	manifests, readErr := readManifests(ctx, p.source, images[0].Repository, roots)
+	found := map[digest.Digest]*referrers{}
+	for _, image := range concerned {
+		listing, tagged := own[referrersTag(image.Subject)]
+		if tagged && slices.Contains(NewTree(manifests[listing.Digest], manifests).digests(), image.Digest) {
 			continue
 		}
-		own, tagged := listed[referrersTag(image.Subject)]
-		if _, arrives := own.manifests[image.Digest]; arrives {
-			continue
+		if found[image.Subject] == nil {
+			found[image.Subject] = &referrers{}
 		}
-		set := found[image.Subject]
-		set.count++
 		tree, err := wholeTree(image.Digest, manifests, readErr)
-		switch {
-		case image.Archived:
-			set.broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", image.Digest)
-		case tagged:
-			set.broken = fmt.Errorf("the repository's own tag %s does not list the referrer %s: add it there, or delete the tag",
-				referrersTag(image.Subject), image.Digest)
-		case err != nil:
-			set.broken = err
-		default:
-			set.trees = append(set.trees, tree)
-		}
-		found[image.Subject] = set
+		found[image.Subject].add(image, tree, tagged, err)
 	}
 	return found
 }
 
-// listedByTag returns what each tag of the repository stands for.
-func (p *planner) listedByTag(repository Repository, manifests map[digest.Digest]Manifest) map[string]Tree {
-	trees := map[string]Tree{}
-	for _, image := range p.listing.images[repository.Name] {
+// ownReferrersTags are the images that have the referrers tag of one that is referred to.
+func ownReferrersTags(images, referring []Image) map[string]Image {
+	wanted := map[string]bool{}
+	for _, image := range referring {
+		wanted[referrersTag(image.Subject)] = true
+	}
+	own := map[string]Image{}
+	for _, image := range images {
 		for _, tag := range image.Tags {
-			trees[tag] = NewTree(manifests[image.Digest], manifests)
+			if wanted[tag] {
+				own[tag] = image
+			}
 		}
 	}
-	return trees
+	return own
+}
+
+// add takes one referrer, or says why it cannot be brought.
+func (r *referrers) add(image Image, tree Tree, tagged bool, err error) {
+	r.count++
+	switch {
+	case image.Archived:
+		r.broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", image.Digest)
+	case tagged:
+		r.broken = fmt.Errorf("the repository's own tag %s does not list the referrer %s: add it there, or delete the tag",
+			referrersTag(image.Subject), image.Digest)
+	case err != nil:
+		r.broken = err
+	default:
+		r.roots = append(r.roots, image.Digest)
+		r.members = append(r.members, tree.digests()...)
+	}
+}
+
+// countReferrers counts what refers to the manifests.
+func countReferrers(bySubject map[digest.Digest]*referrers, subjects []digest.Digest) int {
+	n := 0
+	for _, d := range subjects {
+		if set := bySubject[d]; set != nil {
+			n += set.count
+		}
+	}
+	return n
 }
 
 // bringReferrers brings what refers to the image, after the image. The referrers of one subject are listed in an index
@@ -118,17 +152,14 @@ func (b *brought) lock(target string) *broughtTag {
 func (t *task) subjects() []digest.Digest {
 	var ordered []digest.Digest
 	seen := map[digest.Digest]bool{}
-	queue := []Tree{t.tree}
-	for ; len(queue) > 0; queue = queue[1:] {
-		for _, manifest := range queue[0].Manifests() {
-			set, ok := t.referrers[manifest.Digest]
-			if !ok || seen[manifest.Digest] {
-				continue
-			}
-			seen[manifest.Digest] = true
-			ordered = append(ordered, manifest.Digest)
-			queue = append(queue, set.trees...)
+	for queue := t.members; len(queue) > 0; queue = queue[1:] {
+		set := t.referrers[queue[0]]
+		if set == nil || seen[queue[0]] {
+			continue
 		}
+		seen[queue[0]] = true
+		ordered = append(ordered, queue[0])
+		queue = slices.Concat(queue, set.members)
 	}
 	return ordered
 }
@@ -149,12 +180,25 @@ func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.D
 		result.Outcome, result.Err = Refused, errors.New("the classic image store cannot carry signatures and other referrers: "+classicRemedy)
 		return result
 	}
-	tree, err := referrersIndex(set.trees)
+	tree, err := c.readReferrers(ctx, t.image.Repository, set.roots)
 	if err != nil {
 		return result.failed(failedAt(StepPlan, result.Target, err))
 	}
 	result.Source = tree.Root.Digest
 	return c.pushReferrers(ctx, t, result, tree)
+}
+
+// readReferrers makes the index that lists the referrers.
+func (c *copier) readReferrers(ctx context.Context, repository Repository, roots []digest.Digest) (Tree, error) {
+	manifests, readErr := readManifests(ctx, c.source, repository, roots)
+	trees := make([]Tree, len(roots))
+	for i, root := range roots {
+		var err error
+		if trees[i], err = wholeTree(root, manifests, readErr); err != nil {
+			return Tree{}, err
+		}
+	}
+	return referrersIndex(trees)
 }
 
 // pushReferrers never replaces what the target already lists: referrers that were added there would be lost.

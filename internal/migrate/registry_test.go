@@ -142,7 +142,14 @@ func blob(mediaType, content string) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(content), Size: int64(len(content))}
 }
 
-// imageOf is a container image with one layer, told from others by its content.
+// heavy is a layer that no engine pulls by its own digest, for its size.
+func heavy(mediaType, content string) ocispec.Descriptor {
+	layer := blob(mediaType, content)
+	layer.Size += maxBlobPull
+	return layer
+}
+
+// imageOf is a container image with one layer, told from others by its content, which comes with the whole image.
 func imageOf(t testing.TB, content string) Manifest {
 	return imageDocument(content).manifest(t)
 }
@@ -152,7 +159,7 @@ func imageDocument(content string) document {
 	return document{
 		MediaType: ocispec.MediaTypeImageManifest,
 		Config:    &config,
-		Layers:    []ocispec.Descriptor{blob(ocispec.MediaTypeImageLayerGzip, content)},
+		Layers:    []ocispec.Descriptor{heavy(ocispec.MediaTypeImageLayerGzip, content)},
 	}
 }
 
@@ -163,7 +170,7 @@ func artifactOf(t testing.TB, artifactType, content string, subject Manifest) Ma
 		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: artifactType,
 		Config:       &config,
-		Layers:       []ocispec.Descriptor{blob(artifactType, content)},
+		Layers:       []ocispec.Descriptor{heavy(artifactType, content)},
 		Subject:      &subject.Descriptor,
 		Annotations:  map[string]string{"org.opencontainers.image.created": "2026-01-02T03:04:05Z", "of": content},
 	}.manifest(t)

@@ -92,6 +92,8 @@ func remedy(step Step, err error) string {
 		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
 	case step == StepPull && errors.Is(err, ErrNotFound):
 		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
+	case errors.Is(err, ErrNoSpace):
+		return "the engine had this image alone by then: give its disk more room"
 	case errors.Is(err, errIncomplete):
 		return "another image on this engine holds the same files, compressed otherwise (moby/moby#52897): " +
 			"use an engine without images of its own, such as a fresh docker:dind"

@@ -3,11 +3,9 @@ package migrate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -17,9 +15,11 @@ type Options struct {
 	Source      Source
 	Engine      Engine
 	Store       Store             // of the engine
+	Dedicated   bool              // the engine has no images but those of this run
 	Namer       Namer             // where repositories go
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
 	Concurrency int               // images pulled at once, and as many pushed, at least 1
+	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
 	Observe     func(Event)       // called by one goroutine at a time
 }
 
@@ -39,10 +39,10 @@ func (s Summary) Incomplete() int {
 	return n
 }
 
-func newCopier(o Options) *copier {
-	return &copier{
-		engine: o.Engine, store: o.Store, platform: o.Platform, renew: o.Source.Renew, held: newReferences(o.Engine),
-	}
+func newCopier(o Options, blobs *catalog) *copier {
+	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform, catalog: blobs}
+	c.held = newReferences(c.fetch, o.Engine.Remove)
+	return c
 }
 
 // run is one migration under way.
@@ -59,33 +59,33 @@ type run struct {
 // single tags is in the summary. An interrupted run returns its summary, where all that did not happen is NotStarted
 // or Failed, and the context's error.
 func Run(ctx context.Context, options Options) (Summary, error) {
-	r := &run{Options: options, copier: newCopier(options)}
-	found, err := list(ctx, options.Source)
-	if err != nil {
-		return Summary{}, err
-	}
-	r.observe(found.summary())
+	blobs := newCatalog()
+	r := &run{Options: options, copier: newCopier(options, blobs)}
 	p := &planner{source: options.Source, engine: options.Engine, store: options.Store,
-		platform: options.Platform, namer: options.Namer, listing: found}
-	tasks, err := p.plan(ctx)
+		platform: options.Platform, namer: options.Namer, catalog: blobs}
+	found, err := p.survey(ctx)
 	if err != nil {
 		return Summary{}, err
 	}
-	r.announce(found, tasks)
-	for _, wave := range waves(tasks) {
+	r.observe(found.listed)
+	r.announce(found)
+	for _, wave := range waves(found.tasks) {
 		r.copyAll(ctx, wave)
 	}
 	r.recoverAll(ctx)
+	if options.Dedicated {
+		r.copier.sweep(ctx)
+	}
 	return Summary{Results: r.results}, ctx.Err()
 }
 
 // announce tells what is planned, and settles all that is refused or has failed before anything is copied.
-func (r *run) announce(found listing, tasks []*task) {
+func (r *run) announce(found survey) {
 	planned := Planned{Store: r.Store}
 	var failed []Result
-	for _, t := range tasks {
+	for _, t := range found.tasks {
 		planned.Tags += len(t.image.Tags)
-		planned.LeftReferrers += t.leftReferrers()
+		planned.LeftReferrers += t.left
 		var step *StepError
 		switch {
 		case errors.As(t.refusal, &step):
@@ -94,6 +94,7 @@ func (r *run) announce(found listing, tasks []*task) {
 			planned.Refused = append(planned.Refused, t.settle(t.image.Tags, Refused, t.refusal)...)
 		}
 	}
+	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.tasks)
 	r.observe(planned)
 	for _, repository := range found.repositories {
 		if err := found.failed[repository.Name]; err != nil {
@@ -104,24 +105,19 @@ func (r *run) announce(found listing, tasks []*task) {
 	r.finish(failed...)
 }
 
-// leftReferrers counts what refers to manifests of the image that the user does not want to have copied.
-func (t *task) leftReferrers() int {
-	n := 0
-	for _, d := range t.left {
-		n += t.referrers[d].count
-	}
-	return n
-}
-
 // checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.
 const checkConcurrency = 16
 
-// copyAll copies what the target does not have yet. As many images are pulled at once as are pushed.
+// copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
+// is still being asked for those to come.
 func (r *run) copyAll(ctx context.Context, tasks []*task) {
 	workers := max(1, r.Concurrency)
-	s := newSchedule(r.missing(ctx, tasks), 2*workers)
+	s := newSchedule(tasks, 2*workers, newDisk(r.copier.catalog, r.Store, r.Disk))
 	var group errgroup.Group
-	for range workers {
+	for range min(checkConcurrency, len(tasks)) {
+		group.Go(func() error { r.checkAll(ctx, s); return nil })
+	}
+	for range min(workers, len(tasks)) {
 		group.Go(func() error { r.pullAll(ctx, s); return nil })
 		group.Go(func() error { r.pushAll(ctx, s); return nil })
 	}
@@ -129,34 +125,48 @@ func (r *run) copyAll(ctx context.Context, tasks []*task) {
 	r.interrupted(ctx, s)
 }
 
-// missing asks the target what it has, and returns the tasks with tags that it does not have.
-func (r *run) missing(ctx context.Context, tasks []*task) []*task {
-	var group errgroup.Group
-	group.SetLimit(checkConcurrency)
-	for _, t := range tasks {
-		group.Go(func() error {
-			t.present = r.copier.missingTags(ctx, t)
-			if len(t.pending) == 0 {
-				r.finish(r.copier.withReferrers(ctx, t, t.present)...)
-			}
-			return nil
-		})
+// checkAll asks the target which tags it has.
+func (r *run) checkAll(ctx context.Context, s *schedule) {
+	for t := s.nextCheck(ctx); t != nil; t = s.nextCheck(ctx) {
+		t.present = r.copier.missingTags(ctx, t)
+		if ctx.Err() != nil {
+			return
+		}
+		done := len(t.pending) == 0
+		r.copier.release(ctx, s.checked(t))
+		if done {
+			r.finish(r.copier.withReferrers(ctx, t, t.present)...)
+		}
 	}
-	_ = group.Wait() // no function returns an error
-	return slices.DeleteFunc(slices.Clone(tasks), func(t *task) bool { return len(t.pending) == 0 })
 }
 
 // pullAll brings images into the engine as long as there are any.
 func (r *run) pullAll(ctx context.Context, s *schedule) {
-	for t := s.nextPull(ctx); t != nil; t = s.nextPull(ctx) {
-		r.observe(Started{Image: t.image})
-		if err := r.copier.fetch(ctx, t); err != nil {
-			t.clear(ctx)
-			r.notPulled(ctx, t, err)
-			r.clear(ctx, s.dropped(t))
+	for {
+		t, room, more := s.nextPull(ctx)
+		r.copier.release(ctx, room.evicted)
+		if room.sweep {
+			r.copier.sweep(ctx)
+		}
+		if !more {
+			return
+		}
+		if t == nil {
 			continue
 		}
-		r.clear(ctx, s.pulled(t))
+		r.observe(Started{Image: t.image})
+		err := r.copier.fetchImage(ctx, t)
+		switch {
+		case err == nil:
+			r.copier.release(ctx, s.pulled(t, t.work.handOver()))
+		case errors.Is(err, ErrNoSpace) && !t.alone:
+			t.clear(ctx)
+			r.copier.release(ctx, s.postpone(t))
+		default:
+			t.clear(ctx)
+			r.notPulled(ctx, t, err)
+			r.copier.release(ctx, s.dropped(t))
+		}
 	}
 }
 
@@ -174,22 +184,18 @@ func (r *run) pushAll(ctx context.Context, s *schedule) {
 	for t := s.nextPush(ctx); t != nil; t = s.nextPush(ctx) {
 		results := r.copier.deliver(ctx, t)
 		arrived := !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
+		s.pushed(t, arrived)
 		r.finish(r.copier.withReferrers(ctx, t, append(t.present, results...))...)
-		r.clear(ctx, s.pushed(t, arrived))
-	}
-}
-
-func (r *run) clear(ctx context.Context, tasks []*task) {
-	for _, t := range tasks {
-		t.clear(ctx)
 	}
 }
 
 // interrupted settles what the workers have left, which is nothing unless the context has ended.
 func (r *run) interrupted(ctx context.Context, s *schedule) {
 	unstarted, unpushed, kept := s.rest()
-	r.clear(ctx, unpushed)
-	r.clear(ctx, kept)
+	for _, t := range unpushed {
+		t.clear(ctx)
+	}
+	r.copier.release(ctx, kept)
 	for _, t := range append(unstarted, unpushed...) {
 		r.finish(append(t.present, t.settle(t.pending, NotStarted, ctx.Err())...)...)
 	}
@@ -229,65 +235,4 @@ func (r *run) observe(event Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Observe(event)
-}
-
-// waves puts what refers to an image behind that image: GitLab may refuse a manifest whose subject it does not have.
-// Within a wave neighbours are of different repositories, because images of one repository share most layers, and
-// two pulls that race for a layer do its work twice.
-func waves(tasks []*task) [][]*task {
-	depths := subjectDepths(tasks)
-	var ordered [][]*task
-	for _, t := range interleave(tasks) {
-		depth := depths[t]
-		for len(ordered) <= depth {
-			ordered = append(ordered, nil)
-		}
-		if t.refusal == nil {
-			ordered[depth] = append(ordered[depth], t)
-		}
-	}
-	return ordered
-}
-
-// subjectDepths counts how many subjects stand before each image.
-func subjectDepths(tasks []*task) map[*task]int {
-	key := func(t *task, d digest.Digest) string { return fmt.Sprint(t.image.Repository.Name, "@", d) }
-	byDigest := map[string]*task{}
-	for _, t := range tasks {
-		for _, manifest := range t.tree.Manifests() {
-			byDigest[key(t, manifest.Digest)] = t
-		}
-	}
-	for _, t := range tasks { // what has a tag of its own arrives with it
-		byDigest[key(t, t.image.Digest)] = t
-	}
-	depths := map[*task]int{}
-	for _, t := range tasks {
-		for s := byDigest[key(t, t.image.Subject)]; s != nil && s != t && depths[t] < len(tasks); s = byDigest[key(s, s.image.Subject)] {
-			depths[t]++
-		}
-	}
-	return depths
-}
-
-// interleave deals the tasks out as one would cards: one of each repository in turn.
-func interleave(tasks []*task) []*task {
-	var names []string
-	byRepository := map[string][]*task{}
-	for _, t := range tasks {
-		name := t.image.Repository.Name
-		if byRepository[name] == nil {
-			names = append(names, name)
-		}
-		byRepository[name] = append(byRepository[name], t)
-	}
-	dealt := make([]*task, 0, len(tasks))
-	for round := 0; len(dealt) < len(tasks); round++ {
-		for _, name := range names {
-			if round < len(byRepository[name]) {
-				dealt = append(dealt, byRepository[name][round])
-			}
-		}
-	}
-	return dealt
 }

@@ -4,136 +4,230 @@ import (
 	"context"
 	"slices"
 	"sync"
-
-	"github.com/opencontainers/go-digest"
 )
 
-// schedule deals out images to the workers that pull and to those that push, and keeps in the engine what images to
-// come will need. Two pulls that race for a layer do its work twice, and two pushes upload it twice: so the first
-// image that brings a layer goes ahead, and those that share it follow when it is there.
+// schedule deals out images to the workers that ask the target, that pull and that push, and decides what stays in the
+// engine for images to come. Two pulls that race for a blob do its work twice, and two pushes upload it twice: so the
+// first image that brings a blob goes ahead, and those that share it follow when it is there.
 type schedule struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 
+	toCheck        []*task // the target has not been asked yet for their tags
 	toPull, toPush []*task
+	starved        []*task // to be pulled alone, in the end: the engine's disk was full
 	pulls, pushes  claims
-	wanted         map[digest.Digest]int // images still to be pulled that need the layer
-	held           map[digest.Digest]int // pushed images kept in the engine that hold the layer
-	kept           []*task
+	wanted         []int32 // by blob: images still to be pulled that consist of it
+	needed         []int32 // by blob: images being pulled that consist of it
+	kept           []holding
+	disk           disk
 	ahead, limit   int // images pulled and not yet pushed, and how many there may be
 	open           int // images that may still come to be pushed
 }
 
-// claims are the layers that somebody is bringing to one place, and those that are there.
+// holding is a reference in the engine, and the blobs that it keeps there.
+type holding struct {
+	ref   string
+	blobs []blobID
+}
+
+// claims are the blobs that somebody is bringing to one place, and how many hold each of those that are there.
 type claims struct {
-	moving map[digest.Digest]bool
-	there  map[digest.Digest]bool
+	moving []bool
+	there  []int32
 }
 
-func newClaims() claims {
-	return claims{moving: map[digest.Digest]bool{}, there: map[digest.Digest]bool{}}
+func newClaims(blobs int) claims {
+	return claims{moving: make([]bool, blobs), there: make([]int32, blobs)}
 }
 
-// free reports whether nobody is bringing any of the layers.
-func (c claims) free(layers []digest.Digest) bool {
-	return !slices.ContainsFunc(layers, func(d digest.Digest) bool { return c.moving[d] })
+// free reports whether nobody is bringing any of the blobs.
+func (c claims) free(blobs []blobID) bool {
+	return !slices.ContainsFunc(blobs, func(id blobID) bool { return c.moving[id] })
 }
 
-// claim takes those of the layers that are not there yet.
-func (c claims) claim(layers []digest.Digest) {
-	for _, d := range layers {
-		if !c.there[d] {
-			c.moving[d] = true
+// absent returns those of the blobs that are not there.
+func (c claims) absent(blobs []blobID) []blobID {
+	var absent []blobID
+	for _, id := range blobs {
+		if c.there[id] == 0 {
+			absent = append(absent, id)
 		}
+	}
+	return absent
+}
+
+// claim says that somebody is bringing the blobs.
+func (c claims) claim(blobs []blobID) {
+	for _, id := range blobs {
+		c.moving[id] = true
 	}
 }
 
-// settle gives the layers back, which are there now, or are not.
-func (c claims) settle(layers []digest.Digest, there bool) {
-	for _, d := range layers {
-		delete(c.moving, d)
-		c.there[d] = c.there[d] || there
+// settle says that nobody is bringing the blobs any more.
+func (c claims) settle(blobs []blobID) {
+	for _, id := range blobs {
+		c.moving[id] = false
+	}
+}
+
+// count adds n to those that hold the blobs.
+func count(counts []int32, blobs []blobID, n int32) {
+	for _, id := range blobs {
+		counts[id] += n
 	}
 }
 
 // newSchedule plans for the tasks in their order. limit bounds how far pulls may run ahead of pushes.
-func newSchedule(tasks []*task, limit int) *schedule {
+func newSchedule(tasks []*task, limit int, space disk) *schedule {
+	n := space.catalog.len()
 	s := &schedule{
-		toPull: slices.Clone(tasks), pulls: newClaims(), pushes: newClaims(),
-		wanted: map[digest.Digest]int{}, held: map[digest.Digest]int{},
-		limit: limit, open: len(tasks),
+		toCheck: slices.Clone(tasks), toPull: slices.Clone(tasks), pulls: newClaims(n), pushes: newClaims(n),
+		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(tasks),
 	}
 	s.changed = sync.NewCond(&s.mu)
 	for _, t := range tasks {
-		for _, d := range t.layers() {
-			s.wanted[d]++
-		}
+		t.wants = true
+		count(s.wanted, t.blobs, 1)
 	}
 	return s
 }
 
-// layers are the blobs of the image, each once, configs included.
-func (t *task) layers() []digest.Digest {
-	if t.blobs == nil {
-		for _, leaf := range t.tree.Leaves() {
-			t.blobs = append(t.blobs, leaf.Config.Digest)
-			for _, layer := range leaf.Layers {
-				t.blobs = append(t.blobs, layer.Digest)
-			}
-		}
-		slices.Sort(t.blobs)
-		t.blobs = slices.Compact(t.blobs)
+// nextCheck returns the next image for whose tags the target is to be asked, or nil.
+func (s *schedule) nextCheck(ctx context.Context) *task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.toCheck) == 0 || ctx.Err() != nil {
+		return nil
 	}
-	return t.blobs
+	t := s.toCheck[0]
+	s.toCheck = s.toCheck[1:]
+	return t
 }
 
-// nextPull waits for an image that can be pulled without racing for a layer, and claims what it brings. It returns nil
-// when there is none to come, or the context has ended.
-func (s *schedule) nextPull(ctx context.Context) *task {
-	return s.next(ctx, func() (*task, bool) {
-		if s.ahead >= s.limit {
-			return nil, len(s.toPull) == 0
-		}
-		t := take(&s.toPull, s.pulls)
-		if t != nil {
-			s.ahead++
-		}
-		return t, len(s.toPull) == 0
-	})
+// checked says that the image has tags to be copied, or none. It returns what need not be kept in the engine any more.
+func (s *schedule) checked(t *task) []holding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changed.Broadcast()
+	t.checked = true
+	if len(t.pending) > 0 {
+		return nil
+	}
+	s.toPull = slices.DeleteFunc(s.toPull, func(other *task) bool { return other == t })
+	s.open--
+	return s.unwant(t)
 }
 
-// nextPush waits likewise for an image that can be pushed.
-func (s *schedule) nextPush(ctx context.Context) *task {
-	return s.next(ctx, func() (*task, bool) {
-		return take(&s.toPush, s.pushes), s.open == 0
-	})
+// room is what has to be done before an image is pulled.
+type room struct {
+	evicted []holding // to leave the engine
+	sweep   bool      // the engine is to drop what it keeps of pulls that were cut off
 }
 
-// next waits until find has a task, or says that there is none to come.
-func (s *schedule) next(ctx context.Context, find func() (t *task, last bool)) *task {
+// nextPull waits for an image that can be pulled without racing for a blob, and for which there is room or can be made,
+// and claims what it brings. It returns false when there is no image to come, or the context has ended. Where it
+// returns no image, room has to be made first.
+func (s *schedule) nextPull(ctx context.Context) (t *task, r room, more bool) {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ctx.Err() == nil {
-		t, last := find()
-		if t != nil || last {
+	for ctx.Err() == nil && len(s.toPull)+len(s.starved) > 0 {
+		if s.ahead < s.limit {
+			t, r = s.takePull()
+		}
+		if t != nil {
+			s.beginPull(t)
+		}
+		if t != nil || r.sweep {
+			return t, r, true
+		}
+		s.changed.Wait()
+	}
+	return nil, room{}, false
+}
+
+// takePull takes the first image that fits as things are, or else the first for which room can be made. An image that
+// is too large for the budget goes when nothing else is under way.
+func (s *schedule) takePull() (*task, room) {
+	crowded := -1
+	for i, t := range s.toPull {
+		if !t.checked || !s.pulls.free(t.blobs) {
+			continue
+		}
+		if s.disk.fits(s.disk.need(t.blobs)) {
+			s.toPull = slices.Delete(s.toPull, i, i+1)
+			return t, room{}
+		}
+		if crowded < 0 {
+			crowded = i
+		}
+	}
+	if crowded < 0 {
+		return s.takeStarved()
+	}
+	if len(s.disk.pinned) > 0 {
+		s.disk.sweep()
+		return nil, room{sweep: true}
+	}
+	t := s.toPull[crowded]
+	evicted, enough := s.makeRoom(t)
+	if !enough && s.ahead > 0 {
+		return nil, room{}
+	}
+	s.evict(evicted)
+	s.toPull = slices.Delete(s.toPull, crowded, crowded+1)
+	return t, room{evicted: evicted}
+}
+
+// takeStarved takes an image that found the disk full, when it has the engine for itself.
+func (s *schedule) takeStarved() (*task, room) {
+	if len(s.toPull) > 0 || len(s.starved) == 0 || s.ahead > 0 {
+		return nil, room{}
+	}
+	t, evicted := s.starved[0], slices.Clone(s.kept)
+	s.starved = s.starved[1:]
+	s.evict(evicted)
+	s.disk.sweep()
+	return t, room{evicted: evicted, sweep: true}
+}
+
+func (s *schedule) beginPull(t *task) {
+	s.ahead++
+	t.absent = s.pulls.absent(t.blobs)
+	t.shared = slices.DeleteFunc(slices.Clone(t.absent), func(id blobID) bool { return s.wanted[id] < 2 })
+	s.pulls.claim(t.absent)
+	count(s.needed, t.blobs, 1)
+	s.disk.use(t.blobs)
+}
+
+// endPull gives back what the pull of the image has claimed.
+func (s *schedule) endPull(t *task) {
+	if t.work != nil {
+		s.disk.pin(t.work.cut)
+		t.work.cut = nil
+	}
+	s.pulls.settle(t.absent)
+	count(s.needed, t.blobs, -1)
+}
+
+// nextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
+// when there is none to come, or the context has ended.
+func (s *schedule) nextPush(ctx context.Context) *task {
+	defer context.AfterFunc(ctx, s.wake)()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ctx.Err() == nil && s.open > 0 {
+		i := slices.IndexFunc(s.toPush, func(t *task) bool { return s.pushes.free(t.blobs) })
+		if i >= 0 {
+			t := s.toPush[i]
+			s.toPush = slices.Delete(s.toPush, i, i+1)
+			s.pushes.claim(s.pushes.absent(t.blobs))
 			return t
 		}
 		s.changed.Wait()
 	}
 	return nil
-}
-
-// take removes the first task whose layers nobody is bringing, and claims them for it.
-func take(tasks *[]*task, moving claims) *task {
-	i := slices.IndexFunc(*tasks, func(t *task) bool { return moving.free(t.layers()) })
-	if i < 0 {
-		return nil
-	}
-	t := (*tasks)[i]
-	*tasks = slices.Delete(*tasks, i, i+1)
-	moving.claim(t.layers())
-	return t
 }
 
 func (s *schedule) wake() {
@@ -142,72 +236,102 @@ func (s *schedule) wake() {
 	s.changed.Broadcast()
 }
 
-// pulled says that the image is in the engine, to be pushed, and returns what need not be kept there any more.
-func (s *schedule) pulled(t *task) []*task {
+// pulled says that the image is in the engine, to be pushed, and hands over what holds its blobs there. It returns
+// what need not be kept.
+func (s *schedule) pulled(t *task, holds []holding) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pulls.settle(t.layers(), true)
+	s.endPull(t)
+	for _, h := range holds {
+		count(s.pulls.there, h.blobs, 1)
+		s.disk.use(h.blobs)
+	}
+	s.kept = append(s.kept, holds...)
 	s.toPush = append(s.toPush, t)
 	return s.unwant(t)
 }
 
 // dropped says that the image could not be pulled, and returns what need not be kept for it any more.
-func (s *schedule) dropped(t *task) []*task {
+func (s *schedule) dropped(t *task) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pulls.settle(t.layers(), false)
-	s.ahead--
+	s.leave(t)
+	s.endPull(t)
 	s.open--
 	return s.unwant(t)
 }
 
-// pushed says that the push of the image has ended, with its layers at the target or not, and returns the images that
-// can be removed from the engine: this one too, unless it holds a layer that an image to come needs.
-func (s *schedule) pushed(t *task, arrived bool) []*task {
+// postpone says that the engine's disk was full when the image was pulled. It is to be pulled once more, alone, and
+// from now on less is kept. What it returns has to leave the engine.
+func (s *schedule) postpone(t *task) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pushes.settle(t.layers(), arrived)
-	s.ahead--
+	s.disk.budget = min(s.disk.budget, s.disk.used/10*9)
+	s.leave(t)
+	s.endPull(t)
+	t.alone = true
+	s.starved = append(s.starved, t)
+	return s.unwant(t)
+}
+
+// pushed says that the push of the image has ended, with its blobs at the target or not.
+func (s *schedule) pushed(t *task, arrived bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changed.Broadcast()
+	s.pushes.settle(t.blobs)
+	if arrived {
+		count(s.pushes.there, t.blobs, 1)
+	}
+	s.leave(t)
 	s.open--
-	s.kept = append(s.kept, t)
-	for _, d := range t.layers() {
-		s.held[d]++
+}
+
+// leave says that the image itself is not in the engine any more.
+func (s *schedule) leave(t *task) {
+	s.ahead--
+	s.disk.leave(t.blobs)
+}
+
+// unwant says that the image needs nothing any more of what is kept for images to come, and returns what nobody needs.
+func (s *schedule) unwant(t *task) []holding {
+	if t.wants {
+		t.wants = false
+		count(s.wanted, t.blobs, -1)
 	}
 	return s.release()
 }
 
-func (s *schedule) unwant(t *task) []*task {
-	for _, d := range t.layers() {
-		s.wanted[d]--
-	}
-	return s.release()
-}
-
-// release takes out of what is kept each image whose layers are either not wanted, or held by another kept image.
-func (s *schedule) release() []*task {
-	var released []*task
-	s.kept = slices.DeleteFunc(s.kept, func(t *task) bool {
-		if slices.ContainsFunc(t.layers(), s.lastHolder) {
+// release takes out of what is kept each reference whose blobs are either not wanted, or held by another.
+func (s *schedule) release() []holding {
+	var released []holding
+	s.kept = slices.DeleteFunc(s.kept, func(h holding) bool {
+		if slices.ContainsFunc(h.blobs, s.lastHolder) {
 			return false
 		}
-		for _, d := range t.layers() {
-			s.held[d]--
-		}
-		released = append(released, t)
+		s.drop(h)
+		released = append(released, h)
 		return true
 	})
 	return released
 }
 
-func (s *schedule) lastHolder(d digest.Digest) bool { return s.wanted[d] > 0 && s.held[d] == 1 }
+func (s *schedule) lastHolder(id blobID) bool {
+	return s.pulls.there[id] == 1 && s.wanted[id] > 0
+}
+
+func (s *schedule) drop(h holding) {
+	count(s.pulls.there, h.blobs, -1)
+	s.disk.leave(h.blobs)
+}
 
 // rest returns all that is left when the workers have gone: images that were not started, images that were pulled and
-// not pushed, and images that are in the engine for others.
-func (s *schedule) rest() (unstarted, unpushed, kept []*task) {
+// not pushed, and what is in the engine for others.
+func (s *schedule) rest() (unstarted, unpushed []*task, kept []holding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.toPull, s.toPush, s.kept
+	return append(s.toPull, s.starved...), s.toPush, s.kept
 }

@@ -13,15 +13,56 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layered is a task whose image has just these layers, besides its config.
-func layered(t *testing.T, name string, layers ...string) *task {
-	t.Helper()
-	m := Manifest{Descriptor: ocispec.Descriptor{Digest: digest.FromString("manifest " + name)}}
-	m.Config.Digest = digest.FromString("config " + name)
-	for _, layer := range layers {
-		m.Layers = append(m.Layers, ocispec.Descriptor{Digest: digest.FromString(layer)})
+// bench makes bare tasks, whose blobs have all the same size, for a schedule of their own.
+type bench struct {
+	blobs *catalog
+	size  int64
+	tasks []*task
+}
+
+func newBench() *bench { return &bench{blobs: newCatalog(), size: 1 << 20} }
+
+// image is a task of just these blobs, checked and with a tag to be copied.
+func (b *bench) image(name string, blobs ...string) *task {
+	t := &task{image: Image{Tags: []string{name}}, pending: []string{name}, checked: true}
+	for _, blob := range blobs {
+		t.blobs = append(t.blobs, b.blobs.add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
 	}
-	return &task{image: Image{Tags: []string{name}}, tree: NewTree(m, nil)}
+	b.tasks = append(b.tasks, t)
+	return t
+}
+
+// schedule has no bound of the disk where budget, in blobs, is 0.
+func (b *bench) schedule(limit int, budget int64) *schedule {
+	return newSchedule(b.tasks, limit, newDisk(b.blobs, ContainerdStore, budget*b.size))
+}
+
+// pull has the image pulled, each of its blobs that was not there by itself.
+func pull(s *schedule, b *bench, t *task) []string {
+	var holds []holding
+	for _, id := range t.absent {
+		holds = append(holds, holding{ref: b.name(id), blobs: []blobID{id}})
+	}
+	return refs(s.pulled(t, holds))
+}
+
+// name tells a blob by what its digest was made of, of the names that tests use.
+func (b *bench) name(id blobID) string {
+	for _, name := range []string{"base", "other", "a", "b", "c", "d", "large"} {
+		if digest.FromString(name) == b.blobs.digests[id] {
+			return name
+		}
+	}
+	return "?"
+}
+
+func refs(holds []holding) []string {
+	var names []string
+	for _, h := range holds {
+		names = append(names, h.ref)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func names(tasks []*task) []string {
@@ -32,37 +73,54 @@ func names(tasks []*task) []string {
 	return all
 }
 
-// The first image brings a layer, and those that share it wait until it is there; others go on meanwhile.
-func TestScheduleKeepsPullsApart(t *testing.T) {
-	a, b, c := layered(t, "a", "base", "a"), layered(t, "b", "base", "b"), layered(t, "c", "other")
-	s := newSchedule([]*task{a, b, c}, 9)
-	if first, second := s.nextPull(t.Context()), s.nextPull(t.Context()); first != a || second != c {
-		t.Fatalf("pulls %q", names([]*task{first, second}))
-	}
+func over(t *testing.T) context.Context {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := s.nextPull(ended); got != nil {
-		t.Fatalf("%q races for the base", names([]*task{got}))
+	return ended
+}
+
+// expectPull fails the test unless the image is next, and the blobs leave the engine before.
+func expectPull(t *testing.T, s *schedule, want *task, evicted ...string) {
+	t.Helper()
+	s.mu.Lock()
+	got, room := s.takePull()
+	if got != nil {
+		s.beginPull(got)
 	}
-	s.pulled(a)
-	if got := s.nextPull(t.Context()); got != b {
-		t.Error("b is not next once the base is there")
+	s.mu.Unlock()
+	if got != want || !slices.Equal(refs(room.evicted), evicted) {
+		t.Fatalf("next is %q after %q, want %q after %q", names(slices.DeleteFunc([]*task{got}, func(t *task) bool { return t == nil })),
+			refs(room.evicted), names(slices.DeleteFunc([]*task{want}, func(t *task) bool { return t == nil })), evicted)
 	}
-	if got := s.nextPull(t.Context()); got != nil {
+}
+
+// The first image brings a blob, and those that share it wait until it is there; others go on meanwhile.
+func TestScheduleKeepsPullsApart(t *testing.T) {
+	bench := newBench()
+	a, b, c := bench.image("a", "base", "a"), bench.image("b", "base", "b"), bench.image("c", "other")
+	s := bench.schedule(9, 0)
+	expectPull(t, s, a)
+	expectPull(t, s, c)
+	expectPull(t, s, nil)
+	pull(s, bench, a)
+	expectPull(t, s, b)
+	if got, want := len(b.absent), 1; got != want {
+		t.Errorf("b brings %d blobs, want %d", got, want)
+	}
+	if got, _, more := s.nextPull(over(t)); got != nil || more {
 		t.Errorf("%q again", names([]*task{got}))
 	}
 }
 
-// A pull that failed leaves its layers to the next.
-func TestSchedulePassesALayerOn(t *testing.T) {
-	a, b := layered(t, "a", "base"), layered(t, "b", "base")
-	s := newSchedule([]*task{a, b}, 9)
-	s.nextPull(t.Context())
+// A pull that failed leaves its blobs to the next.
+func TestSchedulePassesABlobOn(t *testing.T) {
+	bench := newBench()
+	a, b := bench.image("a", "base"), bench.image("b", "base")
+	s := bench.schedule(9, 0)
+	expectPull(t, s, a)
 	s.dropped(a)
-	if got := s.nextPull(t.Context()); got != b {
-		t.Fatal("b is not next")
-	}
-	s.pulled(b)
+	expectPull(t, s, b)
+	pull(s, bench, b)
 	if got := s.nextPush(t.Context()); got != b {
 		t.Error("b is not pushed")
 	}
@@ -73,18 +131,18 @@ func TestSchedulePassesALayerOn(t *testing.T) {
 }
 
 func TestScheduleKeepsPushesApart(t *testing.T) {
-	a, b := layered(t, "a", "base"), layered(t, "b", "base")
 	for _, arrived := range []bool{true, false} {
-		s := newSchedule([]*task{a, b}, 9)
-		for range 2 {
-			s.pulled(s.nextPull(t.Context()))
+		bench := newBench()
+		a, b := bench.image("a", "base"), bench.image("b", "base")
+		s := bench.schedule(9, 0)
+		for _, next := range []*task{a, b} {
+			expectPull(t, s, next)
+			pull(s, bench, next)
 		}
 		if got := s.nextPush(t.Context()); got != a {
 			t.Fatal("a is not first")
 		}
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		if s.nextPush(ended) != nil {
+		if s.nextPush(over(t)) != nil {
 			t.Fatal("b races for the base")
 		}
 		s.pushed(a, arrived)
@@ -94,57 +152,248 @@ func TestScheduleKeepsPushesApart(t *testing.T) {
 	}
 }
 
-// What an image to come needs stays in the engine, once, and no longer than that.
+// What an image to come needs stays in the engine, and no longer than that.
 func TestScheduleKeepsWhatIsNeeded(t *testing.T) {
-	tasks := []*task{layered(t, "a", "base"), layered(t, "b", "base"), layered(t, "c", "base"), layered(t, "d", "other")}
-	s := newSchedule(tasks, 1)
-	var got []string
-	for range tasks {
-		next := s.nextPull(t.Context())
-		early := names(s.pulled(next))
-		if s.nextPush(t.Context()) != next {
-			t.Fatalf("%s is not pushed", next.image.Tags[0])
-		}
-		got = append(got, fmt.Sprint(next.image.Tags, early, names(s.pushed(next, true))))
+	bench := newBench()
+	for _, name := range []string{"a", "b", "c"} {
+		bench.image(name, "base", name)
 	}
-	// b's push makes one of the two holders of the base superfluous; with c pulled nobody needs it any more.
-	want := []string{"[a] [] []", "[b] [] [a]", "[c] [b] [c]", "[d] [] [d]"}
+	bench.image("d", "other")
+	s := bench.schedule(1, 0)
+	var got []string
+	for _, next := range bench.tasks {
+		expectPull(t, s, next)
+		got = append(got, fmt.Sprint(next.image.Tags, pull(s, bench, next)))
+		s.pushed(s.nextPush(t.Context()), true)
+	}
+	// An image's own blobs can go at once: its names at the target hold them until it is pushed.
+	want := []string{"[a] [a]", "[b] [b]", "[c] [base c]", "[d] [other]"}
 	if !slices.Equal(got, want) {
 		t.Errorf("removed %q, want %q", got, want)
+	}
+	if s.disk.used != 0 {
+		t.Errorf("%d bytes are counted in an empty engine", s.disk.used)
+	}
+}
+
+// The target is asked while images are pulled: what it has already needs nothing to be kept.
+func TestScheduleChecks(t *testing.T) {
+	bench := newBench()
+	a, b, c := bench.image("a", "base"), bench.image("b", "base"), bench.image("c", "other")
+	b.checked, c.checked = false, false
+	s := bench.schedule(9, 0)
+	expectPull(t, s, a)
+	expectPull(t, s, nil)
+	if kept := pull(s, bench, a); kept != nil {
+		t.Errorf("%q leave the engine, which b may need", kept)
+	}
+	for _, want := range []*task{a, b, c} { // in the order of the pulls
+		if got := s.nextCheck(t.Context()); got != want {
+			t.Fatalf("asked for %q", names([]*task{got}))
+		}
+	}
+	if s.nextCheck(t.Context()) != nil {
+		t.Error("asked for one more")
+	}
+	b.pending = nil
+	if got := refs(s.checked(b)); !slices.Equal(got, []string{"base"}) {
+		t.Errorf("%q leave the engine", got)
+	}
+	s.checked(c)
+	expectPull(t, s, c)
+	pull(s, bench, c)
+	for range 2 {
+		s.pushed(s.nextPush(t.Context()), true)
+	}
+	if got := s.nextPush(t.Context()); got != nil {
+		t.Errorf("%q is pushed", names([]*task{got}))
 	}
 }
 
 func TestScheduleBoundsWhatIsPulledAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tasks := []*task{layered(t, "a"), layered(t, "b"), layered(t, "c")}
-		s := newSchedule(tasks, 2)
-		s.pulled(s.nextPull(t.Context()))
-		s.pulled(s.nextPull(t.Context()))
+		bench := newBench()
+		c := []*task{bench.image("a", "a"), bench.image("b", "b"), bench.image("c", "c")}[2]
+		s := bench.schedule(2, 0)
+		for range 2 {
+			next, _, _ := s.nextPull(t.Context())
+			pull(s, bench, next)
+		}
 		third := make(chan *task)
-		go func() { third <- s.nextPull(t.Context()) }()
+		go func() { next, _, _ := s.nextPull(t.Context()); third <- next }()
 		select {
 		case <-third:
 			t.Fatal("three images are pulled ahead")
 		case <-time.After(time.Hour):
 		}
 		s.pushed(s.nextPush(t.Context()), true)
-		if got := <-third; got != tasks[2] {
+		if got := <-third; got != c {
 			t.Error("c is not next")
 		}
 	})
 }
 
+// Within the budget, an image waits for room, a smaller one goes first, and what costs least to fetch again leaves.
+func TestScheduleStaysWithinTheBudget(t *testing.T) {
+	bench := newBench()
+	a := bench.image("a", "base", "a")
+	b := bench.image("b", "b", "c", "d")
+	c := bench.image("c", "base", "c")
+	bench.image("d", "base", "d")
+	s := bench.schedule(9, 4)
+	expectPull(t, s, a)
+	expectPull(t, s, nil) // b is too large beside a, and c waits for the base
+	pull(s, bench, a)
+	expectPull(t, s, c)
+	pull(s, bench, c)
+	for range 2 {
+		s.pushed(s.nextPush(t.Context()), true)
+	}
+	if s.disk.used != 2*bench.size {
+		t.Errorf("%d bytes are in use, want two blobs: the base and what b shares with c", s.disk.used)
+	}
+	expectPull(t, s, b)
+	pull(s, bench, b)
+	s.pushed(s.nextPush(t.Context()), true)
+}
+
+// Where nothing goes any more, room is made of what is kept; an image that is too large for the budget goes alone.
+func TestScheduleMakesRoom(t *testing.T) {
+	bench := newBench()
+	a := bench.image("a", "base", "a")
+	large := bench.image("large", "b", "c", "d", "large")
+	later := bench.image("later", "base", "a")
+	s := bench.schedule(9, 3)
+	expectPull(t, s, a)
+	pull(s, bench, a)
+	later.checked = false
+	expectPull(t, s, nil) // a is still to be pushed
+	s.pushed(s.nextPush(t.Context()), true)
+	expectPull(t, s, large, "a", "base")
+	later.checked = true
+	expectPull(t, s, nil)
+	pull(s, bench, large)
+	s.pushed(s.nextPush(t.Context()), true)
+	expectPull(t, s, later)
+	if len(later.absent) != 2 {
+		t.Errorf("brings %d blobs of those that had to leave, want 2", len(later.absent))
+	}
+}
+
+// What is cheap to fetch again for the room that it frees leaves first, then what fewest need.
+func TestScheduleEvictsTheCheapest(t *testing.T) {
+	bench := newBench()
+	first := bench.image("first", "base", "a", "b")
+	for _, blobs := range [][]string{{"base"}, {"base"}, {"a"}, {"a"}, {"a"}, {"b"}} {
+		bench.image("later", blobs...).checked = false
+	}
+	large := bench.image("large", "c", "d")
+	s := bench.schedule(9, 3)
+	expectPull(t, s, first)
+	pull(s, bench, first)
+	s.pushed(s.nextPush(t.Context()), true)
+	expectPull(t, s, large, "b", "base")
+}
+
+// A full disk is no failure: the image is tried once more, alone and with nothing kept, and less is kept from then on.
+func TestScheduleStarved(t *testing.T) {
+	bench := newBench()
+	a, b, c := bench.image("a", "base", "a"), bench.image("b", "base", "b"), bench.image("c", "base", "c")
+	s := bench.schedule(9, 0)
+	expectPull(t, s, a)
+	pull(s, bench, a)
+	expectPull(t, s, b)
+	s.postpone(b)
+	if s.disk.budget >= 3*bench.size {
+		t.Errorf("the budget is still %d", s.disk.budget)
+	}
+	s.pushed(s.nextPush(t.Context()), true)
+	expectPull(t, s, c)
+	pull(s, bench, c)
+	expectPull(t, s, nil) // c is in the engine
+	s.pushed(s.nextPush(t.Context()), true)
+	expectPull(t, s, b)
+	if !b.alone || len(b.absent) != 2 {
+		t.Errorf("b: alone %v, brings %d blobs", b.alone, len(b.absent))
+	}
+	pull(s, bench, b)
+	s.pushed(s.nextPush(t.Context()), true)
+	if got, _, more := s.nextPull(t.Context()); got != nil || more || s.disk.used != 0 {
+		t.Errorf("next %v, %d bytes in use", got, s.disk.used)
+	}
+}
+
 func TestScheduleInterrupted(t *testing.T) {
-	tasks := []*task{layered(t, "a"), layered(t, "b")}
-	s := newSchedule(tasks, 9)
-	s.pulled(s.nextPull(t.Context()))
+	bench := newBench()
+	a, _, c := bench.image("a", "a"), bench.image("b", "b"), bench.image("c", "c")
+	s := bench.schedule(9, 0)
+	expectPull(t, s, a)
+	pull(s, bench, a)
+	expectPull(t, s, bench.tasks[1])
+	s.postpone(bench.tasks[1])
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
-	if s.nextPull(ctx) != nil || s.nextPush(ctx) != nil {
+	if next, _, _ := s.nextPull(ctx); next != nil || s.nextPush(ctx) != nil || s.nextCheck(ctx) != nil {
 		t.Error("work after the end")
 	}
 	unstarted, unpushed, kept := s.rest()
-	if !slices.Equal(names(unstarted), []string{"b"}) || !slices.Equal(names(unpushed), []string{"a"}) || kept != nil {
-		t.Errorf("left are %q, %q and %q", names(unstarted), names(unpushed), names(kept))
+	if !slices.Equal(names(unstarted), []string{"c", "b"}) || !slices.Equal(names(unpushed), []string{"a"}) || len(kept) > 0 {
+		t.Errorf("left are %q (want %q and b), %q and %q", names(unstarted), c.image.Tags, names(unpushed), refs(kept))
+	}
+}
+
+// What an engine keeps of pulls that were cut off counts until it is swept, and with it goes before anything that would
+// have to be fetched again.
+func TestScheduleSweepsFirst(t *testing.T) {
+	bench := newBench()
+	a, b, c := bench.image("a", "base", "a"), bench.image("b", "base", "b"), bench.image("c", "c")
+	b.checked = false
+	s := bench.schedule(9, 2)
+	expectPull(t, s, a)
+	a.work = &workspace{cut: a.blobs}
+	pull(s, bench, a)
+	s.pushed(s.nextPush(t.Context()), true)
+	if s.disk.used != 2*bench.size {
+		t.Errorf("%d bytes in use before the sweep", s.disk.used)
+	}
+	if next, room, more := s.nextPull(t.Context()); next != nil || !room.sweep || room.evicted != nil || !more {
+		t.Errorf("next is %v, room %+v", next, room)
+	}
+	if s.disk.used != bench.size {
+		t.Errorf("%d bytes in use after the sweep", s.disk.used)
+	}
+	expectPull(t, s, c)
+}
+
+// Layers that come with a whole image are unpacked, too, and take up more.
+func TestDiskCountsUnpacked(t *testing.T) {
+	for _, test := range []struct {
+		store Store
+		size  int64
+		want  int64
+	}{
+		{ContainerdStore, maxBlobPull, maxBlobPull},
+		{ContainerdStore, maxBlobPull + 1, 4 * (maxBlobPull + 1)},
+		{ClassicStore, 10, 40},
+	} {
+		blobs := newCatalog()
+		ids := blobs.add([]ocispec.Descriptor{{Digest: hash, Size: test.size}, {Digest: hash, Size: test.size}})
+		d := newDisk(blobs, test.store, 0)
+		need := d.need(ids)
+		d.use(ids)
+		d.use(ids)
+		d.leave(ids)
+		if need != test.want || d.used != test.want || d.need(ids) != 0 {
+			t.Errorf("%s, %d bytes: need %d, used %d, want %d", test.store, test.size, need, d.used, test.want)
+		}
+		if d.leave(ids); d.used != 0 {
+			t.Errorf("%d bytes are left", d.used)
+		}
+		d.use(ids)
+		d.pin(ids)
+		d.sweep()
+		if test.store == ContainerdStore && d.used != test.size {
+			t.Errorf("%d bytes are left by a sweep, want the layer alone, %d", d.used, test.size)
+		}
 	}
 }

@@ -5,13 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
-// workspace is what one copy has in the engine: manifests pulled from one repository, and names for the target.
+// workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
 type workspace struct {
 	*copier
 	repository Repository
-	pulled     []string
+	present    map[digest.Digest]bool // blobs that the engine has, for as long as the copy lasts
+	shared     map[digest.Digest]bool // blobs that images to come consist of, too
+	pulled     []holding
+	cut        []blobID // that came by pulls which were cut off
 	named      []string
 }
 
@@ -19,69 +24,70 @@ func (c *copier) workspace(repository Repository) *workspace {
 	return &workspace{copier: c, repository: repository}
 }
 
-// bring pulls all manifests of the tree into the engine, names the root by the targets, and checks that all is there.
+// bring pulls all of the tree into the engine, names the root by the targets, and checks that all is there.
 func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) error {
+	if !tree.Root.IsIndex() && w.way(tree.Root) == asImage {
+		if err := w.pull(ctx, tree.Root); err != nil {
+			return err
+		}
+		if err := w.tag(ctx, tree.Root, targets); err != nil {
+			return err
+		}
+		return w.check(ctx, targets[0])
+	}
+	if err := w.load(ctx, targets, tree); err != nil {
+		return err
+	}
+	for _, leaf := range tree.Leaves() {
+		if err := w.content(ctx, leaf); err != nil {
+			return err
+		}
+	}
+	err := w.check(ctx, targets[0])
+	if errors.Is(err, errIncomplete) && len(w.cut) > 0 {
+		return w.complete(ctx, tree, targets[0])
+	}
+	return err
+}
+
+// complete pulls as images what pulls that were cut off have not brought whole.
+func (w *workspace) complete(ctx context.Context, tree Tree, target string) error {
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
 			return err
 		}
 	}
-	if err := w.name(ctx, tree, targets); err != nil {
-		return err
-	}
-	return w.check(ctx, targets[0])
+	return w.check(ctx, target)
 }
 
-// pull fetches one manifest with its blobs. The containerd store ends the pull of what it cannot unpack, such as an
-// attestation, with an error after all its content has arrived: then it is the content that counts.
-func (w *workspace) pull(ctx context.Context, m Manifest) error {
-	ref := w.repository.reference(m)
-	w.pulled = append(w.pulled, ref)
-	err := w.held.pull(ctx, ref)
-	if errors.Is(err, ErrDenied) {
-		err = w.pullAgain(ctx, ref, err)
-	}
-	if err == nil {
-		return nil
-	}
-	if w.store == ContainerdStore && ctx.Err() == nil && w.check(ctx, ref) == nil {
-		return nil
-	}
-	return failedAt(StepPull, ref, err)
-}
-
-// pullAgain tries once more with fresh credentials: the registry may have ended a token before its time.
-func (w *workspace) pullAgain(ctx context.Context, ref string, refused error) error {
-	err := w.renew(ctx)
-	if err == nil {
-		err = w.held.again(ctx, ref)
-	}
-	if err == nil || errors.Is(err, ErrDenied) {
-		return err
-	}
-	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
-}
-
-// name gives the root its names at the target. An index becomes an image of the engine by its manifests alone: the
-// engine's own pull of an index wants a platform, and chooses by rules of its own.
-func (w *workspace) name(ctx context.Context, tree Tree, targets []string) error {
+// tag gives a single image that was pulled its names at the target.
+func (w *workspace) tag(ctx context.Context, m Manifest, targets []string) error {
 	w.named = append(w.named, targets...)
-	if tree.Root.IsIndex() {
-		return w.load(ctx, targets, tree)
-	}
 	for _, target := range targets {
-		if err := w.engine.Tag(ctx, w.repository.reference(tree.Root), target); err != nil {
+		if err := w.engine.Tag(ctx, w.repository.reference(m), target); err != nil {
 			return failedAt(StepTag, target, err)
 		}
 	}
 	return nil
 }
 
-// load has the engine take the tree's manifests, and know the root by the names.
+// load has the engine take the tree's manifests, and know the root by the names. That makes an image of it whatever
+// its platforms are: the engine's own pull of an index wants a platform, and chooses by rules of its own. Blobs are
+// pulled afterwards: what is loaded with its blobs there the engine would unpack.
 func (w *workspace) load(ctx context.Context, names []string, tree Tree) error {
-	archive, err := layoutArchive(names, tree.Root, tree.Manifests()[1:])
+	w.named = append(w.named, names...)
+	l := newLoading()
+	l.add(names, tree.Root, tree.Manifests()[1:]...)
+	for _, leaf := range tree.Leaves() {
+		if w.way(leaf) == cutOff {
+			w.keep(l, w.missing(leaf))
+		}
+	}
+	archive, err := l.archive()
 	if err == nil {
+		w.sweeping.RLock()
 		err = w.engine.Load(ctx, archive)
+		w.sweeping.RUnlock()
 	}
 	if err != nil {
 		return failedAt(StepTag, names[0], err)
@@ -91,11 +97,11 @@ func (w *workspace) load(ctx context.Context, names []string, tree Tree) error {
 
 // check makes sure that the engine holds all of a reference: pushed with a manifest missing, an index would arrive
 // as one platform, and with a blob missing not at all. The classic store holds an image whole or not at all.
-func (w *workspace) check(ctx context.Context, ref string) error {
-	if w.store == ClassicStore {
+func (c *copier) check(ctx context.Context, ref string) error {
+	if c.store == ClassicStore {
 		return nil
 	}
-	missing, err := w.engine.Missing(ctx, ref)
+	missing, err := c.engine.Missing(ctx, ref)
 	if err != nil {
 		return failedAt(StepCheck, ref, err)
 	}
@@ -117,13 +123,24 @@ func (w *workspace) unname(ctx context.Context) {
 	w.named = nil
 }
 
+// handOver gives away what holds the blobs in the engine; the names hold them, too.
+func (w *workspace) handOver() []holding {
+	pulled := w.pulled
+	w.pulled = nil
+	return pulled
+}
+
 // clear takes everything away from the engine again.
 func (w *workspace) clear(ctx context.Context) {
 	w.unname(ctx)
-	for _, ref := range w.pulled {
-		_ = w.held.release(ctx, ref)
+	w.release(ctx, w.handOver())
+}
+
+// release gives back what held blobs in the engine.
+func (c *copier) release(ctx context.Context, holds []holding) {
+	for _, h := range holds {
+		_ = c.held.release(ctx, h.ref)
 	}
-	w.pulled = nil
 }
 
 // tidyingLimit bounds how long an engine that does not answer can hold up the end of a run.

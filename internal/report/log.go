@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
@@ -51,6 +52,8 @@ func (l *Log) listed(e migrate.Listed) {
 
 func (l *Log) planned(e migrate.Planned) {
 	l.total = e.Tags
+	l.Line("Plan: %d tags to copy, unless they are there: %d layers and configs of %s, which would be %s if none were shared",
+		e.Tags-len(e.Refused), e.Blobs, humanize.Bytes(uint64(e.Bytes)), humanize.Bytes(uint64(e.BytesUnshared)))
 	if e.LeftReferrers > 0 {
 		l.Line("Plan: signatures and other referrers that stay behind, because MIGRATE_PLATFORM leaves out what they refer to: %d", e.LeftReferrers)
 	}

@@ -41,6 +41,11 @@ func referrers(n int, outcome migrate.Outcome, err error) migrate.Result {
 	return r
 }
 
+// empty is the plan of so many tags, of which a test tells no blobs.
+func empty(tags int) string {
+	return fmt.Sprintf("Plan: %d tags to copy, unless they are there: 0 layers and configs of 0 B, which would be 0 B if none were shared", tags)
+}
+
 func stepError(step migrate.Step, ref, words, remedy string) error {
 	return &migrate.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
 }
@@ -78,11 +83,15 @@ func TestObserve(t *testing.T) {
 			"ECR: 0 tags of 0 images in 2 repositories",
 			"     without any tag: a, b/c",
 		}},
-		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ClassicStore}}, nil},
+		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Blobs: 7, Bytes: 381e6, BytesUnshared: 3.8e9, Store: migrate.ClassicStore}}, []string{
+			"Plan: 3 tags to copy, unless they are there: 7 layers and configs of 381 MB, which would be 3.8 GB if none were shared",
+		}},
 		{"planned for containerd", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ContainerdStore, Refused: refused}}, []string{
+			empty(2),
 			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
 		}},
 		{"planned for classic", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ClassicStore, Refused: refused}}, []string{
+			empty(2),
 			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
 			"      This engine has the classic image store, which holds single-platform images alone, and compresses their",
 			"      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged",
@@ -101,6 +110,7 @@ func TestObserve(t *testing.T) {
 			migrate.Finished{Result: tag("6", migrate.Failed, errors.New("no"))},
 			migrate.Finished{Result: tag("7", migrate.NotStarted, errors.New("no"))},
 		}, []string{
+			empty(12),
 			"     1/12  exact         team/app:1  41cf6794ba42",
 			"     2/12  present       team/app:2  41cf6794ba42",
 			"     3/12  changed       team/app:3  41cf6794ba42 -> " + pushed.Encoded()[:12],
@@ -115,6 +125,7 @@ func TestObserve(t *testing.T) {
 			migrate.Finished{Result: referrers(2, migrate.Exact, nil)},
 			migrate.Finished{Result: tag("1", migrate.Exact, nil)},
 		}, []string{
+			empty(1),
 			"           failed        broken",
 			"           exact         team/app@" + pushed.String() + " (its referrers: 2)  41cf6794ba42",
 			"      1/1  exact         team/app:1  41cf6794ba42",
@@ -210,6 +221,7 @@ func TestSummary(t *testing.T) {
 			var out strings.Builder
 			log := NewLog(&out)
 			log.Observe(migrate.Planned{Tags: test.tags})
+			out.Reset()
 			log.Summary(migrate.Summary{Results: test.results}, target, 61234*time.Millisecond)
 			expect(t, out.String(), append([]string{""}, test.want...)...)
 		})

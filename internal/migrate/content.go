@@ -1,0 +1,246 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// maxBlobPull is the largest blob that an engine with the containerd store pulls by its own digest, in bytes: what it
+// resolves it takes for a manifest (containerd, core/remotes/docker/resolver.go, MaxManifestSize).
+const maxBlobPull = 4 * 1048 * 1048
+
+// blobConcurrency is how many blobs of one image are pulled at once.
+const blobConcurrency = 4
+
+// blobPulls is what is known of whether engine and registry pull single blobs. The engine asks the registry for the
+// digest as a manifest, and then as a blob, which not every registry need answer.
+type blobPulls struct {
+	worked   atomic.Bool
+	failures atomic.Int32
+}
+
+// enoughFailures is how many blobs are tried before the first that works.
+const enoughFailures = 3
+
+func (b *blobPulls) hopeless() bool { return !b.worked.Load() && b.failures.Load() >= enoughFailures }
+
+func (b *blobPulls) note(err error) {
+	if err == nil {
+		b.worked.Store(true)
+	} else {
+		b.failures.Add(1)
+	}
+}
+
+// way is how the blobs of one manifest come into the engine. To push an image the engine need not have unpacked it,
+// which is most of the work of a pull.
+type way int
+
+const (
+	asImage way = iota // as any image is pulled, and unpacked
+	byBlob             // each blob by its own digest
+	cutOff             // as an image, until the blobs are there
+)
+
+// way decides by what the engine lacks of the manifest's image. Pulls are cut off in an engine of our own alone,
+// because what that leaves there is swept up with whatever else has been cut off.
+func (w *workspace) way(m Manifest) way {
+	missing := w.missing(m)
+	some := func(is func(ocispec.Descriptor) bool) bool { return slices.ContainsFunc(missing, is) }
+	switch {
+	case w.store == ClassicStore, some(isForeign):
+		return asImage
+	case !w.blobs.hopeless() && !some(isLarge):
+		return byBlob
+	case w.dedicated && some(isLarge):
+		return cutOff
+	}
+	return asImage
+}
+
+func isLarge(blob ocispec.Descriptor) bool { return blob.Size > maxBlobPull }
+
+// content brings the blobs of one manifest into the engine, those that it does not have.
+func (w *workspace) content(ctx context.Context, m Manifest) error {
+	var err error
+	switch w.way(m) {
+	case byBlob:
+		err = w.pullBlobs(ctx, w.missing(m))
+	case cutOff:
+		err = w.pullContent(ctx, m)
+	default:
+		return w.pull(ctx, m)
+	}
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	return w.pull(ctx, m)
+}
+
+// isForeign tells the layers that are not distributed with their image, which a registry need not have.
+func isForeign(blob ocispec.Descriptor) bool {
+	return strings.Contains(blob.MediaType, "foreign") || strings.Contains(blob.MediaType, "nondistributable")
+}
+
+// missing are the blobs of the image that are to be brought, each once.
+func (w *workspace) missing(m Manifest) []ocispec.Descriptor {
+	var blobs []ocispec.Descriptor
+	seen := map[digest.Digest]bool{}
+	for _, blob := range m.blobs() {
+		if !seen[blob.Digest] && !w.present[blob.Digest] {
+			seen[blob.Digest] = true
+			blobs = append(blobs, blob)
+		}
+	}
+	return blobs
+}
+
+// pullBlobs pulls each blob by its digest. What has come stays when another fails.
+func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) error {
+	errs := make([]error, len(blobs))
+	var group errgroup.Group
+	group.SetLimit(blobConcurrency)
+	for i, blob := range blobs {
+		group.Go(func() error {
+			errs[i] = w.held.pull(ctx, w.blobReference(blob))
+			w.blobs.note(errs[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // no function returns an error
+	for i, blob := range blobs {
+		h := holding{ref: w.blobReference(blob), blobs: w.catalog.add(blobs[i : i+1])}
+		if errs[i] != nil {
+			w.release(ctx, []holding{h})
+			errs[i] = failedAt(StepPull, h.ref, errs[i])
+			continue
+		}
+		w.pulled = append(w.pulled, h)
+	}
+	return errors.Join(errs...)
+}
+
+func (w *workspace) blobReference(blob ocispec.Descriptor) string {
+	return w.repository.URI + "@" + blob.Digest.String()
+}
+
+// pullContent pulls a manifest's image until its layers are there. Whatever the image's names do not keep, keep has
+// taken care of.
+func (w *workspace) pullContent(ctx context.Context, m Manifest) error {
+	missing := w.missing(m)
+	w.cut = append(w.cut, w.catalog.add(missing)...)
+	var layers []digest.Digest
+	for _, blob := range missing {
+		if blob.Digest != m.Config.Digest {
+			layers = append(layers, blob.Digest)
+		}
+	}
+	ref := w.repository.reference(m)
+	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers) }
+	w.sweeping.RLock()
+	err := w.withFreshCredentials(ctx, pull)
+	w.sweeping.RUnlock()
+	// Where the pull came to its end before it was cut off, there is an image.
+	tidy, cancel := afterwards(ctx)
+	defer cancel()
+	_ = w.engine.Remove(tidy, ref)
+	if err != nil {
+		return failedAt(StepPull, ref, err)
+	}
+	return nil
+}
+
+// keep has the engine know each blob that images to come consist of, too, by an artifact of its own.
+func (w *workspace) keep(l *loading, blobs []ocispec.Descriptor) {
+	for _, blob := range blobs {
+		if !w.shared[blob.Digest] {
+			continue
+		}
+		keeper, empty := keeperOf(blob)
+		name := keeperName + ":" + blob.Digest.Encoded()
+		l.add([]string{name}, keeper, empty)
+		w.held.adopt(name)
+		w.pulled = append(w.pulled, holding{ref: name, blobs: w.catalog.add([]ocispec.Descriptor{blob})})
+	}
+}
+
+// keeperName is a repository that no registry has: RFC 2606 sets its domain aside.
+const keeperName = "ecr2gitlab.invalid/kept"
+
+// keeperOf is an artifact of one blob, which an engine holds and does not unpack, and the empty config that it has
+// (OCI image specification 1.1, "Guidelines for Artifact Usage").
+func keeperOf(blob ocispec.Descriptor) (keeper, config Manifest) {
+	empty := ocispec.DescriptorEmptyJSON
+	artifact := ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: "application/vnd.ecr2gitlab.kept",
+		Config:       ocispec.Descriptor{MediaType: empty.MediaType, Digest: empty.Digest, Size: empty.Size},
+		Layers:       []ocispec.Descriptor{{MediaType: "application/octet-stream", Digest: blob.Digest, Size: blob.Size}},
+	}
+	raw, _ := json.Marshal(artifact) // strings and numbers alone
+	return Manifest{
+			Descriptor: ocispec.Descriptor{MediaType: artifact.MediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))},
+			Raw:        raw,
+		}, Manifest{
+			Descriptor: ocispec.Descriptor{Digest: empty.Digest},
+			Raw:        empty.Data,
+		}
+}
+
+// pull fetches one manifest with its blobs, as an image.
+func (w *workspace) pull(ctx context.Context, m Manifest) error {
+	ref := w.repository.reference(m)
+	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.add(m.blobs())})
+	if err := w.held.pull(ctx, ref); err != nil {
+		return failedAt(StepPull, ref, err)
+	}
+	return nil
+}
+
+// fetch has the engine pull a reference. The containerd store ends the pull of what it cannot unpack, such as an
+// attestation or a blob, with an error after all its content has arrived: then it is the content that counts.
+func (c *copier) fetch(ctx context.Context, ref string) error {
+	c.sweeping.RLock()
+	defer c.sweeping.RUnlock()
+	err := c.withFreshCredentials(ctx, func(ctx context.Context) error { return c.engine.Pull(ctx, ref) })
+	if err != nil && c.store == ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
+		return nil
+	}
+	return err
+}
+
+// withFreshCredentials pulls, and once more with fresh credentials where the registry refuses those it is handed: it
+// may have ended a token before its time.
+func (c *copier) withFreshCredentials(ctx context.Context, pull func(context.Context) error) error {
+	refused := pull(ctx)
+	if !errors.Is(refused, ErrDenied) {
+		return refused
+	}
+	err := c.source.Renew(ctx)
+	if err == nil {
+		err = pull(ctx)
+	}
+	if err == nil || errors.Is(err, ErrDenied) {
+		return err
+	}
+	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
+}
+
+// sweep has the engine drop what it keeps of pulls that were cut off, when none is under way.
+func (c *copier) sweep(ctx context.Context) {
+	c.sweeping.Lock()
+	defer c.sweeping.Unlock()
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	_ = c.engine.Sweep(ctx) // what is left does no harm to the copy
+}

@@ -1,0 +1,248 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// lightOf is an image whose layers an engine pulls by themselves: one of its own, and those that it shares.
+func lightOf(t testing.TB, content string, shared ...string) Manifest {
+	d := imageDocument(content)
+	d.Layers = nil
+	for _, layer := range append(shared, content) {
+		d.Layers = append(d.Layers, blob(ocispec.MediaTypeImageLayerGzip, layer))
+	}
+	return d.manifest(t)
+}
+
+// heavyOf is like lightOf, and of layers too large for that.
+func heavyOf(t testing.TB, content string, shared ...string) Manifest {
+	d := imageDocument(content)
+	d.Layers = nil
+	for _, layer := range append(shared, content) {
+		d.Layers = append(d.Layers, heavy(ocispec.MediaTypeImageLayerGzip, layer))
+	}
+	return d.manifest(t)
+}
+
+func digestOf(content string) string { return digest.FromString(content).String() }
+
+// The name comes first, the blobs by themselves, each image's whole content is there before its push, and nothing stays.
+func TestCopyByBlob(t *testing.T) {
+	image := lightOf(t, "app", "base")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "2") })
+	s.copy(t, "app:1: exact", "app:2: exact")
+	got := s.engine.of("load", "pull", "tag", "push")
+	slices.Sort(got[1:4]) // side by side
+	want := []string{"load app:1", "pull app@" + digestOf("app"), "pull app@" + digestOf("base"), "pull app@" + digestOf("config of app"), "push app:1", "push app:2"}
+	slices.Sort(want[1:4])
+	if !slices.Equal(got, want) {
+		t.Errorf("calls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What one image has brought the next ones find, in whatever repository.
+func TestRunBringsEachBlobOnce(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		image     func(t testing.TB, content string, shared ...string) Manifest
+		dedicated bool
+		calls     string
+	}{
+		{"by blob", lightOf, false, "pull"},
+		{"by blob in an engine of our own", lightOf, true, "pull"},
+		{"cut off", heavyOf, true, "cut"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := newSource()
+			const images = 24
+			for i := range images {
+				content := fmt.Sprint("app", i)
+				source.push(fmt.Sprint("repository", i%5), test.image(t, content, "base", fmt.Sprint("part", i%3)), content)
+			}
+			engine := newEngine(source)
+			summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Dedicated = 4, test.dedicated })
+			if err != nil || len(summary.Results) != images || summary.Incomplete() != 0 {
+				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+			}
+			brought := map[string]int{}
+			for _, call := range engine.of(test.calls) {
+				_, d, _ := strings.Cut(call, "@")
+				brought[d]++
+			}
+			want := images // one pull that is cut off an image
+			if test.calls == "pull" {
+				want = 2*images + 1 + 3 // layers and configs, the base and the parts
+			}
+			if len(brought) != want {
+				t.Errorf("%d are brought, want %d", len(brought), want)
+			}
+			for d, n := range brought {
+				if n != 1 {
+					t.Errorf("%s is brought %d times", d, n)
+				}
+			}
+			engine.expectEmpty(t)
+		})
+	}
+}
+
+// Where blobs cannot be had by themselves, the image is pulled as any other, and after a few it is not tried any more.
+func TestCopyWithoutBlobPulls(t *testing.T) {
+	source := newSource()
+	const images = 12
+	for i := range images {
+		source.push("app", lightOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+	}
+	engine := newEngine(source)
+	engine.noBlobs = true
+	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
+	if err != nil || len(summary.Results) != images || summary.Incomplete() != 0 {
+		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+	}
+	if pulls := len(engine.of("pull")); pulls != images+2*2 {
+		t.Errorf("%d pulls for %d images and the blobs of two", pulls, images)
+	}
+	engine.expectEmpty(t)
+}
+
+// One blob that fails brings the image down to the usual way, and nothing else.
+func TestCopyOneBlobFails(t *testing.T) {
+	image := lightOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+	s.engine.fails["pull "+s.task.image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
+	s.copy(t, "app:1: exact")
+	if n := s.engine.count("pull " + s.pulled(image)); n != 1 {
+		t.Errorf("%d pulls of the image", n)
+	}
+}
+
+// Layers that are not distributed with their image come as the engine knows to get them.
+func TestCopyForeignLayers(t *testing.T) {
+	for _, mediaType := range []string{
+		"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+	} {
+		d := imageDocument("app")
+		d.Layers[0] = blob(mediaType, "app")
+		image := d.manifest(t)
+		s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+		s.copier.dedicated = true
+		s.copy(t, "app:1: exact")
+		if got, want := s.engine.of("pull"), []string{"pull app@" + image.Digest.String()}; !slices.Equal(got, want) {
+			t.Errorf("pulls %q, want %q", got, want)
+		}
+	}
+}
+
+// A pull that was cut off too early is made good by one that is not.
+func TestCopyCutOffTooEarly(t *testing.T) {
+	image := imageOf(t, "app")
+	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+	s.copier.dedicated = true
+	s.engine.hasty[image.Digest] = true
+	results, aside := s.attempt(t.Context())
+	if got := outcomes(results); aside || !slices.Equal(got, []string{"app:1: exact"}) {
+		t.Errorf("results %q, aside %v", got, aside)
+	}
+	if got, want := s.engine.of("cut", "pull"), []string{"cut app@" + image.Digest.String(), "pull app@" + image.Digest.String()}; !slices.Equal(got, want) {
+		t.Errorf("calls %q, want %q", got, want)
+	}
+}
+
+// In an engine that others use pulls are not cut off: what that leaves could not be swept up without harm to them.
+func TestCutOffInAnEngineOfOurOwnAlone(t *testing.T) {
+	for dedicated, want := range map[bool]string{true: "cut", false: "pull"} {
+		source := newSource()
+		source.push("app", imageOf(t, "app"), "1")
+		engine := newEngine(source)
+		if _, _, err := runIn(t, engine, func(o *Options) { o.Dedicated = dedicated }); err != nil {
+			t.Fatal(err)
+		}
+		if got := engine.of("cut", "pull"); len(got) != 1 || !strings.HasPrefix(got[0], want) {
+			t.Errorf("dedicated %v: %q", dedicated, got)
+		}
+		if swept := engine.count("sweep") > 0; swept != dedicated {
+			t.Errorf("dedicated %v: swept %v", dedicated, swept)
+		}
+	}
+}
+
+// A full disk costs nobody an image, unless the image does not fit into the engine alone.
+func TestRunOnAFullDisk(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		times int
+		want  string
+	}{
+		{"once", 1, "app:1: exact"},
+		{"always", 9, "app:1: failed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			image := imageOf(t, "large")
+			source := newSource()
+			source.push("app", image, "1")
+			for i := range 5 {
+				source.push("other", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+			}
+			engine := newEngine(source)
+			full := &fullEngine{memoryEngine: engine, ref: repositoryNamed("app").reference(image), times: test.times}
+			summary, _, err := runIn(t, engine, func(o *Options) { o.Engine = full })
+			if err != nil || len(summary.Results) != 6 {
+				t.Fatalf("results %q, error %v", outcomes(summary.Results), err)
+			}
+			last := summary.Results[5]
+			if got := outcomes(summary.Results[5:])[0]; got != test.want {
+				t.Errorf("the last is %s, want %s", got, test.want)
+			}
+			if last.Outcome == Failed {
+				expectError(t, last.Err, "no space left")
+			}
+			engine.expectEmpty(t)
+		})
+	}
+}
+
+// fullEngine has no room for one image, the first times.
+type fullEngine struct {
+	*memoryEngine
+	ref   string
+	times int
+}
+
+func (e *fullEngine) Pull(ctx context.Context, ref string) error {
+	if ref == e.ref && e.times > 0 {
+		e.times--
+		return fmt.Errorf("write layer: %w", ErrNoSpace)
+	}
+	return e.memoryEngine.Pull(ctx, ref)
+}
+
+// The manifests of large accounts are not kept: they are read once more when their image's turn comes.
+func TestRunReadsManifestsAgain(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	source := newSource()
+	source.push("app", pair, "1")
+	source.hold("app", children...)
+	source.push("app", imageOf(t, "gone"), "2")
+	engine := newEngine(source)
+	found, p := planned(t, source, func(p *planner) { p.engine = engine; p.kept.Store(keepManifests) })
+	if len(found.tasks[0].tree.Manifests()) > 0 {
+		t.Fatal("the manifests are kept")
+	}
+	delete(source.manifests["app"], found.tasks[1].image.Digest)
+	options := Options{Source: source, Engine: engine, Store: ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
+	r := &run{Options: options, copier: newCopier(options, p.catalog)}
+	r.copyAll(t.Context(), found.tasks)
+	got := slices.Sorted(slices.Values(outcomes(r.results)))
+	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	engine.expectEmpty(t)
+}

@@ -1,0 +1,70 @@
+package migrate
+
+import (
+	"cmp"
+	"slices"
+)
+
+// candidate is a reference that is kept for images to come, and could leave the engine.
+type candidate struct {
+	holding
+	freed int64 // bytes that its removal frees
+	again int64 // bytes that would have to be fetched again
+	users int32 // images to come that need them
+}
+
+// makeRoom chooses what could leave the engine so that the image fits, first what costs least to fetch again for the
+// room that it frees, and reports whether that is enough.
+func (s *schedule) makeRoom(t *task) (evicted []holding, enough bool) {
+	candidates := s.candidates(t)
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(
+			cmp.Compare(float64(a.again)/float64(a.freed), float64(b.again)/float64(b.freed)),
+			cmp.Compare(a.users, b.users),
+		)
+	})
+	need := s.disk.need(t.blobs)
+	for _, c := range candidates {
+		if s.disk.fits(need) {
+			break
+		}
+		need -= c.freed
+		evicted = append(evicted, c.holding)
+	}
+	return evicted, s.disk.fits(need)
+}
+
+// candidates are the references whose removal frees something, and which neither the image nor one that is being
+// pulled needs.
+func (s *schedule) candidates(t *task) []candidate {
+	var found []candidate
+	for _, h := range s.kept {
+		c := candidate{holding: h}
+		busy := false
+		for _, id := range h.blobs {
+			sole := s.pulls.there[id] == 1
+			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(t.blobs, id))
+			if sole && s.disk.users[id] == 1 {
+				c.freed += s.disk.cost(id)
+			}
+			if sole && s.wanted[id] > 0 {
+				c.again += s.disk.catalog.size(id)
+				c.users += s.wanted[id]
+			}
+		}
+		if !busy && c.freed > 0 {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// evict takes the references out of what is kept.
+func (s *schedule) evict(evicted []holding) {
+	for _, h := range evicted {
+		s.drop(h)
+	}
+	s.kept = slices.DeleteFunc(s.kept, func(h holding) bool {
+		return slices.ContainsFunc(evicted, func(e holding) bool { return e.ref == h.ref })
+	})
+}
