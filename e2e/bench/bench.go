@@ -99,6 +99,7 @@ func Run(ctx context.Context, options Options) (results *Results, err error) {
 		return nil, err
 	}
 	b := &bench{Options: options.withDefaults(), results: newResults()}
+	b.results.Rounds = b.Rounds
 	if b.dir, err = os.MkdirTemp("", "ecr2gitlab-bench-"); err != nil {
 		return nil, err
 	}

@@ -157,20 +157,21 @@ func runAll(ctx context.Context, commands []*exec.Cmd, atOnce int) (all usage, e
 // runOne runs a command to its end. Its error carries the end of the output.
 func runOne(ctx context.Context, command *exec.Cmd) (usage, error) {
 	var output bytes.Buffer
-	u, err := runWith(command, &output)
+	u, err := runWith(ctx, command, &output)
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s", command.Path, errors.Join(err, context.Cause(ctx)), tail(output.String()))
 	}
 	return u, err
 }
 
-// runWith runs a command with both outputs in one. Its peak of memory is looked at from outside: the kernel's own count
+// runWith runs a command with both outputs in one, until it ends or ctx does, which need not be its own. Its peak of memory is looked at from outside: the kernel's own count
 // (ru_maxrss) begins with that of the process which started it, and this one holds two registries.
-func runWith(command *exec.Cmd, output io.Writer) (u usage, err error) {
+func runWith(ctx context.Context, command *exec.Cmd, output io.Writer) (u usage, err error) {
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
 		return u, err
 	}
+	defer context.AfterFunc(ctx, func() { command.Cancel() })() //nolint:errcheck // it may have ended
 	done := poll(func() {
 		if peak, err := peakMemory(command.Process.Pid); err == nil { // else it has just ended
 			u.memory = max(u.memory, peak)

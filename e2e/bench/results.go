@@ -42,6 +42,7 @@ type Key struct {
 
 // Results are all that was measured.
 type Results struct {
+	Rounds      int
 	Tags        int
 	UniqueBytes int64 // of the account's blobs, each counted once
 	DiskBudget  int64 // bytes; 0: not measured

@@ -62,7 +62,7 @@ func planOnly(ctx context.Context, program func(context.Context, []string, ...st
 		command.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it has just written
 	}}
 	started := time.Now()
-	u, err := runWith(command, output)
+	u, err := runWith(limited, command, output)
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

@@ -47,7 +47,7 @@ func TestPlanOnly(t *testing.T) {
 	program := func(script string) func(context.Context, []string, ...string) *exec.Cmd {
 		return func(ctx context.Context, _ []string, _ ...string) *exec.Cmd { return command(ctx, "sh", "-c", script) }
 	}
-	sample, err := planOnly(t.Context(), program("trap 'exit 143' TERM; sleep 0.1; echo 'Plan: 3 to copy'; sleep 60 & wait"), nil)
+	sample, err := planOnly(t.Context(), program("trap 'kill $!; exit 143' TERM; sleep 60 & sleep 0.1; echo 'Plan: 3 to copy'; wait"), nil)
 	if err != nil || sample.Planned < 0.1 || sample.Planned > 10 || sample.PeakMemory == 0 {
 		t.Errorf("got %v, %v", sample, err)
 	}

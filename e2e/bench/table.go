@@ -35,7 +35,7 @@ func (r *Results) Markdown() string {
 			fmt.Fprintf(&b, " Engine with the %s store: %s.", kind, version)
 		}
 	}
-	fmt.Fprintf(&b, "\n")
+	fmt.Fprintf(&b, "\n\n%s\n", r.notes())
 	for _, latency := range r.latencies() {
 		for _, kind := range r.kinds(latency) {
 			b.WriteString(r.table(latency, kind))
@@ -43,6 +43,16 @@ func (r *Results) Markdown() string {
 	}
 	b.WriteString(r.targetTable())
 	return b.String()
+}
+
+// notes say how to read the tables, and what is not the same for all.
+func (r *Results) notes() string {
+	return fmt.Sprintf("Medians of %d rounds. In brackets: how many times as long the script takes. "+
+		"Out of ECR and into GitLab: bytes of blobs over those of the first run's unique blobs, or of what the new tags add. "+
+		"Processor time, disk and memory are those of the first run. "+
+		"The script and ecr2gitlab have their engines started as the job in their own documentation does, ecr2gitlab's with `%s`. "+
+		"Crane and regsync are told the tags; theirs is the best of 4, 8 and 16 at once, by the first run of the first round.",
+		r.Rounds, strings.Join(shippedArgs(), " "))
 }
 
 // latencies are those measured, the longest first.

@@ -9,7 +9,7 @@ import (
 
 func TestMarkdown(t *testing.T) {
 	r := newResults()
-	r.Tags, r.UniqueBytes = 108, 381e6
+	r.Rounds, r.Tags, r.UniqueBytes = 3, 108, 381e6
 	r.Engines[engine.Containerd] = "29.0.0"
 	r.took(slow, engine.Containerd, nameScript, 0, 80)
 	for _, seconds := range []float64{16, 99, 20} {
@@ -21,6 +21,7 @@ func TestMarkdown(t *testing.T) {
 	got := r.Markdown()
 	for _, want := range []string{
 		"108 tags, 381 MB in blobs",
+		"\n\nMedians of 3 rounds. ",
 		"Engine with the containerd store: 29.0.0.",
 		"\nRound trip of 30 ms, containerd store:\n",
 		"| the tutorial's script | 80.0 s | – | – | 1.00 | – | 1.00 | – | – | – | – | – |\n",
