@@ -36,7 +36,7 @@ type Config struct {
 	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
 	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" desc:"the folder where docker:dind writes its certificates, such as /certs"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, four for each of the engine's processors, 4 to 16"`
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
 	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" desc:"the room that images may take up in the engine at a time, such as 20GB"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`

@@ -177,7 +177,7 @@ func (e *engine) usable() error {
 
 // concurrency is how many images the engine pulls at a time, and pushes, unless the user says otherwise: enough to
 // wait for a network, which most of a copy is, and not more than dind's shipped settings carry.
-func (e *engine) concurrency() int { return min(max(4, 4*e.cpus), 16) }
+func (e *engine) concurrency() int { return min(max(4, 3*e.cpus), 16) }
 
 // storeOf tells the image store by what the containerd store lists of itself.
 func storeOf(info system.Info) migrate.Store {
@@ -211,6 +211,10 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 // finishedPull begins the status without which a pull has not succeeded.
 const finishedPull = "Digest: "
 
+// blobPulled is how the containerd store ends the pull of a blob by its digest: all of it is there, under that
+// reference, and it is no image that could be unpacked.
+var blobPulled = regexp.MustCompile(`^failed to unpack image on snapshotter \S+: unexpected media type application/octet-stream\b`)
+
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
 	auth, err := e.encodedAuth(ctx, ref)
@@ -227,8 +231,11 @@ func (e *engine) Pull(ctx context.Context, ref string) error {
 		finished = finished || strings.HasPrefix(m.Status, finishedPull)
 		return nil
 	})
-	if err == nil && !finished {
-		err = errTruncated
+	switch {
+	case err == nil && !finished:
+		return errTruncated
+	case err != nil && blobPulled.MatchString(err.Error()):
+		return nil
 	}
 	return err
 }

@@ -434,6 +434,8 @@ func TestPull(t *testing.T) {
 		{"unknown in the stream", stream(streamError("manifest unknown: Requested image not found")), "manifest unknown", "not found"},
 		{"an error in the stream", stream(status("Pulling"), streamError("write /var/lib/docker: no space left on device")), "no space left", "full"},
 		{"an error after the digest", stream(done, streamError("failed to unpack image on snapshotter overlayfs")), "failed to unpack", ""},
+		{"a blob", stream(`{"status":"Download complete","id":"a"}`, streamError("failed to unpack image on snapshotter overlayfs: unexpected media type application/octet-stream for sha256:0: not found")), "", ""},
+		{"a blob that is an error's last word", stream(streamError("proxy says: failed to unpack image on snapshotter overlayfs: unexpected media type application/octet-stream")), "unexpected media", ""},
 		{"an error without details", stream(done, `{"error":"failed to unpack"}`), "failed to unpack", ""},
 		{"an error with its details alone", stream(done, `{"errorDetail":{"message":"failed to unpack"}}`), "failed to unpack", ""},
 		{"an image named like a refusal", stream(streamError("unexpected status from HEAD request to https://registry/v2/team/access-denied/manifests/forbidden: 500 Internal Server Error")), "500 Internal", ""},
@@ -518,7 +520,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestConcurrencyOfAnEngine(t *testing.T) {
-	for cpus, want := range map[int]int{0: 4, 1: 4, 2: 8, 4: 16, 16: 16, 96: 16} {
+	for cpus, want := range map[int]int{0: 4, 1: 4, 2: 6, 4: 12, 8: 16, 16: 16, 96: 16} {
 		if got := (&engine{cpus: cpus}).concurrency(); got != want {
 			t.Errorf("%d processors: %d at a time, want %d", cpus, got, want)
 		}

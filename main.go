@@ -175,23 +175,31 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 	}
 	engine.source = source.engineAuth
 	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
+	return engine, login(ctx, cfg, source, engine, log)
+}
+
+// login has the engine log in on both sides at once.
+func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log *report.Log) error {
 	credentials, err := source.Credentials(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := engine.Login(ctx, engine.source); err != nil {
-		return nil, fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
+	refusals := make(chan error, 1)
+	go func() { refusals <- engine.Login(ctx, engine.target) }()
+	ofECR, ofGitLab := engine.Login(ctx, engine.source), <-refusals
+	if ofECR != nil {
+		return fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
 			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it",
-			credentials.ServerAddress, err)
+			credentials.ServerAddress, ofECR)
 	}
 	log.Line("ECR: logged in to %s", credentials.ServerAddress)
-	if err := engine.Login(ctx, engine.target); err != nil {
-		return nil, fmt.Errorf("the GitLab registry %s refuses the login of %s: %w\n"+
+	if ofGitLab != nil {
+		return fmt.Errorf("the GitLab registry %s refuses the login of %s: %w\n"+
 			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and die with the job; elsewhere use a deploy "+
-			"token or an access token with read_registry and write_registry", cfg.Registry, cfg.RegistryUser, err)
+			"token or an access token with read_registry and write_registry", cfg.Registry, cfg.RegistryUser, ofGitLab)
 	}
 	log.Line("GitLab: logged in to %s as %s", cfg.Registry, cfg.RegistryUser)
-	return engine, nil
+	return nil
 }
 
 // wantedPlatform is the one platform that the user asked for, or nil.

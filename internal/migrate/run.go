@@ -106,7 +106,7 @@ func (r *run) announce(found survey) {
 }
 
 // checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.
-const checkConcurrency = 16
+const checkConcurrency = 32
 
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
 // is still being asked for those to come.
