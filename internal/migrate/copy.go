@@ -66,26 +66,21 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 			break
 		}
 		results[i] = c.push(ctx, t.result(tag), t.root, t.arrivedAs(Exact))
-		if results[i].Outcome == Failed && len(t.there) > 0 && ctx.Err() == nil {
-			results[i] = c.pushWhole(ctx, t, results[i])
+		if results[i].Outcome == Failed && t.work.trusted && ctx.Err() == nil && !errors.Is(results[i].Err, ErrDenied) {
+			results[i] = c.pushAgain(ctx, t, results[i])
 		}
 	}
 	t.work.clear(ctx)
 	return results
 }
 
-// pushWhole brings what the engine was spared, because the target repository had it, and pushes once more: it may have
-// lost it since.
-func (c *copier) pushWhole(ctx context.Context, t *task, failed Result) Result {
-	if errors.Is(failed.Err, ErrDenied) {
-		return failed
-	}
+// pushAgain pushes once more what the engine did not have to have: the target repository may have lost it since.
+func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
 	tree, err := c.open(ctx, t)
 	if err != nil {
 		return failed
 	}
-	t.there = nil
-	t.work.present, t.work.partial = nil, false
+	t.work.present, t.work.doubtful = nil, true
 	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
 		return failed.failed(err)
 	}

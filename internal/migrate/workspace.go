@@ -15,6 +15,8 @@ type workspace struct {
 	repository Repository
 	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
 	partial    bool                   // the engine need not have all blobs
+	trusted    bool                   // nobody has looked whether the engine has all that a push needs
+	doubtful   bool                   // a push has failed: look
 	shared     map[digest.Digest]bool // blobs that images to come consist of, too
 	pulled     []holding
 	cut        []blobID // that came by pulls which were cut off
@@ -27,14 +29,15 @@ func (c *copier) workspace(repository Repository) *workspace {
 
 // bring pulls all of the tree into the engine, names the root by the targets, and checks that all is there.
 func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) error {
-	if !tree.Root.IsIndex() && w.way(tree.Root) == asImage {
+	way := w.way(tree.Root)
+	if way == asImage && !tree.Root.IsIndex() {
 		if err := w.pull(ctx, tree.Root); err != nil {
 			return err
 		}
 		if err := w.tag(ctx, tree.Root, targets); err != nil {
 			return err
 		}
-		return w.checkWhole(ctx, targets[0])
+		return w.check(ctx, targets[0])
 	}
 	if err := w.load(ctx, targets, tree); err != nil {
 		return err
@@ -44,19 +47,21 @@ func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) erro
 			return err
 		}
 	}
-	err := w.checkWhole(ctx, targets[0])
+	if w.trusted = w.trusts(tree.Root, way); w.trusted {
+		return nil
+	}
+	err := w.check(ctx, targets[0])
 	if errors.Is(err, errIncomplete) && len(w.cut) > 0 {
 		return w.complete(ctx, tree, targets[0])
 	}
 	return err
 }
 
-// checkWhole is check for what the engine has to have all of. What else is missing a push finds out.
-func (w *workspace) checkWhole(ctx context.Context, ref string) error {
-	if w.partial {
-		return nil
-	}
-	return w.check(ctx, ref)
+// trusts reports whether the check, which costs an engine as much as the pull of a blob, can be left to the push: each
+// blob of a single image has been pulled by itself, or the engine need not have them all. A push that finds something
+// missing fails, and is made good. That of an index could replace its tag before.
+func (w *workspace) trusts(root Manifest, way way) bool {
+	return !w.doubtful && (w.partial || way == byBlob && !root.IsIndex())
 }
 
 // complete pulls as images what pulls that were cut off have not brought whole.

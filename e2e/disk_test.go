@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// diskWorld is an account with its own engine of that kind, whose disk has so many bytes.
+func diskWorld(t *testing.T, kind engine.Kind, bytes int64) (*world.World, []corpus.Repository) {
+	t.Helper()
+	account, err := corpus.Account(t.Context(), corpus.AccountOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Start(t.Context(), kind, engine.Options{Disk: bytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := startWorld(t, kind, world.Options{})
+	w.Engine = e
+	fill(t, w, account)
+	return w, account
+}
+
+// The images of a run take up no more of the engine's disk than MIGRATE_DISK, a quarter of what they would unpacked.
+func TestStaysWithinMigrateDisk(t *testing.T) {
+	const budget = 60e6
+	w, account := diskWorld(t, engine.Containerd, 4<<30)
+	empty, err := w.Engine.DiskUsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, peak := make(chan struct{}), make(chan int64)
+	go func() {
+		var most int64
+		for {
+			select {
+			case <-stop:
+				peak <- most
+				return
+			case <-time.After(20 * time.Millisecond):
+				if used, err := w.Engine.DiskUsed(); err == nil {
+					most = max(most, used)
+				}
+			}
+		}
+	}()
+	outcome := run(t, append(w.Env(), fmt.Sprintf("MIGRATE_DISK=%d", int64(budget))))
+	close(stop)
+	used := <-peak - empty
+	expectExit(t, outcome, 0)
+	t.Logf("%d MB of the disk were in use at most", used/1e6)
+	if used > budget || used < 10e6 {
+		t.Errorf("%d bytes of the disk were in use, of %d", used, int64(budget))
+	}
+	compareAccount(t, w, account, engine.Containerd)
+	expectOnce(t, "reached GitLab", w.GitLab.Uploads())
+	expectNothingLeft(t, w.Engine)
+}
+
+// A disk that is full before the budget is used up costs time, and no image: all arrives.
+func TestEngineDiskFull(t *testing.T) {
+	for kind, size := range map[engine.Kind]int64{engine.Containerd: 40 << 20, engine.Classic: 80 << 20} {
+		t.Run(string(kind), func(t *testing.T) {
+			w, account := diskWorld(t, kind, size)
+			outcome := run(t, w.Env())
+			expectExit(t, outcome, 0)
+			if !strings.Contains(w.Engine.Log(), "no space left on device") {
+				t.Error("the disk was never full")
+			}
+			compareAccount(t, w, account, kind)
+			expectNothingLeft(t, w.Engine)
+		})
+	}
+}
