@@ -42,7 +42,7 @@ const enginePatience = time.Minute
 
 // gcPercent makes the garbage collector work sooner than it would: the manifests of a large account pass through
 // memory once, and the engine beside the program has more use for it.
-const gcPercent = 50
+const gcPercent = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {

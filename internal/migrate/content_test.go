@@ -103,10 +103,7 @@ func TestCopySparesWhatTheTargetHas(t *testing.T) {
 		want  []string
 	}{
 		{"by blob", lightOf, false, []string{"pull app@" + digestOf("config of 2"), "pull app@" + digestOf("2")}},
-		{"lost since", lightOf, true, []string{
-			"pull app@" + digestOf("base"), "pull app@" + digestOf("config of 2"), "pull app@" + digestOf("config of 2"),
-			"pull app@" + digestOf("2"), "pull app@" + digestOf("2"),
-		}},
+		{"lost since", lightOf, true, []string{"pull app@" + digestOf("base"), "pull app@" + digestOf("config of 2"), "pull app@" + digestOf("2")}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := newSource()
@@ -126,6 +123,7 @@ func TestCopySparesWhatTheTargetHas(t *testing.T) {
 			}
 			got := engine.of("pull")
 			slices.Sort(got)
+			got = slices.Compact(got) // what was lost is found out by the push: by then the rest may have left the engine
 			slices.Sort(test.want)
 			if !slices.Equal(got, test.want) {
 				t.Errorf("pulls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))

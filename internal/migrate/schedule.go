@@ -89,7 +89,7 @@ func newSchedule(tasks []*task, limit int, space disk) *schedule {
 	}
 	s.changed = sync.NewCond(&s.mu)
 	for _, t := range tasks {
-		t.wants = true
+		t.checked, t.wants = false, true
 		count(s.wanted, t.blobs, 1)
 	}
 	return s

@@ -34,7 +34,15 @@ func (b *bench) image(name string, blobs ...string) *task {
 
 // schedule has no bound of the disk where budget, in blobs, is 0.
 func (b *bench) schedule(limit int, budget int64) *schedule {
-	return newSchedule(b.tasks, limit, newDisk(b.blobs, ContainerdStore, budget*b.size))
+	var checked []bool
+	for _, t := range b.tasks {
+		checked = append(checked, t.checked)
+	}
+	s := newSchedule(b.tasks, limit, newDisk(b.blobs, ContainerdStore, budget*b.size))
+	for i, t := range b.tasks {
+		t.checked = checked[i]
+	}
+	return s
 }
 
 // pull has the image pulled, each of its blobs that was not there by itself.
