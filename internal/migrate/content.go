@@ -83,6 +83,7 @@ func (w *workspace) content(ctx context.Context, m Manifest) error {
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoSpace) {
 		return err
 	}
+	w.fellBack = true
 	return w.pull(ctx, m)
 }
 

@@ -15,6 +15,7 @@ type workspace struct {
 	repository Repository
 	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
 	partial    bool                   // the engine need not have all blobs
+	fellBack   bool                   // blobs could not be had by themselves
 	trusted    bool                   // nobody has looked whether the engine has all that a push needs
 	doubtful   bool                   // a push has failed: look
 	shared     map[digest.Digest]bool // blobs that images to come consist of, too
@@ -61,7 +62,7 @@ func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) erro
 // blob of a single image has been pulled by itself, or the engine need not have them all. A push that finds something
 // missing fails, and is made good. That of an index could replace its tag before.
 func (w *workspace) trusts(root Manifest, way way) bool {
-	return !w.doubtful && (w.partial || way == byBlob && !root.IsIndex())
+	return !w.doubtful && (w.partial || way == byBlob && !root.IsIndex() && !w.fellBack)
 }
 
 // complete pulls as images what pulls that were cut off have not brought whole.
