@@ -217,6 +217,15 @@ var blobPulled = regexp.MustCompile(`^failed to unpack image on snapshotter \S+:
 
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
+	err := e.pull(ctx, ref, func(streamMessage) error { return nil })
+	if err != nil && blobPulled.MatchString(err.Error()) {
+		return nil
+	}
+	return err
+}
+
+// pull has see look at each message of a pull, and end it with an error.
+func (e *engine) pull(ctx context.Context, ref string, see func(streamMessage) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return err
@@ -229,13 +238,10 @@ func (e *engine) Pull(ctx context.Context, ref string) error {
 	finished := false
 	err = drain(body, func(m streamMessage) error {
 		finished = finished || strings.HasPrefix(m.Status, finishedPull)
-		return nil
+		return see(m)
 	})
-	switch {
-	case err == nil && !finished:
-		return errTruncated
-	case err != nil && blobPulled.MatchString(err.Error()):
-		return nil
+	if err == nil && !finished {
+		err = errTruncated
 	}
 	return err
 }
@@ -246,24 +252,13 @@ var errCutOff = errors.New("the layers are there")
 // PullContent pulls until the engine has the layers, and cuts the pull off while they are being unpacked. The engine
 // keeps what a pull has brought that was cut off, for some hours or until Sweep (moby/moby, daemon/containerd/leases.go).
 func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
-	auth, err := e.encodedAuth(ctx, ref)
-	if err != nil {
-		return err
-	}
 	ctx, cutOff := context.WithCancel(ctx)
 	defer cutOff()
-	body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
-	if err != nil {
-		return engineError(err)
-	}
-	defer body.Close() //nolint:errcheck // nothing is written
 	waiting := map[string]bool{}
 	for _, layer := range layers {
 		waiting[shortID(layer)] = true
 	}
-	finished := false
-	err = drain(body, func(m streamMessage) error {
-		finished = finished || strings.HasPrefix(m.Status, finishedPull)
+	err := e.pull(ctx, ref, func(m streamMessage) error {
 		if arrivedStatuses[m.Status] {
 			delete(waiting, m.ID)
 		}
@@ -272,11 +267,8 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 		}
 		return nil
 	})
-	switch {
-	case errors.Is(err, errCutOff):
+	if errors.Is(err, errCutOff) {
 		return nil
-	case err == nil && !finished:
-		return errTruncated
 	}
 	return err
 }

@@ -56,8 +56,8 @@ func (c *copier) whereabouts(t *task, tree Tree) (present, shared map[digest.Dig
 	return present, shared
 }
 
-// deliver pushes the pending tags, and takes their names away from the engine again. What was pulled stays there
-// until the task is cleared.
+// deliver pushes the pending tags, and takes their names away from the engine again. What the schedule keeps of what
+// was pulled stays there.
 func (c *copier) deliver(ctx context.Context, t *task) []Result {
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
