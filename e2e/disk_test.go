@@ -18,15 +18,7 @@ func diskWorld(t *testing.T, kind engine.Kind, bytes int64) (*world.World, []cor
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Start(t.Context(), kind, engine.Options{Disk: bytes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := ownEngine(t, kind, engine.Options{Disk: bytes})
 	w := startWorld(t, kind, world.Options{})
 	w.Engine = e
 	fill(t, w, account)

@@ -89,7 +89,7 @@ func TestContentMissing(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := startScene(t, engine.Containerd, wholeImages)
-			s.Engine = ownEngine(t, engine.Containerd)
+			s.Engine = ownEngine(t, engine.Containerd, engine.Options{})
 			shapes := s.fillWith(t, test.victim, "uncompressed-docker", "zstd") // others, without a layer in common
 			s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
 		})
@@ -109,9 +109,9 @@ var wholeImages = world.Options{AWS: aws.Options{Wrap: func(next http.Handler) h
 }}}
 
 // ownEngine starts an engine for one test.
-func ownEngine(t *testing.T, kind engine.Kind) *engine.Engine {
+func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
 	t.Helper()
-	e, err := engine.Start(t.Context(), kind, engine.Options{})
+	e, err := engine.Start(t.Context(), kind, options)
 	if err != nil {
 		t.Fatal(err)
 	}

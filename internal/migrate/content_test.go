@@ -14,20 +14,19 @@ import (
 
 // lightOf is an image whose layers an engine pulls by themselves: one of its own, and those that it shares.
 func lightOf(t testing.TB, content string, shared ...string) Manifest {
-	d := imageDocument(content)
-	d.Layers = nil
-	for _, layer := range append(shared, content) {
-		d.Layers = append(d.Layers, blob(ocispec.MediaTypeImageLayerGzip, layer))
-	}
-	return d.manifest(t)
+	return layersOf(t, blob, content, shared)
 }
 
 // heavyOf is like lightOf, and of layers too large for that.
 func heavyOf(t testing.TB, content string, shared ...string) Manifest {
+	return layersOf(t, heavy, content, shared)
+}
+
+func layersOf(t testing.TB, layer func(mediaType, content string) ocispec.Descriptor, content string, shared []string) Manifest {
 	d := imageDocument(content)
 	d.Layers = nil
-	for _, layer := range append(shared, content) {
-		d.Layers = append(d.Layers, heavy(ocispec.MediaTypeImageLayerGzip, layer))
+	for _, each := range append(shared, content) {
+		d.Layers = append(d.Layers, layer(ocispec.MediaTypeImageLayerGzip, each))
 	}
 	return d.manifest(t)
 }
