@@ -251,13 +251,12 @@ func (s *schedule) beginPull(t *task) {
 	s.disk.use(t.local)
 }
 
-// endPull gives back what the pull of the image has claimed.
+// endPull gives back what the pull of the image has needed.
 func (s *schedule) endPull(t *task) {
 	if t.work != nil {
 		s.disk.pin(t.work.cut)
 		t.work.cut = nil
 	}
-	s.pulls.settle(t.absent)
 	count(s.needed, t.local, -1)
 }
 
@@ -289,11 +288,18 @@ func (s *schedule) wake() {
 
 // pulled says that the image is in the engine, to be pushed, and hands over what holds its blobs there. It returns
 // what need not be kept.
+//
+// The classic store notes the registries that have a layer in a file, which it reads, changes and writes without a lock
+// (moby v20.10, distribution/metadata/v2_metadata_service.go): the pull of an image that shares a layer can undo what
+// the push of the layer notes, and the next push uploads it again. There nobody pulls it until it has been pushed.
 func (s *schedule) pulled(t *task, holds []holding) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.endPull(t)
+	if s.disk.store != ClassicStore {
+		s.pulls.settle(t.absent)
+	}
 	for _, h := range holds {
 		count(s.pulls.there, h.blobs, 1)
 		s.disk.use(h.blobs)
@@ -310,6 +316,7 @@ func (s *schedule) dropped(t *task) []holding {
 	defer s.changed.Broadcast()
 	s.leave(t)
 	s.endPull(t)
+	s.pulls.settle(t.absent)
 	s.open--
 	return s.unwant(t)
 }
@@ -323,6 +330,7 @@ func (s *schedule) postpone(t *task) []holding {
 	s.disk.budget = min(s.disk.budget, s.disk.used/10*9)
 	s.leave(t)
 	s.endPull(t)
+	s.pulls.settle(t.absent)
 	t.alone = true
 	s.starved = append(s.starved, t)
 	return s.unwant(t)
@@ -334,6 +342,9 @@ func (s *schedule) pushed(t *task, arrived bool) {
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.pushes.settle(t.claimed)
+	if s.disk.store == ClassicStore {
+		s.pulls.settle(t.absent)
+	}
 	if arrived {
 		count(s.pushes.there, t.blobs, 1)
 		s.deliver(t)

@@ -34,11 +34,15 @@ func (b *bench) image(name string, blobs ...string) *task {
 
 // schedule has no bound of the disk where budget, in blobs, is 0.
 func (b *bench) schedule(limit int, budget int64) *schedule {
+	return b.scheduleOn(ContainerdStore, limit, budget)
+}
+
+func (b *bench) scheduleOn(store Store, limit int, budget int64) *schedule {
 	var checked []bool
 	for _, t := range b.tasks {
 		checked = append(checked, t.checked)
 	}
-	s := newSchedule(b.tasks, limit, newDisk(b.blobs, ContainerdStore, budget*b.size))
+	s := newSchedule(b.tasks, limit, newDisk(b.blobs, store, budget*b.size))
 	for i, t := range b.tasks {
 		t.checked = checked[i]
 	}
@@ -135,6 +139,23 @@ func TestSchedulePassesABlobOn(t *testing.T) {
 	s.pushed(b, true)
 	if got := s.nextPush(t.Context()); got != nil {
 		t.Errorf("%q is pushed", names([]*task{got}))
+	}
+}
+
+// On the classic store those that share a blob wait until its push has noted that the target has it.
+func TestScheduleOnTheClassicStoreWaitsForThePush(t *testing.T) {
+	for _, arrived := range []bool{true, false} {
+		bench := newBench()
+		a, b := bench.image("a", "base", "a"), bench.image("b", "base", "b")
+		s := bench.scheduleOn(ClassicStore, 9, 0)
+		expectPull(t, s, a)
+		pull(s, bench, a)
+		expectPull(t, s, nil)
+		if got := s.nextPush(t.Context()); got != a {
+			t.Fatalf("%q is pushed first", names([]*task{got}))
+		}
+		s.pushed(a, arrived)
+		expectPull(t, s, b)
 	}
 }
 
