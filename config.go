@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
@@ -31,6 +32,11 @@ type Config struct {
 	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" desc:"the user who pushes to the GitLab container registry"`
 	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" desc:"the password or token of CI_REGISTRY_USER"`
 
+	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" desc:"the time at which the job has started"`
+	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" desc:"the seconds that the job may take"`
+	NodeIndex    int    `envconfig:"CI_NODE_INDEX" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
+	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" desc:"the number of those jobs"`
+
 	DockerHost       string `envconfig:"DOCKER_HOST" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
 	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
 	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
@@ -39,6 +45,9 @@ type Config struct {
 	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
 	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" desc:"the room that images may take up in the engine at a time, such as 20GB"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
+	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
+	Deadline      string `envconfig:"MIGRATE_DEADLINE" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
+	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" desc:"the folder for report.json, which a later run reads to go on from; unset, none is written"`
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
 
@@ -129,7 +138,12 @@ func (c *Config) validate(problems *configError) {
 	problems.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
 	problems.checkError("MIGRATE_DISK", validDisk(c.Disk))
 	problems.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
+	problems.check("MIGRATE_STALL", c.stallAfter() >= minStall, fmt.Sprintf("must be a duration of at least %s, such as 90s", minStall))
+	problems.checkError("MIGRATE_DEADLINE", validDeadline(c.Deadline))
 	problems.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
+	problems.checkError("CI_JOB_STARTED_AT", validTime(c.JobStartedAt))
+	problems.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
+	c.validateShare(problems)
 	problems.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
 }
 
@@ -169,6 +183,54 @@ func validDisk(size string) error {
 func (c *Config) diskBytes() int64 {
 	bytes, _ := humanize.ParseBytes(c.Disk)
 	return int64(bytes)
+}
+
+// minStall leaves an engine the time that a large layer takes between two of its messages.
+const minStall = time.Second
+
+// stallAfter is how long a pull or push may be without progress; 0 for a MIGRATE_STALL that is none.
+func (c *Config) stallAfter() time.Duration {
+	stall, _ := time.ParseDuration(c.Stall)
+	return stall
+}
+
+func validDeadline(deadline string) error {
+	life, err := time.ParseDuration(deadline)
+	if err == nil && life > 0 || validTime(deadline) == nil {
+		return nil
+	}
+	return errors.New("must be a duration, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z")
+}
+
+func validTime(text string) error {
+	if _, err := time.Parse(time.RFC3339, text); err != nil {
+		return errors.New("must be a time, such as 2026-11-27T06:00:00Z")
+	}
+	return nil
+}
+
+// deadline is when a run that starts now has to be over: zero for one that may take for ever.
+func (c *Config) deadline(now time.Time) time.Time {
+	if life, err := time.ParseDuration(c.Deadline); err == nil {
+		return now.Add(life)
+	}
+	if at, err := time.Parse(time.RFC3339, c.Deadline); err == nil {
+		return at
+	}
+	started, err := time.Parse(time.RFC3339, c.JobStartedAt)
+	if err != nil || c.JobTimeout == 0 {
+		return time.Time{}
+	}
+	return started.Add(time.Duration(c.JobTimeout) * time.Second)
+}
+
+// validateShare checks the job's number. A job without parallel: has neither variable, or is the only one.
+func (c *Config) validateShare(problems *configError) {
+	problems.check("CI_NODE_TOTAL", c.NodeTotal >= 1, "must be at least 1")
+	problems.check("CI_NODE_INDEX", c.NodeIndex >= 1 && c.NodeIndex <= max(1, c.NodeTotal), "must be 1 to CI_NODE_TOTAL")
+	if c.NodeTotal > 1 && c.NodeIndex == 0 {
+		problems.add("CI_NODE_INDEX", "missing beside CI_NODE_TOTAL")
+	}
 }
 
 func (c *Config) normalizePlatform() error {
@@ -266,8 +328,11 @@ func variableNamed(name string) variable {
 
 // origin says who sets a variable.
 func origin(name string) string {
-	if strings.HasPrefix(name, "CI_") {
+	switch {
+	case strings.HasPrefix(name, "CI_REGISTRY"):
 		return "GitLab sets it in a job when the project's container registry is on: Settings > General > Visibility"
+	case strings.HasPrefix(name, "CI_"):
+		return "GitLab sets it in a job"
 	}
 	return "Settings > CI/CD > Variables"
 }

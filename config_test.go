@@ -45,7 +45,7 @@ func TestLoadConfig(t *testing.T) {
 	base := Config{
 		AccountID: "123456789012", Region: "eu-west-1", DefaultRegion: "eu-west-1",
 		Registry: "registry.example.com", RegistryImage: "registry.example.com/group/project",
-		RegistryUser: "gitlab-ci-token", RegistryPassword: "glcbt-secret", Disk: "15GB",
+		RegistryUser: "gitlab-ci-token", RegistryPassword: "glcbt-secret", Disk: "15GB", Stall: "5m",
 	}
 	tests := []struct {
 		name string
