@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // job is what a CI job with everything required has in its environment.
@@ -100,6 +101,7 @@ func TestLoadConfig(t *testing.T) {
 			map[string]string{"MIGRATE_PLATFORM": "windows(10.0.17763.1)/amd64"},
 			func(c *Config) { c.Platform = "windows(10.0.17763.1)/amd64" },
 		},
+		{"a share", map[string]string{"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}, func(c *Config) { c.NodeIndex, c.NodeTotal = 4, 4 }},
 		{"two underscores", map[string]string{"MIGRATE_NAME_SEPARATOR": "__"}, func(c *Config) { c.NameSeparator = "__" }},
 		{"an empty variable of another program", map[string]string{"MIGRATE_NOTHING": ""}, func(*Config) {}},
 	}
@@ -114,6 +116,37 @@ func TestLoadConfig(t *testing.T) {
 			test.want(&want)
 			if got != want {
 				t.Errorf("got\n%+v\nwant\n%+v", got, want)
+			}
+		})
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	now := time.Date(2026, 11, 26, 20, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name string
+		env  map[string]string
+		want time.Time
+	}{
+		{"none", nil, time.Time{}},
+		{"a duration", map[string]string{"MIGRATE_DEADLINE": "2h30m"}, now.Add(150 * time.Minute)},
+		{"a time", map[string]string{"MIGRATE_DEADLINE": "2026-11-27T07:00:00+01:00"}, now.Add(10 * time.Hour)},
+		{
+			"the job's", map[string]string{"CI_JOB_STARTED_AT": "2026-11-26T19:59:00Z", "CI_JOB_TIMEOUT": "3600"},
+			now.Add(59 * time.Minute),
+		},
+		{
+			"before the job's", map[string]string{"MIGRATE_DEADLINE": "1h", "CI_JOB_STARTED_AT": "2026-11-26T19:59:00Z", "CI_JOB_TIMEOUT": "36000"},
+			now.Add(time.Hour),
+		},
+		{"a start without a timeout", map[string]string{"CI_JOB_STARTED_AT": "2026-11-26T19:59:00Z"}, time.Time{}},
+		{"a timeout without a start", map[string]string{"CI_JOB_TIMEOUT": "3600"}, time.Time{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			setEnv(t, test.env)
+			cfg, err := loadConfig()
+			if got := cfg.deadline(now); err != nil || !got.Equal(test.want) {
+				t.Errorf("got %s, want %s (%v)", got, test.want, err)
 			}
 		})
 	}
@@ -153,7 +186,19 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"MIGRATE_PLATFORM", "linux/amd64,linux/arm64", `MIGRATE_PLATFORM "linux/amd64,linux/arm64": must be os/architecture`},
 		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of - _ . and __`},
 		{"MIGRATE_NAME_SEPARATOR", "/", `MIGRATE_NAME_SEPARATOR "/": must be one of`},
-		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there are MIGRATE_CONCURRENCY, MIGRATE_DISK, MIGRATE_PLATFORM, MIGRATE_NAME_SEPARATOR`},
+		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there are MIGRATE_CONCURRENCY, MIGRATE_DISK, MIGRATE_PLATFORM, MIGRATE_STALL, `},
+		{"MIGRATE_STALL", "5", `MIGRATE_STALL "5": must be a duration of at least 1s, such as 90s`},
+		{"MIGRATE_STALL", "100ms", `MIGRATE_STALL "100ms": must be a duration of at least 1s`},
+		{"MIGRATE_DEADLINE", "tomorrow", `MIGRATE_DEADLINE "tomorrow": must be a duration, such as 2h30m, or a time`},
+		{"MIGRATE_DEADLINE", "-2h", `MIGRATE_DEADLINE "-2h": must be a duration`},
+		{"MIGRATE_DEADLINE", "06:00", `MIGRATE_DEADLINE "06:00": must be a duration`},
+		{"CI_JOB_TIMEOUT", "1h", `CI_JOB_TIMEOUT "1h": must be a whole number`},
+		{"CI_JOB_TIMEOUT", "-1", `CI_JOB_TIMEOUT "-1": must be a number of seconds`},
+		{"CI_JOB_STARTED_AT", "yesterday", `CI_JOB_STARTED_AT "yesterday": must be a time, such as 2026-11-27T06:00:00Z; it is the time at which the job has started (GitLab sets it in a job)`},
+		{"CI_NODE_TOTAL", "0", `CI_NODE_TOTAL "0": must be at least 1`},
+		{"CI_NODE_TOTAL", "4", `CI_NODE_INDEX: missing beside CI_NODE_TOTAL`},
+		{"CI_NODE_INDEX", "2", `CI_NODE_INDEX "2": must be 1 to CI_NODE_TOTAL`},
+		{"CI_NODE_INDEX", "0", `CI_NODE_INDEX "0": must be 1 to CI_NODE_TOTAL`},
 	}
 	for _, test := range tests {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -44,6 +45,8 @@ type engine struct {
 	target  registryAuth
 	// targetHost is where target's credentials go, and nowhere else: ECR has a host for each way to reach it.
 	targetHost string
+	// stall is how long a call may be without progress; 0: for ever.
+	stall time.Duration
 }
 
 // endpoint is an address of an engine and the certificates to reach it with; CertPath is empty without TLS. With it
@@ -204,16 +207,57 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.client.RegistryLogin(ctx, config)
+	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
+		_, err := e.client.RegistryLogin(ctx, config)
+		return err
+	})
+}
+
+// watch ends a call that makes no progress.
+type watch struct {
+	timer *time.Timer
+	after time.Duration
+	last  map[string]string // by what a message is about: what it said last
+}
+
+// watched makes a call, and ends it with migrate.ErrStalled when it has made no progress for too long.
+func (e *engine) watched(ctx context.Context, call func(context.Context, *watch) error) error {
+	if e.stall == 0 {
+		return engineError(call(ctx, nil))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := &watch{after: e.stall, last: map[string]string{}}
+	w.timer = time.AfterFunc(e.stall, func() { cancel(migrate.ErrStalled) })
+	defer w.timer.Stop()
+	err := call(ctx, w)
+	if err != nil && errors.Is(context.Cause(ctx), migrate.ErrStalled) {
+		return engineFailure{fmt.Errorf("no progress for %s, by MIGRATE_STALL", e.stall), migrate.ErrStalled}
+	}
 	return engineError(err)
+}
+
+// see takes a message for progress if it says something new: engines repeat themselves ten times a second.
+func (w *watch) see(m streamMessage) {
+	if w == nil {
+		return
+	}
+	news := fmt.Sprint(m.Status, m.Progress.Current)
+	if w.last[m.ID] != news {
+		w.last[m.ID] = news
+		w.timer.Reset(w.after)
+	}
 }
 
 // finishedPull begins the status without which a pull has not succeeded.
 const finishedPull = "Digest: "
 
-// blobPulled is how the containerd store ends the pull of a blob by its digest: all of it is there, under that
-// reference, and it is no image that could be unpacked.
-var blobPulled = regexp.MustCompile(`^failed to unpack image on snapshotter \S+: unexpected media type application/octet-stream\b`)
+var (
+	// notUnpacked begins how the containerd store ends the pull of what it cannot unpack, after all of it has come.
+	notUnpacked = regexp.MustCompile(`^failed to unpack image on snapshotter \S+: `)
+	// blobPulled is the same for a blob pulled by its digest: it is there, under that reference.
+	blobPulled = regexp.MustCompile(notUnpacked.String() + `unexpected media type application/octet-stream\b`)
+)
 
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
@@ -230,20 +274,23 @@ func (e *engine) pull(ctx context.Context, ref string, see func(streamMessage) e
 	if err != nil {
 		return err
 	}
-	body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
-	if err != nil {
-		return engineError(err)
-	}
-	defer body.Close() //nolint:errcheck // nothing is written
-	finished := false
-	err = drain(body, func(m streamMessage) error {
-		finished = finished || strings.HasPrefix(m.Status, finishedPull)
-		return see(m)
+	return e.watched(ctx, func(ctx context.Context, w *watch) error {
+		body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
+		if err != nil {
+			return err
+		}
+		defer body.Close() //nolint:errcheck // nothing is written
+		finished := false
+		err = drain(body, func(m streamMessage) error {
+			w.see(m)
+			finished = finished || strings.HasPrefix(m.Status, finishedPull)
+			return see(m)
+		})
+		if err == nil && !finished {
+			err = errTruncated
+		}
+		return err
 	})
-	if err == nil && !finished {
-		err = errTruncated
-	}
-	return err
 }
 
 // errCutOff ends the reading of a pull whose layers are all there.
@@ -288,23 +335,32 @@ const nobodysLabel = "invalid.ecr2gitlab.nobodys"
 // Sweep has the engine drop what it keeps of pulls that were cut off, which it does when images are pruned. No image
 // is: none has the label.
 func (e *engine) Sweep(ctx context.Context) error {
-	_, err := e.client.ImagesPrune(ctx, filters.NewArgs(filters.Arg("label", nobodysLabel)))
-	return engineError(err)
+	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
+		_, err := e.client.ImagesPrune(ctx, filters.NewArgs(filters.Arg("label", nobodysLabel)))
+		return err
+	})
 }
 
 // Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
 // is the one the engine reports, and empty for a push by digest, of which it reports none.
-func (e *engine) Push(ctx context.Context, ref string) (digest.Digest, error) {
-	body, err := e.startPush(ctx, ref)
-	if err != nil {
-		return "", engineError(err)
-	}
-	defer body.Close() //nolint:errcheck // nothing is written
-	var report pushReport
-	if err := drain(body, report.see); err != nil {
-		return "", err
-	}
-	return report.outcome(strings.Contains(ref, "@"))
+func (e *engine) Push(ctx context.Context, ref string) (pushed digest.Digest, err error) {
+	err = e.watched(ctx, func(ctx context.Context, w *watch) error {
+		body, err := e.startPush(ctx, ref)
+		if err != nil {
+			return err
+		}
+		defer body.Close() //nolint:errcheck // nothing is written
+		var report pushReport
+		err = drain(body, func(m streamMessage) error {
+			w.see(m)
+			return report.see(m)
+		})
+		if err == nil {
+			pushed, err = report.outcome(strings.Contains(ref, "@"))
+		}
+		return err
+	})
+	return pushed, err
 }
 
 // startPush asks for the push. The docker client refuses to push a digest, which the engine's API takes: the
@@ -325,7 +381,7 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	request.Header.Set(registry.AuthHeader, auth)
 	response, err := e.client.HTTPClient().Do(request)
 	if err != nil {
-		return nil, err
+		return nil, unanswered(err)
 	}
 	return response.Body, refusedAnswer(response)
 }
@@ -344,21 +400,32 @@ func refusedAnswer(response *http.Response) error {
 }
 
 // Load hands an OCI image layout, as a tar archive, to the engine.
-func (e *engine) Load(ctx context.Context, archive io.Reader) error {
-	response, err := e.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
-	if err != nil {
-		return engineError(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // nothing is written
-	return drain(response.Body, func(streamMessage) error { return nil })
+func (e *engine) Load(ctx context.Context, archive []byte) error {
+	return e.watched(ctx, func(ctx context.Context, w *watch) error {
+		response, err := e.client.ImageLoad(ctx, bytes.NewReader(archive), client.ImageLoadWithQuiet(true))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close() //nolint:errcheck // nothing is written
+		return drain(response.Body, func(m streamMessage) error { w.see(m); return nil })
+	})
+}
+
+// inspect asks the engine about a local image.
+func (e *engine) inspect(ctx context.Context, ref string, options ...client.ImageInspectOption) (inspected image.InspectResponse, err error) {
+	err = e.watched(ctx, func(ctx context.Context, _ *watch) (err error) {
+		inspected, err = e.client.ImageInspect(ctx, ref, options...)
+		return err
+	})
+	return inspected, err
 }
 
 // Missing returns the manifests below the reference that the engine does not hold whole. It answers for engines with
 // the containerd store, from API 1.48 on.
 func (e *engine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
-	inspected, err := e.client.ImageInspect(ctx, ref, client.ImageInspectWithManifests(true))
+	inspected, err := e.inspect(ctx, ref, client.ImageInspectWithManifests(true))
 	if err != nil {
-		return nil, engineError(err)
+		return nil, err
 	}
 	var missing []digest.Digest
 	for _, manifest := range inspected.Manifests {
@@ -371,40 +438,40 @@ func (e *engine) Missing(ctx context.Context, ref string) ([]digest.Digest, erro
 
 // Platform returns what the config of a local image says of its platform.
 func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
-	inspected, err := e.client.ImageInspect(ctx, ref)
-	if err != nil {
-		return ocispec.Platform{}, engineError(err)
-	}
+	inspected, err := e.inspect(ctx, ref)
 	return ocispec.Platform{
 		OS: inspected.Os, OSVersion: inspected.OsVersion, Architecture: inspected.Architecture, Variant: inspected.Variant,
-	}, nil
+	}, err
 }
 
 // Tag gives the image a second reference.
 func (e *engine) Tag(ctx context.Context, source, target string) error {
-	return engineError(e.client.ImageTag(ctx, source, target))
+	return e.watched(ctx, func(ctx context.Context, _ *watch) error { return e.client.ImageTag(ctx, source, target) })
 }
 
 // Remove takes the reference away, and the content with its last one. An unknown reference is no error.
 func (e *engine) Remove(ctx context.Context, ref string) error {
-	_, err := e.client.ImageRemove(ctx, ref, image.RemoveOptions{})
-	if cerrdefs.IsNotFound(err) {
-		return nil
-	}
-	return engineError(err)
+	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
+		_, err := e.client.ImageRemove(ctx, ref, image.RemoveOptions{})
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
 }
 
 // Resolve has the engine ask the registry what the reference stands for.
-func (e *engine) Resolve(ctx context.Context, ref string) (migrate.Resolved, error) {
+func (e *engine) Resolve(ctx context.Context, ref string) (resolved migrate.Resolved, err error) {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return migrate.Resolved{}, err
 	}
-	inspected, err := e.client.DistributionInspect(ctx, ref, auth)
-	if err != nil {
-		return migrate.Resolved{}, engineError(err)
-	}
-	return migrate.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}, nil
+	err = e.watched(ctx, func(ctx context.Context, _ *watch) error {
+		inspected, err := e.client.DistributionInspect(ctx, ref, auth)
+		resolved = migrate.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}
+		return err
+	})
+	return resolved, err
 }
 
 // engineAuth hands the engine ECR's token, the current one each time.
@@ -438,6 +505,7 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 type streamMessage struct {
 	ID          string                   `json:"id"`
 	Status      string                   `json:"status"`
+	Progress    struct{ Current int64 }  `json:"progressDetail"`
 	Error       string                   `json:"error"`
 	ErrorDetail struct{ Message string } `json:"errorDetail"`
 	Aux         json.RawMessage          `json:"aux"`
@@ -447,7 +515,7 @@ type streamMessage struct {
 func (m streamMessage) failure() string { return cmp.Or(m.ErrorDetail.Message, m.Error) }
 
 // errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
-var errTruncated = errors.New("the engine's answer ended before it said that it was done")
+var errTruncated = engineFailure{errors.New("the engine's answer ended before it said that it was done"), migrate.ErrUnavailable}
 
 // drain reads the stream to its end, and fails with the first error that is in it or that see returns.
 func drain(stream io.Reader, see func(streamMessage) error) error {
@@ -461,7 +529,7 @@ func drain(stream io.Reader, see func(streamMessage) error) error {
 		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
 			return errTruncated
 		case err != nil:
-			return err
+			return broken(err)
 		case m.failure() != "":
 			return engineError(errors.New(m.failure()))
 		}
@@ -514,11 +582,38 @@ type engineFailure struct {
 
 func (f engineFailure) Unwrap() error { return f.cause }
 
+// broken is for the end of a connection in the middle of an answer.
+func broken(err error) error {
+	if isEnd(err) {
+		return err
+	}
+	return engineFailure{err, migrate.ErrUnavailable}
+}
+
+// unanswered is for a request that the engine has not answered.
+func unanswered(err error) error {
+	if isEnd(err) {
+		return err
+	}
+	return engineFailure{err, migrate.ErrEngineGone}
+}
+
+// isEnd tells the end of the context, which is not the engine's doing.
+func isEnd(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // The words for the causes. Those of one word are told from parts of names, such as an image called access-denied.
 var (
-	deniedWords   = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
-	notFoundWords = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found`)
-	noSpaceWords  = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
+	deniedWords    = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
+	notFoundWords  = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found|does not exist locally`)
+	noSpaceWords   = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
+	throttledWords = regexp.MustCompile(`(?i)\btoo ?many ?requests\b`)
+	// unavailableWords are of registries (the status), of networks, and of answers that ended early.
+	unavailableWords = regexp.MustCompile(`(?i)\b50[0-4] [a-z]|status[^\n]{0,80}: 5[0-9]{2}\b|HTTP 5[0-9]{2}\b|\bEOF\b|\btime(d )?out\b|deadline exceeded|` +
+		`connection (reset|refused|closed)|broken pipe|closed network connection|no such host|server misbehaving|` +
+		`temporary failure|unreachable|no route to host|short read|blob upload (unknown|invalid)|\bunavailable\b`)
+	invalidWords = regexp.MustCompile(`(?i)\b(manifest|name|tag|digest) invalid\b|blob unknown|\bunsupported\b|not supported|no longer supported`)
 	// ownContent is what the engine misses itself, of something that the registry has.
 	ownContent = regexp.MustCompile(`(?i)content digest sha256:[0-9a-f]+: not found`)
 )
@@ -526,18 +621,38 @@ var (
 // engineError tells the causes apart that the migration treats differently. In a stream, and in what the engine
 // passes on of a registry, words are all there is to go by; they go before the status, which may be the engine's own.
 func engineError(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if known := new(engineFailure); err == nil || isEnd(err) || errors.As(err, known) || errors.Is(err, errCutOff) {
 		return err
 	}
-	switch words := err.Error(); {
-	case noSpaceWords.MatchString(words):
-		return engineFailure{err, migrate.ErrNoSpace}
-	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
-		return engineFailure{err, migrate.ErrDenied}
-	case ownContent.MatchString(words):
-		return err
-	case notFoundWords.MatchString(words), cerrdefs.IsNotFound(err):
-		return engineFailure{err, migrate.ErrNotFound}
+	if cause := causeOf(err); cause != nil {
+		return engineFailure{err, cause}
 	}
 	return err
+}
+
+// causeOf is the cause that an error stands for, or nil.
+func causeOf(err error) error {
+	switch words := err.Error(); {
+	case client.IsErrConnectionFailed(err):
+		return migrate.ErrEngineGone
+	case noSpaceWords.MatchString(words):
+		return migrate.ErrNoSpace
+	case throttledWords.MatchString(words), cerrdefs.IsResourceExhausted(err):
+		return migrate.ErrThrottled
+	case notUnpacked.MatchString(words):
+		return migrate.ErrNotUnpacked
+	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
+		return migrate.ErrDenied
+	case ownContent.MatchString(words):
+		return nil
+	case invalidWords.MatchString(words):
+		return migrate.ErrInvalid
+	case notFoundWords.MatchString(words):
+		return migrate.ErrNotFound
+	case unavailableWords.MatchString(words), cerrdefs.IsUnavailable(err):
+		return migrate.ErrUnavailable
+	case cerrdefs.IsNotFound(err):
+		return migrate.ErrNotFound
+	}
+	return nil
 }

@@ -190,6 +190,8 @@ var causes = map[string]error{
 	"denied": migrate.ErrDenied, "not found": migrate.ErrNotFound, "truncated": errTruncated,
 	"full":      migrate.ErrNoSpace,
 	"cancelled": context.Canceled,
+	"invalid":   migrate.ErrInvalid, "not unpacked": migrate.ErrNotUnpacked, "throttled": migrate.ErrThrottled,
+	"unavailable": migrate.ErrUnavailable, "stalled": migrate.ErrStalled, "engine gone": migrate.ErrEngineGone,
 }
 
 // assertFailure wants an error with these words and, of all causes, this one alone: "" is none of them.
@@ -202,6 +204,9 @@ func assertFailure(t *testing.T, err error, words, cause string) {
 		t.Errorf("got %q, want %q in it", err, words)
 	}
 	for name, target := range causes {
+		if cause == "truncated" && name == "unavailable" {
+			continue // which it is, too
+		}
 		if errors.Is(err, target) != (name == cause) {
 			t.Errorf("%q is %s: %t, want %s alone", err, name, errors.Is(err, target), cause)
 		}
@@ -429,21 +434,22 @@ func TestPull(t *testing.T) {
 		{"unknown", problem(http.StatusNotFound, "manifest for team/app not found: manifest unknown"), "manifest unknown", "not found"},
 		{"404 alone", problem(http.StatusNotFound, "it is not there"), "it is not there", "not found"},
 		{"an engine in trouble", problem(http.StatusInternalServerError, "no space left on device"), "no space left on device", "full"},
-		{"no engine at all", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "502 Bad Gateway", ""},
+		{"no engine at all", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "502 Bad Gateway", "unavailable"},
 		{"denied in the stream", stream(status("Pulling"), streamError("denied: User is not authorized to perform: ecr:BatchGetImage")), "denied: User is not authorized", "denied"},
 		{"unknown in the stream", stream(streamError("manifest unknown: Requested image not found")), "manifest unknown", "not found"},
 		{"an error in the stream", stream(status("Pulling"), streamError("write /var/lib/docker: no space left on device")), "no space left", "full"},
-		{"an error after the digest", stream(done, streamError("failed to unpack image on snapshotter overlayfs")), "failed to unpack", ""},
+		{"an error after the digest", stream(done, streamError("failed to unpack image on snapshotter overlayfs: mismatched image rootfs")), "failed to unpack", "not unpacked"},
 		{"a blob", stream(`{"status":"Download complete","id":"a"}`, streamError("failed to unpack image on snapshotter overlayfs: unexpected media type application/octet-stream for sha256:0: not found")), "", ""},
 		{"a blob that is an error's last word", stream(streamError("proxy says: failed to unpack image on snapshotter overlayfs: unexpected media type application/octet-stream")), "unexpected media", ""},
 		{"an error without details", stream(done, `{"error":"failed to unpack"}`), "failed to unpack", ""},
 		{"an error with its details alone", stream(done, `{"errorDetail":{"message":"failed to unpack"}}`), "failed to unpack", ""},
-		{"an image named like a refusal", stream(streamError("unexpected status from HEAD request to https://registry/v2/team/access-denied/manifests/forbidden: 500 Internal Server Error")), "500 Internal", ""},
+		{"an image named like a refusal", stream(streamError("unexpected status from HEAD request to https://registry/v2/team/access-denied/manifests/forbidden: 500 Internal Server Error")), "500 Internal", "unavailable"},
 		{"truncated", stream(status("Pulling from team/app"), `{"status":"Pull complete","id":"a"}`), "ended before", "truncated"},
 		{"empty", stream(), "ended before", "truncated"},
 		{"half a message", stream(done, `{"status":"Status: Down`), "ended before", "truncated"},
 		{"a connection that breaks", breakAfter(status("Pulling")), "ended before", "truncated"},
-		{"no JSON", stream("<html>"), "invalid character '<'", ""},
+		{"no JSON", stream("<html>"), "invalid character '<'", "unavailable"},
+		{"throttled", problem(http.StatusTooManyRequests, "toomanyrequests: slow down"), "toomanyrequests", "throttled"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -562,7 +568,7 @@ func TestPush(t *testing.T) {
 		{"no credentials", targetRef, stream(streamError("no basic auth credentials")), "", "no basic auth", "denied"},
 		{"unknown", targetRef, stream(streamError("manifest unknown")), "", "manifest unknown", "not found"},
 		{"a layer that is not there", targetRef, stream(streamError("content digest " + pushed.String() + ": not found")), "", "content digest", ""}, // at the engine: the registry may well have it
-		{"an error after the last line", targetRef, stream(done, streamError("broken pipe")), "", "broken pipe", ""},
+		{"an error after the last line", targetRef, stream(done, streamError("broken pipe")), "", "broken pipe", "unavailable"},
 		{"refused", targetRef, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
 
 		{"by digest", targetByDigest, stream(status("Pushed")), "", "", ""},
@@ -574,7 +580,7 @@ func TestPush(t *testing.T) {
 		{"by digest, refused", targetByDigest, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
 		{"by digest, unauthorized", targetByDigest, problem(http.StatusUnauthorized, "authentication required"), "", "authentication required", "denied"},
 		{"by digest, an engine in trouble", targetByDigest, problem(http.StatusInternalServerError, "no space left on device"), "", "no space left on device", "full"},
-		{"by digest, no engine at all", targetByDigest, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "", "502 Bad Gateway", ""},
+		{"by digest, no engine at all", targetByDigest, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "", "502 Bad Gateway", "unavailable"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -605,7 +611,7 @@ func TestCancelEndsAStream(t *testing.T) {
 		"pull":           func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef) },
 		"push":           func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err },
 		"push by digest": func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetByDigest); return err },
-		"load":           func(ctx context.Context, e *engine) error { return e.Load(ctx, strings.NewReader("archive")) },
+		"load":           func(ctx context.Context, e *engine) error { return e.Load(ctx, []byte("archive")) },
 	}
 	answers := map[string]func(w http.ResponseWriter){
 		"before the answer": func(http.ResponseWriter) {},
@@ -644,7 +650,7 @@ func TestLoad(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			e, d := startEngine(t, map[string]http.HandlerFunc{loadPath: test.answer})
-			err := e.Load(t.Context(), strings.NewReader("archive"))
+			err := e.Load(t.Context(), []byte("archive"))
 			if test.words == "" && err != nil {
 				t.Error(err)
 			}
@@ -700,8 +706,8 @@ func TestResolve(t *testing.T) {
 		{"a 401", problem(http.StatusUnauthorized, "authentication required"), "authentication required", "denied"},
 		{"a 403", problem(http.StatusForbidden, "requested access to the resource is denied"), "denied", "denied"},
 		{"a 403 without words", problem(http.StatusForbidden, "no"), "no", "denied"},
-		{"a registry in trouble", problem(http.StatusInternalServerError, "received unexpected HTTP status: 502 Bad Gateway"), "502", ""},
-		{"half an answer", stream(`{"Descriptor":{"digest":"` + imageHash), "unexpected EOF", ""},
+		{"a registry in trouble", problem(http.StatusInternalServerError, "received unexpected HTTP status: 502 Bad Gateway"), "502", "unavailable"},
+		{"half an answer", stream(`{"Descriptor":{"digest":"` + imageHash), "unexpected EOF", "unavailable"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -946,6 +952,109 @@ func writePEMs(t *testing.T, dir string, pems map[string][]byte) {
 	t.Helper()
 	for name, content := range pems {
 		writeFile(t, filepath.Join(dir, name), content)
+	}
+}
+
+// The words of real engines (20.10, and 29's code) for what registries and networks do to them.
+func TestCausesByWords(t *testing.T) {
+	for _, test := range []struct{ words, cause string }{
+		{"failed to resolve reference \"h/app@sha256:0\": unexpected status from HEAD request to http://h/v2/app/manifests/sha256:0: 503 Service Unavailable", "unavailable"},
+		{"failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://h/v2/app/blobs/sha256:0: 500 Internal Server Error", "unavailable"},
+		{"failed to copy: read tcp 10.0.0.2:43118->10.0.0.3:443: read: connection reset by peer", "unavailable"},
+		{"short read: expected 4194304 bytes but got 1048576: unexpected EOF", "unavailable"},
+		{"received unexpected HTTP status: 503 Service Unavailable", "unavailable"},
+		{"error parsing HTTP 502 response body: invalid character '<' looking for beginning of value: \"<html>\"", "unavailable"},
+		{"Get \"https://h/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)", "unavailable"},
+		{"Get \"https://h/v2/\": dial tcp: lookup h on 10.0.0.1:53: server misbehaving", "unavailable"},
+		{"Get \"https://h/v2/\": net/http: TLS handshake timeout", "unavailable"},
+		{"failed to do request: Put \"http://h/v2/app/blobs/uploads/1\": write: broken pipe", "unavailable"},
+		{"Head \"http://h/v2/app/blobs/sha256:0\": EOF", "unavailable"},
+		{"blob upload unknown", "unavailable"},
+		{"unexpected status from GET request to http://h/v2/app/manifests/1: 429 Too Many Requests", "throttled"},
+		{"toomanyrequests: Rate exceeded", "throttled"},
+		{"manifest invalid: manifest invalid", "invalid"},
+		{"blob unknown: blob unknown to registry", "invalid"},
+		{"unsupported: the operation is unsupported", "invalid"},
+		{"An image does not exist locally with the tag: registry.example.com/group/project/app", "not found"},
+		{"unauthorized: authentication required", "denied"},
+		{"mount callback failed on /tmp/containerd-mount1: write /usr/lib/x: no space left on device", "full"},
+		{"something that nobody has seen", ""},
+		{"content digest sha256:" + strings.Repeat("0", 64) + ": not found", ""},
+	} {
+		t.Run(test.words, func(t *testing.T) { assertFailure(t, engineError(errors.New(test.words)), test.words, test.cause) })
+	}
+}
+
+// A call without progress ends, whatever else an engine says meanwhile, and one with progress does not.
+func TestStall(t *testing.T) {
+	repeating := func(message func(i int) string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; ; i++ {
+				if i == 20 {
+					_, _ = io.WriteString(w, status("Digest: "+imageHash))
+					return
+				}
+				_, _ = io.WriteString(w, message(i))
+				w.(http.Flusher).Flush()
+				select {
+				case <-r.Context().Done():
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+		}
+	}
+	same := repeating(func(int) string { return `{"status":"Downloading","progressDetail":{"current":7,"total":9},"id":"a"}` })
+	moving := repeating(func(i int) string {
+		return fmt.Sprintf(`{"status":"Downloading","progressDetail":{"current":%d,"total":99},"id":"a"}`, i)
+	})
+	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	pull := func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef) }
+	for _, test := range []struct {
+		name    string
+		path    string
+		answer  http.HandlerFunc
+		call    func(context.Context, *engine) error
+		stalled bool
+	}{
+		{"a pull without an answer", pullPath, silent, pull, true},
+		{"a pull that repeats itself", pullPath, same, pull, true},
+		{"a pull that moves", pullPath, moving, pull, false},
+		{"a push without an answer", pushPath, silent, func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err }, true},
+		{"a push that repeats itself", pushPath, same, func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err }, true},
+		{"a load", loadPath, silent, func(ctx context.Context, e *engine) error { return e.Load(ctx, nil) }, true},
+		{"a tag", tagPath, silent, func(ctx context.Context, e *engine) error { return e.Tag(ctx, sourceRef, targetRef) }, true},
+		{"a login", authPath, silent, func(ctx context.Context, e *engine) error { return e.Login(ctx, e.target) }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			e, _ := startEngine(t, map[string]http.HandlerFunc{test.path: test.answer})
+			e.stall = 400 * time.Millisecond
+			err := test.call(t.Context(), e)
+			switch {
+			case test.stalled:
+				assertFailure(t, err, "no progress for 400ms", "stalled")
+			case err != nil:
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestEngineGone(t *testing.T) {
+	e, d := startEngine(t, nil)
+	_ = d
+	e.at.Host = nobody
+	gone, err := dial(e.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.client = gone
+	_, push := e.Push(t.Context(), targetByDigest)
+	for name, err := range map[string]error{"pull": e.Pull(t.Context(), sourceRef), "push by digest": push, "tag": e.Tag(t.Context(), "a", "b")} {
+		if !errors.Is(err, migrate.ErrEngineGone) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -31,9 +31,10 @@ var (
 // Exit codes, as the README documents them for scripts.
 const (
 	exitDone        = 0 // every tag is at the target
-	exitFailed      = 1 // nothing could be done: engine, credentials, network
+	exitFailed      = 1 // nothing could be done, or nothing more: engine, credentials, network
 	exitConfig      = 2 // the configuration or the command line is wrong
 	exitIncomplete  = 3 // finished, and some tags are not at the target
+	exitUnfinished  = 4 // out of time: run again for the rest
 	exitInterrupted = 128
 )
 
@@ -88,6 +89,9 @@ func fail(stderr io.Writer, err error) int {
 	case errors.As(err, &signaled):
 		say(stderr, "ecr2gitlab: "+signaled.Error())
 		return exitInterrupted + int(signaled.signal)
+	case errors.Is(err, migrate.ErrDeadline):
+		say(stderr, "ecr2gitlab: "+err.Error())
+		return exitUnfinished
 	case errors.As(err, &config):
 		say(stderr, "ecr2gitlab: the configuration is not complete; nothing was touched")
 		say(stderr, "  - "+strings.ReplaceAll(report.Printable(config.Error()), "\n", "\n  - "))
@@ -102,6 +106,7 @@ func fail(stderr io.Writer, err error) int {
 
 // migrateAll is the main command: from the configuration to the last line of the report.
 func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
+	started := time.Now()
 	cfg, err := loadConfig()
 	if err != nil {
 		return fail(stderr, err)
@@ -111,7 +116,7 @@ func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, interruption(ctx, err))
 	}
-	started := time.Now()
+	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
 	summary, err := migrate.Run(ctx, options)
 	if err != nil && len(summary.Results) == 0 {
 		return fail(stderr, interruption(ctx, err))
@@ -175,6 +180,7 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 	}
 	engine.source = source.engineAuth
 	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
+	engine.stall = cfg.stallAfter()
 	return engine, login(ctx, cfg, source, engine, log)
 }
 
@@ -281,7 +287,7 @@ Variables (* must be set):
 	b.WriteString(`
 AWS credentials are whatever the AWS SDK finds: keys, a profile, a role.
 
-Exit codes: 0 everything is there; 1 nothing could be done; 2 the configuration is wrong;
-3 finished, some tags are not there; 130 or 143 interrupted.`)
+Exit codes: 0 everything is there; 1 nothing could be done, or nothing more; 2 the configuration is wrong;
+3 finished, some tags are not there; 4 out of time, run again for the rest; 130 or 143 interrupted.`)
 	return b.String()
 }

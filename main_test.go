@@ -369,8 +369,8 @@ func TestInterruptedRun(t *testing.T) {
 		{"at the engine", infoPath, []string{"AWS: account"}},
 		{"at a login", authPath, []string{"Engine: Docker"}},
 		{"while it lists", "DescribeImages", []string{"GitLab: logged in"}},
-		{"during a pull", pullPath, []string{"ECR: 1 tags", "0 of 1 tags are at", "team/app:1.2"}},
-		{"during a push", pushPath, []string{"ECR: 1 tags", "0 of 1 tags are at", "team/app:1.2"}},
+		{"during a pull", pullPath, []string{"ECR: 1 tags", "not started   team/app:1.2", "0 of 1 tags are at", "1  not started"}},
+		{"during a push", pushPath, []string{"ECR: 1 tags", "not started   team/app:1.2", "0 of 1 tags are at", "1  not started"}},
 	}
 	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		for _, test := range tests {

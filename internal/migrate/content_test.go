@@ -277,7 +277,8 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	}
 	delete(source.manifests["app"], found.tasks[1].image.Digest)
 	options := Options{Source: source, Engine: engine, Store: ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
-	r := &run{Options: options, copier: newCopier(options, p.catalog)}
+	r := newRun(t.Context(), options)
+	r.copier = newCopier(options, p.catalog)
 	r.copyAll(t.Context(), found.tasks)
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {

@@ -62,16 +62,22 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
 		if ctx.Err() != nil {
-			copy(results[i:], t.settle(t.pending[i:], NotStarted, ctx.Err()))
+			copy(results[i:], t.settle(t.pending[i:], NotStarted, context.Cause(ctx)))
 			break
 		}
 		results[i] = c.push(ctx, t.result(tag), t.root, t.arrivedAs(Exact))
-		if results[i].Outcome == Failed && t.work.trusted && ctx.Err() == nil && !errors.Is(results[i].Err, ErrDenied) {
+		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
 	}
 	t.work.clear(ctx)
 	return results
+}
+
+// lacking tells failures of a push that may come of what the engine does not have: nobody has looked, or it says so.
+func (w *workspace) lacking(err error) bool {
+	_, mendless := causeOf(err)
+	return mendless == nil && (w.trusted || errors.Is(err, ErrNotFound))
 }
 
 // pushAgain pushes once more what the engine did not have to have: the target repository may have lost it since.

@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -26,6 +25,18 @@ var (
 	ErrDenied = errors.New("denied")
 	// ErrNoSpace: the engine's disk is full.
 	ErrNoSpace = errors.New("no space left on the engine's disk")
+	// ErrInvalid: the registry or the engine does not take what it is given.
+	ErrInvalid = errors.New("invalid")
+	// ErrNotUnpacked: the engine has all of what it pulled, and cannot unpack it.
+	ErrNotUnpacked = errors.New("not unpacked")
+	// ErrThrottled: the registry wants fewer requests.
+	ErrThrottled = errors.New("throttled")
+	// ErrUnavailable: the registry has trouble of its own, or the connection to it.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrStalled: nothing has moved for too long.
+	ErrStalled = errors.New("no progress")
+	// ErrEngineGone: the engine does not answer.
+	ErrEngineGone = errors.New("the engine is gone")
 )
 
 // Resolved is what a registry answers for a reference.
@@ -35,7 +46,8 @@ type Resolved struct {
 }
 
 // Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
-// It does not retry; its errors are ErrNotFound, ErrDenied, ErrNoSpace, or the engine's own words.
+// It does not retry; its errors are in the engine's own words, and one of the causes above where those tell. None of its
+// calls lasts for ever: one without progress ends with ErrStalled.
 type Engine interface {
 	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it, and on the
 	// containerd store a single blob.
@@ -46,7 +58,7 @@ type Engine interface {
 	// Sweep has the engine drop what it keeps of pulls that were cut off. No pull and no load may be under way.
 	Sweep(ctx context.Context) error
 	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it.
-	Load(ctx context.Context, archive io.Reader) error
+	Load(ctx context.Context, archive []byte) error
 	// Missing returns the manifests of a local reference that the engine does not hold whole.
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
 	// Platform returns what platform a local single image is for.

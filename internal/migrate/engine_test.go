@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ const targetBase = "registry.example.com/group/project"
 // fakeEngine is an Engine of functions: a call that a test does not expect ends it.
 type fakeEngine struct {
 	pull    func(ctx context.Context, ref string) error
-	load    func(ctx context.Context, archive io.Reader) error
+	load    func(ctx context.Context, archive []byte) error
 	missing func(ctx context.Context, ref string) ([]digest.Digest, error)
 	config  func(ctx context.Context, ref string) (ocispec.Platform, error)
 	tag     func(ctx context.Context, source, target string) error
@@ -33,8 +34,8 @@ type fakeEngine struct {
 	sweep   func(ctx context.Context) error
 }
 
-func (f fakeEngine) Pull(ctx context.Context, ref string) error        { return f.pull(ctx, ref) }
-func (f fakeEngine) Load(ctx context.Context, archive io.Reader) error { return f.load(ctx, archive) }
+func (f fakeEngine) Pull(ctx context.Context, ref string) error     { return f.pull(ctx, ref) }
+func (f fakeEngine) Load(ctx context.Context, archive []byte) error { return f.load(ctx, archive) }
 func (f fakeEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
 	return f.config(ctx, ref)
 }
@@ -173,8 +174,8 @@ func (e *memoryEngine) listed(ref string) (Manifest, bool) {
 	return m, ok
 }
 
-func (e *memoryEngine) Load(ctx context.Context, archive io.Reader) error {
-	files, err := readLayout(archive)
+func (e *memoryEngine) Load(ctx context.Context, archive []byte) error {
+	files, err := readLayout(bytes.NewReader(archive))
 	if err != nil {
 		return err
 	}

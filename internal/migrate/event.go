@@ -1,6 +1,9 @@
 package migrate
 
-// Event is something that a run tells its observer: Listed, Planned, Started, Finished or Recovering.
+import "time"
+
+// Event is something that a run tells its observer: Listed, Planned, Started, Retrying, Finished,
+// Recovering or Stopping.
 type Event interface{ event() }
 
 // Listed ends the listing of the source.
@@ -27,6 +30,17 @@ type Planned struct {
 // Started says that the copy of an image begins.
 type Started struct{ Image Image }
 
+// Retrying says that a call has failed, and is made again after the wait.
+type Retrying struct {
+	Step Step
+	Ref  string // may be empty
+	Err  error
+	Wait time.Duration
+}
+
+// Stopping says that no further copies are begun, and why.
+type Stopping struct{ Cause error }
+
 // Finished gives the result of one tag, or of the referrers of one image.
 type Finished struct{ Result Result }
 
@@ -38,3 +52,5 @@ func (Planned) event()    {}
 func (Started) event()    {}
 func (Finished) event()   {}
 func (Recovering) event() {}
+func (Retrying) event()   {}
+func (Stopping) event()   {}

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
-	"io"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -52,7 +51,7 @@ func (l *loading) add(names []string, root Manifest, others ...Manifest) {
 // archive writes an OCI image layout of manifests alone. An engine with the containerd store loads it and finds the
 // blobs among those it has or will have pulled: so an index becomes an image whatever its platforms are, and an image
 // gets a name that no tag call can give it, such as a digest of another repository.
-func (l *loading) archive() (io.Reader, error) {
+func (l *loading) archive() ([]byte, error) {
 	marker, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 	if err != nil {
 		return nil, err
@@ -73,7 +72,8 @@ func (l *loading) archive() (io.Reader, error) {
 			return nil, err
 		}
 	}
-	return &buffer, archive.Close()
+	err = archive.Close()
+	return buffer.Bytes(), err
 }
 
 func blobPath(d digest.Digest) string {

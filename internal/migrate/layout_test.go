@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -20,7 +21,7 @@ func TestLayoutArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := readLayout(archive)
+	got, err := readLayout(bytes.NewReader(archive))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ const (
 	OnePlatform Outcome = "one platform" // of an index, because the user asked for that platform by name
 	Refused     Outcome = "refused"      // known before anything was copied that it cannot arrive whole
 	Failed      Outcome = "failed"
-	NotStarted  Outcome = "not started" // the run was interrupted before its turn
+	NotStarted  Outcome = "not started" // the run ended before it was copied
 )
 
 // Arrived reports whether the tag is at the target.
@@ -61,6 +61,7 @@ const (
 	StepTag    Step = "tag"
 	StepPush   Step = "push"
 	StepVerify Step = "verify"
+	stepRemove Step = "remove" // never the end of a copy
 )
 
 // StepError says at which step a copy ended, and what helps where that is known.

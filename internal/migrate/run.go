@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -20,7 +21,10 @@ type Options struct {
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
 	Concurrency int               // images pulled at once, and as many pushed, at least 1
 	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
+	Deadline    Deadline          // zero: the run may take as long as it needs
 	Observe     func(Event)       // called by one goroutine at a time
+
+	retries []retryRule // nil: those of the table
 }
 
 // Summary is what a run leaves.
@@ -48,27 +52,48 @@ func newCopier(o Options, blobs *catalog) *copier {
 // run is one migration under way.
 type run struct {
 	Options
-	copier *copier
+	copier   *copier
+	breaker  breaker
+	starting context.Context // ends when no further copy is to be begun, with the cause
+	stop     context.CancelCauseFunc
+	stopping sync.Once // tells it
 
 	mu      sync.Mutex // guards what follows, and calls of Observe
 	results []Result
 	aside   []*task // to be copied alone, at the end
+	over    bool    // something was not copied for the end of the run
+}
+
+// newRun has the engine's calls tried again.
+func newRun(ctx context.Context, options Options) *run {
+	r := &run{Options: options}
+	rules := options.retries
+	if rules == nil {
+		rules = retries
+	}
+	r.Engine = insistent{Engine: options.Engine, rules: rules, observe: func(e Retrying) { r.observe(e) }}
+	r.copier = newCopier(r.Options, newCatalog())
+	r.starting, r.stop = context.WithCancelCause(ctx)
+	return r
 }
 
 // Run migrates all that the source lists. Its error means that nothing could be done; what could not be done for
-// single tags is in the summary. An interrupted run returns its summary, where all that did not happen is NotStarted
-// or Failed, and the context's error.
+// single tags is in the summary. A run that ends before it is through returns its summary, where all that did not
+// happen is NotStarted, and why: the context's cause, ErrDeadline, or a StoppedError.
 func Run(ctx context.Context, options Options) (Summary, error) {
-	blobs := newCatalog()
-	r := &run{Options: options, copier: newCopier(options, blobs)}
-	p := &planner{source: options.Source, engine: options.Engine, store: options.Store,
-		platform: options.Platform, namer: options.Namer, catalog: blobs}
-	found, err := p.survey(ctx)
+	ctx, cancel := options.Deadline.bound(ctx)
+	defer cancel()
+	ctx, release := withGrace(ctx)
+	defer release()
+	r := newRun(ctx, options)
+	defer r.stop(nil)
+	defer r.stopAt(options.Deadline.LastStart)()
+	found, err := r.plan()
 	if err != nil {
 		return Summary{}, err
 	}
 	r.observe(found.listed)
-	r.announce(found)
+	r.announce(ctx, found)
 	for _, wave := range waves(found.tasks) {
 		r.copyAll(ctx, wave)
 	}
@@ -76,11 +101,43 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 	if options.Dedicated {
 		r.copier.sweep(ctx)
 	}
-	return Summary{Results: r.results}, ctx.Err()
+	if r.over {
+		return Summary{Results: r.results}, context.Cause(r.starting)
+	}
+	return Summary{Results: r.results}, nil
+}
+
+// plan reads and plans the source. An interruption is told by its cause.
+func (r *run) plan() (survey, error) {
+	p := &planner{source: r.Source, engine: r.Engine, store: r.Store, platform: r.Platform, namer: r.Namer, catalog: r.copier.catalog}
+	found, err := p.survey(r.starting)
+	if cause := context.Cause(r.starting); err != nil && cause != nil {
+		return survey{}, cause
+	}
+	return found, err
+}
+
+// stopAt has no further copy begun after the moment, if it is one. What it returns takes that back.
+func (r *run) stopAt(moment time.Time) (cancel func()) {
+	if moment.IsZero() {
+		return func() {}
+	}
+	timer := time.AfterFunc(time.Until(moment), func() { r.giveUp(ErrDeadline) })
+	return func() { timer.Stop() }
+}
+
+// giveUp has no further copy begun.
+func (r *run) giveUp(cause error) {
+	r.stopping.Do(func() {
+		if r.starting.Err() == nil {
+			r.observe(Stopping{Cause: cause})
+		}
+	})
+	r.stop(cause)
 }
 
 // announce tells what is planned, and settles all that is refused or has failed before anything is copied.
-func (r *run) announce(found survey) {
+func (r *run) announce(ctx context.Context, found survey) {
 	planned := Planned{Store: r.Store}
 	var failed []Result
 	for _, t := range found.tasks {
@@ -98,11 +155,11 @@ func (r *run) announce(found survey) {
 	r.observe(planned)
 	for _, repository := range found.repositories {
 		if err := found.failed[repository.Name]; err != nil {
-			r.finish(Result{Repository: repository.Name, Outcome: Failed, Err: err})
+			r.finish(ctx, Result{Repository: repository.Name, Outcome: Failed, Err: err})
 		}
 	}
-	r.finish(planned.Refused...)
-	r.finish(failed...)
+	r.finish(ctx, planned.Refused...)
+	r.finish(ctx, failed...)
 }
 
 // checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.
@@ -113,6 +170,7 @@ const checkConcurrency = 32
 func (r *run) copyAll(ctx context.Context, tasks []*task) {
 	workers := max(1, r.Concurrency)
 	s := newSchedule(tasks, 2*workers, newDisk(r.copier.catalog, r.Store, r.Disk))
+	defer context.AfterFunc(r.starting, s.stop)()
 	var group errgroup.Group
 	for range min(checkConcurrency, len(tasks)) {
 		group.Go(func() error { r.checkAll(ctx, s); return nil })
@@ -135,7 +193,7 @@ func (r *run) checkAll(ctx context.Context, s *schedule) {
 		done := len(t.pending) == 0
 		r.copier.release(ctx, s.checked(t))
 		if done {
-			r.finish(r.copier.withReferrers(ctx, t, t.present)...)
+			r.finish(ctx, r.copier.withReferrers(ctx, t, t.present)...)
 		}
 	}
 }
@@ -176,7 +234,7 @@ func (r *run) notPulled(ctx context.Context, t *task, err error) {
 		r.setAside(t)
 		return
 	}
-	r.finish(r.copier.withReferrers(ctx, t, append(t.present, t.settle(t.pending, Failed, err)...))...)
+	r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, t.settle(t.pending, Failed, err)...))...)
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
@@ -185,11 +243,11 @@ func (r *run) pushAll(ctx context.Context, s *schedule) {
 		results := r.copier.deliver(ctx, t)
 		arrived := !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
 		s.pushed(t, arrived)
-		r.finish(r.copier.withReferrers(ctx, t, append(t.present, results...))...)
+		r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, results...))...)
 	}
 }
 
-// interrupted settles what the workers have left, which is nothing unless the context has ended.
+// interrupted settles what the workers have left, which is nothing unless the run has to end.
 func (r *run) interrupted(ctx context.Context, s *schedule) {
 	unstarted, unpushed, kept := s.rest()
 	for _, t := range unpushed {
@@ -197,7 +255,7 @@ func (r *run) interrupted(ctx context.Context, s *schedule) {
 	}
 	r.copier.release(ctx, kept)
 	for _, t := range append(unstarted, unpushed...) {
-		r.finish(append(t.present, t.settle(t.pending, NotStarted, ctx.Err())...)...)
+		r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, context.Cause(r.starting))...)...)
 	}
 }
 
@@ -209,26 +267,40 @@ func (r *run) setAside(t *task) {
 
 // recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it.
 func (r *run) recoverAll(ctx context.Context) {
-	if len(r.aside) > 0 && ctx.Err() == nil {
+	if len(r.aside) > 0 && r.starting.Err() == nil {
 		r.observe(Recovering{Images: len(r.aside)})
 	}
 	for _, t := range r.aside {
-		if ctx.Err() != nil {
-			r.finish(t.settle(t.image.Tags, NotStarted, ctx.Err())...)
+		if r.starting.Err() != nil {
+			r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, context.Cause(r.starting))...)...)
 			continue
 		}
 		r.observe(Started{Image: t.image})
-		r.finish(r.copier.recover(ctx, t)...)
+		r.finish(ctx, r.copier.recover(ctx, t)...)
 	}
 }
 
-func (r *run) finish(results ...Result) {
-	for _, result := range results {
+// finish takes the results of one image, of which the end of the run may have cut some off. They may be the last that
+// the run has patience for.
+func (r *run) finish(ctx context.Context, results ...Result) {
+	for i, result := range results {
+		if ctx.Err() != nil && result.Outcome == Failed && isInterruption(ctx, result.Err) {
+			results[i].Outcome, results[i].Err = NotStarted, context.Cause(r.starting)
+		}
 		r.mu.Lock()
-		r.results = append(r.results, result)
+		r.over = r.over || results[i].Outcome == NotStarted
+		r.results = append(r.results, results[i])
 		r.mu.Unlock()
-		r.observe(Finished{Result: result})
+		r.observe(Finished{Result: results[i]})
 	}
+	if stopped := r.breaker.note(results); stopped != nil {
+		r.giveUp(stopped)
+	}
+}
+
+// isInterruption tells an error that comes of the context's end.
+func isInterruption(ctx context.Context, err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Cause(ctx))
 }
 
 func (r *run) observe(event Event) {

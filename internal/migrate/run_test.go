@@ -21,7 +21,7 @@ func runIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Summary, 
 	var events []Event
 	options := Options{
 		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
-		Observe: func(e Event) { events = append(events, e) },
+		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
 		change(&options)
@@ -41,6 +41,8 @@ func told(events []Event) []string {
 			lines = append(lines, fmt.Sprintf("planned %d tags, %d refused", e.Tags, len(e.Refused)))
 		case Started:
 			lines = append(lines, fmt.Sprintf("started %s", e.Image.Tags))
+		case Stopping:
+			lines = append(lines, fmt.Sprintf("stopping: %s", e.Cause))
 		case Recovering:
 			lines = append(lines, fmt.Sprintf("recovering %d", e.Images))
 		case Finished:
@@ -196,17 +198,10 @@ func TestRunInterrupted(t *testing.T) {
 			if !errors.Is(err, context.Canceled) || len(summary.Results) != images || summary.Incomplete() != images {
 				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 			}
-			begun := 0 // pulled, or pushed; one that was pulled and waits has not arrived either
 			for _, r := range summary.Results {
-				if r.Outcome == Failed {
-					begun++
+				if r.Outcome != NotStarted || !errors.Is(r.Err, context.Canceled) {
+					t.Errorf("%s: %s: %v", r.Name(), r.Outcome, r.Err)
 				}
-				if !errors.Is(r.Err, context.Canceled) {
-					t.Errorf("%s: %v", r.Name(), r.Err)
-				}
-			}
-			if begun > 6 {
-				t.Errorf("%d had begun, with 3 pulls and 3 pushes at a time", begun)
 			}
 			engine.expectEmpty(t)
 		})

@@ -22,8 +22,9 @@ type schedule struct {
 	needed         []int32                    // by blob: images being pulled that consist of it
 	kept           []holding
 	disk           disk
-	ahead, limit   int // images pulled and not yet pushed, and how many there may be
-	open           int // images that may still come to be pushed
+	ahead, limit   int  // images pulled and not yet pushed, and how many there may be
+	open           int  // images that may still come to be pushed
+	stopped        bool // no further pull is begun
 }
 
 // holding is a reference in the engine, and the blobs that it keeps there.
@@ -99,7 +100,7 @@ func newSchedule(tasks []*task, limit int, space disk) *schedule {
 func (s *schedule) nextCheck(ctx context.Context) *task {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.toCheck) == 0 || ctx.Err() != nil {
+	if len(s.toCheck) == 0 || s.stopped || ctx.Err() != nil {
 		return nil
 	}
 	t := s.toCheck[0]
@@ -170,7 +171,7 @@ func (s *schedule) nextPull(ctx context.Context) (t *task, r room, more bool) {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ctx.Err() == nil && len(s.toPull)+len(s.starved) > 0 {
+	for ctx.Err() == nil && !s.stopped && len(s.toPull)+len(s.starved) > 0 {
 		if s.ahead < s.limit {
 			t, r = s.takePull()
 		}
@@ -260,13 +261,24 @@ func (s *schedule) endPull(t *task) {
 	count(s.needed, t.local, -1)
 }
 
+// stop says that no further pull is begun, though the context goes on: what has been pulled is still to be pushed.
+func (s *schedule) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	s.changed.Broadcast()
+}
+
+// toCome reports whether there may still be something to push.
+func (s *schedule) toCome() bool { return s.open > 0 && (s.ahead > 0 || !s.stopped) }
+
 // nextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
 // when there is none to come, or the context has ended.
 func (s *schedule) nextPush(ctx context.Context) *task {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ctx.Err() == nil && s.open > 0 {
+	for ctx.Err() == nil && s.toCome() {
 		i := slices.IndexFunc(s.toPush, func(t *task) bool { return s.pushes.free(s.required(t)) })
 		if i >= 0 {
 			t := s.toPush[i]

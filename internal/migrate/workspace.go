@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -156,12 +155,4 @@ func (c *copier) release(ctx context.Context, holds []holding) {
 	for _, h := range holds {
 		_ = c.held.release(ctx, h.ref)
 	}
-}
-
-// tidyingLimit bounds how long an engine that does not answer can hold up the end of a run.
-const tidyingLimit = time.Minute
-
-// afterwards is the context for tidying up, which an interruption does not end.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
 }

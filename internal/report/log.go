@@ -2,6 +2,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 type Log struct {
 	out         io.Writer
 	total, done int
+	again       time.Time // the last line about a call made once more
 }
 
 // NewLog returns a log that writes to out. What out does not take is lost: a migration does not end for its log.
@@ -38,6 +40,10 @@ func (l *Log) Observe(event migrate.Event) {
 		l.planned(e)
 	case migrate.Recovering:
 		l.Line("Copying %d images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)", e.Images)
+	case migrate.Retrying:
+		l.retrying(e)
+	case migrate.Stopping:
+		l.Line("Stopping: nothing more is begun, what is under way goes on: %v", e.Cause)
 	case migrate.Finished:
 		l.finished(e.Result)
 	}
@@ -74,6 +80,21 @@ func (l *Log) finished(r migrate.Result) {
 	}
 	l.done++
 	l.Line("%9s  %-12s  %s%s", fmt.Sprintf("%d/%d", l.done, l.total), r.Outcome, r.Name(), detail(r))
+}
+
+const (
+	// longWait is from when on a wait is worth a line: shorter ones are everyday life.
+	longWait = 5 * time.Second
+	// againPause is between two such lines, because what is the matter with one call is it with others, too.
+	againPause = 30 * time.Second
+)
+
+func (l *Log) retrying(e migrate.Retrying) {
+	worth := e.Wait >= longWait || errors.Is(e.Err, migrate.ErrEngineGone)
+	if now := time.Now(); worth && now.Sub(l.again) >= againPause {
+		l.again = now
+		l.Line("%9s  %-12s  %s %s: %v", "", "again", e.Step, e.Ref, e.Err)
+	}
 }
 
 // detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.

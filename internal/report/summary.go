@@ -18,7 +18,7 @@ var meanings = []struct {
 	{migrate.Changed, "digest changed: the engine compresses layers again"},
 	{migrate.Refused, "cannot arrive whole; nothing of them was copied"},
 	{migrate.Failed, "began, and did not arrive"},
-	{migrate.NotStarted, "the run ended before their turn"},
+	{migrate.NotStarted, "the run ended before they were copied"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {

@@ -1,0 +1,238 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func TestDeadlineAt(t *testing.T) {
+	now := time.Date(2026, 11, 26, 20, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name                string
+		left                time.Duration
+		lastStart, lastCopy time.Duration // before the end
+	}{
+		{"three hours", 3 * time.Hour, 10 * time.Minute, time.Minute},
+		{"half an hour", 30 * time.Minute, 3 * time.Minute, 45 * time.Second},
+		{"seconds", 20 * time.Second, 2 * time.Second, time.Second / 2},
+		{"none", 0, 0, 0},
+		{"less than none", -time.Hour, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			end := now.Add(test.left)
+			want := Deadline{LastStart: end.Add(-test.lastStart), LastCopy: end.Add(-test.lastCopy)}
+			if got := DeadlineAt(end, now); got != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+	if got := DeadlineAt(time.Time{}, now); got != (Deadline{}) {
+		t.Errorf("no end becomes %v", got)
+	}
+}
+
+// account has so many images of one tag, in repositories of five.
+func account(t *testing.T, images int) *sourceRegistry {
+	t.Helper()
+	source := newSource()
+	for i := range images {
+		source.push(fmt.Sprint("app", i/5), imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+	}
+	return source
+}
+
+// countOf counts the results by outcome.
+func countOf(results []Result, outcome Outcome) int {
+	n := 0
+	for _, r := range results {
+		if r.Outcome == outcome {
+			n++
+		}
+	}
+	return n
+}
+
+// With a second for each pull and each push, a run stops beginning, lets end what is under way, and says what is left.
+func TestRunOutOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := newEngine(account(t, 20))
+		began := time.Now()
+		summary, events, err := runIn(t, engine, func(o *Options) {
+			o.Engine = &slowEngine{memoryEngine: engine}
+			o.Deadline = Deadline{LastStart: began.Add(2500 * time.Millisecond), LastCopy: began.Add(time.Minute)}
+		})
+		exact, left := countOf(summary.Results, Exact), countOf(summary.Results, NotStarted)
+		if !errors.Is(err, ErrDeadline) || exact+left != 20 || exact < 4 || left < 8 {
+			t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+		}
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if lines := told(events); !slices.Contains(lines, "stopping: "+ErrDeadline.Error()) {
+			t.Errorf("events %q", lines)
+		}
+		engine.expectEmpty(t)
+	})
+}
+
+// What is still under way at the last moment is cut off, and for the next run to copy.
+func TestRunCutOffByTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := newEngine(account(t, 3))
+		began := time.Now()
+		hanging := hangingEngine{engine}
+		summary, _, err := runIn(t, engine, func(o *Options) {
+			o.Engine = hanging
+			o.Deadline = Deadline{LastStart: began.Add(time.Second), LastCopy: began.Add(2 * time.Second)}
+		})
+		if !errors.Is(err, ErrDeadline) || countOf(summary.Results, NotStarted) != 3 || time.Since(began) != 2*time.Second {
+			t.Errorf("after %s: results %q, error %v", time.Since(began), outcomes(summary.Results), err)
+		}
+		engine.expectEmpty(t)
+	})
+}
+
+// hangingEngine never ends a push.
+type hangingEngine struct{ *memoryEngine }
+
+func (e hangingEngine) Push(ctx context.Context, _ string) (digest.Digest, error) {
+	<-ctx.Done()
+	return "", ctx.Err()
+}
+
+// Nothing left to do is no reason to run again, whatever the time.
+func TestRunDoneBeforeTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		summary, _, err := runIn(t, newEngine(account(t, 3)), func(o *Options) {
+			o.Deadline = Deadline{LastStart: began.Add(time.Hour), LastCopy: began.Add(2 * time.Hour)}
+		})
+		if err != nil || summary.Incomplete() != 0 {
+			t.Errorf("results %q, error %v", outcomes(summary.Results), err)
+		}
+	})
+}
+
+// A run with a deadline that is over begins nothing.
+func TestRunAfterItsDeadline(t *testing.T) {
+	engine := newEngine(account(t, 3))
+	_, _, err := runIn(t, engine, func(o *Options) { o.Deadline = DeadlineAt(time.Now().Add(-time.Hour), time.Now()) })
+	if !errors.Is(err, ErrDeadline) {
+		t.Errorf("error %v", err)
+	}
+	if n := engine.count("pull"); n > 0 {
+		t.Errorf("%d pulls", n)
+	}
+}
+
+// One cause that fails image after image ends the run early.
+func TestRunStops(t *testing.T) {
+	const images = 100
+	for _, test := range []struct {
+		name   string
+		images int
+		cause  error
+		from   int // the push that is the first to fail
+		stops  bool
+		most   int // pushes in all
+	}{
+		{"job token expired", images, ErrDenied, 20, true, 20 + breakAfter + 8},
+		{"registry down", images, ErrUnavailable, 1, true, breakAfter + 8},
+		{"engine gone", images, ErrEngineGone, 20, true, 20 + 8},
+		{"a few that are denied", 9, ErrDenied, 1, false, 9},
+		{"an unknown cause", 30, errors.New("a cause of its own"), 1, false, 60},
+		{"gone since", 30, ErrNotFound, 1, false, 60},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			engine := newEngine(account(t, test.images))
+			pushes := 0
+			failing := failingEngine{engine, func() error {
+				if pushes++; pushes >= test.from {
+					return test.cause
+				}
+				return nil
+			}}
+			summary, _, err := runIn(t, engine, func(o *Options) { o.Engine = &failing; o.Concurrency = 1 })
+			var stopped *StoppedError
+			if errors.As(err, &stopped) != test.stops || test.stops != errors.Is(err, test.cause) {
+				t.Errorf("error %v", err)
+			}
+			if pushes > test.most || len(summary.Results) != test.images {
+				t.Errorf("%d pushes, %d results", pushes, len(summary.Results))
+			}
+			for _, r := range summary.Results {
+				if r.Outcome == NotStarted && !errors.As(r.Err, &stopped) {
+					t.Errorf("%s is not started: %v", r.Name(), r.Err)
+				}
+			}
+			engine.expectEmpty(t)
+		})
+	}
+}
+
+// failingEngine fails pushes by what fail returns.
+type failingEngine struct {
+	*memoryEngine
+	fail func() error
+}
+
+func (e *failingEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+	if err := e.fail(); err != nil {
+		return "", err
+	}
+	return e.memoryEngine.Push(ctx, ref)
+}
+
+func TestBreaker(t *testing.T) {
+	denied, down := failedAt(StepPush, "ref", ErrDenied), failedAt(StepPull, "ref", ErrUnavailable)
+	failed := func(repository string, err error) []Result {
+		return []Result{{Repository: repository, Tag: "1", Outcome: Failed, Err: err}}
+	}
+	arrived := func(outcome Outcome) []Result { return []Result{{Repository: "app", Tag: "1", Outcome: outcome}} }
+	times := func(n int, results []Result) (all [][]Result) {
+		for range n {
+			all = append(all, results)
+		}
+		return all
+	}
+	for _, test := range []struct {
+		name    string
+		results [][]Result
+		after   int // results, 0: never
+	}{
+		{"in two repositories", slices.Concat(times(9, failed("a", denied)), times(9, failed("b", denied))), 10},
+		{"in one repository", times(60, failed("a", denied)), 50},
+		{"an arrival between", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Exact)), times(9, failed("b", denied))), 0},
+		{"a changed one is an arrival", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Changed)), times(9, failed("b", denied))), 0},
+		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Present)), times(2, failed("b", denied))), 11},
+		{"two causes", slices.Concat(times(6, failed("a", denied)), times(6, failed("b", down)), times(3, failed("c", denied))), 0},
+		{"the engine", times(2, failed("a", failedAt(StepPull, "ref", ErrEngineGone))), 1},
+		{"of no concern", times(60, failed("a", failedAt(StepPull, "ref", ErrNotFound))), 0},
+		{"refused", times(60, []Result{{Repository: "a", Outcome: Refused, Err: ErrDenied}}), 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var b breaker
+			after := 0
+			for i, results := range test.results {
+				if stopped := b.note(results); stopped != nil {
+					after = i + 1
+					if !strings.Contains(stopped.Error(), "ref") {
+						t.Errorf("says %q", stopped)
+					}
+					break
+				}
+			}
+			if after != test.after {
+				t.Errorf("stopped after %d, want %d", after, test.after)
+			}
+		})
+	}
+}

@@ -1,0 +1,168 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// retryRule says what is tried again: after which cause, at which steps, how often and how soon. Waits double from the
+// first to the longest, each by up to half more or less, so that what failed together does not come again together.
+type retryRule struct {
+	cause    error         // for errors.Is; nil: any
+	steps    []Step        // empty: all
+	tries    int           // the first one included; 0: as many as patience allows
+	first    time.Duration // the wait before the second try
+	longest  time.Duration
+	patience time.Duration // from the first failure of this cause on; 0: no bound
+}
+
+// retries is the table of what is tried again. The first rule that fits counts; what cannot get better stands before
+// what may.
+var retries = []retryRule{
+	{cause: ErrNotFound, tries: 1},
+	{cause: ErrNoSpace, tries: 1},       // room has to be made first
+	{cause: ErrInvalid, tries: 1},       // the answer would be the same
+	{cause: errIncomplete, tries: 1},    // it is copied alone, in the end
+	{cause: ErrNotUnpacked, tries: 1},   // all of it is there
+	{cause: context.Canceled, tries: 1}, // somebody wanted it to end
+	// Tokens live for minutes, and an engine gets a new one for each push: a push that outlives its token has a second try.
+	{cause: ErrDenied, steps: []Step{StepPush}, tries: 2, first: time.Second, longest: time.Second},
+	{cause: ErrDenied, tries: 1}, // a pull has fresh credentials by now
+	{cause: ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
+	{steps: []Step{stepRemove}, tries: 1}, // what is left does no harm
+	// Registries count requests by the minute (GitLab.com: 2,000), and engines do not pass Retry-After on.
+	{cause: ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
+	{cause: ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
+	{cause: ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
+	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows
+}
+
+// fits reports whether the rule is the one for a failure.
+func (r retryRule) fits(step Step, err error) bool {
+	return (r.cause == nil || errors.Is(err, r.cause)) && (len(r.steps) == 0 || slices.Contains(r.steps, step))
+}
+
+// ruleFor is the index of the rule that counts.
+func ruleFor(rules []retryRule, step Step, err error) int {
+	return slices.IndexFunc(rules, func(r retryRule) bool { return r.fits(step, err) })
+}
+
+// attempts counts the failures of one call, each cause by itself, and says how long to wait after each: it is a
+// backoff.BackOff.
+type attempts struct {
+	rules  []retryRule
+	step   Step
+	last   error
+	counts map[int]*attempted // by rule
+}
+
+type attempted struct {
+	tries int
+	since time.Time
+	waits *backoff.ExponentialBackOff
+}
+
+var _ backoff.BackOff = (*attempts)(nil)
+
+// Reset is for backoff.Retry, which calls it before the first try.
+func (a *attempts) Reset() { a.counts = map[int]*attempted{} }
+
+// NextBackOff returns the wait before the next try, or backoff.Stop.
+func (a *attempts) NextBackOff() time.Duration {
+	i := ruleFor(a.rules, a.step, a.last)
+	if i < 0 {
+		return backoff.Stop
+	}
+	rule, so := a.rules[i], a.counts[i]
+	if so == nil {
+		so = &attempted{since: time.Now(), waits: backoff.NewExponentialBackOff()}
+		so.waits.InitialInterval, so.waits.MaxInterval, so.waits.Multiplier = rule.first, rule.longest, 2
+		a.counts[i] = so
+	}
+	so.tries++
+	if rule.tries > 0 && so.tries >= rule.tries || rule.patience > 0 && time.Since(so.since) >= rule.patience {
+		return backoff.Stop
+	}
+	return so.waits.NextBackOff()
+}
+
+// insistent is an engine whose calls are tried again by the table.
+type insistent struct {
+	Engine
+	rules   []retryRule
+	observe func(Retrying)
+}
+
+// try makes the call until it succeeds, or the table has had enough of it.
+func (e insistent) try(ctx context.Context, step Step, ref string, call func() error) error {
+	so := &attempts{rules: e.rules, step: step}
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		so.last = call()
+		return struct{}{}, so.last
+	}, backoff.WithBackOff(so), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {
+		e.observe(Retrying{Step: step, Ref: ref, Err: err, Wait: wait})
+	}))
+	return err
+}
+
+func (e insistent) Pull(ctx context.Context, ref string) error {
+	return e.try(ctx, StepPull, ref, func() error { return e.Engine.Pull(ctx, ref) })
+}
+
+func (e insistent) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
+	return e.try(ctx, StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers) })
+}
+
+func (e insistent) Sweep(ctx context.Context) error {
+	return e.try(ctx, StepPull, "", func() error { return e.Engine.Sweep(ctx) })
+}
+
+func (e insistent) Load(ctx context.Context, archive []byte) error {
+	return e.try(ctx, StepTag, "", func() error { return e.Engine.Load(ctx, archive) })
+}
+
+func (e insistent) Missing(ctx context.Context, ref string) (missing []digest.Digest, err error) {
+	err = e.try(ctx, StepCheck, ref, func() (err error) {
+		missing, err = e.Engine.Missing(ctx, ref)
+		return err
+	})
+	return missing, err
+}
+
+func (e insistent) Platform(ctx context.Context, ref string) (platform ocispec.Platform, err error) {
+	err = e.try(ctx, StepCheck, ref, func() (err error) {
+		platform, err = e.Engine.Platform(ctx, ref)
+		return err
+	})
+	return platform, err
+}
+
+func (e insistent) Tag(ctx context.Context, source, target string) error {
+	return e.try(ctx, StepTag, target, func() error { return e.Engine.Tag(ctx, source, target) })
+}
+
+func (e insistent) Push(ctx context.Context, ref string) (pushed digest.Digest, err error) {
+	err = e.try(ctx, StepPush, ref, func() (err error) {
+		pushed, err = e.Engine.Push(ctx, ref)
+		return err
+	})
+	return pushed, err
+}
+
+func (e insistent) Resolve(ctx context.Context, ref string) (resolved Resolved, err error) {
+	err = e.try(ctx, StepVerify, ref, func() (err error) {
+		resolved, err = e.Engine.Resolve(ctx, ref)
+		return err
+	})
+	return resolved, err
+}
+
+func (e insistent) Remove(ctx context.Context, ref string) error {
+	return e.try(ctx, stepRemove, ref, func() error { return e.Engine.Remove(ctx, ref) })
+}

@@ -1,0 +1,104 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The table as a whole: for each cause and step how often a call is made that always fails so, and for how long. A
+// synctest bubble's clock waits.
+func TestRetries(t *testing.T) {
+	said := errors.New("the words of the engine")
+	for _, test := range []struct {
+		cause       error
+		step        Step
+		tries       int
+		least, most time.Duration
+	}{
+		{ErrNotFound, StepPull, 1, 0, 0},
+		{ErrNotFound, StepVerify, 1, 0, 0},
+		{ErrNoSpace, StepPull, 1, 0, 0},
+		{ErrInvalid, StepPush, 1, 0, 0},
+		{ErrNotUnpacked, StepPull, 1, 0, 0},
+		{errIncomplete, StepCheck, 1, 0, 0},
+		{ErrDenied, StepPull, 1, 0, 0},
+		{ErrDenied, StepVerify, 1, 0, 0},
+		{ErrDenied, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
+		{ErrThrottled, StepPush, 9, 75 * time.Second, 6 * time.Minute},
+		{ErrUnavailable, StepPull, 8, 30 * time.Second, 95 * time.Second},
+		{ErrStalled, StepPull, 3, time.Second, 5 * time.Second},
+		{ErrEngineGone, StepTag, 0, 5 * time.Minute, 6 * time.Minute},
+		{ErrEngineGone, stepRemove, 0, 5 * time.Minute, 6 * time.Minute},
+		{said, stepRemove, 1, 0, 0},
+		{said, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
+		{said, StepPull, 2, time.Second / 2, 3 * time.Second / 2},
+	} {
+		synctestRun(t, fmt.Sprintf("%s at %s", test.cause, test.step), func(t *testing.T) {
+			told := 0
+			engine := insistent{rules: retries, observe: func(e Retrying) {
+				if told++; e.Step != test.step || e.Ref != "ref" || !errors.Is(e.Err, test.cause) {
+					t.Errorf("told %+v", e)
+				}
+			}}
+			began, tries := time.Now(), 0
+			err := engine.try(t.Context(), test.step, "ref", func() error { tries++; return errors.Join(said, test.cause) })
+			took := time.Since(began)
+			if !errors.Is(err, test.cause) || test.tries > 0 && tries != test.tries || tries != told+1 {
+				t.Errorf("%d tries, told %d times, error %v", tries, told, err)
+			}
+			if took < test.least || took > test.most {
+				t.Errorf("it took %s, want %s to %s", took, test.least, test.most)
+			}
+		})
+	}
+}
+
+// Every cause of the engine's has its row before the last, which is for what nobody knows.
+func TestEveryCauseHasARule(t *testing.T) {
+	causes := []error{
+		ErrNotFound, ErrDenied, ErrNoSpace, ErrInvalid, ErrNotUnpacked, ErrThrottled, ErrUnavailable, ErrStalled, ErrEngineGone,
+	}
+	for _, cause := range causes {
+		if i := ruleFor(retries, StepCheck, cause); i == len(retries)-1 {
+			t.Errorf("%v is as good as unknown", cause)
+		}
+	}
+	if i := ruleFor(retries, StepCheck, errors.New("?")); i != len(retries)-1 {
+		t.Errorf("what nobody knows has rule %d", i)
+	}
+}
+
+func TestRetriesEndWithSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		causes := []error{ErrUnavailable, ErrThrottled, ErrUnavailable, ErrStalled, ErrEngineGone}
+		tries := 0
+		engine := insistent{rules: retries, observe: func(Retrying) {}}
+		err := engine.try(t.Context(), StepPull, "ref", func() error {
+			if tries++; tries <= len(causes) {
+				return causes[tries-1]
+			}
+			return nil
+		})
+		if err != nil || tries != len(causes)+1 {
+			t.Errorf("%d tries, error %v", tries, err)
+		}
+	})
+}
+
+// The end of the context ends the waiting, too, and is told by its cause.
+func TestRetriesEndWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, ErrDeadline)
+		defer cancel()
+		began := time.Now()
+		engine := insistent{rules: retries, observe: func(Retrying) {}}
+		err := engine.try(ctx, StepPull, "ref", func() error { return ErrEngineGone })
+		if !errors.Is(err, ErrDeadline) || time.Since(began) != 2*time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
+}
