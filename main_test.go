@@ -267,6 +267,14 @@ func TestMigration(t *testing.T) {
 			stdout:  []string{"ECR: 0 tags of 0 images in 0 repositories", "0 of 0 tags"},
 		},
 		{
+			name: "one of two jobs", env: map[string]string{"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "2"}, code: exitDone,
+			stdout: []string{"ECR: 1 tags of 1 images", "Share: job 1 of 2: 1 of 1 tags\n", "1 of 1 tags are at"},
+		},
+		{
+			name: "the other", env: map[string]string{"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "2"}, code: exitDone,
+			stdout: []string{"Share: job 2 of 2: 0 of 1 tags\n", "0 of 0 tags are at"},
+		},
+		{
 			name: "another account's credentials", code: exitDone,
 			changes: map[string]http.HandlerFunc{"GetCallerIdentity": callerIs("210987654321")},
 			stdout:  []string{"AWS: account 210987654321", "not of the account whose registry is migrated, 123456789012", "1 of 1 tags"},

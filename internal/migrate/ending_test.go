@@ -39,8 +39,8 @@ func TestDeadlineAt(t *testing.T) {
 	}
 }
 
-// account has so many images of one tag, in repositories of five.
-func account(t *testing.T, images int) *sourceRegistry {
+// accountOf has so many images of one tag, in repositories of five.
+func accountOf(t *testing.T, images int) *sourceRegistry {
 	t.Helper()
 	source := newSource()
 	for i := range images {
@@ -63,7 +63,7 @@ func countOf(results []Result, outcome Outcome) int {
 // With a second for each pull and each push, a run stops beginning, lets end what is under way, and says what is left.
 func TestRunOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := newEngine(account(t, 20))
+		engine := newEngine(accountOf(t, 20))
 		began := time.Now()
 		summary, events, err := runIn(t, engine, func(o *Options) {
 			o.Engine = &slowEngine{memoryEngine: engine}
@@ -86,7 +86,7 @@ func TestRunOutOfTime(t *testing.T) {
 // What is still under way at the last moment is cut off, and for the next run to copy.
 func TestRunCutOffByTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := newEngine(account(t, 3))
+		engine := newEngine(accountOf(t, 3))
 		began := time.Now()
 		hanging := hangingEngine{engine}
 		summary, _, err := runIn(t, engine, func(o *Options) {
@@ -112,7 +112,7 @@ func (e hangingEngine) Push(ctx context.Context, _ string) (digest.Digest, error
 func TestRunDoneBeforeTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		summary, _, err := runIn(t, newEngine(account(t, 3)), func(o *Options) {
+		summary, _, err := runIn(t, newEngine(accountOf(t, 3)), func(o *Options) {
 			o.Deadline = Deadline{LastStart: began.Add(time.Hour), LastCopy: began.Add(2 * time.Hour)}
 		})
 		if err != nil || summary.Incomplete() != 0 {
@@ -123,7 +123,7 @@ func TestRunDoneBeforeTheDeadline(t *testing.T) {
 
 // A run with a deadline that is over begins nothing.
 func TestRunAfterItsDeadline(t *testing.T) {
-	engine := newEngine(account(t, 3))
+	engine := newEngine(accountOf(t, 3))
 	_, _, err := runIn(t, engine, func(o *Options) { o.Deadline = DeadlineAt(time.Now().Add(-time.Hour), time.Now()) })
 	if !errors.Is(err, ErrDeadline) {
 		t.Errorf("error %v", err)
@@ -152,7 +152,7 @@ func TestRunStops(t *testing.T) {
 		{"gone since", 30, ErrNotFound, 1, false, 60},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			engine := newEngine(account(t, test.images))
+			engine := newEngine(accountOf(t, test.images))
 			pushes := 0
 			failing := failingEngine{engine, func() error {
 				if pushes++; pushes >= test.from {

@@ -2,7 +2,7 @@ package migrate
 
 import "time"
 
-// Event is something that a run tells its observer: Listed, Planned, Started, Retrying, Finished,
+// Event is something that a run tells its observer: Listed, Shared, Planned, Started, Retrying, Finished,
 // Recovering or Stopping.
 type Event interface{ event() }
 
@@ -14,7 +14,14 @@ type Listed struct {
 	Empty        []string // repositories without a tag
 }
 
-// Planned ends the planning: nothing has been copied yet.
+// Shared says what of the registry this run copies, where other jobs copy the rest.
+type Shared struct {
+	Share  Share
+	Tags   int
+	Listed int // tags in the whole registry
+}
+
+// Planned ends the planning, which is that of the share: nothing has been copied yet.
 type Planned struct {
 	Tags  int
 	Blobs int   // layers and configs of all that is not refused, each once
@@ -48,6 +55,7 @@ type Finished struct{ Result Result }
 type Recovering struct{ Images int }
 
 func (Listed) event()     {}
+func (Shared) event()     {}
 func (Planned) event()    {}
 func (Started) event()    {}
 func (Finished) event()   {}

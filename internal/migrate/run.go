@@ -18,6 +18,7 @@ type Options struct {
 	Store       Store             // of the engine
 	Dedicated   bool              // the engine has no images but those of this run
 	Namer       Namer             // where repositories go
+	Share       Share             // what of the registry this run copies
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
 	Concurrency int               // images pulled at once, and as many pushed, at least 1
 	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
@@ -93,6 +94,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		return Summary{}, err
 	}
 	r.observe(found.listed)
+	found.tasks = r.share(found)
 	r.announce(ctx, found)
 	for _, wave := range waves(found.tasks) {
 		r.copyAll(ctx, wave)
@@ -136,7 +138,22 @@ func (r *run) giveUp(cause error) {
 	r.stop(cause)
 }
 
-// announce tells what is planned, and settles all that is refused or has failed before anything is copied.
+// share returns what of the registry this run copies, and tells it where that is not everything.
+func (r *run) share(found survey) []*task {
+	if r.Share.Total < 2 {
+		return found.tasks
+	}
+	tasks := r.Share.of(found.tasks, r.copier.catalog)
+	shared := Shared{Share: r.Share, Listed: found.listed.Tags}
+	for _, t := range tasks {
+		shared.Tags += len(t.image.Tags)
+	}
+	r.observe(shared)
+	return tasks
+}
+
+// announce tells what is planned, and settles all that is refused or has failed before anything is copied. Repositories
+// that could not be listed are told in every share: another job may have listed them, and counts on this one.
 func (r *run) announce(ctx context.Context, found survey) {
 	planned := Planned{Store: r.Store}
 	var failed []Result

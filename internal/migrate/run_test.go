@@ -37,6 +37,8 @@ func told(events []Event) []string {
 		switch e := event.(type) {
 		case Listed:
 			lines = append(lines, fmt.Sprintf("listed %d tags", e.Tags))
+		case Shared:
+			lines = append(lines, fmt.Sprintf("job %d of %d: %d of %d tags", e.Share.Index, e.Share.Total, e.Tags, e.Listed))
 		case Planned:
 			lines = append(lines, fmt.Sprintf("planned %d tags, %d refused", e.Tags, len(e.Refused)))
 		case Started:
@@ -169,6 +171,64 @@ func TestRunNothing(t *testing.T) {
 	}
 	if summary, events, err := runIn(t, engine, nil); err != nil || len(summary.Results) != 0 || len(events) != 2 {
 		t.Errorf("empty registry: results %q, events %q, error %v", outcomes(summary.Results), told(events), err)
+	}
+}
+
+// Each of the jobs copies its share, and tells its own of what is refused. None can know whether another could list what
+// it could not.
+func TestRunShares(t *testing.T) {
+	source := newSource()
+	for i := range 12 {
+		source.push(fmt.Sprintf("app-%02d", i), imageOf(t, fmt.Sprint(i)), "1", "latest")
+	}
+	source.push("deep/er/app", imageOf(t, "deep"), "1")
+	source.push("broken", imageOf(t, "broken"), "1")
+	source.failing["broken"] = errors.New("ThrottlingException")
+	engine := newEngine(source)
+	told := map[string]int{}
+	for job := range 3 {
+		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = Share{Index: job + 1, Total: 3} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, shared, planned := events[0].(Listed), events[1].(Shared), events[2].(Planned)
+		tags := len(summary.Results) - 1 // beside the repository that was not listed
+		if listed.Tags != 25 || shared.Listed != 25 || shared.Tags != tags || planned.Tags != tags || planned.Blobs != 8 {
+			t.Errorf("job %d: %+v, %+v, %+v for %d tags", job+1, listed, shared, planned, tags)
+		}
+		for _, line := range outcomes(summary.Results) {
+			told[line]++
+		}
+	}
+	want := map[string]int{"broken: failed": 3, "deep/er/app:1: refused": 1}
+	for i := range 12 {
+		want[fmt.Sprintf("app-%02d:1: exact", i)], want[fmt.Sprintf("app-%02d:latest: exact", i)] = 1, 1
+	}
+	if !reflect.DeepEqual(told, want) {
+		t.Errorf("the jobs tell %v, want %v", told, want)
+	}
+	engine.expectEmpty(t)
+}
+
+// More jobs than images are no failure.
+func TestRunEmptyShares(t *testing.T) {
+	source := newSource()
+	source.push("app", imageOf(t, "app"), "1")
+	engine, arrived := newEngine(source), 0
+	for job := range 4 {
+		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = Share{Index: job + 1, Total: 4} })
+		if err != nil || summary.Incomplete() > 0 {
+			t.Errorf("job %d: %q, error %v", job+1, told(events), err)
+		}
+		if len(summary.Results) == 0 && !slices.Equal(told(events), []string{
+			"listed 1 tags", fmt.Sprintf("job %d of 4: 0 of 1 tags", job+1), "planned 0 tags, 0 refused",
+		}) {
+			t.Errorf("job %d: %q", job+1, told(events))
+		}
+		arrived += len(summary.Results)
+	}
+	if arrived != 1 {
+		t.Errorf("%d jobs have copied the tag", arrived)
 	}
 }
 

@@ -36,6 +36,8 @@ func (l *Log) Observe(event migrate.Event) {
 	switch e := event.(type) {
 	case migrate.Listed:
 		l.listed(e)
+	case migrate.Shared:
+		l.Line("Share: job %d of %d: %d of %d tags", e.Share.Index, e.Share.Total, e.Tags, e.Listed)
 	case migrate.Planned:
 		l.planned(e)
 	case migrate.Recovering:

@@ -83,6 +83,9 @@ func TestObserve(t *testing.T) {
 			"ECR: 0 tags of 0 images in 2 repositories",
 			"     without any tag: a, b/c",
 		}},
+		{"shared", []migrate.Event{migrate.Shared{Share: migrate.Share{Index: 2, Total: 4}, Tags: 312, Listed: 1204}}, []string{
+			"Share: job 2 of 4: 312 of 1204 tags",
+		}},
 		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Blobs: 7, Bytes: 381e6, BytesUnshared: 3.8e9, Store: migrate.ClassicStore}}, []string{
 			"Plan: 3 tags to copy, unless they are there: 7 layers and configs of 381 MB, which would be 3.8 GB if none were shared",
 		}},

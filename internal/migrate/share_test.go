@@ -1,0 +1,443 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// account is a planned registry, made without manifests.
+type account struct {
+	tasks []*task
+	blobs *catalog
+}
+
+// layerOf is a layer of so many megabytes.
+func layerOf(name string, megabytes int) ocispec.Descriptor {
+	return ocispec.Descriptor{Digest: digest.FromString(name), Size: int64(megabytes) << 20}
+}
+
+// push adds an image with one tag, the youngest of its repository.
+func (a *account) push(repository string, layers ...ocispec.Descriptor) *task {
+	if a.blobs == nil {
+		a.blobs = newCatalog()
+	}
+	n := len(a.tasks)
+	t := &task{blobs: a.blobs.add(layers), image: Image{
+		Repository: repositoryNamed(repository),
+		Digest:     digest.FromString(fmt.Sprint(repository, n)),
+		Tags:       []string{fmt.Sprintf("v%d", n)},
+		PushedAt:   time.Date(2026, 1, 2, 3, n, 0, 0, time.UTC),
+	}}
+	a.tasks = append(a.tasks, t)
+	return t
+}
+
+// sorted are the tasks as a survey has them.
+func (a *account) sorted() []*task {
+	tasks := slices.Clone(a.tasks)
+	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
+	return tasks
+}
+
+// shares are those of all jobs.
+func (a *account) shares(total int) [][]*task {
+	shares := make([][]*task, total)
+	for i, units := range cut(lineUp(a.sorted(), a.blobs), a.blobs, total) {
+		shares[i] = inOrder(units)
+	}
+	return shares
+}
+
+// jobs says by image which job copies it.
+func (a *account) jobs(total int) map[*task]int {
+	jobs := map[*task]int{}
+	for i, tasks := range a.shares(total) {
+		for _, t := range tasks {
+			jobs[t] = i + 1
+		}
+	}
+	return jobs
+}
+
+// grow fills the account as companies do: repositories of a few base images, most with few tags and some with very
+// many, whose dependencies change now and then and whose program changes with every tag. Some images are signed, and
+// some refused.
+func grow(seed uint64, repositories, tags int) *account {
+	random := rand.New(rand.NewPCG(seed, 0))
+	a := &account{blobs: newCatalog()}
+	weights := make([]float64, repositories)
+	sum := 0.0
+	for i := range weights {
+		weights[i] = math.Exp(1.5 * random.NormFloat64())
+		sum += weights[i]
+	}
+	for i, weight := range weights {
+		name := fmt.Sprintf("team-%02d/app-%04d", random.IntN(40), i)
+		base := fmt.Sprintf("base %d", random.IntN(12))
+		for j := range max(1, int(weight/sum*float64(tags))) {
+			t := a.push(name, layerOf(base, 80), layerOf(base+" tools", 45),
+				layerOf(fmt.Sprint(name, " dependencies ", j/10), 20+(i*37+j/10*11)%150),
+				layerOf(fmt.Sprint(name, " program ", j), 1+random.IntN(40)))
+			switch random.IntN(50) {
+			case 0:
+				a.push(name, layerOf(fmt.Sprint(name, " signature ", j), 0)).image.Subject = t.image.Digest
+			case 1:
+				t.refusal, t.blobs = errors.New("refused"), nil
+			}
+		}
+	}
+	return a
+}
+
+// expectAll fails the test unless each task is in one share, in the order of the survey.
+func (a *account) expectAll(t *testing.T, shares [][]*task) {
+	t.Helper()
+	taken := map[*task]int{}
+	for i, tasks := range shares {
+		for j, mine := range tasks {
+			if before, twice := taken[mine]; twice {
+				t.Fatalf("%s is taken by job %d and by job %d", mine.image.Tags, before, i+1)
+			}
+			taken[mine] = i + 1
+			if j > 0 && !tasks[j-1].before(mine) {
+				t.Fatalf("job %d has %s after %s", i+1, mine.image.Tags, tasks[j-1].image.Tags)
+			}
+		}
+	}
+	if len(taken) != len(a.tasks) {
+		t.Fatalf("%d of %d images are taken", len(taken), len(a.tasks))
+	}
+}
+
+func TestSharesAreAllOfIt(t *testing.T) {
+	for seed := range uint64(8) {
+		for _, size := range [][2]int{{1, 1}, {1, 9}, {3, 3}, {40, 400}} {
+			a := grow(seed, size[0], size[1])
+			for _, total := range []int{1, 2, 3, 4, 7, 10, 50, 200} {
+				a.expectAll(t, a.shares(total))
+			}
+		}
+	}
+	nothing := &account{blobs: newCatalog()}
+	nothing.expectAll(t, nothing.shares(3))
+}
+
+// What a manifest says of sizes may be anything.
+func FuzzSharesAreAllOfIt(f *testing.F) {
+	f.Add(uint64(1), uint8(3), int64(math.MaxInt64))
+	f.Add(uint64(2), uint8(200), int64(-1))
+	f.Add(uint64(3), uint8(0), int64(0))
+	f.Add(uint64(4), uint8(7), int64(math.MaxInt64))
+	f.Add(uint64(5), uint8(9), int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, seed uint64, total uint8, size int64) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		a := &account{blobs: newCatalog()}
+		for range random.IntN(60) {
+			var layers []ocispec.Descriptor
+			for range random.IntN(4) {
+				d := digest.FromString(fmt.Sprint(random.IntN(40)))
+				layers = append(layers, ocispec.Descriptor{Digest: d, Size: size >> random.IntN(64)})
+			}
+			image := a.push(fmt.Sprint(random.IntN(8)), layers...)
+			if other := a.tasks[random.IntN(len(a.tasks))]; random.IntN(4) == 0 {
+				image.image.Repository, image.image.Subject = other.image.Repository, other.image.Digest
+			}
+		}
+		a.expectAll(t, a.shares(max(1, int(total))))
+	})
+}
+
+// mostOfMean is the bytes of the largest share, as a multiple of the mean.
+func (a *account) mostOfMean(shares [][]*task) float64 {
+	var most, sum int64
+	for _, tasks := range shares {
+		_, bytes, _ := a.blobs.sum(tasks)
+		most, sum = max(most, bytes), sum+bytes
+	}
+	return float64(most) * float64(len(shares)) / float64(sum)
+}
+
+// No image is nearly as large as a share here, and a share is many times what images have in common.
+func TestSharesAreOfLikeBytes(t *testing.T) {
+	for _, test := range []struct{ repositories, tags, total int }{
+		{40, 400, 2}, {40, 400, 5}, {40, 400, 10}, {300, 6000, 4}, {300, 6000, 20}, {300, 6000, 50},
+	} {
+		for seed := range uint64(5) {
+			a := grow(seed, test.repositories, test.tags)
+			if most := a.mostOfMean(a.shares(test.total)); most > 1.3 {
+				t.Errorf("%+v, seed %d: the largest share has %.2f times the mean's bytes", test, seed, most)
+			}
+		}
+	}
+}
+
+func TestSharesOfOneRepository(t *testing.T) {
+	a := &account{}
+	for i := range 1000 {
+		a.push("huge", layerOf("base", 500), layerOf(fmt.Sprint(i), 10))
+	}
+	a.push("small", layerOf("of small", 10))
+	for i, tasks := range a.shares(4) {
+		if len(tasks) < 220 || len(tasks) > 285 {
+			t.Errorf("job %d has %d images", i+1, len(tasks))
+		}
+	}
+}
+
+// A tag costs time, too.
+func TestSharesOfSmallImages(t *testing.T) {
+	a := &account{}
+	a.push("large", layerOf("of large", 100))
+	for i := range 300 {
+		a.push("small", layerOf(fmt.Sprint(i), 0))
+	}
+	for i, tasks := range a.shares(4) {
+		if len(tasks) > 120 {
+			t.Errorf("job %d has %d images", i+1, len(tasks))
+		}
+	}
+}
+
+// What is refused is not copied, so a job is no smaller for it.
+func TestSharesBesideRefusals(t *testing.T) {
+	a := &account{}
+	for range 100 {
+		a.push("a").refusal = errors.New("refused")
+	}
+	for i := range 100 {
+		a.push("b", layerOf(fmt.Sprint("copied ", i), 1))
+	}
+	for i, tasks := range a.shares(2) {
+		copied := len(waves(tasks)[0])
+		if copied < 45 || copied > 55 {
+			t.Errorf("job %d copies %d images", i+1, copied)
+		}
+	}
+}
+
+// An image that one job alone could not read leaves nearly all others where they are.
+func TestSharesBesideUnreadImage(t *testing.T) {
+	a := grow(1, 40, 400)
+	want := a.jobs(5)
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 20 {
+		broken := a.tasks[random.IntN(len(a.tasks))]
+		whole := *broken
+		broken.blobs, broken.refusal = nil, failedAt(StepPlan, "a", errors.New("timeout"))
+		if moved := movedBetween(want, a.jobs(5)); moved > len(a.tasks)/20 {
+			t.Errorf("%d of %d images go to another job", moved, len(a.tasks))
+		}
+		*broken = whole
+	}
+}
+
+func TestShareOfOneJobIsEverything(t *testing.T) {
+	a := grow(1, 3, 9)
+	for _, share := range []Share{{}, {Index: 1, Total: 1}} {
+		if tasks := share.of(a.sorted(), a.blobs); !slices.Equal(tasks, a.sorted()) {
+			t.Errorf("%+v has %d of %d images", share, len(tasks), len(a.tasks))
+		}
+	}
+	for i, want := range a.shares(3) {
+		if tasks := (Share{Index: i + 1, Total: 3}).of(a.sorted(), a.blobs); !slices.Equal(tasks, want) {
+			t.Errorf("job %d has %d images, want %d", i+1, len(tasks), len(want))
+		}
+	}
+}
+
+// Wherever their names put them, repositories of the same layers are in one share where that takes nothing from others.
+func TestSharesKeepLayersTogether(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		families []int // of each repository, by name: those that have most of their bytes in common
+	}{
+		{"neighbours", []int{0, 0, 1, 1, 2, 2, 3, 3}},
+		{"far apart", []int{0, 1, 2, 3, 0, 1, 2, 3}},
+		{"mixed", []int{0, 1, 1, 2, 3, 2, 0, 3}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := &account{}
+			for i, family := range test.families {
+				for j := range 10 {
+					a.push(fmt.Sprintf("app-%d", i), layerOf(fmt.Sprint("family ", family), 1000), layerOf("everybody's", 50),
+						layerOf(fmt.Sprint("program ", i, j), 10+i+j))
+				}
+			}
+			jobs, of := a.jobs(4), map[int]int{}
+			for i, image := range a.sorted() {
+				family := test.families[i/10]
+				if of[family] == 0 {
+					of[family] = jobs[image]
+				}
+				if of[family] != jobs[image] {
+					t.Fatalf("family %d is in the shares of jobs %d and %d", family, of[family], jobs[image])
+				}
+			}
+		})
+	}
+}
+
+// A cut goes between repositories where one ends nearby.
+func TestSharesEndWithRepositories(t *testing.T) {
+	a := &account{}
+	for i, images := range []int{51, 49, 52, 48} {
+		for j := range images {
+			a.push(fmt.Sprint(i), layerOf(fmt.Sprint("base ", i), 300), layerOf(fmt.Sprint(i, "/", j), 30))
+		}
+	}
+	for i, tasks := range a.shares(4) {
+		if name := fmt.Sprint(i); tasks[0].image.Repository.Name != name || tasks[len(tasks)-1].image.Repository.Name != name {
+			t.Errorf("job %d has %s to %s", i+1, tasks[0].image.Repository.Name, tasks[len(tasks)-1].image.Repository.Name)
+		}
+	}
+}
+
+// What refers to an image is copied by the job that copies the image, or GitLab might refuse it.
+func TestSharesKeepReferrersWithSubjects(t *testing.T) {
+	source := newSource()
+	for i := range 20 {
+		pair, children := pairOf(t, fmt.Sprint("app ", i))
+		source.hold("app", children...)
+		source.push("app", pair, fmt.Sprint("image-", i))
+	}
+	for i := range 20 {
+		pair, children := pairOf(t, fmt.Sprint("app ", i))
+		signature := artifactOf(t, "application/x-signature", fmt.Sprint(i), pair)
+		source.push("app", signature, fmt.Sprint("signature-", i))
+		source.push("app", artifactOf(t, "application/x-signature", "countersigned", signature), fmt.Sprint("countersignature-", i))
+		source.push("app", artifactOf(t, "application/x-sbom", fmt.Sprint("sbom ", i), children[1]))
+		source.push("app", indexOf(t, child(children[1], linux("arm64"))), fmt.Sprint("arm64-", i))
+		listed := artifactOf(t, "application/x-listed", fmt.Sprint("listed ", i), children[0])
+		source.push("app", listed)
+		source.push("app", indexOf(t, child(listed, nil)), referrersTag(children[0].Digest))
+	}
+	found, p := planned(t, source, nil)
+	a := &account{tasks: found.tasks, blobs: p.catalog}
+	for _, total := range []int{2, 3, 7, 20, 200} {
+		a.expectAll(t, a.shares(total))
+		jobs, families, used := a.jobs(total), map[string]int{}, map[int]bool{}
+		for _, image := range a.tasks {
+			used[jobs[image]] = true
+			_, family, _ := strings.Cut(image.image.Tags[0], "-")
+			if image.image.MediaType == ocispec.MediaTypeImageIndex && len(family) == 64 {
+				family = listedFor(t, family)
+			}
+			if families[family] == 0 {
+				families[family] = jobs[image]
+			}
+			if families[family] != jobs[image] {
+				t.Errorf("%d jobs: %s goes to job %d, others of its family to %d", total, image.image.Tags, jobs[image], families[family])
+			}
+		}
+		if len(used) < min(total, 20) {
+			t.Errorf("%d jobs: %d of them have something", total, len(used))
+		}
+	}
+}
+
+// listedFor is the number of the image whose child has the digest.
+func listedFor(t *testing.T, encoded string) string {
+	t.Helper()
+	for i := range 20 {
+		if _, children := pairOf(t, fmt.Sprint("app ", i)); children[0].Digest.Encoded() == encoded {
+			return fmt.Sprint(i)
+		}
+	}
+	t.Fatalf("no image has the child %s", encoded)
+	return ""
+}
+
+// Jobs do not hear from the source in the same order.
+func TestSharesAreTheSameInEachJob(t *testing.T) {
+	source := newSource()
+	for i := range 30 {
+		name := fmt.Sprintf("app-%02d", i*7%30)
+		for j := range 1 + i%5 {
+			document := imageDocument(fmt.Sprint(name, j))
+			document.Layers = append(document.Layers, layerOf(fmt.Sprint("base ", i%4), 30), layerOf(name, 10*i))
+			source.push(name, document.manifest(t), fmt.Sprint(j))
+		}
+	}
+	told := func() string {
+		found, p := planned(t, source, nil)
+		var lines []string
+		for i, tasks := range (&account{tasks: found.tasks, blobs: p.catalog}).shares(6) {
+			for _, image := range tasks {
+				lines = append(lines, fmt.Sprint(i, image.image.Repository.Name, image.image.Tags))
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	want := told()
+	random := rand.New(rand.NewPCG(1, 0))
+	for range 10 {
+		random.Shuffle(len(source.repositories), func(i, j int) {
+			source.repositories[i], source.repositories[j] = source.repositories[j], source.repositories[i]
+		})
+		for _, images := range source.images {
+			random.Shuffle(len(images), func(i, j int) { images[i], images[j] = images[j], images[i] })
+		}
+		if got := told(); got != want {
+			t.Fatalf("shares\n%s\nand\n%s", got, want)
+		}
+	}
+}
+
+// movedBetween counts the images that go to another job.
+func movedBetween(before, after map[*task]int) int {
+	moved := 0
+	for image, job := range before {
+		if after[image] != job {
+			moved++
+		}
+	}
+	return moved
+}
+
+// A retried job lists again, and finds what was pushed meanwhile: nearly everything else stays where it was.
+func TestSharesStayWhenATagIsPushed(t *testing.T) {
+	for _, test := range []struct{ repositories, tags, total int }{
+		{40, 400, 2}, {40, 400, 10}, {300, 6000, 4}, {300, 6000, 50},
+	} {
+		var sum, trials float64
+		for seed := range uint64(3) {
+			a := grow(seed, test.repositories, test.tags)
+			before := a.jobs(test.total)
+			random := rand.New(rand.NewPCG(seed, 1))
+			for i := range 10 {
+				name := a.tasks[random.IntN(len(before))].image.Repository.Name
+				a.push(name, layerOf("base 1", 80), layerOf(fmt.Sprint("pushed ", i), 1+random.IntN(200)))
+				moved := float64(movedBetween(before, a.jobs(test.total))) / float64(len(before))
+				if moved > 0.1 {
+					t.Errorf("%+v, seed %d: %.1f %% of the images go to another job", test, seed, 100*moved)
+				}
+				a.tasks = a.tasks[:len(before)]
+				sum, trials = sum+moved, trials+1
+			}
+		}
+		if sum/trials > 0.04 {
+			t.Errorf("%+v: on average %.1f %% of the images go to another job", test, 100*sum/trials)
+		}
+	}
+}
+
+func BenchmarkShare(b *testing.B) {
+	a := grow(1, 2000, 52000)
+	tasks := a.sorted()
+	b.ReportAllocs()
+	for b.Loop() {
+		Share{Index: 100, Total: 200}.of(tasks, a.blobs)
+	}
+	b.ReportMetric(float64(len(tasks)), "images")
+	b.ReportMetric(float64(a.blobs.len()), "blobs")
+}
