@@ -112,12 +112,20 @@ func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
 		return fail(stderr, err)
 	}
 	log := report.NewLog(stdout)
+	record, err := openRecord(cfg, log)
+	if err != nil {
+		return fail(stderr, err)
+	}
 	options, err := prepare(ctx, cfg, log)
 	if err != nil {
+		closeRecord(record, interruption(ctx, err), stderr)
 		return fail(stderr, interruption(ctx, err))
 	}
+	options.Observe = func(e migrate.Event) { log.Observe(e); record.Observe(e) }
+	options.Known = record.Known
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
 	summary, err := migrate.Run(ctx, options)
+	closeRecord(record, interruption(ctx, err), stderr)
 	if err != nil && len(summary.Results) == 0 {
 		return fail(stderr, interruption(ctx, err))
 	}
@@ -129,6 +137,26 @@ func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
 		return exitIncomplete
 	}
 	return exitDone
+}
+
+// openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched: a folder that does not take it is a
+// fault of the configuration.
+func openRecord(cfg Config, log *report.Log) (*report.Record, error) {
+	about := report.About{Program: versionLine(), Target: cfg.RegistryImage, Share: cfg.NodeTotal > 1}
+	record, err := report.Open(cfg.ReportDir, about, log)
+	if err != nil {
+		var problem configError
+		problem.add("MIGRATE_REPORT_DIR", err.Error())
+		return nil, problem
+	}
+	return record, nil
+}
+
+// closeRecord writes the report's last state. A report that cannot be written takes nothing from what has arrived.
+func closeRecord(record *report.Record, cause error, stderr io.Writer) {
+	if err := record.Close(cause); err != nil {
+		say(stderr, "ecr2gitlab: "+report.Printable(err.Error()))
+	}
 }
 
 // prepare checks both sides and the engine between them, in the order of the tutorial's script.
@@ -160,7 +188,6 @@ func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options,
 		Platform:    wantedPlatform(cfg),
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
-		Observe:     log.Observe,
 	}, nil
 }
 
@@ -240,7 +267,7 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 // interruption returns the signal that cancelled the context, where one did, and the error else.
 func interruption(ctx context.Context, err error) error {
 	var signaled signalError
-	if errors.As(context.Cause(ctx), &signaled) {
+	if err != nil && errors.As(context.Cause(ctx), &signaled) {
 		return signaled
 	}
 	return err

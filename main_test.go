@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -401,6 +402,153 @@ func TestInterruptedRun(t *testing.T) {
 			})
 		}
 	}
+}
+
+// reportOf reads the parts of report.json that main decides.
+func reportOf(t *testing.T, dir string) (r struct {
+	Program, Target, Error string
+	Finished               bool
+	Ended                  time.Time
+	Counts                 map[string]int
+}) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// However a run ends, its report says so.
+func TestReport(t *testing.T) {
+	tests := []struct {
+		name    string
+		at      string // the call during which a signal comes
+		changes map[string]http.HandlerFunc
+		outcome string
+		says    string
+	}{
+		{"finished", "", nil, "exact", ""},
+		{"one failed", "", map[string]http.HandlerFunc{pushPath: stream(streamError("denied"))}, "failed", ""},
+		{"interrupted", pullPath, nil, "not started", "interrupted by SIGTERM"},
+		{"interrupted before there is a plan", authPath, nil, "", "interrupted by SIGTERM"},
+		{"nothing could be listed", "", map[string]http.HandlerFunc{
+			"DescribeRepositories": ecrError("AccessDeniedException", "no"),
+		}, "", "cannot list the repositories"},
+		{"refused by AWS", "", map[string]http.HandlerFunc{
+			"GetCallerIdentity": stsError("InvalidClientTokenId", "no"),
+		}, "", "InvalidClientTokenId"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			changes := map[string]http.HandlerFunc{test.at: func(_ http.ResponseWriter, r *http.Request) {
+				cancel(signalError{syscall.SIGTERM})
+				<-r.Context().Done()
+			}}
+			maps.Copy(changes, test.changes)
+			w := newWorld(t, changes)
+			dir := t.TempDir()
+			w.env["MIGRATE_REPORT_DIR"] = dir
+			w.run(ctx, t)
+			r := reportOf(t, dir)
+			if r.Finished != (test.says == "") || !strings.Contains(r.Error, test.says) || r.Ended.IsZero() {
+				t.Errorf("%+v", r)
+			}
+			if test.outcome != "" && r.Counts[test.outcome] != 1 {
+				t.Errorf("%v, want one %s", r.Counts, test.outcome)
+			}
+			if r.Program != versionLine() || r.Target != "registry.example.com/group/project" {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// classicWorld is a world whose engine has the classic store, which pushes its only image with another digest.
+func classicWorld(t *testing.T) *world {
+	t.Helper()
+	manifest := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":{"mediaType":"` +
+		ocispec.MediaTypeImageConfig + `","size":2,"digest":"` + digest.FromString("{}").String() + `"},"layers":[]}`
+	image, changed := digest.FromString(manifest), digest.FromString("compressed again")
+	source := sourceHost + "/team/app@" + image.String()
+	var w *world
+	w = newWorld(t, map[string]http.HandlerFunc{
+		"DescribeImages": ecrAnswer(http.StatusOK, map[string]any{"imageDetails": []any{map[string]any{
+			"imageDigest": image, "imageTags": []string{"1.2"}, "imageManifestMediaType": ocispec.MediaTypeImageManifest,
+		}}}),
+		"BatchGetImage": ecrAnswer(http.StatusOK, map[string]any{"images": []any{map[string]any{
+			"imageId": map[string]any{"imageDigest": image}, "imageManifest": manifest, "imageManifestMediaType": ocispec.MediaTypeImageManifest,
+		}}}),
+		infoPath: jsonAnswer(http.StatusOK, system.Info{ServerVersion: "20.10.24", Driver: "overlay2"}),
+		pullPath: stream(status("Digest: " + image.String())),
+		pushPath: stream(status("1.2: digest: " + changed.String() + " size: 123")),
+		"GET /distribution/" + source + "/json": jsonAnswer(http.StatusOK, registry.DistributionInspect{
+			Descriptor: ocispec.Descriptor{Digest: image}, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}},
+		}),
+		resolvePath: func(rw http.ResponseWriter, r *http.Request) {
+			if len(w.daemon.asked(pushPath)) == 0 {
+				problem(http.StatusNotFound, "manifest unknown")(rw, r)
+				return
+			}
+			jsonAnswer(http.StatusOK, registry.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: changed}})(rw, r)
+		},
+		"POST /images/" + source + "/tag": func(http.ResponseWriter, *http.Request) {},
+		"DELETE /images/" + source:        jsonAnswer(http.StatusOK, []any{}),
+	})
+	return w
+}
+
+// On the classic store, the report is what a second run knows by that nothing is left to do.
+func TestSecondRunGoesOnFromTheReport(t *testing.T) {
+	w := classicWorld(t)
+	dir := t.TempDir()
+	w.env["MIGRATE_REPORT_DIR"] = dir
+	for _, outcome := range []string{"changed", "present"} {
+		code, stdout, stderr := w.run(t.Context(), t)
+		if r := reportOf(t, dir); code != exitDone || r.Counts[outcome] != 1 {
+			t.Errorf("exit code %d, want one %s:\n%s%s", code, outcome, stdout, stderr)
+		}
+	}
+	if pushes := w.daemon.asked(pushPath); len(pushes) != 1 {
+		t.Errorf("%d pushes", len(pushes))
+	}
+}
+
+// A folder that takes no report is found before anything is touched.
+func TestReportFolder(t *testing.T) {
+	w := newWorld(t, nil)
+	w.env["MIGRATE_REPORT_DIR"] = filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(w.env["MIGRATE_REPORT_DIR"], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := w.run(t.Context(), t)
+	if code != exitConfig || w.contacted() {
+		t.Errorf("exit code %d; contacted AWS with %v", code, w.amazon.calls)
+	}
+	assertParts(t, "stderr", stderr, "nothing was touched", "MIGRATE_REPORT_DIR", w.env["MIGRATE_REPORT_DIR"], "not a directory")
+}
+
+// A report that cannot be written says so in the end, and takes nothing from the migration.
+func TestReportThatCannotBeWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "report")
+	w := newWorld(t, map[string]http.HandlerFunc{authPath: func(rw http.ResponseWriter, r *http.Request) {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+		jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"})(rw, r)
+	}})
+	w.env["MIGRATE_REPORT_DIR"] = dir
+	code, stdout, stderr := w.run(t.Context(), t)
+	if code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	assertParts(t, "stdout", stdout, "1 of 1 tags are at")
+	assertParts(t, "stderr", stderr, "ecr2gitlab: report.json cannot be written")
 }
 
 func TestFirstSignalCancels(t *testing.T) {

@@ -103,6 +103,7 @@ type job struct {
 	ResourceGroup string              `yaml:"resource_group"`
 	Timeout       string              `yaml:"timeout"`
 	Script        []string            `yaml:"script"`
+	Cache         map[string]any      `yaml:"cache"`
 	Artifacts     map[string]any      `yaml:"artifacts"`
 }
 

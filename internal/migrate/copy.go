@@ -22,6 +22,7 @@ type copier struct {
 	store     Store
 	dedicated bool              // the engine is ours alone
 	platform  *ocispec.Platform // see Options
+	known     func(repository, target string) (Pair, bool)
 	catalog   *catalog
 	held      *references
 	sweeping  sync.RWMutex // pulls and loads read, a sweep writes
@@ -108,13 +109,13 @@ func (c *copier) withReferrers(ctx context.Context, t *task, results []Result) [
 	return append(results, c.bringReferrers(ctx, t)...)
 }
 
-// missingTags asks the target for every tag. Those that it answers for with the right digest need no copy; the others
-// are pending.
+// missingTags asks the target for every tag. Those that it answers for with the right digest, or with the one that an
+// earlier run has left there, need no copy; the others are pending.
 func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 	t.pending = nil
 	for _, tag := range t.image.Tags {
 		resolved, err := c.engine.Resolve(ctx, t.tagged(tag))
-		if err != nil || resolved.Digest != t.root {
+		if err != nil || resolved.Digest != t.root && !c.knows(t, tag, resolved.Digest) {
 			t.pending = append(t.pending, tag)
 			continue
 		}
@@ -123,6 +124,17 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 		present = append(present, result)
 	}
 	return present
+}
+
+// knows reports whether an earlier run has copied just what this one would, and has left at the target what it answers
+// with now. It counts on the classic store alone, where no copy is better: any other engine brings the source's own
+// digest, and what is signed with it.
+func (c *copier) knows(t *task, tag string, answer digest.Digest) bool {
+	if c.store != ClassicStore || c.known == nil {
+		return false
+	}
+	pair, ok := c.known(t.image.Repository.Name, t.tagged(tag))
+	return ok && pair == Pair{Source: t.image.Digest, Root: t.root, Pushed: answer}
 }
 
 // push sends the result's target, has the registry confirm it, and settles the result: as good where the digest is the
@@ -177,7 +189,7 @@ func (t *task) arrivedAs(whole Outcome) Outcome {
 }
 
 func (t *task) result(tag string) Result {
-	return Result{Repository: t.image.Repository.Name, Tag: tag, Source: t.image.Digest, Target: t.tagged(tag)}
+	return Result{Repository: t.image.Repository.Name, Tag: tag, Source: t.image.Digest, Root: t.root, Target: t.tagged(tag)}
 }
 
 // settle gives all of the task's tags one outcome.

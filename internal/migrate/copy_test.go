@@ -181,6 +181,45 @@ func TestCopyClassic(t *testing.T) {
 	}
 }
 
+// What an earlier run has left with another digest stays, where neither side has changed since. Nothing else does.
+func TestCopySkipsKnownPairs(t *testing.T) {
+	image := imageOf(t, "app")
+	other := digest.FromString("other")
+	left := recompressed(image.Digest)
+	pair := Pair{Source: image.Digest, Root: image.Digest, Pushed: left}
+	for _, test := range []struct {
+		name    string
+		store   Store
+		pair    Pair          // "": none is known
+		answer  digest.Digest // of the target; "": it does not have the tag
+		outcome Outcome
+	}{
+		{"as it was left", ClassicStore, pair, left, Present},
+		{"not known", ClassicStore, Pair{}, left, Changed},
+		{"the target has another", ClassicStore, pair, other, Changed},
+		{"the target has none", ClassicStore, pair, "", Changed},
+		{"the source has another", ClassicStore, Pair{Source: other, Root: other, Pushed: left}, left, Changed},
+		{"one platform of it was copied", ClassicStore, Pair{Source: image.Digest, Root: other, Pushed: left}, left, Changed},
+		{"an engine that can do better", ContainerdStore, pair, left, Exact},
+		{"the source's own, whatever was left", ClassicStore, pair, image.Digest, Present},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, test.store, func(r *sourceRegistry) { r.push("app", image, "1") })
+			if test.answer != "" {
+				s.engine.tags[s.target("1")] = test.answer
+			}
+			s.copier.known = func(repository, target string) (Pair, bool) {
+				known := repository == "app" && target == s.target("1") && test.pair != Pair{}
+				return test.pair, known
+			}
+			result := s.copy(t, "app:1: "+string(test.outcome))[0]
+			if result.Outcome == Present && (result.Pushed != test.answer || len(s.engine.of("pull", "tag", "push")) > 0) {
+				t.Errorf("%s, after %q", result.Pushed, s.engine.of("pull", "tag", "push"))
+			}
+		})
+	}
+}
+
 // The containerd store fails the pull of what it cannot unpack, once all of it has arrived.
 func TestCopyWhatCannotBeUnpacked(t *testing.T) {
 	seal := imageOf(t, "attestation")

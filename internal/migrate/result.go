@@ -13,7 +13,7 @@ type Outcome string
 // The outcomes. All but the last three mean that the tag is at the target.
 const (
 	Exact       Outcome = "exact"        // the target answers with the digest that the source lists
-	Present     Outcome = "present"      // it did so before this run touched the tag
+	Present     Outcome = "present"      // it did so before this run touched the tag, or has kept the digest of an earlier run
 	Changed     Outcome = "changed"      // the classic store compressed layers again; the pair of digests is kept
 	OnePlatform Outcome = "one platform" // of an index, because the user asked for that platform by name
 	Refused     Outcome = "refused"      // known before anything was copied that it cannot arrive whole
@@ -32,6 +32,7 @@ type Result struct {
 	Referrers  int           // more than zero: the tag is the one that lists so many referrers of an image
 	Subject    digest.Digest // of the referrers
 	Source     digest.Digest // as the source lists it
+	Root       digest.Digest // what is copied of it: the same, or the manifest of one platform; empty where that is not known
 	Target     string        // the complete reference at the target
 	Pushed     digest.Digest // as the target answers; empty where nothing arrived
 	Outcome    Outcome

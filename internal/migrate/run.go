@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -24,8 +25,18 @@ type Options struct {
 	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
 	Deadline    Deadline          // zero: the run may take as long as it needs
 	Observe     func(Event)       // called by one goroutine at a time
+	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
+	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
+	Known func(repository, target string) (Pair, bool)
 
 	retries []retryRule // nil: those of the table
+}
+
+// Pair is a tag that was copied and is at the target with another digest, as the classic store leaves it.
+type Pair struct {
+	Source digest.Digest // as the source listed it
+	Root   digest.Digest // what was copied of it, see Result
+	Pushed digest.Digest // as the target answered
 }
 
 // Summary is what a run leaves.
@@ -45,7 +56,8 @@ func (s Summary) Incomplete() int {
 }
 
 func newCopier(o Options, blobs *catalog) *copier {
-	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform, catalog: blobs}
+	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform,
+		known: o.Known, catalog: blobs}
 	c.held = newReferences(c.fetch, o.Engine.Remove)
 	return c
 }

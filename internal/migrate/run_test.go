@@ -141,6 +141,58 @@ func TestRunTwice(t *testing.T) {
 	}
 }
 
+// pairsOf are the pairs that results leave for a later run.
+func pairsOf(results []Result) func(repository, target string) (Pair, bool) {
+	pairs := map[string]Pair{}
+	for _, r := range results {
+		pairs[r.Repository+" "+r.Target] = Pair{Source: r.Source, Root: r.Root, Pushed: r.Pushed}
+	}
+	return func(repository, target string) (Pair, bool) {
+		pair, ok := pairs[repository+" "+target]
+		return pair, ok
+	}
+}
+
+// On the classic store digests change, and a second run knows them by the pairs of the first: those of what it would
+// copy itself.
+func TestRunTwiceOnTheClassicStore(t *testing.T) {
+	pair, children := pairOf(t, "app")
+	single := imageOf(t, "single")
+	source := newSource()
+	source.push("app", pair, "1", "latest")
+	source.hold("app", children...)
+	source.push("app", single, "2")
+	engine := newEngine(source)
+	engine.store = ClassicStore
+	for i, platform := range []string{"amd64", "arm64"} {
+		engine.platforms[children[i].Digest] = *linux(platform)
+	}
+	var known func(repository, target string) (Pair, bool)
+	for _, run := range []struct {
+		architecture string
+		want         []string
+		pushes       int
+	}{
+		{"amd64", []string{"app:1: one platform", "app:2: changed", "app:latest: one platform"}, 3},
+		{"amd64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 0},
+		{"arm64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 2},
+		{"arm64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 0},
+	} {
+		engine.calls, engine.platforms[single.Digest] = nil, *linux(run.architecture)
+		summary, _, err := runIn(t, engine, func(o *Options) { o.Platform, o.Known = linux(run.architecture), known })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Sorted(slices.Values(outcomes(summary.Results))); !slices.Equal(got, run.want) {
+			t.Errorf("results %q, want %q", got, run.want)
+		}
+		if got := engine.of("push"); len(got) != run.pushes {
+			t.Errorf("pushes %q, want %d", got, run.pushes)
+		}
+		known = pairsOf(summary.Results)
+	}
+}
+
 // Images that share children, side by side: each child is held until its last user has pushed.
 func TestRunSharedChildren(t *testing.T) {
 	shared := imageOf(t, "shared")

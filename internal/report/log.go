@@ -101,11 +101,11 @@ func (l *Log) retrying(e migrate.Retrying) {
 
 // detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.
 func detail(r migrate.Result) string {
-	switch r.Outcome {
-	case migrate.Changed, migrate.OnePlatform:
-		return fmt.Sprintf("  %s -> %s", short(r.Source), short(r.Pushed))
-	case migrate.Failed, migrate.Refused, migrate.NotStarted:
+	switch {
+	case !r.Outcome.Arrived():
 		return ""
+	case r.Source != r.Pushed:
+		return fmt.Sprintf("  %s -> %s", short(r.Source), short(r.Pushed))
 	}
 	return "  " + short(r.Pushed)
 }

@@ -35,6 +35,13 @@ func tag(name string, outcome migrate.Outcome, err error) migrate.Result {
 	return r
 }
 
+// kept is the result of one tag of team/app that an earlier run has brought with another digest.
+func kept(name string) migrate.Result {
+	r := tag(name, migrate.Present, nil)
+	r.Pushed = pushed
+	return r
+}
+
 func referrers(n int, outcome migrate.Outcome, err error) migrate.Result {
 	r := tag("sha256-"+pushed.Encoded(), outcome, err)
 	r.Referrers, r.Subject = n, pushed
@@ -112,6 +119,7 @@ func TestObserve(t *testing.T) {
 			migrate.Finished{Result: tag("5", migrate.Refused, errors.New("no"))},
 			migrate.Finished{Result: tag("6", migrate.Failed, errors.New("no"))},
 			migrate.Finished{Result: tag("7", migrate.NotStarted, errors.New("no"))},
+			migrate.Finished{Result: kept("8")},
 		}, []string{
 			empty(12),
 			"     1/12  exact         team/app:1  41cf6794ba42",
@@ -121,6 +129,7 @@ func TestObserve(t *testing.T) {
 			"     5/12  refused       team/app:5",
 			"     6/12  failed        team/app:6",
 			"     7/12  not started   team/app:7",
+			"     8/12  present       team/app:8  41cf6794ba42 -> " + pushed.Encoded()[:12],
 		}},
 		{"what is no tag does not count", []migrate.Event{
 			migrate.Planned{Tags: 1},
@@ -167,18 +176,21 @@ func TestSummary(t *testing.T) {
 			},
 		},
 		{
-			"digests that differ", 3,
-			[]migrate.Result{tag("1", migrate.Changed, nil), tag("2", migrate.Exact, nil), tag("3", migrate.OnePlatform, nil)},
+			"digests that differ", 4,
+			[]migrate.Result{tag("1", migrate.Changed, nil), tag("2", migrate.Exact, nil), tag("3", migrate.OnePlatform, nil), kept("4")},
 			[]string{
-				"3 of 3 tags are at " + target + ", after 1m1.2s",
+				"4 of 4 tags are at " + target + ", after 1m1.2s",
 				"      1  exact         the digest at GitLab is the digest at ECR",
 				"      1  one platform  one platform of an index, as MIGRATE_PLATFORM asks",
 				"      1  changed       digest changed: the engine compresses layers again",
+				"      1  present       were there before, with the digest that an earlier run had pushed",
 				"",
 				"Digests that differ, ECR -> GitLab:",
 				"  team/app:1",
 				"    " + source.String() + " -> " + pushed.String(),
 				"  team/app:3",
+				"    " + source.String() + " -> " + pushed.String(),
+				"  team/app:4",
 				"    " + source.String() + " -> " + pushed.String(),
 			},
 		},

@@ -32,13 +32,15 @@ func (l *Log) arrived(summary migrate.Summary) int {
 }
 
 func (l *Log) counts(summary migrate.Summary) {
-	tags, referrers, unlisted := map[migrate.Outcome]int{}, map[migrate.Outcome]int{}, 0
+	tags, referrers, earlier, unlisted := map[migrate.Outcome]int{}, map[migrate.Outcome]int{}, 0, 0
 	for _, r := range summary.Results {
 		switch {
 		case r.Referrers > 0:
 			referrers[r.Outcome] += r.Referrers
 		case r.Tag == "":
 			unlisted++
+		case r.Outcome == migrate.Present && r.Source != r.Pushed:
+			earlier++
 		default:
 			tags[r.Outcome]++
 		}
@@ -47,6 +49,9 @@ func (l *Log) counts(summary migrate.Summary) {
 		if tags[m.outcome] > 0 {
 			l.Line("%7d  %-12s  %s", tags[m.outcome], m.outcome, m.meaning)
 		}
+	}
+	if earlier > 0 {
+		l.Line("%7d  %-12s  were there before, with the digest that an earlier run had pushed", earlier, migrate.Present)
 	}
 	for _, m := range meanings {
 		if referrers[m.outcome] > 0 {

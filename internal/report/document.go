@@ -1,0 +1,181 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// documentVersion is that of report.json's schema, which the README describes. No other is read.
+const documentVersion = 1
+
+// maxDocument bounds, in bytes, what is read of an earlier run's report.json: half a million tags.
+const maxDocument = 256 << 20
+
+// document is report.json.
+type document struct {
+	header
+	Tags         []entry `json:"tags"`         // of which this run has a result
+	Referrers    []entry `json:"referrers"`    // of images, by subject
+	Repositories []entry `json:"repositories"` // that could not be listed
+	EarlierPairs []entry `json:"earlierPairs"` // of tags that this run has not brought: no outcome, and no failure
+}
+
+// header is what report.json says of the run as a whole.
+type header struct {
+	Version  int                     `json:"version"`
+	Program  string                  `json:"program"` // with its version
+	Started  time.Time               `json:"started"`
+	Ended    time.Time               `json:"ended,omitzero"`
+	Finished bool                    `json:"finished"`        // every tag has had its turn
+	Error    string                  `json:"error,omitempty"` // why the run ended before that
+	Target   string                  `json:"target"`          // CI_REGISTRY_IMAGE
+	Store    migrate.Store           `json:"store,omitempty"` // of the engine, once there is a plan
+	Counts   map[migrate.Outcome]int `json:"counts"`          // of the tags
+}
+
+// entry is one tag, the referrers of one image, or a repository. Its text is printable.
+type entry struct {
+	Repository     string          `json:"repository"`
+	Tag            string          `json:"tag,omitempty"`
+	Subject        digest.Digest   `json:"subject,omitempty"`
+	Referrers      int             `json:"referrers,omitempty"`
+	Outcome        migrate.Outcome `json:"outcome,omitempty"`
+	SourceDigest   digest.Digest   `json:"sourceDigest,omitempty"`
+	PlatformDigest digest.Digest   `json:"platformDigest,omitempty"` // of what was copied in place of an index
+	Reference      string          `json:"reference,omitempty"`      // at the target
+	PushedDigest   digest.Digest   `json:"pushedDigest,omitempty"`   // as the target answers
+	Step           migrate.Step    `json:"step,omitempty"`
+	Error          string          `json:"error,omitempty"`
+	Remedy         string          `json:"remedy,omitempty"`
+}
+
+func newEntry(r migrate.Result) entry {
+	e := entry{
+		Repository:   Printable(r.Repository),
+		Tag:          Printable(r.Tag),
+		Subject:      printableDigest(r.Subject),
+		Referrers:    r.Referrers,
+		Outcome:      r.Outcome,
+		SourceDigest: printableDigest(r.Source),
+		Reference:    Printable(r.Target),
+		PushedDigest: printableDigest(r.Pushed),
+	}
+	if r.Root != r.Source {
+		e.PlatformDigest = printableDigest(r.Root)
+	}
+	if r.Err != nil {
+		e.Error = Printable(r.Err.Error())
+	}
+	var step *migrate.StepError
+	if errors.As(r.Err, &step) {
+		e.Step, e.Remedy = migrate.Step(Printable(string(step.Step))), Printable(step.Remedy)
+	}
+	return e
+}
+
+func printableDigest(d digest.Digest) digest.Digest { return digest.Digest(Printable(string(d))) }
+
+// pair returns the digests of a tag that is at the target as another manifest than the one that was copied.
+func (e entry) pair() (migrate.Pair, bool) {
+	pair := migrate.Pair{Source: e.SourceDigest, Root: cmp.Or(e.PlatformDigest, e.SourceDigest), Pushed: e.PushedDigest}
+	for _, d := range []digest.Digest{pair.Source, pair.Root, pair.Pushed} {
+		if d.Validate() != nil {
+			return migrate.Pair{}, false
+		}
+	}
+	return pair, e.Outcome.Arrived() && pair.Pushed != pair.Root
+}
+
+// compareEntries gives lists an order that does not depend on which copy ended first.
+func compareEntries(a, b entry) int {
+	return cmp.Or(
+		cmp.Compare(a.Repository, b.Repository),
+		cmp.Compare(a.Tag, b.Tag),
+		cmp.Compare(a.Reference, b.Reference),
+		cmp.Compare(a.SourceDigest, b.SourceDigest),
+	)
+}
+
+// write writes the document with one entry a line, for diff and grep. It never has all of the JSON in memory.
+func (d document) write(w io.Writer) error {
+	head, err := marshal(d.header, "  ")
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(w) // which keeps its first error for Flush
+	_, _ = out.Write(bytes.TrimSuffix(head, []byte("\n}")))
+	for _, list := range []struct {
+		name    string
+		entries []entry
+	}{{"tags", d.Tags}, {"referrers", d.Referrers}, {"repositories", d.Repositories}, {"earlierPairs", d.EarlierPairs}} {
+		_, _ = fmt.Fprintf(out, ",\n  %q: [", list.name)
+		if err := writeLines(out, list.entries); err != nil {
+			return err
+		}
+	}
+	_, _ = out.WriteString("\n}\n")
+	return out.Flush()
+}
+
+// writeLines writes the elements of a list, and its end.
+func writeLines(out *bufio.Writer, entries []entry) error {
+	separator, end := "\n    ", "]"
+	for _, e := range entries {
+		line, err := marshal(e, "")
+		if err != nil {
+			return err
+		}
+		_, _ = out.WriteString(separator)
+		_, _ = out.Write(line)
+		separator, end = ",\n    ", "\n  ]"
+	}
+	_, err := out.WriteString(end)
+	return err
+}
+
+// marshal leaves < and > as they are: errors have them, and nobody takes the file for HTML.
+func marshal(v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", indent)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// readDocument reads a report.json. Its error is fs.ErrNotExist where there is none.
+func readDocument(path string) (document, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return document{}, err
+	case !info.Mode().IsRegular():
+		return document{}, errors.New("it is not a regular file")
+	case info.Size() > maxDocument:
+		return document{}, fmt.Errorf("it is larger than %s", humanize.IBytes(maxDocument))
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return document{}, err
+	}
+	var d document
+	if err := json.Unmarshal(data, &d); err != nil {
+		return document{}, err
+	}
+	if d.Version != documentVersion {
+		return document{}, fmt.Errorf("it has version %d of the schema, and this program knows version %d", d.Version, documentVersion)
+	}
+	return d, nil
+}

@@ -1,0 +1,229 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+const fileName = "report.json"
+
+// A report of a large account takes a while to write: after each time, pauseFactor times as long passes before the
+// next, and at least minPause, because the engine may share the disk that has to be synced.
+const (
+	pauseFactor = 20
+	minPause    = 500 * time.Millisecond
+)
+
+// About is what a record has to be told of its run.
+type About struct {
+	Program string // with its version
+	Target  string // CI_REGISTRY_IMAGE
+	Share   bool   // the run is for a share of the tags: one that it has no result for may still be listed
+}
+
+// Record keeps report.json up to date while a migration runs, and knows what earlier runs have left in it. The nil
+// Record keeps nothing. Its methods may be called concurrently, but for Close, which is the last.
+type Record struct {
+	about About
+	save  func(document) error
+	known map[place]entry // of earlier runs; never changed
+
+	mu      sync.Mutex
+	header  header
+	results []entry // only ever appended to
+
+	changed chan struct{} // holds one where something is to be written
+	closing chan struct{}
+	stopped chan struct{}
+}
+
+// place is where a tag's pair belongs: another repository's tag at the same reference is another matter.
+type place struct{ repository, reference string }
+
+// Open reads the report.json that an earlier run has left in the folder, which is made where there is none, and
+// writes one that has no results yet. One that cannot be read is kept under another name. An empty folder name gives
+// the nil Record. The error says what is wrong with the folder.
+func Open(dir string, about About, log *Log) (*Record, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, fileName)
+	removeUnfinished(name)
+	earlier, err := readDocument(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		aside, moveErr := keepAside(name)
+		if moveErr != nil {
+			return nil, fmt.Errorf("its report.json cannot be used (%w), nor moved: %w", err, moveErr)
+		}
+		log.Line("Report: the %s of an earlier run is not used, and kept as %s: %v", name, filepath.Base(aside), err)
+	}
+	r := newRecord(about, earlier, func(d document) error { return replaceFile(name, d.write) })
+	if len(r.known) > 0 {
+		log.Line("Report: %d tags that earlier runs have brought have another digest than in ECR (%s)", len(r.known), name)
+	}
+	if err := r.save(r.document()); err != nil {
+		return nil, fmt.Errorf("report.json cannot be written: %w", err)
+	}
+	go r.keepWriting()
+	return r, nil
+}
+
+// keepAside gives a file a name that no file has.
+func keepAside(name string) (aside string, err error) {
+	aside = name + ".unreadable"
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(aside); err != nil {
+			return aside, os.Rename(name, aside)
+		}
+		aside = fmt.Sprintf("%s.unreadable.%d", name, n)
+	}
+}
+
+func newRecord(about About, earlier document, save func(document) error) *Record {
+	r := &Record{
+		about: about, save: save, known: map[place]entry{},
+		header: header{
+			Version: documentVersion, Program: Printable(about.Program), Started: now(), Target: Printable(about.Target),
+		},
+		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // the later replaces the earlier
+		if _, ok := e.pair(); ok {
+			r.known[place{e.Repository, e.Reference}] = entry{
+				Repository: e.Repository, Tag: e.Tag, Reference: e.Reference,
+				SourceDigest: e.SourceDigest, PlatformDigest: e.PlatformDigest, PushedDigest: e.PushedDigest,
+			}
+		}
+	}
+	return r
+}
+
+// now is the time as the report gives it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+// Known returns the digests of a tag that an earlier run has brought to the target reference, where they differ.
+func (r *Record) Known(repository, reference string) (migrate.Pair, bool) {
+	if r == nil {
+		return migrate.Pair{}, false
+	}
+	return r.known[place{repository, reference}].pair()
+}
+
+// Observe notes what the event says, and has it written soon. It waits for no disk.
+func (r *Record) Observe(event migrate.Event) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e := event.(type) {
+	case migrate.Planned:
+		r.header.Store = e.Store
+	case migrate.Finished:
+		r.results = append(r.results, newEntry(e.Result))
+	default:
+		return
+	}
+	select {
+	case r.changed <- struct{}{}:
+	default: // what has been noted before is still to be written, and this with it
+	}
+}
+
+// keepWriting writes what changes. A write that fails matters only if the last one does, which is Close's.
+func (r *Record) keepWriting() {
+	defer close(r.stopped)
+	for {
+		select {
+		case <-r.changed:
+		case <-r.closing:
+			return
+		}
+		began := time.Now()
+		_ = r.save(r.document())
+		select {
+		case <-time.After(max(minPause, pauseFactor*time.Since(began))):
+		case <-r.closing:
+			return
+		}
+	}
+}
+
+// Close writes the report of the run that has ended, early where there is a cause. Its error means that report.json
+// is not what this run has done, but as it was before.
+func (r *Record) Close(cause error) error {
+	if r == nil {
+		return nil
+	}
+	close(r.closing)
+	<-r.stopped
+	r.mu.Lock()
+	r.header.Ended, r.header.Finished = now(), cause == nil
+	if cause != nil {
+		r.header.Error = Printable(cause.Error())
+	}
+	r.mu.Unlock()
+	if err := r.save(r.document()); err != nil {
+		return fmt.Errorf("report.json cannot be written, and is as it was before: %w", err)
+	}
+	return nil
+}
+
+// document is the report as things are.
+func (r *Record) document() document {
+	r.mu.Lock()
+	d, results := document{header: r.header}, r.results
+	r.mu.Unlock()
+	d.Counts = map[migrate.Outcome]int{}
+	for _, m := range meanings {
+		d.Counts[m.outcome] = 0
+	}
+	for _, e := range results {
+		switch {
+		case e.Referrers > 0:
+			d.Referrers = append(d.Referrers, e)
+		case e.Tag == "":
+			d.Repositories = append(d.Repositories, e)
+		default:
+			d.Tags = append(d.Tags, e)
+			d.Counts[e.Outcome]++
+		}
+	}
+	d.EarlierPairs = r.carried(d)
+	for _, list := range [][]entry{d.Tags, d.Referrers, d.Repositories, d.EarlierPairs} {
+		slices.SortFunc(list, compareEntries)
+	}
+	return d
+}
+
+// carried are the pairs of earlier runs that the document's tags neither confirm nor replace. Those of tags that ECR
+// does not list any more end with the first run that finishes: before, nobody knows which they are.
+func (r *Record) carried(d document) []entry {
+	arrived, listed, unlisted := map[place]bool{}, map[[2]string]bool{}, map[string]bool{}
+	for _, e := range d.Tags {
+		arrived[place{e.Repository, e.Reference}] = e.Outcome.Arrived()
+		listed[[2]string{e.Repository, e.Tag}] = true
+	}
+	for _, e := range d.Repositories {
+		unlisted[e.Repository] = true
+	}
+	var carried []entry
+	for at, e := range r.known {
+		gone := d.Finished && !r.about.Share && !unlisted[e.Repository] && !listed[[2]string{e.Repository, e.Tag}]
+		if !arrived[at] && !gone {
+			carried = append(carried, e)
+		}
+	}
+	return carried
+}

@@ -1,0 +1,569 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+var about = About{Program: "ecr2gitlab 1.2.3", Target: target}
+
+// openIn opens a record, and returns what its log says.
+func openIn(t *testing.T, dir string, about About) (*Record, string) {
+	t.Helper()
+	var out strings.Builder
+	r, err := Open(dir, about, NewLog(&out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, out.String()
+}
+
+// runWith makes a run with these results in the folder, and returns the report that it leaves.
+func runWith(t *testing.T, dir string, about About, cause error, results ...migrate.Result) document {
+	t.Helper()
+	r, _ := openIn(t, dir, about)
+	for _, result := range results {
+		r.Observe(migrate.Finished{Result: result})
+	}
+	if err := r.Close(cause); err != nil {
+		t.Fatal(err)
+	}
+	return reportIn(t, dir)
+}
+
+func reportIn(t *testing.T, dir string) document {
+	t.Helper()
+	d, err := readDocument(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// namesIn lists a folder.
+func namesIn(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The schema, as the README describes it.
+func TestRecordIsTheSchema(t *testing.T) {
+	child := digest.FromString("child")
+	reduced := tag("3", migrate.OnePlatform, nil)
+	reduced.Root = child
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { // whose clock begins with the year 2000
+		r, _ := openIn(t, dir, about)
+		time.Sleep(90 * time.Minute)
+		r.Observe(migrate.Planned{Tags: 4, Store: migrate.ClassicStore})
+		for _, result := range []migrate.Result{
+			reduced,
+			tag("2", migrate.Failed, stepError(migrate.StepPush, target+"/team/app:2", "denied: <b>no</b>", "GitLab denies it")),
+			tag("1", migrate.Changed, nil),
+			tag("4", migrate.Refused, errors.New("classic: no index")),
+			referrers(2, migrate.Refused, errors.New("the classic store")),
+			{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "throttled", "")},
+		} {
+			r.Observe(migrate.Finished{Result: result})
+		}
+		if err := r.Close(errors.New("interrupted by SIGTERM")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	want := `{
+  "version": 1,
+  "program": "ecr2gitlab 1.2.3",
+  "started": "2000-01-01T00:00:00Z",
+  "ended": "2000-01-01T01:30:00Z",
+  "finished": false,
+  "error": "interrupted by SIGTERM",
+  "target": "registry.example.com/group/project",
+  "store": "classic",
+  "counts": {
+    "changed": 1,
+    "exact": 0,
+    "failed": 1,
+    "not started": 0,
+    "one platform": 1,
+    "present": 0,
+    "refused": 1
+  },
+  "tags": [
+    {"repository":"team/app","tag":"1","outcome":"changed","sourceDigest":"SOURCE","reference":"TARGET:1","pushedDigest":"PUSHED"},
+    {"repository":"team/app","tag":"2","outcome":"failed","sourceDigest":"SOURCE","reference":"TARGET:2","step":"push",` +
+		`"error":"push TARGET:2: denied: <b>no</b>","remedy":"GitLab denies it"},
+    {"repository":"team/app","tag":"3","outcome":"one platform","sourceDigest":"SOURCE",` +
+		`"platformDigest":"CHILD","reference":"TARGET:3","pushedDigest":"PUSHED"},
+    {"repository":"team/app","tag":"4","outcome":"refused","sourceDigest":"SOURCE","reference":"TARGET:4","error":"classic: no index"}
+  ],
+  "referrers": [
+    {"repository":"team/app","tag":"sha256-HEX","subject":"PUSHED","referrers":2,"outcome":"refused",` +
+		`"sourceDigest":"SOURCE","reference":"TARGET:sha256-HEX","error":"the classic store"}
+  ],
+  "repositories": [
+    {"repository":"broken","outcome":"failed","step":"list","error":"list broken: throttled"}
+  ],
+  "earlierPairs": []
+}
+`
+	want = strings.NewReplacer("SOURCE", source.String(), "PUSHED", pushed.String(), "CHILD", child.String(),
+		"HEX", pushed.Encoded(), "TARGET", target+"/team/app").Replace(want)
+	got, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, string(got), strings.Split(strings.TrimSuffix(want, "\n"), "\n")...)
+	if !json.Valid(got) {
+		t.Error("it is no JSON")
+	}
+	if names := namesIn(t, dir); !slices.Equal(names, []string{fileName}) {
+		t.Errorf("the folder has %q", names)
+	}
+}
+
+// Two reports of the same results are the same, whichever came first.
+func TestRecordOrder(t *testing.T) {
+	results := []migrate.Result{tag("2", migrate.Exact, nil), tag("1", migrate.Changed, nil), referrers(1, migrate.Exact, nil)}
+	other := tag("1", migrate.Exact, nil)
+	other.Repository = "other"
+	results = append(results, other)
+	first := runWith(t, t.TempDir(), about, nil, results...)
+	slices.Reverse(results)
+	second := runWith(t, t.TempDir(), about, nil, results...)
+	first.header, second.header = header{}, header{}
+	if a, b := fmt.Sprint(first), fmt.Sprint(second); a != b {
+		t.Errorf("%s\n%s", a, b)
+	}
+	if first.Tags[0].Repository != "other" || first.Tags[1].Tag != "1" {
+		t.Errorf("not sorted: %+v", first.Tags)
+	}
+}
+
+// What an earlier run has left is known until this run has replaced it, or has found that ECR does not list it any more.
+func TestRecordCarriesPairs(t *testing.T) {
+	child := digest.FromString("child")
+	reduced := tag("1", migrate.OnePlatform, nil)
+	reduced.Root = child
+	asItIs := tag("1", migrate.OnePlatform, nil)
+	asItIs.Root = pushed
+	elsewhere := tag("1", migrate.Changed, nil)
+	elsewhere.Target = target + "/team-app:1"
+	unlisted := migrate.Result{Repository: "team/app", Outcome: migrate.Failed, Err: errors.New("throttled")}
+	share := about
+	share.Share = true
+	stopped := errors.New("out of time")
+	changed := migrate.Pair{Source: source, Root: source, Pushed: pushed}
+	for _, test := range []struct {
+		name    string
+		earlier migrate.Result
+		about   About
+		cause   error
+		results []migrate.Result
+		known   migrate.Pair // after the second run
+		carried bool         // outside of its own results
+	}{
+		{"the same again", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Changed, nil)}, changed, false},
+		{"one platform again", reduced, about, nil, []migrate.Result{reduced}, migrate.Pair{Source: source, Root: child, Pushed: pushed}, false},
+		{"not started", tag("1", migrate.Changed, nil), about, stopped, []migrate.Result{tag("1", migrate.NotStarted, stopped)}, changed, true},
+		{"failed", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Failed, stopped)}, changed, true},
+		{"refused", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Refused, stopped)}, changed, true},
+		{"not listed yet", tag("1", migrate.Changed, nil), about, stopped, nil, changed, true},
+		{"not listed any more", tag("1", migrate.Changed, nil), about, nil, nil, migrate.Pair{}, false},
+		{"in a repository that could not be listed", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{unlisted}, changed, true},
+		{"of another job's share", tag("1", migrate.Changed, nil), share, nil, nil, changed, true},
+		{"at another reference", elsewhere, about, nil, []migrate.Result{tag("1", migrate.Exact, nil)}, migrate.Pair{}, true},
+		{"exact now", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Exact, nil)}, migrate.Pair{}, false},
+		{"never changed", tag("1", migrate.Exact, nil), about, stopped, nil, migrate.Pair{}, false},
+		{"one platform, unchanged", asItIs, about, stopped, nil, migrate.Pair{}, false},
+		{"never arrived", tag("1", migrate.Failed, stopped), about, stopped, nil, migrate.Pair{}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			runWith(t, dir, about, nil, test.earlier)
+			second := runWith(t, dir, test.about, test.cause, test.results...)
+			if carried := len(second.EarlierPairs) > 0; carried != test.carried {
+				t.Errorf("carried %+v", second.EarlierPairs)
+			}
+			third, _ := openIn(t, dir, about)
+			defer func() { _ = third.Close(nil) }()
+			if got, ok := third.Known("team/app", target+"/team/app:1"); got != test.known || ok != (test.known != migrate.Pair{}) {
+				t.Errorf("known %+v, want %+v", got, test.known)
+			}
+			if _, ok := third.Known("other", target+"/team/app:1"); ok {
+				t.Error("known for another repository")
+			}
+		})
+	}
+}
+
+// A run that is killed has not lost what earlier runs knew, from its first moment on.
+func TestRecordKilled(t *testing.T) {
+	dir := t.TempDir()
+	runWith(t, dir, about, nil, tag("1", migrate.Changed, nil))
+	writeFile(t, filepath.Join(dir, "report.json.123.tmp"), "{")
+	writeFile(t, filepath.Join(dir, "other.tmp"), "")
+	_, said := openIn(t, dir, about) // and never closed
+	if !strings.Contains(said, "1 tags that earlier runs have brought") {
+		t.Errorf("it says %q", said)
+	}
+	d := reportIn(t, dir)
+	if len(d.EarlierPairs) != 1 || d.Finished || !d.Ended.IsZero() || d.Error != "" {
+		t.Errorf("%+v", d)
+	}
+	if names := namesIn(t, dir); !slices.Equal(names, []string{"other.tmp", fileName}) {
+		t.Errorf("the folder has %q", names)
+	}
+}
+
+func TestRecordOfAnEarlierRunUnusable(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		make func(t *testing.T, name string)
+		says string
+	}{
+		{"empty", func(t *testing.T, name string) { writeFile(t, name, "") }, "unexpected end of JSON"},
+		{"torn", func(t *testing.T, name string) { writeFile(t, name, `{"version": 1, "tags": [{"repo`) }, "unexpected end of JSON"},
+		{"two of them", func(t *testing.T, name string) { writeFile(t, name, `{"version": 1}{"version": 1}`) }, "invalid character"},
+		{"not an object", func(t *testing.T, name string) { writeFile(t, name, `[]`) }, "cannot unmarshal array"},
+		{"of another program", func(t *testing.T, name string) { writeFile(t, name, `{"tags": []}`) }, "version 0 of the schema"},
+		{"of a later version", func(t *testing.T, name string) { writeFile(t, name, `{"version": 2}`) }, "version 2 of the schema"},
+		{"too large", func(t *testing.T, name string) {
+			writeFile(t, name, "")
+			if err := os.Truncate(name, maxDocument+1); err != nil { // a hole, which takes no room
+				t.Fatal(err)
+			}
+		}, "larger than 256 MiB"},
+		{"a folder", func(t *testing.T, name string) {
+			if err := os.Mkdir(name, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "not a regular file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			name := filepath.Join(dir, fileName)
+			for _, aside := range []string{"report.json.unreadable", "report.json.unreadable.2"} {
+				_ = os.Remove(name)
+				test.make(t, name)
+				was, err := os.Lstat(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, said := openIn(t, dir, about)
+				if !strings.Contains(said, test.says) || !strings.Contains(said, aside+": ") {
+					t.Errorf("it says %q", said)
+				}
+				if err := r.Close(nil); err != nil {
+					t.Error(err)
+				}
+				if is, err := os.Lstat(filepath.Join(dir, aside)); err != nil || !os.SameFile(is, was) {
+					t.Errorf("not kept as %s: %v", aside, err)
+				}
+				reportIn(t, dir)
+			}
+		})
+	}
+}
+
+// A pair that is none makes no tag count as present.
+func TestRecordIgnoresInvalidDigests(t *testing.T) {
+	dir := t.TempDir()
+	good := fmt.Sprintf(`"sourceDigest": %q, "pushedDigest": %q`, source, pushed)
+	writeFile(t, filepath.Join(dir, fileName), `{"version": 1, "tags": [
+		{"repository": "r", "tag": "1", "reference": "a"},
+		{"repository": "r", "tag": "1", "reference": "b", "sourceDigest": "sha256:1", "pushedDigest": "sha256:2"},
+		{"repository": "r", "tag": "1", "reference": "c", "outcome": "failed", `+good+`},
+		{"repository": "r", "tag": "1", "reference": "d", "platformDigest": "x", `+good+`},
+		{"repository": "r", "tag": "1", "reference": "e", "outcome": "changed", `+good+`}
+	]}`)
+	r, _ := openIn(t, dir, about)
+	defer func() { _ = r.Close(nil) }()
+	for reference, want := range map[string]bool{"a": false, "b": false, "c": false, "d": false, "e": true} {
+		if _, ok := r.Known("r", reference); ok != want {
+			t.Errorf("%s: %t", reference, ok)
+		}
+	}
+}
+
+// A folder that takes no report is found before anything else happens.
+func TestRecordFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	writeFile(t, file, "")
+	for name, says := range map[string]string{
+		file:                        "not a directory",
+		filepath.Join(file, "sub"):  "not a directory",
+		"/proc":                     "report.json cannot be written: ", // where root may not, either
+		filepath.Join(dir, "a\x00"): "invalid argument",
+	} {
+		if _, err := Open(name, about, NewLog(io.Discard)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: error %v, want %q", name, err, says)
+		}
+	}
+	runWith(t, filepath.Join(dir, "new", "folder"), about, nil)
+}
+
+func TestNoRecord(t *testing.T) {
+	r, err := Open("", about, nil)
+	if r != nil || err != nil {
+		t.Fatal(r, err)
+	}
+	r.Observe(migrate.Finished{})
+	if _, ok := r.Known("", ""); ok {
+		t.Error("known")
+	}
+	if err := r.Close(errors.New("no")); err != nil {
+		t.Error(err)
+	}
+}
+
+// slowDisk takes a while for each report, on the clock of a synctest bubble.
+type slowDisk struct {
+	takes time.Duration
+
+	mu       sync.Mutex
+	began    []time.Time
+	reported []int // tags, by report
+	err      error
+}
+
+func (s *slowDisk) save(d document) error {
+	s.mu.Lock()
+	s.began, s.reported = append(s.began, time.Now()), append(s.reported, len(d.Tags))
+	s.mu.Unlock()
+	time.Sleep(s.takes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// writes returns when each report was begun, and the tags in the last.
+func (s *slowDisk) writes() (began []time.Time, tags int) {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.began), s.reported[len(s.reported)-1]
+}
+
+func (s *slowDisk) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func startRecord(disk *slowDisk) *Record {
+	r := newRecord(about, document{}, disk.save)
+	go r.keepWriting()
+	return r
+}
+
+// Writing takes a twentieth of the time at most, holds up no copy, and is never far behind.
+func TestRecordPauses(t *testing.T) {
+	const tags, apart = 500, 200 * time.Millisecond
+	for _, takes := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, 3 * time.Second, time.Minute} {
+		synctestRun(t, takes.String(), func(t *testing.T) {
+			disk := &slowDisk{takes: takes}
+			r := startRecord(disk)
+			start := time.Now()
+			for i := range tags {
+				r.Observe(migrate.Finished{Result: tag(fmt.Sprint(i), migrate.Exact, nil)})
+				if began, _ := disk.writes(); i == 0 && !slices.Equal(began, []time.Time{start}) {
+					t.Errorf("the first result is written at %s", began)
+				}
+				time.Sleep(apart)
+			}
+			if took := time.Since(start); took != tags*apart {
+				t.Errorf("Observe has waited for %s", took-tags*apart)
+			}
+			pause := max(20*takes, minPause)
+			time.Sleep(2 * (takes + pause))
+			began, reported := disk.writes()
+			if reported != tags {
+				t.Errorf("%d of %d tags reported in the end", reported, tags)
+			}
+			for i := range len(began) - 1 {
+				if got := began[i+1].Sub(began[i]) - takes; got < pause || got > pause+apart {
+					t.Errorf("report %d after %s", i+1, got)
+				}
+			}
+			time.Sleep(time.Hour)
+			if again, _ := disk.writes(); len(again) != len(began) {
+				t.Error("written where nothing has changed")
+			}
+			if err := r.Close(nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Close waits for no pause, and its report has everything.
+func TestRecordClosesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &slowDisk{takes: time.Minute}
+		r := startRecord(disk)
+		r.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+		time.Sleep(2 * time.Minute)
+		r.Observe(migrate.Finished{Result: tag("2", migrate.Exact, nil)})
+		began := time.Now()
+		if err := r.Close(nil); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != disk.takes {
+			t.Errorf("closed after %s", took)
+		}
+		if !slices.Equal(disk.reported, []int{1, 2}) {
+			t.Errorf("reported %d", disk.reported)
+		}
+	})
+}
+
+// Only what is not on the disk in the end is an error.
+func TestRecordCloseTells(t *testing.T) {
+	full := errors.New("no space left on device")
+	for _, test := range []struct {
+		name        string
+		first, last error
+	}{{"all well", nil, nil}, {"once", full, nil}, {"at the end", nil, full}, {"always", full, full}} {
+		synctestRun(t, test.name, func(t *testing.T) {
+			disk := &slowDisk{err: test.first}
+			r := startRecord(disk)
+			r.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+			disk.writes()
+			disk.fail(test.last)
+			if err := r.Close(nil); !errors.Is(err, test.last) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func synctestRun(t *testing.T, name string, test func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+// Whoever reads the file at any moment reads one that is whole.
+func TestReplaceFileIsNeverTorn(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	version := func(n int) string { return strings.Repeat(fmt.Sprintf("%06d", n), 1000+n) }
+	writeFile(t, name, version(0))
+	written := make(chan error)
+	go func() {
+		for n := range 300 {
+			if err := replaceFile(name, func(w io.Writer) error {
+				for part := range slices.Chunk([]byte(version(n)), 1024) {
+					if _, err := w.Write(part); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				written <- err
+			}
+		}
+		close(written)
+	}()
+	for {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		var n int
+		if _, err := fmt.Sscanf(string(text[:min(6, len(text))]), "%d", &n); err != nil || string(text) != version(n) {
+			t.Errorf("torn after %d bytes: %v", len(text), err)
+			break
+		}
+		select {
+		case err, failed := <-written:
+			if failed {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+	for range written { // let it end before its folder does
+	}
+}
+
+// A write that fails on its way leaves the old file, and nothing else.
+func TestReplaceFileFails(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	writeFile(t, name, "old")
+	full := errors.New("no space left on device")
+	err := replaceFile(name, func(w io.Writer) error {
+		_, _ = w.Write([]byte("ne"))
+		return full
+	})
+	text, readErr := os.ReadFile(name)
+	if !errors.Is(err, full) || string(text) != "old" || readErr != nil {
+		t.Errorf("error %v; the file has %q, %v", err, text, readErr)
+	}
+	if names := namesIn(t, dir); !slices.Equal(names, []string{"file"}) {
+		t.Errorf("the folder has %q", names)
+	}
+}
+
+// Names and causes come from registries: the report is JSON and plain text whatever they are, and can be read again.
+func TestRecordHostileNames(t *testing.T) {
+	hostile := "\x1b[0Ksection_end:1:x\r\"\\},{ %s \u202e \u009b \x00\xff" + strings.Repeat("x", 1<<16)
+	dir := t.TempDir()
+	ofTag := migrate.Result{Repository: hostile, Tag: hostile, Target: hostile, Pushed: pushed, Outcome: migrate.Changed}
+	sourced, rooted, referring := ofTag, ofTag, ofTag
+	sourced.Source = digest.Digest(hostile)
+	rooted.Source, rooted.Root = source, digest.Digest(hostile)
+	referring.Referrers, referring.Subject, referring.Outcome, referring.Err = 1, digest.Digest(hostile), migrate.Refused, errors.New(hostile)
+	runWith(t, dir, About{Program: hostile, Target: hostile}, errors.New(hostile), sourced, rooted, referring,
+		migrate.Result{Repository: hostile, Outcome: migrate.Failed, Err: stepError(migrate.Step(hostile), hostile, hostile, hostile)},
+	)
+	text, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil || !json.Valid(text) {
+		t.Fatal(err)
+	}
+	for i, r := range string(text) {
+		if r != '\n' && !unicode.IsPrint(r) {
+			t.Fatalf("%q at %d", r, i)
+		}
+	}
+	d := reportIn(t, dir)
+	if len(d.Tags) != 2 || len(d.Referrers) != 1 || len(d.Repositories) != 1 || d.Tags[0].Repository != Printable(hostile) {
+		t.Errorf("%d tags, %d referrers, %d repositories", len(d.Tags), len(d.Referrers), len(d.Repositories))
+	}
+	r, _ := openIn(t, dir, about)
+	if len(r.known) != 0 {
+		t.Error("a pair of it is known")
+	}
+	_ = r.Close(nil)
+}
