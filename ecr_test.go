@@ -153,7 +153,7 @@ func TestImages(t *testing.T) {
 
 // aManifest is a manifest that no other number has.
 func aManifest(i int) string {
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"size":%d}]}`, i)
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"digest":"%s","size":%d}]}`, imageHash, i)
 }
 
 func TestManifestsAsksForAHundredAtATime(t *testing.T) {
@@ -852,6 +852,6 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newAmazon(t.Context(), cfg)
+	_, err = newAmazon(t.Context(), cfg, newRedactor())
 	assertAWSError(t, err, otherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }
