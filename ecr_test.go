@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -510,6 +511,7 @@ func startStandIn(t *testing.T, answers map[string]http.HandlerFunc) (*standIn, 
 
 func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
 	_, action, isECR := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if !isECR {
 		_, action, _ = strings.Cut(string(body), "Action=")

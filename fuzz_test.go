@@ -6,15 +6,22 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"net/url"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
 // streamSeeds are what engines say, and what they had better not.
@@ -210,4 +217,136 @@ func TestShortIDOfAnything(t *testing.T) {
 			t.Errorf("%q is %q, want %q", d, got, want)
 		}
 	}
+}
+
+// hostileSecret is what is hard to hide: it is written differently in Go's quotes, in JSON, in a URL and on a line.
+const hostileSecret = "glcbt-\"sécret\"\\ <&>%20\x1b+/"
+
+// FuzzLoadConfig has an environment of its own, as /proc/self/environ has it. The secrets are the same in all.
+func FuzzLoadConfig(f *testing.F) {
+	var good []string
+	for name, value := range job {
+		good = append(good, name+"="+value)
+	}
+	slices.Sort(good)
+	complete := strings.Join(good, "\x00")
+	for _, more := range []string{
+		"", "MIGRATE_CONCURRENCY=many\x00MIGRATE_DISK=1e999GB\x00MIGRATE_STALL=-1s\x00MIGRATE_DEADLINE=tomorrow", "AWS_ACCOUNT_ID=\x00CI_REGISTRY=",
+		"MIGRATE_PLATFORM=linux/arm/v7\x00MIGRATE_DEADLINE=2h30m\x00CI_JOB_TIMEOUT=3600", "MIGRATE_PLATFORM=windows(10.0.17763.1)/amd64\x00MIGRATE_A\nB=x",
+		"AWS_WEB_IDENTITY_TOKEN=x\x00AWS_ROLE_ARN=arn:aws:iam::123456789012:role/r", "CI_NODE_INDEX=3\x00CI_NODE_TOTAL=2\x00MIGRATE_:=1",
+		"DOCKER_HOST=tcp://docker:2376\nsection_start:1:x\r\x1b[0K\x00AWS_REGION=\xff", "CI_REGISTRY_IMAGE=registry.example.com/g/p@" + imageHash,
+	} {
+		f.Add(complete + "\x00" + more)
+	}
+	f.Fuzz(func(t *testing.T, environ string) {
+		set := map[string]string{}
+		for entry := range strings.SplitSeq(environ, "\x00") {
+			if name, value, ok := strings.Cut(entry, "="); ok && ours(name) && !strings.Contains(value, hostileSecret) {
+				set[name] = value
+			}
+		}
+		for _, v := range variables() {
+			if v.secret && set[v.Name] != "" {
+				set[v.Name] = hostileSecret
+			}
+		}
+		cfg, err := loadEnv(t, set)
+		if err == nil {
+			testAccepted(t, cfg)
+			return
+		}
+		var problems configError
+		if !errors.As(err, &problems) || cfg != (Config{}) || strings.Contains(err.Error(), hostileSecret) {
+			t.Fatalf("refused with %+v, %v", cfg, err)
+		}
+		for _, problem := range problems {
+			if name := problemOf(problem); strings.Contains(problem, "\n") || !ours(name) {
+				t.Errorf("a problem of %q is %q", name, problem)
+			}
+		}
+		testAllAtOnce(t, set, problems)
+	})
+}
+
+// ours tells the variables that a test may set from those that the test itself needs.
+func ours(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v variable) bool { return v.Name == name })
+}
+
+func loadEnv(t *testing.T, env map[string]string) (Config, error) {
+	for _, v := range variables() {
+		t.Setenv(v.Name, env[v.Name])
+	}
+	for name, value := range env {
+		t.Setenv(name, value)
+		defer os.Unsetenv(name) //nolint:errcheck // for the next environment of the same test
+	}
+	return loadConfig()
+}
+
+// testAccepted wants the rest of the program to work with what was accepted, and no secret to be seen.
+func testAccepted(t *testing.T, cfg Config) {
+	assertHidden(t, cfg, hostileSecret)
+	named, err := reference.ParseNamed(cfg.RegistryImage)
+	if err != nil || !strings.HasPrefix(cfg.RegistryImage, cfg.Registry+"/") || reference.Domain(named) != cfg.Registry {
+		t.Errorf("%q at %q: %v", cfg.RegistryImage, cfg.Registry, err)
+	}
+	wantedPlatform(cfg) // panics with what is none
+	if cfg.diskBytes() < minDisk || cfg.stallAfter() < minStall || cfg.Concurrency < 0 || cfg.Concurrency > maxConcurrency {
+		t.Errorf("a disk of %d bytes, a stall of %s, %d at a time", cfg.diskBytes(), cfg.stallAfter(), cfg.Concurrency)
+	}
+	now := time.Now()
+	if end := cfg.deadline(now); cfg.Deadline != "" && end.IsZero() || cfg.NodeTotal > 1 && (cfg.NodeIndex < 1 || cfg.NodeIndex > cfg.NodeTotal) {
+		t.Errorf("the deadline %q is %s, job %d of %d", cfg.Deadline, end, cfg.NodeIndex, cfg.NodeTotal)
+	}
+}
+
+// testAllAtOnce wants every variable named whose value is bad in an environment that is good but for it.
+func testAllAtOnce(t *testing.T, env map[string]string, problems configError) {
+	for name, value := range env {
+		switch name { // what is good depends on others
+		case "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_NODE_INDEX", "CI_NODE_TOTAL":
+			continue
+		}
+		alone := maps.Clone(job)
+		alone[name] = value
+		_, err := loadEnv(t, alone)
+		if err == nil || name == "AWS_WEB_IDENTITY_TOKEN" {
+			continue
+		}
+		if !slices.ContainsFunc(problems, func(p string) bool { return slices.Contains(strings.Split(err.Error(), "\n"), p) }) {
+			t.Errorf("%q alone is refused with\n%v\nand with others the problems are\n%v", name, err, problems)
+		}
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add(hostileSecret, "invalid header: ", " in request")
+	f.Add("correct horse battery staple", `{"username":"AWS","password":"`, `"}`)
+	f.Add("eyJwYXlsb2FkIjoi//==", "AWS:", "")
+	f.Add("aaaaaaaa", "aaa", "aaaaa")
+	f.Add("\xff\x00\n\r\t\"'`\\", "\x1b[0K", "")
+	f.Fuzz(func(t *testing.T, secret, before, after string) {
+		if len(secret) < minSecret || strings.ContainsAny(secret, hidden) {
+			return // what is put in its place would complete it
+		}
+		hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
+		hide.learn(secret)
+		plain := before + secret + after
+		encoded, _ := json.Marshal(map[string]string{before: secret + after})
+		for _, text := range []string{
+			plain, report.Printable(plain), strconv.Quote(plain), url.QueryEscape(plain), url.Values{"password": {secret}}.Encode(), string(encoded),
+		} {
+			if got := hide.redact(text); strings.Contains(got, secret) || !strings.Contains(got, hidden) {
+				t.Errorf("%q is written as %q", text, got)
+			}
+		}
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			for _, text := range []string{plain, string(encoded)} {
+				if got := hide.redact(encoding.EncodeToString([]byte(text))); !strings.Contains(got, hidden) {
+					t.Errorf("%q in base64 is written as %s", text, got)
+				}
+			}
+		}
+	})
 }

@@ -55,6 +55,8 @@ func main() {
 
 // run is the program: the exit code is its only result.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	hide := newRedactor()
+	stdout, stderr = hide.writer(stdout), hide.writer(stderr)
 	command := "migrate"
 	if len(args) > 0 {
 		command = args[0]
@@ -63,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) > 1:
 		return fail(stderr, usageError(fmt.Sprintf("%q takes no arguments; the configuration is in variables", command)))
 	case command == "migrate":
-		return migrateAll(ctx, stdout, stderr)
+		return migrateAll(ctx, hide, stdout, stderr)
 	case command == "help" || command == "-h" || command == "--help":
 		say(stdout, helpText())
 		return exitDone
@@ -101,13 +103,13 @@ func fail(stderr io.Writer, err error) int {
 }
 
 // migrateAll is the main command: from the configuration to the last line of the report.
-func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
+func migrateAll(ctx context.Context, hide *redactor, stdout, stderr io.Writer) int {
 	cfg, err := loadConfig()
 	if err != nil {
 		return fail(stderr, err)
 	}
 	log := report.NewLog(stdout)
-	options, err := prepare(ctx, cfg, log)
+	options, err := prepare(ctx, cfg, hide, log)
 	if err != nil {
 		return fail(stderr, interruption(ctx, err))
 	}
@@ -127,8 +129,8 @@ func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
 }
 
 // prepare checks both sides and the engine between them, in the order of the tutorial's script.
-func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options, error) {
-	source, err := newAmazon(ctx, cfg)
+func prepare(ctx context.Context, cfg Config, hide *redactor, log *report.Log) (migrate.Options, error) {
+	source, err := newAmazon(ctx, cfg, hide)
 	if err != nil {
 		return migrate.Options{}, err
 	}
@@ -141,7 +143,7 @@ func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options,
 		log.Line("     this identity is not of the account whose registry is migrated, %s: "+
 			"the registry's policy has to allow it", cfg.AccountID)
 	}
-	engine, err := prepareEngine(ctx, cfg, source, log)
+	engine, err := prepareEngine(ctx, cfg, hide, source, log)
 	if err != nil {
 		return migrate.Options{}, err
 	}
@@ -159,7 +161,7 @@ func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options,
 }
 
 // prepareEngine waits for the engine and has it log in on both sides.
-func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.Log) (*engine, error) {
+func prepareEngine(ctx context.Context, cfg Config, hide *redactor, source *amazon, log *report.Log) (*engine, error) {
 	engine, err := waitForEngine(ctx, cfg, enginePatience, func(host string) {
 		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
 	})
@@ -173,8 +175,8 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 	if engine.images > 0 {
 		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
 	}
-	engine.source = source.engineAuth
-	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
+	engine.source = hide.handing(source.engineAuth)
+	engine.target, engine.targetHost = hide.handing(cfg.targetAuth), cfg.Registry
 	return engine, login(ctx, cfg, source, engine, log)
 }
 

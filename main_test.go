@@ -127,7 +127,12 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 	var out, errors bytes.Buffer
 	code = run(ctx, args, &out, &errors)
 	for name, secret := range secrets {
-		forms := []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte("AWS:" + secret))}
+		forms := []string{
+			secret, base64.StdEncoding.EncodeToString([]byte(secret)),
+			base64.StdEncoding.EncodeToString([]byte("AWS:" + secret)), base64.StdEncoding.EncodeToString([]byte("gitlab-ci-token:" + secret)),
+			base64.URLEncoding.EncodeToString([]byte(`{"username":"AWS","password":"` + secret))[:60],
+			base64.URLEncoding.EncodeToString([]byte(`{"username":"gitlab-ci-token","password":"` + secret))[:72],
+		}
 		for _, form := range forms {
 			if strings.Contains(out.String()+errors.String(), form) {
 				t.Errorf("%s is in the output:\n%s%s", name, &out, &errors)
