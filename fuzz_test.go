@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -325,10 +326,10 @@ func FuzzRedact(f *testing.F) {
 	f.Add("correct horse battery staple", `{"username":"AWS","password":"`, `"}`)
 	f.Add("eyJwYXlsb2FkIjoi//==", "AWS:", "")
 	f.Add("aaaaaaaa", "aaa", "aaaaa")
-	f.Add("\xff\x00\n\r\t\"'`\\", "\x1b[0K", "")
+	f.Add("\x00\n\r\t\"'`\\", "\x1b[0K", "")
 	f.Fuzz(func(t *testing.T, secret, before, after string) {
-		if len(secret) < minSecret || strings.ContainsAny(secret, hidden) {
-			return // what is put in its place would complete it
+		if len(secret) < minSecret || strings.ContainsAny(secret, "[]") || !utf8.ValidString(secret) {
+			return // what is put in its place would complete it, or what is beside it would
 		}
 		hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
 		hide.learn(secret)

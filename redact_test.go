@@ -48,7 +48,9 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 		}
 	})
 	ofECR := echo(func(words string) http.HandlerFunc { return ecrError("InvalidSignatureException", words) })
-	ofSTS := echo(func(words string) http.HandlerFunc { return stsError("SignatureDoesNotMatch", html.EscapeString(words)) })
+	ofSTS := echo(func(words string) http.HandlerFunc {
+		return stsError("SignatureDoesNotMatch", html.EscapeString(words))
+	})
 	tests := []struct {
 		name, call string
 		answer     http.HandlerFunc
