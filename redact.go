@@ -48,6 +48,7 @@ func newRedactor() *redactor {
 // learn adds secrets to those that are taken out.
 func (r *redactor) learn(secrets ...string) {
 	for _, secret := range secrets {
+		secret = strings.TrimSpace(secret) // who quotes it may not quote the line end that a variable has
 		if len(secret) < minSecret || r.knows(secret) {
 			continue
 		}

@@ -148,7 +148,7 @@ func TestPanicsShowNoSecret(t *testing.T) {
 }
 
 func TestHandingLearnsEachPassword(t *testing.T) {
-	passwords := []string{"the first password", "the second one", "short"}
+	passwords := []string{"the first password\n", "the second one", "short"}
 	hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
 	for _, password := range passwords {
 		auth := hide.handing(func(context.Context) (registry.AuthConfig, error) {
@@ -163,7 +163,7 @@ func TestHandingLearnsEachPassword(t *testing.T) {
 			t.Errorf("the header with %q is written as %s", password, got)
 		}
 	}
-	if got := hide.redact(strings.Join(passwords, ", ")); got != hidden+", "+hidden+", short" {
+	if got := hide.redact(strings.Join(passwords, ", ")); got != hidden+"\n, "+hidden+", short" {
 		t.Errorf("got %s", got)
 	}
 }
