@@ -1,6 +1,7 @@
 # make demo    a real migration in the test world, shown step by step
 # make test    linters, unit tests and end-to-end tests, on both engines
 # make bench   what migrations take, ours beside others; an hour, on a machine that does nothing else
+# make fuzz    each fuzz target for FUZZ_TIME; what fails is kept as a seed under testdata/fuzz, which make test runs, too
 # make build   the program, for this machine
 # make engines the Docker Engines of the test world, found or built, and cached
 # make lint    the linters alone
@@ -29,8 +30,9 @@ REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 
 E2E_TIMEOUT ?= 60m
+FUZZ_TIME   ?= 20s
 
-.PHONY: build demo test bench unit e2e lint engines setup
+.PHONY: build demo test bench unit fuzz e2e lint engines setup
 # The tests of two modules at once would share the processors that their timeouts count on.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
@@ -49,6 +51,15 @@ bench: setup
 
 unit:
 	go test -race ./...
+
+# go test fuzzes one target at a time. An input is made smaller by a few tries: more would use up the time.
+fuzz:
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "fuzz: $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 20x $$package || exit; \
+		done; \
+	done
 
 # The results are not cached: they depend on the engines, too. The engines run as root. First the parts of the test
 # world, then the program in it, which says what it does, and prints the table of all shapes of images.

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -254,7 +255,8 @@ func findUnknown(problems *configError, environ []string) {
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, ownPrefix) && value != "" && !slices.Contains(known, name) {
-			*problems = append(*problems, fmt.Sprintf("%s: unknown; there are %s", name, strings.Join(known, ", ")))
+			plain := strings.Trim(strconv.Quote(name), `"`) // it may hold a line end
+			*problems = append(*problems, fmt.Sprintf("%s: unknown; there are %s", plain, strings.Join(known, ", ")))
 		}
 	}
 }

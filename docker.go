@@ -325,7 +325,7 @@ var arrivedStatuses = map[string]bool{"Already exists": true, "Download complete
 
 // shortID is how an engine names a layer in its messages.
 func shortID(d digest.Digest) string {
-	encoded := d.Encoded()
+	_, encoded, _ := strings.Cut(d.String(), ":")
 	return encoded[:min(12, len(encoded))]
 }
 
@@ -393,7 +393,7 @@ func refusedAnswer(response *http.Response) error {
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing is written
 	var answer struct{ Message string }
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Message == "" {
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxMessage)).Decode(&answer); err != nil || answer.Message == "" {
 		return errors.New("the engine answers " + response.Status)
 	}
 	return errors.New("the engine answers " + response.Status + ": " + answer.Message)
@@ -503,27 +503,41 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 
 // streamMessage is one of the messages that an engine streams while it pulls, pushes or loads.
 type streamMessage struct {
-	ID          string                   `json:"id"`
-	Status      string                   `json:"status"`
-	Progress    struct{ Current int64 }  `json:"progressDetail"`
-	Error       string                   `json:"error"`
-	ErrorDetail struct{ Message string } `json:"errorDetail"`
-	Aux         json.RawMessage          `json:"aux"`
+	ID          string                    `json:"id"`
+	Status      string                    `json:"status"`
+	Progress    struct{ Current int64 }   `json:"progressDetail"`
+	Error       string                    `json:"error"`
+	ErrorDetail *struct{ Message string } `json:"errorDetail"`
+	Aux         json.RawMessage           `json:"aux"`
 }
 
-// failure is what went wrong, which an engine says in either field or in both.
-func (m streamMessage) failure() string { return cmp.Or(m.ErrorDetail.Message, m.Error) }
+// failure is what went wrong, which an engine says in either field or in both: empty if nothing did.
+func (m streamMessage) failure() string {
+	if m.ErrorDetail == nil {
+		return m.Error
+	}
+	return cmp.Or(m.ErrorDetail.Message, m.Error, "the engine failed, and does not say why")
+}
 
 // errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
 var errTruncated = engineFailure{errors.New("the engine's answer ended before it said that it was done"), migrate.ErrUnavailable}
 
+// maxMessage bounds one message of an engine, in bytes. Real ones have a line, or a few descriptors.
+const maxMessage = 1 << 20
+
+var errMessageTooLong = fmt.Errorf("the engine's answer holds a message of more than %d bytes", maxMessage)
+
 // drain reads the stream to its end, and fails with the first error that is in it or that see returns.
 func drain(stream io.Reader, see func(streamMessage) error) error {
-	decoder := json.NewDecoder(stream)
+	limited := &io.LimitedReader{R: stream}
+	decoder := json.NewDecoder(limited)
 	for read := 0; ; read++ {
+		limited.N = maxMessage
 		var m streamMessage // a new one each: a field that is absent must not keep its last value
 		err := decoder.Decode(&m)
 		switch {
+		case err != nil && limited.N == 0:
+			return errMessageTooLong
 		case err == io.EOF && read > 0:
 			return nil
 		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):

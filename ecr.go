@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/opencontainers/go-digest"
 
@@ -98,12 +99,13 @@ type amazon struct {
 var _ migrate.Source = (*amazon)(nil)
 
 // newAmazon finds the AWS credentials; that they are good is known with the first call.
-func newAmazon(ctx context.Context, cfg Config) (*amazon, error) {
+func newAmazon(ctx context.Context, cfg Config, hide *redactor) (*amazon, error) {
 	loaded, err := loadAWS(ctx, cfg)
 	if err != nil {
 		return nil, &awsError{Class: otherTrouble, doing: "read the AWS configuration", err: err,
 			remedy: "check the AWS_* variables, AWS_PROFILE, AWS_CONFIG_FILE and AWS_CA_BUNDLE among them"}
 	}
+	loaded.Credentials = hide.signing(loaded.Credentials)
 	return newAmazonFrom(loaded, cfg), nil
 }
 
@@ -123,6 +125,7 @@ func loadAWS(ctx context.Context, cfg Config) (aws.Config, error) {
 		awsconfig.WithRegion(cfg.Region),
 		awsconfig.WithRetryer(newRetryer),
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTimeout)),
+		awsconfig.WithLogger(logging.Nop{}), // else warnings go to the process's own stderr, past what makes them printable
 	)
 	if err != nil {
 		return aws.Config{}, err
@@ -154,7 +157,7 @@ func useWebIdentity(cfg Config, env awsconfig.EnvConfig) bool {
 
 func webIdentity(loaded aws.Config, cfg Config, session string) aws.CredentialsProvider {
 	client := sts.NewFromConfig(loaded, func(o *sts.Options) { o.RetryMaxAttempts = identityAttempts })
-	return stscreds.NewWebIdentityRoleProvider(client, cfg.RoleARN, identityToken(cfg.WebIdentityToken),
+	return stscreds.NewWebIdentityRoleProvider(client, cfg.RoleARN, identityToken{cfg.WebIdentityToken},
 		func(o *stscreds.WebIdentityRoleOptions) {
 			o.RoleSessionName = "ecr2gitlab"
 			if session != "" {
@@ -164,9 +167,9 @@ func webIdentity(loaded aws.Config, cfg Config, session string) aws.CredentialsP
 }
 
 // identityToken is the token that the SDK otherwise reads from a file.
-type identityToken Secret
+type identityToken struct{ Secret }
 
-func (t identityToken) GetIdentityToken() ([]byte, error) { return []byte(t), nil }
+func (t identityToken) GetIdentityToken() ([]byte, error) { return []byte(t.Secret), nil }
 
 // CallerIdentity asks AWS whose credentials these are. No permission is needed for that.
 func (a *amazon) CallerIdentity(ctx context.Context) (Identity, error) {

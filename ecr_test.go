@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -153,7 +154,7 @@ func TestImages(t *testing.T) {
 
 // aManifest is a manifest that no other number has.
 func aManifest(i int) string {
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"size":%d}]}`, i)
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"digest":"%s","size":%d}]}`, imageHash, i)
 }
 
 func TestManifestsAsksForAHundredAtATime(t *testing.T) {
@@ -510,6 +511,7 @@ func startStandIn(t *testing.T, answers map[string]http.HandlerFunc) (*standIn, 
 
 func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
 	_, action, isECR := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if !isECR {
 		_, action, _ = strings.Cut(string(body), "Action=")
@@ -852,6 +854,6 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newAmazon(t.Context(), cfg)
+	_, err = newAmazon(t.Context(), cfg, newRedactor())
 	assertAWSError(t, err, otherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }

@@ -56,6 +56,8 @@ func main() {
 
 // run is the program: the exit code is its only result.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	hide := newRedactor()
+	stdout, stderr = hide.writer(stdout), hide.writer(stderr)
 	command := "migrate"
 	if len(args) > 0 {
 		command = args[0]
@@ -64,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) > 1:
 		return fail(stderr, usageError(fmt.Sprintf("%q takes no arguments; the configuration is in variables", command)))
 	case command == "migrate":
-		return migrateAll(ctx, stdout, stderr)
+		return migrateAll(ctx, hide, stdout, stderr)
 	case command == "help" || command == "-h" || command == "--help":
 		say(stdout, helpText())
 		return exitDone
@@ -105,18 +107,18 @@ func fail(stderr io.Writer, err error) int {
 }
 
 // migrateAll is the main command: from the configuration to the last line of the report.
-func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
+func migrateAll(ctx context.Context, hide *redactor, stdout, stderr io.Writer) int {
 	started := time.Now()
 	cfg, err := loadConfig()
 	if err != nil {
 		return fail(stderr, err)
 	}
 	log := report.NewLog(stdout)
-	record, err := openRecord(cfg, log)
+	record, err := openRecord(cfg, hide, log)
 	if err != nil {
 		return fail(stderr, err)
 	}
-	options, err := prepare(ctx, cfg, log)
+	options, err := prepare(ctx, cfg, hide, log)
 	if err != nil {
 		closeRecord(record, interruption(ctx, err), stderr)
 		return fail(stderr, interruption(ctx, err))
@@ -141,8 +143,8 @@ func migrateAll(ctx context.Context, stdout, stderr io.Writer) int {
 
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched: a folder that does not take it is a
 // fault of the configuration.
-func openRecord(cfg Config, log *report.Log) (*report.Record, error) {
-	about := report.About{Program: versionLine(), Target: cfg.RegistryImage, Share: cfg.NodeTotal > 1}
+func openRecord(cfg Config, hide *redactor, log *report.Log) (*report.Record, error) {
+	about := report.About{Program: versionLine(), Target: cfg.RegistryImage, Share: cfg.NodeTotal > 1, Redact: hide.redact}
 	record, err := report.Open(cfg.ReportDir, about, log)
 	if err != nil {
 		var problem configError
@@ -160,8 +162,8 @@ func closeRecord(record *report.Record, cause error, stderr io.Writer) {
 }
 
 // prepare checks both sides and the engine between them, in the order of the tutorial's script.
-func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options, error) {
-	source, err := newAmazon(ctx, cfg)
+func prepare(ctx context.Context, cfg Config, hide *redactor, log *report.Log) (migrate.Options, error) {
+	source, err := newAmazon(ctx, cfg, hide)
 	if err != nil {
 		return migrate.Options{}, err
 	}
@@ -174,7 +176,7 @@ func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options,
 		log.Line("     this identity is not of the account whose registry is migrated, %s: "+
 			"the registry's policy has to allow it", cfg.AccountID)
 	}
-	engine, err := prepareEngine(ctx, cfg, source, log)
+	engine, err := prepareEngine(ctx, cfg, hide, source, log)
 	if err != nil {
 		return migrate.Options{}, err
 	}
@@ -192,7 +194,7 @@ func prepare(ctx context.Context, cfg Config, log *report.Log) (migrate.Options,
 }
 
 // prepareEngine waits for the engine and has it log in on both sides.
-func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.Log) (*engine, error) {
+func prepareEngine(ctx context.Context, cfg Config, hide *redactor, source *amazon, log *report.Log) (*engine, error) {
 	engine, err := waitForEngine(ctx, cfg, enginePatience, func(host string) {
 		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
 	})
@@ -206,8 +208,8 @@ func prepareEngine(ctx context.Context, cfg Config, source *amazon, log *report.
 	if engine.images > 0 {
 		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
 	}
-	engine.source = source.engineAuth
-	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
+	engine.source = hide.handing(source.engineAuth)
+	engine.target, engine.targetHost = hide.handing(cfg.targetAuth), cfg.Registry
 	engine.stall = cfg.stallAfter()
 	return engine, login(ctx, cfg, source, engine, log)
 }

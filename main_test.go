@@ -128,7 +128,12 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 	var out, errors bytes.Buffer
 	code = run(ctx, args, &out, &errors)
 	for name, secret := range secrets {
-		forms := []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte("AWS:" + secret))}
+		forms := []string{
+			secret, base64.StdEncoding.EncodeToString([]byte(secret)),
+			base64.StdEncoding.EncodeToString([]byte("AWS:" + secret)), base64.StdEncoding.EncodeToString([]byte("gitlab-ci-token:" + secret)),
+			base64.URLEncoding.EncodeToString([]byte(`{"username":"AWS","password":"` + secret))[:60],
+			base64.URLEncoding.EncodeToString([]byte(`{"username":"gitlab-ci-token","password":"` + secret))[:72],
+		}
 		for _, form := range forms {
 			if strings.Contains(out.String()+errors.String(), form) {
 				t.Errorf("%s is in the output:\n%s%s", name, &out, &errors)
@@ -268,12 +273,12 @@ func TestMigration(t *testing.T) {
 			stdout:  []string{"ECR: 0 tags of 0 images in 0 repositories", "0 of 0 tags"},
 		},
 		{
-			name: "one of two jobs", env: map[string]string{"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "2"}, code: exitDone,
-			stdout: []string{"ECR: 1 tags of 1 images", "Share: job 1 of 2: 1 of 1 tags\n", "1 of 1 tags are at"},
+			name: "one of two jobs", env: map[string]string{"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "2"}, code: exitDone,
+			stdout: []string{"ECR: 1 tags of 1 images", "Share: job 2 of 2: 1 of 1 tags\n", "1 of 1 tags are at"},
 		},
 		{
-			name: "the other", env: map[string]string{"CI_NODE_INDEX": "2", "CI_NODE_TOTAL": "2"}, code: exitDone,
-			stdout: []string{"Share: job 2 of 2: 0 of 1 tags\n", "0 of 0 tags are at"},
+			name: "the other", env: map[string]string{"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "2"}, code: exitDone,
+			stdout: []string{"Share: job 1 of 2: 0 of 1 tags\n", "0 of 0 tags are at"},
 		},
 		{
 			name: "another account's credentials", code: exitDone,

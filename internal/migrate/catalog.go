@@ -11,13 +11,17 @@ import (
 // twentieth of a digest.
 type blobID int32
 
+// maxBlob is the largest size that a manifest is believed to tell, in bytes. ECR takes layers of 52 GB, and the sum of
+// millions of them, unpacked, is still a number.
+const maxBlob = 1 << 36
+
 // catalog is every blob of the images that are planned, each once, however many images share it. It may be used
 // concurrently.
 type catalog struct {
 	mu      sync.RWMutex
 	ids     map[digest.Digest]blobID
 	digests []digest.Digest
-	sizes   []int64 // bytes, as the manifests tell them
+	sizes   []int64 // bytes, as the manifests tell them, 0 to maxBlob
 }
 
 func newCatalog() *catalog { return &catalog{ids: map[digest.Digest]blobID{}} }
@@ -34,7 +38,7 @@ func (c *catalog) add(blobs []ocispec.Descriptor) []blobID {
 			id = blobID(len(c.digests))
 			c.ids[blob.Digest] = id
 			c.digests = append(c.digests, blob.Digest)
-			c.sizes = append(c.sizes, max(0, blob.Size))
+			c.sizes = append(c.sizes, min(max(0, blob.Size), maxBlob))
 		}
 		if !seen[id] {
 			seen[id] = true

@@ -3,6 +3,7 @@ package migrate
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,6 +24,9 @@ func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
 	}
 	if err := json.Unmarshal(raw, &document); err != nil {
 		return Manifest{}, fmt.Errorf("manifest is not valid JSON: %w", err)
+	}
+	if err := validDigests(document.Config, document.Subject, slices.Concat(document.Layers, document.Manifests)); err != nil {
+		return Manifest{}, err
 	}
 	if mediaType == "" {
 		mediaType = document.MediaType
@@ -47,6 +51,22 @@ func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
 		m.Subject = document.Subject.Digest
 	}
 	return m, nil
+}
+
+// validDigests refuses what no registry could answer for. An index has no config, and not everything a subject.
+func validDigests(config ocispec.Descriptor, subject *ocispec.Descriptor, listed []ocispec.Descriptor) error {
+	if config.Digest != "" {
+		listed = append(listed, config)
+	}
+	if subject != nil {
+		listed = append(listed, *subject)
+	}
+	for _, descriptor := range listed {
+		if err := descriptor.Digest.Validate(); err != nil {
+			return fmt.Errorf("manifest lists the digest %q: %w", descriptor.Digest, err)
+		}
+	}
+	return nil
 }
 
 // IsIndex reports whether the manifest lists other manifests: a Docker manifest list or an OCI index.

@@ -18,7 +18,7 @@ import (
 // referrersTag is the tag that clients look for where a registry has no referrers API, as GitLab's has none
 // (OCI distribution specification 1.1, "Referrers Tag Schema").
 func referrersTag(subject digest.Digest) string {
-	return subject.Algorithm().String() + "-" + subject.Encoded()
+	return strings.Replace(subject.String(), ":", "-", 1)
 }
 
 // referrers is what refers to one subject.

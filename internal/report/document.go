@@ -61,7 +61,15 @@ type entry struct {
 	Remedy         string          `json:"remedy,omitempty"`
 }
 
-func newEntry(r migrate.Result) entry {
+// printable is text from outside without secrets.
+func (a About) printable(text string) string {
+	if a.Redact != nil {
+		text = a.Redact(text)
+	}
+	return Printable(text)
+}
+
+func (a About) entry(r migrate.Result) entry {
 	e := entry{
 		Repository:   Printable(r.Repository),
 		Tag:          Printable(r.Tag),
@@ -76,11 +84,11 @@ func newEntry(r migrate.Result) entry {
 		e.PlatformDigest = printableDigest(r.Root)
 	}
 	if r.Err != nil {
-		e.Error = Printable(r.Err.Error())
+		e.Error = a.printable(r.Err.Error())
 	}
 	var step *migrate.StepError
 	if errors.As(r.Err, &step) {
-		e.Step, e.Remedy = migrate.Step(Printable(string(step.Step))), Printable(step.Remedy)
+		e.Step, e.Remedy = migrate.Step(Printable(string(step.Step))), a.printable(step.Remedy)
 	}
 	return e
 }

@@ -27,6 +27,8 @@ type About struct {
 	Program string // with its version
 	Target  string // CI_REGISTRY_IMAGE
 	Share   bool   // the run is for a share of the tags: one that it has no result for may still be listed
+	// Redact takes secrets out of what others have said; nil: nothing is taken out.
+	Redact func(text string) string
 }
 
 // Record keeps report.json up to date while a migration runs, and knows what earlier runs have left in it. The nil
@@ -131,7 +133,7 @@ func (r *Record) Observe(event migrate.Event) {
 	case migrate.Planned:
 		r.header.Store = e.Store
 	case migrate.Finished:
-		r.results = append(r.results, newEntry(e.Result))
+		r.results = append(r.results, r.about.entry(e.Result))
 	default:
 		return
 	}
@@ -171,7 +173,7 @@ func (r *Record) Close(cause error) error {
 	r.mu.Lock()
 	r.header.Ended, r.header.Finished = now(), cause == nil
 	if cause != nil {
-		r.header.Error = Printable(cause.Error())
+		r.header.Error = r.about.printable(cause.Error())
 	}
 	r.mu.Unlock()
 	if err := r.save(r.document()); err != nil {

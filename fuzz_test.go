@@ -1,0 +1,353 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+	"unicode/utf8"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
+)
+
+// streamSeeds are what engines say, and what they had better not.
+var streamSeeds = []string{
+	status("Digest: " + imageHash),
+	status("Pushed") + "\r\n" + status("1.2: digest: "+imageHash+" size: 1234") + "\r\n",
+	status("1.2: digest: "+imageHash+" size: 1234") + `{"progressDetail":{},"aux":{"Tag":"1.2","Digest":"` + imageHash + `","Size":1234}}`,
+	status("1.2: digest: "+imageHash+" size: 1234") + streamError("denied: requested access to the resource is denied"),
+	status("1.2: digest: " + imageHash),
+	`{"status":"Unavailable","id":"e3b0c44298fc"}`,
+	`{"aux":{"manifestPushedInsteadOfIndex":true,"originalIndex":{},"selectedManifest":{}}}`,
+	`{"aux":{"contentMissing":true,"desc":{}}}{"aux":[1]}`,
+	`{"errorDetail":{}}`,
+	`{"errorDetail":{"code":401},"error":""}`,
+	`{"error":"no space left on device"}null{"status":`,
+	`{"error":5}`, `{"id":{}}`, `[]`, `"denied"`, ``, ` `, "\x00", `{"status":"` + "\xff" + `"}`,
+	`<html>502 Bad Gateway</html>`,
+}
+
+func FuzzDrain(f *testing.F) {
+	for _, seed := range streamSeeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		if len(stream) >= maxMessage {
+			return
+		}
+		seen := 0
+		err := drain(bytes.NewReader(stream), func(streamMessage) error { seen++; return nil })
+		if err == nil && !allWell(stream, seen) {
+			t.Errorf("%q is success after %d messages", stream, seen)
+		}
+		slowly := drain(iotest.OneByteReader(bytes.NewReader(stream)), func(streamMessage) error { return nil })
+		if text(slowly) != text(err) {
+			t.Errorf("read byte by byte %q says %q instead of %q", stream, text(slowly), text(err))
+		}
+		if err != nil {
+			return
+		}
+		failed := drain(bytes.NewReader(append(stream, streamError("denied")...)), func(streamMessage) error { return nil })
+		if !errors.Is(failed, migrate.ErrDenied) {
+			t.Errorf("an error after %q is lost: %v", stream, failed)
+		}
+		cut := drain(bytes.NewReader(append(stream, `{"status":"`...)), func(streamMessage) error { return nil })
+		if !errors.Is(cut, errTruncated) {
+			t.Errorf("half a message after %q is taken for its end: %v", stream, cut)
+		}
+	})
+}
+
+// allWell reads the stream another way, and says whether it has that many messages and none of a failure.
+func allWell(stream []byte, messages int) bool {
+	decoder := json.NewDecoder(bytes.NewReader(stream))
+	for n := 0; ; n++ {
+		var m struct {
+			Error       *string
+			ErrorDetail json.RawMessage
+		}
+		if err := decoder.Decode(&m); err != nil {
+			return err == io.EOF && n == messages && n > 0
+		}
+		if m.Error != nil && *m.Error != "" || len(m.ErrorDetail) > 0 && string(m.ErrorDetail) != "null" {
+			return false
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func FuzzPushReport(f *testing.F) {
+	for _, seed := range streamSeeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		var report pushReport
+		var said []string
+		err := drain(bytes.NewReader(stream), func(m streamMessage) error {
+			said = append(said, m.Status)
+			return report.see(m)
+		})
+		if err != nil {
+			return
+		}
+		got, err := report.outcome(false)
+		confirmed := func(status string) bool { return strings.Contains(status, ": digest: "+string(got)+" size: ") }
+		if err == nil && (got == "" || !slices.ContainsFunc(said, confirmed)) {
+			t.Errorf("%q is success with %q", said, got)
+		}
+		if byDigest, err := report.outcome(true); err != nil || byDigest != got || slices.Contains(said, "Unavailable") {
+			t.Errorf("by digest %q is %q, %v", said, byDigest, err)
+		}
+	})
+}
+
+// endless says the same for ever, and counts how much of it was read.
+type endless struct {
+	start, text string
+	read        int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.start)
+	e.start = e.start[n:]
+	for n < len(p) {
+		n += copy(p[n:], e.text)
+	}
+	e.read += n
+	return n, nil
+}
+
+// TestDrainBoundsAMessage: an engine that has lost its way must not take the job's memory with it.
+func TestDrainBoundsAMessage(t *testing.T) {
+	for name, stream := range map[string]*endless{
+		"a status":     {start: `{"status":"`, text: "a"},
+		"an error":     {start: `{"error":"denied`, text: " "},
+		"nested lists": {start: `{"aux":`, text: "[[0],"},
+		"white space":  {start: status("Pushed"), text: "\n"},
+	} {
+		err := drain(stream, func(streamMessage) error { return nil })
+		if err == nil || errors.Is(err, errTruncated) || stream.read > 4*maxMessage {
+			t.Errorf("%s: %v, after %d bytes", name, err, stream.read)
+		}
+	}
+	long := status(strings.Repeat("a", maxMessage/2))
+	seen := 0
+	if err := drain(strings.NewReader(strings.Repeat(long, 5)), func(streamMessage) error { seen++; return nil }); err != nil || seen != 5 {
+		t.Errorf("five long messages: %d, %v", seen, err)
+	}
+}
+
+func FuzzEngineError(f *testing.F) {
+	for i, words := range []string{
+		"denied: requested access to the resource is denied", "no space left on device: not found", "access-denied:1.2",
+		"content digest " + imageHash + ": not found", "manifest unknown", "401 Unauthorized", "",
+	} {
+		f.Add(words, uint8(i))
+	}
+	statuses := []error{nil, cerrdefs.ErrNotFound, cerrdefs.ErrPermissionDenied, cerrdefs.ErrUnauthenticated, cerrdefs.ErrInternal}
+	known := []error{migrate.ErrNotFound, migrate.ErrDenied, migrate.ErrNoSpace}
+	f.Fuzz(func(t *testing.T, words string, status uint8) {
+		err := errors.New(words)
+		if of := statuses[int(status)%len(statuses)]; of != nil {
+			err = errors.Join(err, of)
+		}
+		got := engineError(err)
+		if got.Error() != err.Error() {
+			t.Errorf("%q became %q", err, got)
+		}
+		of := slices.DeleteFunc(slices.Clone(known), func(cause error) bool { return !errors.Is(got, cause) })
+		if len(of) > 1 {
+			t.Errorf("%q is all of %v", err, of)
+		}
+		if noSpaceWords.MatchString(words) && !errors.Is(got, migrate.ErrNoSpace) {
+			t.Errorf("%q is %v", err, of)
+		}
+	})
+}
+
+func FuzzDecodeToken(f *testing.F) {
+	for _, token := range []string{"AWS:ey:J", "AWS:", ":secret", "secret", "", "AWS:\x00\n"} {
+		f.Add(base64.StdEncoding.EncodeToString([]byte(token)), "https://"+sourceHost)
+		f.Add(token, "localhost:4566")
+	}
+	f.Add("QVdTOnNlY3JldA==", "https://user:password@host/path")
+	f.Add("QVdTOnNlY3JldA==", "")
+	f.Add("QVdTOnNlY3JldA", "http://[::1")
+	messages := []string{"what came is not valid base64", "what came is not of the form user:password", "it came without a registry endpoint"}
+	f.Fuzz(func(t *testing.T, token, endpoint string) {
+		auth, err := decodeToken(token, endpoint)
+		if err != nil {
+			if !slices.Contains(messages, err.Error()) || auth != (RegistryAuth{}) {
+				t.Errorf("an error that may hold the token: %v, %+v", err, auth)
+			}
+			return
+		}
+		decoded, _ := base64.StdEncoding.DecodeString(token)
+		if auth.Username+":"+string(auth.Password) != string(decoded) || strings.Contains(auth.Username, ":") || auth.Username == "" ||
+			auth.Password == "" || auth.ServerAddress == "" {
+			t.Errorf("%q is of %q at %q", decoded, auth.Username, auth.ServerAddress)
+		}
+	})
+}
+
+// TestShortIDOfAnything: what is no digest must not end the program.
+func TestShortIDOfAnything(t *testing.T) {
+	for d, want := range map[digest.Digest]string{imageHash: "6b86b273ff34", "sha256:ab": "ab", "sha256": "", "": ""} {
+		if got := shortID(d); got != want {
+			t.Errorf("%q is %q, want %q", d, got, want)
+		}
+	}
+}
+
+// hostileSecret is what is hard to hide: it is written differently in Go's quotes, in JSON, in a URL and on a line.
+const hostileSecret = "glcbt-\"sécret\"\\ <&>%20\x1b+/"
+
+// FuzzLoadConfig has an environment of its own, as /proc/self/environ has it. The secrets are the same in all.
+func FuzzLoadConfig(f *testing.F) {
+	var good []string
+	for name, value := range job {
+		good = append(good, name+"="+value)
+	}
+	slices.Sort(good)
+	complete := strings.Join(good, "\x00")
+	for _, more := range []string{
+		"", "MIGRATE_CONCURRENCY=many\x00MIGRATE_DISK=1e999GB\x00MIGRATE_STALL=-1s\x00MIGRATE_DEADLINE=tomorrow", "AWS_ACCOUNT_ID=\x00CI_REGISTRY=",
+		"MIGRATE_PLATFORM=linux/arm/v7\x00MIGRATE_DEADLINE=2h30m\x00CI_JOB_TIMEOUT=3600", "MIGRATE_PLATFORM=windows(10.0.17763.1)/amd64\x00MIGRATE_A\nB=x",
+		"AWS_WEB_IDENTITY_TOKEN=x\x00AWS_ROLE_ARN=arn:aws:iam::123456789012:role/r", "CI_NODE_INDEX=3\x00CI_NODE_TOTAL=2\x00MIGRATE_:=1",
+		"DOCKER_HOST=tcp://docker:2376\nsection_start:1:x\r\x1b[0K\x00AWS_REGION=\xff", "CI_REGISTRY_IMAGE=registry.example.com/g/p@" + imageHash,
+	} {
+		f.Add(complete + "\x00" + more)
+	}
+	f.Fuzz(func(t *testing.T, environ string) {
+		set := map[string]string{}
+		for entry := range strings.SplitSeq(environ, "\x00") {
+			if name, value, ok := strings.Cut(entry, "="); ok && ours(name) && !strings.Contains(value, hostileSecret) {
+				set[name] = value
+			}
+		}
+		for _, v := range variables() {
+			if v.secret && set[v.Name] != "" {
+				set[v.Name] = hostileSecret
+			}
+		}
+		cfg, err := loadEnv(t, set)
+		if err == nil {
+			testAccepted(t, cfg)
+			return
+		}
+		var problems configError
+		if !errors.As(err, &problems) || cfg != (Config{}) || strings.Contains(err.Error(), hostileSecret) {
+			t.Fatalf("refused with %+v, %v", cfg, err)
+		}
+		for _, problem := range problems {
+			if name := problemOf(problem); strings.Contains(problem, "\n") || !ours(name) {
+				t.Errorf("a problem of %q is %q", name, problem)
+			}
+		}
+		testAllAtOnce(t, set, problems)
+	})
+}
+
+// ours tells the variables that a test may set from those that the test itself needs.
+func ours(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v variable) bool { return v.Name == name })
+}
+
+func loadEnv(t *testing.T, env map[string]string) (Config, error) {
+	for _, v := range variables() {
+		t.Setenv(v.Name, env[v.Name])
+	}
+	for name, value := range env {
+		t.Setenv(name, value)
+		defer os.Unsetenv(name) //nolint:errcheck // for the next environment of the same test
+	}
+	return loadConfig()
+}
+
+// testAccepted wants the rest of the program to work with what was accepted, and no secret to be seen.
+func testAccepted(t *testing.T, cfg Config) {
+	assertHidden(t, cfg, hostileSecret)
+	named, err := reference.ParseNamed(cfg.RegistryImage)
+	if err != nil || !strings.HasPrefix(cfg.RegistryImage, cfg.Registry+"/") || reference.Domain(named) != cfg.Registry {
+		t.Errorf("%q at %q: %v", cfg.RegistryImage, cfg.Registry, err)
+	}
+	wantedPlatform(cfg) // panics with what is none
+	if cfg.diskBytes() < minDisk || cfg.stallAfter() < minStall || cfg.Concurrency < 0 || cfg.Concurrency > maxConcurrency {
+		t.Errorf("a disk of %d bytes, a stall of %s, %d at a time", cfg.diskBytes(), cfg.stallAfter(), cfg.Concurrency)
+	}
+	now := time.Now()
+	if end := cfg.deadline(now); cfg.Deadline != "" && end.IsZero() || cfg.NodeTotal > 1 && (cfg.NodeIndex < 1 || cfg.NodeIndex > cfg.NodeTotal) {
+		t.Errorf("the deadline %q is %s, job %d of %d", cfg.Deadline, end, cfg.NodeIndex, cfg.NodeTotal)
+	}
+}
+
+// testAllAtOnce wants every variable named whose value is bad in an environment that is good but for it.
+func testAllAtOnce(t *testing.T, env map[string]string, problems configError) {
+	for name, value := range env {
+		switch name { // what is good depends on others
+		case "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_NODE_INDEX", "CI_NODE_TOTAL":
+			continue
+		}
+		alone := maps.Clone(job)
+		alone[name] = value
+		_, err := loadEnv(t, alone)
+		if err == nil || name == "AWS_WEB_IDENTITY_TOKEN" {
+			continue
+		}
+		if !slices.ContainsFunc(problems, func(p string) bool { return slices.Contains(strings.Split(err.Error(), "\n"), p) }) {
+			t.Errorf("%q alone is refused with\n%v\nand with others the problems are\n%v", name, err, problems)
+		}
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add(hostileSecret, "invalid header: ", " in request")
+	f.Add("correct horse battery staple", `{"username":"AWS","password":"`, `"}`)
+	f.Add("eyJwYXlsb2FkIjoi//==", "AWS:", "")
+	f.Add("aaaaaaaa", "aaa", "aaaaa")
+	f.Add("\x00\n\r\t\"'`\\", "\x1b[0K", "")
+	f.Fuzz(func(t *testing.T, secret, before, after string) {
+		if secret = strings.TrimSpace(secret); len(secret) < minSecret || strings.ContainsAny(secret, "[]") || !utf8.ValidString(secret) {
+			return // what is put in its place would complete it, or what is beside it would
+		}
+		hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
+		hide.learn(secret)
+		plain := before + secret + after
+		encoded, _ := json.Marshal(map[string]string{before: secret + after})
+		for _, text := range []string{
+			plain, report.Printable(plain), strconv.Quote(plain), url.QueryEscape(plain), url.Values{"password": {secret}}.Encode(), string(encoded),
+		} {
+			if got := hide.redact(text); strings.Contains(got, secret) || !strings.Contains(got, hidden) {
+				t.Errorf("%q is written as %q", text, got)
+			}
+		}
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			for _, text := range []string{plain, string(encoded)} {
+				if got := hide.redact(encoding.EncodeToString([]byte(text))); !strings.Contains(got, hidden) {
+					t.Errorf("%q in base64 is written as %s", text, got)
+				}
+			}
+		}
+	})
+}

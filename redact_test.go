@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/registry"
+)
+
+// sentSecrets is everything of a request that a proxy may quote: its headers, as they are and decoded, and its body.
+func sentSecrets(r *http.Request) string {
+	var said strings.Builder
+	_ = r.Header.Write(&said)
+	body, _ := io.ReadAll(r.Body)
+	decoded, _ := base64.URLEncoding.DecodeString(r.Header.Get(registry.AuthHeader))
+	fmt.Fprintf(&said, "\n%s\n%s\n", body, decoded)
+	if auth, err := registry.DecodeAuthConfig(r.Header.Get(registry.AuthHeader)); err == nil {
+		fmt.Fprintf(&said, "Basic %s\n", base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
+		fmt.Fprintf(&said, "https://%s:%s@registry", auth.Username, auth.Password)
+	}
+	return "you said " + said.String()
+}
+
+// echo makes an answer of what was asked.
+func echo(answer func(words string) http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { answer(sentSecrets(r))(w, r) }
+}
+
+// TestEchoedSecretsAreHidden has each of those who are sent a secret send it back in an error.
+func TestEchoedSecretsAreHidden(t *testing.T) {
+	refused := echo(func(words string) http.HandlerFunc { return problem(http.StatusInternalServerError, words) })
+	denied := echo(func(words string) http.HandlerFunc { return problem(http.StatusUnauthorized, words) })
+	inStream := echo(func(words string) http.HandlerFunc { return stream(status("Preparing"), streamError(words)) })
+	page := echo(func(words string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, "<html>"+words+"</html>")
+		}
+	})
+	ofECR := echo(func(words string) http.HandlerFunc { return ecrError("InvalidSignatureException", words) })
+	ofSTS := echo(func(words string) http.HandlerFunc {
+		return stsError("SignatureDoesNotMatch", html.EscapeString(words))
+	})
+	tests := []struct {
+		name, call string
+		answer     http.HandlerFunc
+		env        map[string]string
+	}{
+		{name: "login", call: authPath, answer: refused},
+		{name: "login denied", call: authPath, answer: denied},
+		{name: "pull", call: pullPath, answer: refused},
+		{name: "pull, in the stream", call: pullPath, answer: inStream},
+		{name: "pull, by a proxy", call: pullPath, answer: page},
+		{name: "push", call: pushPath, answer: denied},
+		{name: "push, in the stream", call: pushPath, answer: inStream},
+		{name: "push, by a proxy", call: pushPath, answer: page},
+		{name: "resolve", call: resolvePath, answer: refused},
+		{name: "AWS's identity", call: "GetCallerIdentity", answer: ofSTS},
+		{name: "ECR's token", call: "GetAuthorizationToken", answer: ofECR},
+		{name: "a listing", call: "DescribeRepositories", answer: ofECR},
+		{
+			name: "the job's token", call: "AssumeRoleWithWebIdentity", answer: ofSTS,
+			env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, map[string]http.HandlerFunc{test.call: test.answer})
+			for name, value := range test.env {
+				w.env[name] = value
+			}
+			code, stdout, stderr := w.run(t.Context(), t) // which looks for secrets
+			if code == exitDone || !strings.Contains(stdout+stderr, "you said ") || !strings.Contains(stdout+stderr, hidden) {
+				t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+// TestRoleCredentialsAreHidden: those that STS gives are in no variable.
+func TestRoleCredentialsAreHidden(t *testing.T) {
+	w := newWorld(t, map[string]http.HandlerFunc{
+		"AssumeRoleWithWebIdentity": stsAnswer(http.StatusOK, strings.ReplaceAll(assumed, ">session<", ">session-of-the-role<")),
+		"DescribeRepositories":      echo(func(words string) http.HandlerFunc { return ecrError("InvalidSignatureException", words) }),
+	})
+	w.env["AWS_ACCESS_KEY_ID"], w.env["AWS_SECRET_ACCESS_KEY"] = "", ""
+	_, stdout, stderr := w.run(t.Context(), t)
+	if output := stdout + stderr; strings.Contains(output, "session-of-the-role") || !strings.Contains(output, "X-Amz-Security-Token: "+hidden) {
+		t.Errorf("got %s", output)
+	}
+}
+
+func TestRedactorLetsShortWordsPass(t *testing.T) {
+	setEnv(t, map[string]string{"CI_REGISTRY_PASSWORD": "tags", "AWS_SECRET_ACCESS_KEY": ""})
+	const line = "1 of 1 tags are at registry.example.com\n"
+	var out bytes.Buffer
+	if n, err := io.WriteString(newRedactor().writer(&out), line); n != len(line) || err != nil || out.String() != line {
+		t.Errorf("%d bytes, %v: %q", n, err, &out)
+	}
+}
+
+// panics are values that hold secrets, and end a program with all that the runtime says of them.
+func panics(cfg Config) map[string]any {
+	auth := RegistryAuth{Username: "AWS", Password: cfg.RegistryPassword}
+	return map[string]any{
+		"configuration":           cfg,
+		"its address":             &cfg,
+		"secret":                  cfg.RegistryPassword,
+		"token for the SDK":       identityToken{cfg.WebIdentityToken},
+		"ECR's credentials":       auth,
+		"message":                 fmt.Sprintf("%v %+v %#v %s", cfg, auth, &cfg, identityToken{cfg.WebIdentityToken}),
+		"error":                   fmt.Errorf("with %+v: %w", auth, errors.ErrUnsupported),
+		"joined errors":           errors.Join(fmt.Errorf("%q", cfg.RegistryPassword), fmt.Errorf("%v", []any{cfg, auth})),
+		"what a redactor knows":   newRedactor(),
+		"what an engine is given": registryAuth(cfg.targetAuth),
+	}
+}
+
+// TestPanicsShowNoSecret runs this test in a child, which panics.
+func TestPanicsShowNoSecret(t *testing.T) {
+	const which = "ECR2GITLAB_TEST_PANIC"
+	secret, token := "glcbt-secret", "header.payload.signature"
+	cfg := Config{RegistryPassword: Secret(secret), WebIdentityToken: Secret(token), RegistryUser: "somebody"}
+	if name := os.Getenv(which); name != "" {
+		panic(panics(cfg)[name])
+	}
+	for name := range panics(cfg) {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+		child.Env = append(os.Environ(), which+"="+name, "GOTRACEBACK=all")
+		output, err := child.CombinedOutput()
+		if err == nil || !bytes.Contains(output, []byte("panic: ")) || !bytes.Contains(output, []byte("goroutine ")) {
+			t.Errorf("%s: no panic, %v:\n%s", name, err, output)
+		}
+		if bytes.Contains(output, []byte(secret)) || bytes.Contains(output, []byte(token)) {
+			t.Errorf("%s: the panic shows a secret:\n%s", name, output)
+		}
+	}
+}
+
+func TestHandingLearnsEachPassword(t *testing.T) {
+	passwords := []string{"the first password\n", "the second one", "short"}
+	hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
+	for _, password := range passwords {
+		auth := hide.handing(func(context.Context) (registry.AuthConfig, error) {
+			return registry.AuthConfig{Username: "somebody", Password: password}, nil
+		})
+		config, err := auth(t.Context())
+		if err != nil || config.Password != password {
+			t.Fatal(config, err)
+		}
+		header, _ := registry.EncodeAuthConfig(config)
+		if got := hide.redact(header); got != hidden {
+			t.Errorf("the header with %q is written as %s", password, got)
+		}
+	}
+	if got := hide.redact(strings.Join(passwords, ", ")); got != hidden+"\n, "+hidden+", short" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// bareSecrets are the types of others that hold a secret as a plain string: whatever prints one shows it.
+var bareSecrets = []string{
+	"github.com/docker/docker/api/types/registry.AuthConfig",
+	"github.com/aws/aws-sdk-go-v2/aws.Credentials",
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types.AuthorizationData",
+}
+
+// revealers are the functions that take a secret out of its type, each for somebody who has to have it.
+var revealers = []string{"(amazon).engineAuth", "(Config).targetAuth", "(identityToken).GetIdentityToken"}
+
+// TestSecretsStayInTheirTypes reads the program as the compiler does. A secret leaves its type where an engine or the
+// SDK needs it, no other type is made of it, which would not have its methods, and nothing that holds one as a plain
+// string is passed on as any, as all that prints takes it.
+func TestSecretsStayInTheirTypes(t *testing.T) {
+	program := load(t)
+	var revealed []string
+	for _, file := range program.files {
+		for _, declaration := range file.Decls {
+			function, _ := declaration.(*ast.FuncDecl)
+			ast.Inspect(declaration, func(node ast.Node) bool {
+				switch n := node.(type) {
+				case *ast.TypeSpec:
+					if name, ok := n.Type.(*ast.Ident); ok && program.isSecret(name) {
+						t.Errorf("%s: %s has not the methods of what it is made of: embed it", program.position(n), n.Name)
+					}
+				case *ast.CallExpr:
+					if program.reveals(n) {
+						revealed = append(revealed, nameOf(function))
+					}
+					for _, argument := range program.asAny(n) {
+						if held := bareSecret(program.info.TypeOf(argument), nil); held != "" {
+							t.Errorf("%s: what holds a %s is passed on as any", program.position(argument), held)
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	if slices.Sort(revealed); !slices.Equal(slices.Compact(revealed), slices.Sorted(slices.Values(revealers))) {
+		t.Errorf("secrets become strings in %v, want %v", revealed, revealers)
+	}
+}
+
+// TestNoChildProcess: what a child is given, in its arguments or its environment, others can read.
+func TestNoChildProcess(t *testing.T) {
+	imports := load(t).types.Imports()
+	if slices.ContainsFunc(imports, func(p *types.Package) bool { return p.Path() == "os/exec" }) {
+		t.Error("the program starts others")
+	}
+}
+
+// source is the program's own package, type-checked.
+type source struct {
+	fset  *token.FileSet
+	files []*ast.File
+	types *types.Package
+	info  *types.Info
+}
+
+// load has the compiler tell what the packages export that the program imports.
+func load(t *testing.T) source {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".")
+	output, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exports := map[string]string{}
+	for lines := bufio.NewScanner(bytes.NewReader(output)); lines.Scan(); {
+		path, export, _ := strings.Cut(lines.Text(), " ")
+		exports[path] = export
+	}
+	s := source{fset: token.NewFileSet(), info: &types.Info{
+		Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{},
+	}}
+	names, _ := filepath.Glob("*.go")
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(s.fset, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.files = append(s.files, file)
+	}
+	open := func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }
+	config := types.Config{Importer: importer.ForCompiler(s.fset, "gc", open)}
+	if s.types, err = config.Check("main", s.fset, s.files, s.info); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s source) position(node ast.Node) token.Position { return s.fset.Position(node.Pos()) }
+
+func (s source) isSecret(expression ast.Expr) bool {
+	return types.Identical(s.info.TypeOf(expression), s.types.Scope().Lookup("Secret").Type())
+}
+
+// reveals reports whether the call is the conversion of a secret to something else.
+func (s source) reveals(call *ast.CallExpr) bool {
+	return s.info.Types[call.Fun].IsType() && s.isSecret(call.Args[0]) && !s.isSecret(call.Fun)
+}
+
+// asAny returns the arguments of the call that are passed on as any.
+func (s source) asAny(call *ast.CallExpr) []ast.Expr {
+	signature, ok := s.info.TypeOf(call.Fun).(*types.Signature)
+	if !ok {
+		return nil
+	}
+	var found []ast.Expr
+	for i, argument := range call.Args {
+		last := signature.Params().Len() - 1
+		parameter := signature.Params().At(min(i, last)).Type()
+		if list, ok := parameter.(*types.Slice); ok && signature.Variadic() && i >= last {
+			parameter = list.Elem()
+		}
+		if empty, ok := parameter.Underlying().(*types.Interface); ok && empty.Empty() {
+			found = append(found, argument)
+		}
+	}
+	return found
+}
+
+// bareSecret names the type within t that holds a secret as a plain string, if there is one.
+func bareSecret(t types.Type, within []types.Type) string {
+	if slices.Contains(within, t) {
+		return ""
+	}
+	within = append(within, t)
+	if named, ok := types.Unalias(t).(*types.Named); ok && slices.Contains(bareSecrets, named.String()) {
+		return named.String()
+	}
+	switch u := t.Underlying().(type) {
+	case *types.Struct:
+		for field := range u.Fields() {
+			if held := bareSecret(field.Type(), within); held != "" {
+				return held
+			}
+		}
+	case *types.Map:
+		return bareSecret(u.Elem(), within)
+	case interface{ Elem() types.Type }:
+		return bareSecret(u.Elem(), within)
+	}
+	return ""
+}
+
+func nameOf(function *ast.FuncDecl) string {
+	if function == nil {
+		return "no function"
+	}
+	if function.Recv == nil {
+		return function.Name.Name
+	}
+	receiver := function.Recv.List[0].Type
+	if pointer, ok := receiver.(*ast.StarExpr); ok {
+		receiver = pointer.X
+	}
+	return fmt.Sprintf("(%s).%s", receiver, function.Name.Name)
+}
