@@ -520,7 +520,7 @@ func (m streamMessage) failure() string {
 }
 
 // errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
-var errTruncated = engineFailure{errors.New("the engine's answer ended before it said that it was done"), migrate.ErrUnavailable}
+var errTruncated = engineFailure{errors.New("the engine's answer ended before it said that it was done"), migrate.ErrBrokenOff}
 
 // maxMessage bounds one message of an engine, in bytes. Real ones have a line, or a few descriptors.
 const maxMessage = 1 << 20
@@ -601,7 +601,7 @@ func broken(err error) error {
 	if isEnd(err) {
 		return err
 	}
-	return engineFailure{err, migrate.ErrUnavailable}
+	return engineFailure{err, migrate.ErrBrokenOff}
 }
 
 // unanswered is for a request that the engine has not answered.

@@ -187,7 +187,7 @@ func streamError(text string) string {
 
 // causes are the errors that callers tell apart, and the one among ours that looks most like success.
 var causes = map[string]error{
-	"denied": migrate.ErrDenied, "not found": migrate.ErrNotFound, "truncated": errTruncated,
+	"denied": migrate.ErrDenied, "not found": migrate.ErrNotFound, "truncated": migrate.ErrBrokenOff,
 	"full":      migrate.ErrNoSpace,
 	"cancelled": context.Canceled,
 	"invalid":   migrate.ErrInvalid, "not unpacked": migrate.ErrNotUnpacked, "throttled": migrate.ErrThrottled,
@@ -204,9 +204,6 @@ func assertFailure(t *testing.T, err error, words, cause string) {
 		t.Errorf("got %q, want %q in it", err, words)
 	}
 	for name, target := range causes {
-		if cause == "truncated" && name == "unavailable" {
-			continue // which it is, too
-		}
 		if errors.Is(err, target) != (name == cause) {
 			t.Errorf("%q is %s: %t, want %s alone", err, name, errors.Is(err, target), cause)
 		}
@@ -448,7 +445,7 @@ func TestPull(t *testing.T) {
 		{"empty", stream(), "ended before", "truncated"},
 		{"half a message", stream(done, `{"status":"Status: Down`), "ended before", "truncated"},
 		{"a connection that breaks", breakAfter(status("Pulling")), "ended before", "truncated"},
-		{"no JSON", stream("<html>"), "invalid character '<'", "unavailable"},
+		{"no JSON", stream("<html>"), "invalid character '<'", "truncated"},
 		{"throttled", problem(http.StatusTooManyRequests, "toomanyrequests: slow down"), "toomanyrequests", "throttled"},
 	}
 	for _, test := range tests {

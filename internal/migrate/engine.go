@@ -33,6 +33,8 @@ var (
 	ErrThrottled = errors.New("throttled")
 	// ErrUnavailable: the registry has trouble of its own, or the connection to it.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrBrokenOff: the engine's answer ended early.
+	ErrBrokenOff = errors.New("broken off")
 	// ErrStalled: nothing has moved for too long.
 	ErrStalled = errors.New("no progress")
 	// ErrEngineGone: the engine does not answer.

@@ -38,6 +38,7 @@ var retries = []retryRule{
 	{steps: []Step{stepRemove}, tries: 1}, // what is left does no harm
 	// Registries count requests by the minute (GitLab.com: 2,000), and engines do not pass Retry-After on.
 	{cause: ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
+	{cause: ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
 	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows

@@ -30,6 +30,7 @@ func TestRetries(t *testing.T) {
 		{ErrDenied, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
 		{ErrThrottled, StepPush, 9, 75 * time.Second, 6 * time.Minute},
 		{ErrUnavailable, StepPull, 8, 30 * time.Second, 95 * time.Second},
+		{ErrBrokenOff, StepPush, 3, time.Second, 5 * time.Second},
 		{ErrStalled, StepPull, 3, time.Second, 5 * time.Second},
 		{ErrEngineGone, StepTag, 0, 5 * time.Minute, 6 * time.Minute},
 		{ErrEngineGone, stepRemove, 0, 5 * time.Minute, 6 * time.Minute},
@@ -60,7 +61,8 @@ func TestRetries(t *testing.T) {
 // Every cause of the engine's has its row before the last, which is for what nobody knows.
 func TestEveryCauseHasARule(t *testing.T) {
 	causes := []error{
-		ErrNotFound, ErrDenied, ErrNoSpace, ErrInvalid, ErrNotUnpacked, ErrThrottled, ErrUnavailable, ErrStalled, ErrEngineGone,
+		ErrNotFound, ErrDenied, ErrNoSpace, ErrInvalid, ErrNotUnpacked, ErrThrottled, ErrUnavailable, ErrStalled,
+		ErrBrokenOff, ErrEngineGone,
 	}
 	for _, cause := range causes {
 		if i := ruleFor(retries, StepCheck, cause); i == len(retries)-1 {
