@@ -17,6 +17,8 @@ import (
 	"github.com/distribution/reference"
 	"github.com/dustin/go-humanize"
 	"github.com/kelseyhightower/envconfig"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // Config is what the environment says. Every field is one variable, and its tags are the reference that help prints:
@@ -342,7 +344,7 @@ func origin(name string) string {
 // Secret is a string that prints, formats and marshals as [hidden]. Its value is had by converting it to a string.
 type Secret string
 
-const hidden = "[hidden]"
+const hidden = redact.Hidden
 
 func (Secret) String() string               { return hidden }
 func (Secret) GoString() string             { return hidden }
@@ -351,3 +353,15 @@ func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`),
 
 // Format hides the value from every verb, also from those that do not ask for a Stringer, such as %x.
 func (Secret) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, hidden) }
+
+// secretsOfEnvironment is a redactor that knows them.
+func secretsOfEnvironment() *redact.Redactor {
+	hide := redact.New()
+	hide.Learn(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
+	for _, v := range variables() {
+		if v.secret {
+			hide.Learn(os.Getenv(v.Name))
+		}
+	}
+	return hide
+}

@@ -28,6 +28,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // registryAuth says how the engine logs in to a registry. An error is one of getting the credentials.
@@ -482,6 +483,18 @@ func (a *amazon) engineAuth(ctx context.Context) (registry.AuthConfig, error) {
 
 func (c Config) targetAuth(context.Context) (registry.AuthConfig, error) {
 	return registry.AuthConfig{Username: c.RegistryUser, Password: string(c.RegistryPassword), ServerAddress: c.Registry}, nil
+}
+
+// learned has the redactor know what an engine is handed: the password, and the header that it comes in.
+func (auth registryAuth) learned(hide *redact.Redactor) registryAuth {
+	return func(ctx context.Context) (registry.AuthConfig, error) {
+		config, err := auth(ctx)
+		if err == nil && !hide.Knows(config.Password) {
+			header, _ := registry.EncodeAuthConfig(config)
+			hide.Learn(config.Username+":"+config.Password, header, config.Password)
+		}
+		return config, err
+	}
 }
 
 // encodedAuth is the header with the credentials for the registry that the reference names.

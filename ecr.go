@@ -29,6 +29,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const (
@@ -99,13 +100,13 @@ type amazon struct {
 var _ migrate.Source = (*amazon)(nil)
 
 // newAmazon finds the AWS credentials; that they are good is known with the first call.
-func newAmazon(ctx context.Context, cfg Config, hide *redactor) (*amazon, error) {
+func newAmazon(ctx context.Context, cfg Config, hide *redact.Redactor) (*amazon, error) {
 	loaded, err := loadAWS(ctx, cfg)
 	if err != nil {
 		return nil, &awsError{Class: otherTrouble, doing: "read the AWS configuration", err: err,
 			remedy: "check the AWS_* variables, AWS_PROFILE, AWS_CONFIG_FILE and AWS_CA_BUNDLE among them"}
 	}
-	loaded.Credentials = hide.signing(loaded.Credentials)
+	loaded.Credentials = learned(hide, loaded.Credentials)
 	return newAmazonFrom(loaded, cfg), nil
 }
 
@@ -138,6 +139,15 @@ func loadAWS(ctx context.Context, cfg Config) (aws.Config, error) {
 		loaded.Credentials = aws.NewCredentialsCache(webIdentity(loaded, cfg, env.RoleSessionName))
 	}
 	return loaded, nil
+}
+
+// learned has the redactor know the credentials that AWS is asked with.
+func learned(hide *redact.Redactor, provider aws.CredentialsProvider) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		credentials, err := provider.Retrieve(ctx)
+		hide.Learn(credentials.SecretAccessKey, credentials.SessionToken)
+		return credentials, err
+	})
 }
 
 // newRetryer has no quota of retries across calls, the SDK's default: several listings that are throttled at a time

@@ -854,6 +854,6 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newAmazon(t.Context(), cfg, newRedactor())
+	_, err = newAmazon(t.Context(), cfg, secretsOfEnvironment())
 	assertAWSError(t, err, otherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }

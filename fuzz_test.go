@@ -7,22 +7,18 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
-	"unicode/utf8"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
 // streamSeeds are what engines say, and what they had better not.
@@ -319,35 +315,4 @@ func testAllAtOnce(t *testing.T, env map[string]string, problems configError) {
 			t.Errorf("%q alone is refused with\n%v\nand with others the problems are\n%v", name, err, problems)
 		}
 	}
-}
-
-func FuzzRedact(f *testing.F) {
-	f.Add(hostileSecret, "invalid header: ", " in request")
-	f.Add("correct horse battery staple", `{"username":"AWS","password":"`, `"}`)
-	f.Add("eyJwYXlsb2FkIjoi//==", "AWS:", "")
-	f.Add("aaaaaaaa", "aaa", "aaaaa")
-	f.Add("\x00\n\r\t\"'`\\", "\x1b[0K", "")
-	f.Fuzz(func(t *testing.T, secret, before, after string) {
-		if secret = strings.TrimSpace(secret); len(secret) < minSecret || strings.ContainsAny(secret, "[]") || !utf8.ValidString(secret) {
-			return // what is put in its place would complete it, or what is beside it would
-		}
-		hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
-		hide.learn(secret)
-		plain := before + secret + after
-		encoded, _ := json.Marshal(map[string]string{before: secret + after})
-		for _, text := range []string{
-			plain, report.Printable(plain), strconv.Quote(plain), url.QueryEscape(plain), url.Values{"password": {secret}}.Encode(), string(encoded),
-		} {
-			if got := hide.redact(text); strings.Contains(got, secret) || !strings.Contains(got, hidden) {
-				t.Errorf("%q is written as %q", text, got)
-			}
-		}
-		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-			for _, text := range []string{plain, string(encoded)} {
-				if got := hide.redact(encoding.EncodeToString([]byte(text))); !strings.Contains(got, hidden) {
-					t.Errorf("%q in base64 is written as %s", text, got)
-				}
-			}
-		}
-	})
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
@@ -56,8 +57,8 @@ func main() {
 
 // run is the program: the exit code is its only result.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	hide := newRedactor()
-	stdout, stderr = hide.writer(stdout), hide.writer(stderr)
+	hide := secretsOfEnvironment()
+	stdout, stderr = hide.Writer(stdout), hide.Writer(stderr)
 	command := "migrate"
 	if len(args) > 0 {
 		command = args[0]
@@ -107,7 +108,7 @@ func fail(stderr io.Writer, err error) int {
 }
 
 // migrateAll is the main command: from the configuration to the last line of the report.
-func migrateAll(ctx context.Context, hide *redactor, stdout, stderr io.Writer) int {
+func migrateAll(ctx context.Context, hide *redact.Redactor, stdout, stderr io.Writer) int {
 	started := time.Now()
 	cfg, err := loadConfig()
 	if err != nil {
@@ -143,8 +144,8 @@ func migrateAll(ctx context.Context, hide *redactor, stdout, stderr io.Writer) i
 
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched: a folder that does not take it is a
 // fault of the configuration.
-func openRecord(cfg Config, hide *redactor, log *report.Log) (*report.Record, error) {
-	about := report.About{Program: versionLine(), Target: cfg.RegistryImage, Share: cfg.NodeTotal > 1, Redact: hide.redact}
+func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*report.Record, error) {
+	about := report.About{Program: versionLine(), Target: cfg.RegistryImage, Share: cfg.NodeTotal > 1, Redact: hide.Text}
 	record, err := report.Open(cfg.ReportDir, about, log)
 	if err != nil {
 		var problem configError
@@ -162,7 +163,7 @@ func closeRecord(record *report.Record, cause error, stderr io.Writer) {
 }
 
 // prepare checks both sides and the engine between them, in the order of the tutorial's script.
-func prepare(ctx context.Context, cfg Config, hide *redactor, log *report.Log) (migrate.Options, error) {
+func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report.Log) (migrate.Options, error) {
 	source, err := newAmazon(ctx, cfg, hide)
 	if err != nil {
 		return migrate.Options{}, err
@@ -194,7 +195,7 @@ func prepare(ctx context.Context, cfg Config, hide *redactor, log *report.Log) (
 }
 
 // prepareEngine waits for the engine and has it log in on both sides.
-func prepareEngine(ctx context.Context, cfg Config, hide *redactor, source *amazon, log *report.Log) (*engine, error) {
+func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, source *amazon, log *report.Log) (*engine, error) {
 	engine, err := waitForEngine(ctx, cfg, enginePatience, func(host string) {
 		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
 	})
@@ -208,8 +209,8 @@ func prepareEngine(ctx context.Context, cfg Config, hide *redactor, source *amaz
 	if engine.images > 0 {
 		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
 	}
-	engine.source = hide.handing(source.engineAuth)
-	engine.target, engine.targetHost = hide.handing(cfg.targetAuth), cfg.Registry
+	engine.source = registryAuth(source.engineAuth).learned(hide)
+	engine.target, engine.targetHost = registryAuth(cfg.targetAuth).learned(hide), cfg.Registry
 	engine.stall = cfg.stallAfter()
 	return engine, login(ctx, cfg, source, engine, log)
 }
@@ -221,8 +222,11 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 		return err
 	}
 	refusals := make(chan error, 1)
-	go func() { refusals <- engine.Login(ctx, engine.target) }()
-	ofECR, ofGitLab := engine.Login(ctx, engine.source), <-refusals
+	try := func(auth registryAuth) error {
+		return migrate.Retry(ctx, func() error { return engine.Login(ctx, auth) })
+	}
+	go func() { refusals <- try(engine.target) }()
+	ofECR, ofGitLab := try(engine.source), <-refusals
 	if ofECR != nil {
 		return fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
 			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it",

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/registry"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // sentSecrets is everything of a request that a proxy may quote: its headers, as they are and decoded, and its body.
@@ -104,7 +106,7 @@ func TestRedactorLetsShortWordsPass(t *testing.T) {
 	setEnv(t, map[string]string{"CI_REGISTRY_PASSWORD": "tags", "AWS_SECRET_ACCESS_KEY": ""})
 	const line = "1 of 1 tags are at registry.example.com\n"
 	var out bytes.Buffer
-	if n, err := io.WriteString(newRedactor().writer(&out), line); n != len(line) || err != nil || out.String() != line {
+	if n, err := io.WriteString(secretsOfEnvironment().Writer(&out), line); n != len(line) || err != nil || out.String() != line {
 		t.Errorf("%d bytes, %v: %q", n, err, &out)
 	}
 }
@@ -121,7 +123,7 @@ func panics(cfg Config) map[string]any {
 		"message":                 fmt.Sprintf("%v %+v %#v %s", cfg, auth, &cfg, identityToken{cfg.WebIdentityToken}),
 		"error":                   fmt.Errorf("with %+v: %w", auth, errors.ErrUnsupported),
 		"joined errors":           errors.Join(fmt.Errorf("%q", cfg.RegistryPassword), fmt.Errorf("%v", []any{cfg, auth})),
-		"what a redactor knows":   newRedactor(),
+		"what a redactor knows":   secretsOfEnvironment(),
 		"what an engine is given": registryAuth(cfg.targetAuth),
 	}
 }
@@ -147,23 +149,23 @@ func TestPanicsShowNoSecret(t *testing.T) {
 	}
 }
 
-func TestHandingLearnsEachPassword(t *testing.T) {
+func TestEachPasswordIsLearned(t *testing.T) {
 	passwords := []string{"the first password\n", "the second one", "short"}
-	hide := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
+	hide := redact.New()
 	for _, password := range passwords {
-		auth := hide.handing(func(context.Context) (registry.AuthConfig, error) {
+		auth := registryAuth(func(context.Context) (registry.AuthConfig, error) {
 			return registry.AuthConfig{Username: "somebody", Password: password}, nil
-		})
+		}).learned(hide)
 		config, err := auth(t.Context())
 		if err != nil || config.Password != password {
 			t.Fatal(config, err)
 		}
 		header, _ := registry.EncodeAuthConfig(config)
-		if got := hide.redact(header); got != hidden {
+		if got := hide.Text(header); got != hidden {
 			t.Errorf("the header with %q is written as %s", password, got)
 		}
 	}
-	if got := hide.redact(strings.Join(passwords, ", ")); got != hidden+"\n, "+hidden+", short" {
+	if got := hide.Text(strings.Join(passwords, ", ")); got != hidden+"\n, "+hidden+", short" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -88,8 +88,8 @@ func failedAt(step Step, ref string, err error) error {
 func remedy(step Step, err error) string {
 	switch {
 	case step == StepPush && errors.Is(err, ErrDenied):
-		return "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, " +
-			"or when the path is more than two levels below the project"
+		return "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, when " +
+			"the path is more than two levels below the project, or when the job is over that the token belongs to"
 	case step == StepPull && errors.Is(err, ErrDenied):
 		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
 	case step == StepPull && errors.Is(err, ErrNotFound):

@@ -93,6 +93,11 @@ func (a *attempts) NextBackOff() time.Duration {
 	return so.waits.NextBackOff()
 }
 
+// Retry makes a call that is not part of a copy by the table, until it succeeds or the table has had enough of it.
+func Retry(ctx context.Context, call func() error) error {
+	return insistent{rules: retries, observe: func(Retrying) {}}.try(ctx, "", "", call)
+}
+
 // insistent is an engine whose calls are tried again by the table.
 type insistent struct {
 	Engine

@@ -1,29 +1,28 @@
-package main
+// Package redact takes secrets out of text, however they are written there.
+package redact
 
 import (
 	"cmp"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
 	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/docker/docker/api/types/registry"
-
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
-// redactor takes secrets out of what is written. The program prints none, but whoever is sent one may quote it in an
+// Hidden is what stands in the place of a secret.
+const Hidden = "[hidden]"
+
+// Redactor takes secrets out of what is written. The program prints none, but whoever is sent one may quote it in an
 // error: a proxy that echoes a request, or AWS, whose answer to a bad signature holds what was signed. It may be used
 // concurrently.
-type redactor struct {
+type Redactor struct {
 	mu       sync.RWMutex
 	forms    map[string]bool
 	replacer *strings.Replacer
@@ -33,23 +32,14 @@ type redactor struct {
 // letters is in other words, too.
 const minSecret = 8
 
-// newRedactor knows the secrets of the environment.
-func newRedactor() *redactor {
-	r := &redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()}
-	r.learn(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
-	for _, v := range variables() {
-		if v.secret {
-			r.learn(os.Getenv(v.Name))
-		}
-	}
-	return r
-}
+// New returns a redactor that knows no secret yet.
+func New() *Redactor { return &Redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()} }
 
-// learn adds secrets to those that are taken out.
-func (r *redactor) learn(secrets ...string) {
+// Learn adds secrets to those that are taken out. Those of fewer than eight bytes are not.
+func (r *Redactor) Learn(secrets ...string) {
 	for _, secret := range secrets {
 		secret = strings.TrimSpace(secret) // who quotes it may not quote the line end that a variable has
-		if len(secret) < minSecret || r.knows(secret) {
+		if len(secret) < minSecret || r.Knows(secret) {
 			continue
 		}
 		r.mu.Lock()
@@ -58,7 +48,7 @@ func (r *redactor) learn(secrets ...string) {
 		}
 		var pairs []string
 		for _, form := range slices.SortedFunc(maps.Keys(r.forms), longestFirst) {
-			pairs = append(pairs, form, hidden)
+			pairs = append(pairs, form, Hidden)
 		}
 		r.replacer = strings.NewReplacer(pairs...)
 		r.mu.Unlock()
@@ -67,53 +57,33 @@ func (r *redactor) learn(secrets ...string) {
 
 func longestFirst(a, b string) int { return cmp.Compare(len(b), len(a)) }
 
-func (r *redactor) knows(secret string) bool {
+// Knows reports whether the redactor has learned the secret.
+func (r *Redactor) Knows(secret string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.forms[secret]
 }
 
-// redact returns the text with [hidden] in the place of every secret, however it is written.
-func (r *redactor) redact(text string) string {
+// Text returns the text with [hidden] in the place of every secret, however it is written.
+func (r *Redactor) Text(text string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.replacer.Replace(text)
 }
 
-// writer redacts what is written to w, each write by itself: what prints a line prints it at once.
-func (r *redactor) writer(w io.Writer) io.Writer { return redactingWriter{w, r} }
+// Writer redacts what is written to w, each write by itself: what prints a line prints it at once.
+func (r *Redactor) Writer(w io.Writer) io.Writer { return redactingWriter{w, r} }
 
 type redactingWriter struct {
 	out      io.Writer
-	redactor *redactor
+	redactor *Redactor
 }
 
 func (w redactingWriter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.out, w.redactor.redact(string(p))); err != nil {
+	if _, err := io.WriteString(w.out, w.redactor.Text(string(p))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// handing learns what an engine is handed: the password and the header that it comes in.
-func (r *redactor) handing(auth registryAuth) registryAuth {
-	return func(ctx context.Context) (registry.AuthConfig, error) {
-		config, err := auth(ctx)
-		if err == nil && !r.knows(config.Password) {
-			header, _ := registry.EncodeAuthConfig(config)
-			r.learn(config.Username+":"+config.Password, header, config.Password)
-		}
-		return config, err
-	}
-}
-
-// signing learns the credentials that AWS is asked with.
-func (r *redactor) signing(provider aws.CredentialsProvider) aws.CredentialsProvider {
-	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
-		credentials, err := provider.Retrieve(ctx)
-		r.learn(credentials.SecretAccessKey, credentials.SessionToken)
-		return credentials, err
-	})
 }
 
 // formsOf lists the ways in which a secret may be written: as it is, escaped, and in base64 at any place of a text.
