@@ -1,6 +1,6 @@
 # make demo    a real migration in the test world, shown step by step
 # make test    linters, unit tests and end-to-end tests, on both engines
-# make bench   what migrations take, ours beside others; an hour, on a machine that does nothing else
+# make bench   what migrations take, ours beside others; two hours, on a machine that does nothing else
 # make fuzz    each fuzz target for FUZZ_TIME; what fails is kept as a seed under testdata/fuzz, which make test runs, too
 # make build   the program, for this machine
 # make engines the Docker Engines of the test world, found or built, and cached
