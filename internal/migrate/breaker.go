@@ -65,12 +65,12 @@ func (b *breaker) failure(r Result) *StoppedError {
 	if cause == nil {
 		return nil
 	}
-	if b.images == 0 || step != b.step || cause != b.cause {
+	if b.images == 0 || step != b.step || !errors.Is(cause, b.cause) {
 		b.step, b.cause, b.images, b.repositories = step, cause, 0, map[string]bool{}
 	}
 	b.images++
 	b.repositories[r.Repository] = true
-	if cause == ErrEngineGone || b.images >= breakWithin || b.images >= breakAfter && len(b.repositories) > 1 {
+	if errors.Is(cause, ErrEngineGone) || b.images >= breakWithin || b.images >= breakAfter && len(b.repositories) > 1 {
 		return &StoppedError{Images: b.images, Err: r.Err}
 	}
 	return nil

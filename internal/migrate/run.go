@@ -116,7 +116,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		r.copier.sweep(ctx)
 	}
 	if r.over {
-		return Summary{Results: r.results}, context.Cause(r.starting)
+		return Summary{Results: r.results}, r.cause()
 	}
 	return Summary{Results: r.results}, nil
 }
@@ -125,7 +125,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 func (r *run) plan() (survey, error) {
 	p := &planner{source: r.Source, engine: r.Engine, store: r.Store, platform: r.Platform, namer: r.Namer, catalog: r.copier.catalog}
 	found, err := p.survey(r.starting)
-	if cause := context.Cause(r.starting); err != nil && cause != nil {
+	if cause := r.cause(); err != nil && cause != nil {
 		return survey{}, cause
 	}
 	return found, err
@@ -139,6 +139,12 @@ func (r *run) stopAt(moment time.Time) (cancel func()) {
 	timer := time.AfterFunc(time.Until(moment), func() { r.giveUp(ErrDeadline) })
 	return func() { timer.Stop() }
 }
+
+// cause is why no further copy is begun, or nil.
+func (r *run) cause() error { return context.Cause(r.starting) }
+
+// onStop has f called once no further copy is begun. What it returns takes that back.
+func (r *run) onStop(f func()) (cancel func() bool) { return context.AfterFunc(r.starting, f) }
 
 // giveUp has no further copy begun.
 func (r *run) giveUp(cause error) {
@@ -199,7 +205,7 @@ const checkConcurrency = 32
 func (r *run) copyAll(ctx context.Context, tasks []*task) {
 	workers := max(1, r.Concurrency)
 	s := newSchedule(tasks, 2*workers, newDisk(r.copier.catalog, r.Store, r.Disk))
-	defer context.AfterFunc(r.starting, s.stop)()
+	defer r.onStop(s.stop)()
 	var group errgroup.Group
 	for range min(checkConcurrency, len(tasks)) {
 		group.Go(func() error { r.checkAll(ctx, s); return nil })
@@ -284,7 +290,7 @@ func (r *run) interrupted(ctx context.Context, s *schedule) {
 	}
 	r.copier.release(ctx, kept)
 	for _, t := range append(unstarted, unpushed...) {
-		r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, context.Cause(r.starting))...)...)
+		r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, r.cause())...)...)
 	}
 }
 
@@ -301,7 +307,7 @@ func (r *run) recoverAll(ctx context.Context) {
 	}
 	for _, t := range r.aside {
 		if r.starting.Err() != nil {
-			r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, context.Cause(r.starting))...)...)
+			r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, r.cause())...)...)
 			continue
 		}
 		r.observe(Started{Image: t.image})
@@ -314,7 +320,7 @@ func (r *run) recoverAll(ctx context.Context) {
 func (r *run) finish(ctx context.Context, results ...Result) {
 	for i, result := range results {
 		if ctx.Err() != nil && result.Outcome == Failed && isInterruption(ctx, result.Err) {
-			results[i].Outcome, results[i].Err = NotStarted, context.Cause(r.starting)
+			results[i].Outcome, results[i].Err = NotStarted, r.cause()
 		}
 		r.mu.Lock()
 		r.over = r.over || results[i].Outcome == NotStarted
