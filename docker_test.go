@@ -884,7 +884,8 @@ func TestTLSTrustsItsOwnAuthorityAlone(t *testing.T) {
 		want string
 	}{
 		{"another's authority", map[string][]byte{"ca.pem": others["ca.pem"], "cert.pem": pems["cert.pem"], "key.pem": pems["key.pem"]}, "certificate signed by unknown authority"},
-		{"another's certificate", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": others["cert.pem"], "key.pem": others["key.pem"]}, "certificate"},
+		// With TLS 1.3 the engine refuses it after the handshake: a client that is writing sees the connection closed, and not why.
+		{"another's certificate", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": others["cert.pem"], "key.pem": others["key.pem"]}, "during connect"},
 		{"no certificates", nil, "ca.pem"},
 		{"a key still to come", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": pems["cert.pem"], "key.pem": nil}, "key"},
 	}
