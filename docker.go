@@ -632,10 +632,11 @@ func isEnd(err error) bool {
 
 // The words for the causes. Those of one word are told from parts of names, such as an image called access-denied.
 var (
-	deniedWords    = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
-	notFoundWords  = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found|does not exist locally`)
-	noSpaceWords   = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
-	throttledWords = regexp.MustCompile(`(?i)\btoo ?many ?requests\b`)
+	deniedWords          = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
+	unauthenticatedWords = regexp.MustCompile(`(?i)(^|[\s"'(\[>])unauthorized: authentication required`)
+	notFoundWords        = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found|does not exist locally`)
+	noSpaceWords         = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
+	throttledWords       = regexp.MustCompile(`(?i)\btoo ?many ?requests\b`)
 	// unavailableWords are of registries (the status), of networks, and of answers that ended early.
 	unavailableWords = regexp.MustCompile(`(?i)\b50[0-4] [a-z]|status[^\n]{0,80}: 5[0-9]{2}\b|HTTP 5[0-9]{2}\b|\bEOF\b|\btime(d )?out\b|deadline exceeded|` +
 		`connection (reset|refused|closed)|broken pipe|closed network connection|no such host|server misbehaving|` +
@@ -668,6 +669,8 @@ func causeOf(err error) error {
 		return migrate.ErrThrottled
 	case notUnpacked.MatchString(words):
 		return migrate.ErrNotUnpacked
+	case unauthenticatedWords.MatchString(words):
+		return migrate.ErrUnauthenticated
 	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
 		return migrate.ErrDenied
 	case ownContent.MatchString(words):

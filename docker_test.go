@@ -983,6 +983,22 @@ func TestCausesByWords(t *testing.T) {
 	}
 }
 
+// A registry that has seen no valid token is told from one that refuses the credentials, or what they ask for.
+func TestUnauthenticated(t *testing.T) {
+	for words, want := range map[string]bool{
+		"unauthorized: authentication required":                      true,
+		"failed to authorize: unauthorized: authentication required": true,
+		"unauthorized: HTTP Basic: Access denied":                    false,
+		"denied: requested access to the resource is denied":         false,
+		"pull of not-unauthorized: authentication required/team/app": false,
+	} {
+		err := engineError(errors.New(words))
+		if errors.Is(err, migrate.ErrUnauthenticated) != want || want && !errors.Is(err, migrate.ErrDenied) {
+			t.Errorf("%q: %#v", words, err)
+		}
+	}
+}
+
 // A call without progress ends, whatever else an engine says meanwhile, and one with progress does not.
 func TestStall(t *testing.T) {
 	repeating := func(message func(i int) string) http.HandlerFunc {

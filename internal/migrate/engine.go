@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,6 +24,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrDenied: the registry refuses the credentials, or what they ask for.
 	ErrDenied = errors.New("denied")
+	// ErrUnauthenticated is an ErrDenied: the registry has seen no valid token, which a token service in trouble brings
+	// about as well as the token's end.
+	ErrUnauthenticated = fmt.Errorf("%w: authentication required", ErrDenied)
 	// ErrNoSpace: the engine's disk is full.
 	ErrNoSpace = errors.New("no space left on the engine's disk")
 	// ErrInvalid: the registry or the engine does not take what it is given.

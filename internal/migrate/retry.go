@@ -31,6 +31,7 @@ var retries = []retryRule{
 	{cause: errIncomplete, tries: 1},    // it is copied alone, in the end
 	{cause: ErrNotUnpacked, tries: 1},   // all of it is there
 	{cause: context.Canceled, tries: 1}, // somebody wanted it to end
+	{cause: ErrUnauthenticated, tries: 4, first: time.Second, longest: 10 * time.Second},
 	// Tokens live for minutes, and an engine gets a new one for each push: a push that outlives its token has a second try.
 	{cause: ErrDenied, steps: []Step{StepPush}, tries: 2, first: time.Second, longest: time.Second},
 	{cause: ErrDenied, tries: 1}, // a pull has fresh credentials by now

@@ -27,6 +27,8 @@ func TestRetries(t *testing.T) {
 		{errIncomplete, StepCheck, 1, 0, 0},
 		{ErrDenied, StepPull, 1, 0, 0},
 		{ErrDenied, StepVerify, 1, 0, 0},
+		{ErrUnauthenticated, StepPush, 4, 3 * time.Second, 11 * time.Second},
+		{ErrUnauthenticated, StepVerify, 4, 3 * time.Second, 11 * time.Second},
 		{ErrDenied, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
 		{ErrThrottled, StepPush, 9, 75 * time.Second, 6 * time.Minute},
 		{ErrUnavailable, StepPull, 8, 30 * time.Second, 95 * time.Second},
@@ -61,7 +63,7 @@ func TestRetries(t *testing.T) {
 // Every cause of the engine's has its row before the last, which is for what nobody knows.
 func TestEveryCauseHasARule(t *testing.T) {
 	causes := []error{
-		ErrNotFound, ErrDenied, ErrNoSpace, ErrInvalid, ErrNotUnpacked, ErrThrottled, ErrUnavailable, ErrStalled,
+		ErrNotFound, ErrDenied, ErrUnauthenticated, ErrNoSpace, ErrInvalid, ErrNotUnpacked, ErrThrottled, ErrUnavailable, ErrStalled,
 		ErrBrokenOff, ErrEngineGone,
 	}
 	for _, cause := range causes {
