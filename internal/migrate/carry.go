@@ -18,7 +18,7 @@ func (p *planner) classicCarries(ctx context.Context, t *task, tree Tree) error 
 	if err := classicManifest(tree.Root); err != nil {
 		return err
 	}
-	resolved, err := p.engine.Resolve(ctx, t.image.Repository.reference(tree.Root))
+	resolved, err := p.resolve(ctx, t.image.Repository.reference(tree.Root))
 	if err != nil {
 		return failedAt(StepPlan, t.image.Repository.reference(tree.Root), err)
 	}
@@ -92,7 +92,7 @@ func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
 	if !m.isContainerImage() {
 		return nil
 	}
-	resolved, err := p.engine.Resolve(ctx, t.image.Repository.reference(m))
+	resolved, err := p.resolve(ctx, t.image.Repository.reference(m))
 	if err != nil {
 		return failedAt(StepPlan, t.image.Repository.reference(m), err)
 	}
@@ -155,4 +155,13 @@ func (t Tree) platforms() []string {
 		}
 	}
 	return names
+}
+
+// resolve asks the source's registry what the reference stands for.
+func (p *planner) resolve(ctx context.Context, ref string) (resolved Resolved, err error) {
+	err = withFreshCredentials(ctx, p.source, func(ctx context.Context) (err error) {
+		resolved, err = p.engine.Resolve(ctx, ref)
+		return err
+	})
+	return resolved, err
 }

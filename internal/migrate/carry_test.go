@@ -69,6 +69,23 @@ func TestClassicCarries(t *testing.T) {
 	}
 }
 
+// A token that has ended before its time is replaced while it is planned, too.
+func TestClassicCarriesWithFreshCredentials(t *testing.T) {
+	image, renewed := imageOf(t, "app"), false
+	p := &planner{
+		source: fakeSource{renew: func(context.Context) error { renewed = true; return nil }},
+		engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
+			if !renewed {
+				return Resolved{}, ErrDenied
+			}
+			return Resolved{Digest: image.Digest}, nil
+		}},
+	}
+	if err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(image, nil)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReduce(t *testing.T) {
 	windows := func(version string) *ocispec.Platform {
 		return &ocispec.Platform{OS: "windows", Architecture: "amd64", OSVersion: version}

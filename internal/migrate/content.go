@@ -223,13 +223,18 @@ func (c *copier) fetch(ctx context.Context, ref string) error {
 // withFreshCredentials pulls, and once more with fresh credentials where the registry refuses those it is handed: it
 // may have ended a token before its time.
 func (c *copier) withFreshCredentials(ctx context.Context, pull func(context.Context) error) error {
-	refused := pull(ctx)
+	return withFreshCredentials(ctx, c.source, pull)
+}
+
+// withFreshCredentials makes a call to the source's registry so.
+func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
+	refused := call(ctx)
 	if !errors.Is(refused, ErrDenied) {
 		return refused
 	}
-	err := c.source.Renew(ctx)
+	err := source.Renew(ctx)
 	if err == nil {
-		err = pull(ctx)
+		err = call(ctx)
 	}
 	if err == nil || errors.Is(err, ErrDenied) {
 		return err
