@@ -572,6 +572,12 @@ type pushReport struct{ digest digest.Digest }
 // pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
 var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
 
+// What an engine misses it misses again: such a push is not made once more as it is.
+var (
+	errMissing = engineFailure{errors.New("the engine misses content of the image"), migrate.ErrInvalid}
+	errInstead = engineFailure{errors.New("the engine misses content of the image, and pushed one manifest instead of the index"), migrate.ErrInvalid}
+)
+
 // see fails as soon as the engine pushes less than the reference names: whoever stops reading stops the push. Where
 // the store misses a blob of an index it calls layers unavailable, and goes on with the manifest of one platform, or
 // never ends.
@@ -586,9 +592,9 @@ func (r *pushReport) see(m streamMessage) error {
 	_ = json.Unmarshal(m.Aux, &aux) // the classic store's has other fields, and most messages have none
 	switch {
 	case aux.ManifestPushedInsteadOfIndex:
-		return errors.New("the engine misses content of the image, and pushed one manifest instead of the index")
+		return errInstead
 	case aux.ContentMissing || m.Status == "Unavailable":
-		return errors.New("the engine misses content of the image")
+		return errMissing
 	}
 	return nil
 }

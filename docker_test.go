@@ -551,8 +551,8 @@ func TestPush(t *testing.T) {
 	}{
 		{"containerd's", targetRef, stream(status("Pushed"), done), pushed, "", ""},
 		{"the classic store's", targetRef, stream(done, `{"progressDetail":{},"aux":{"Tag":"1.2","Digest":"`+pushed.String()+`","Size":1234}}`), pushed, "", ""},
-		{"an index that became a manifest", targetRef, stream(done, `{"aux":{"manifestPushedInsteadOfIndex":true,"originalIndex":{},"selectedManifest":{}}}`), "", "one manifest instead of the index", ""},
-		{"missing content", targetRef, stream(`{"aux":{"contentMissing":true,"desc":{}}}`, done), "", "misses content", ""},
+		{"an index that became a manifest", targetRef, stream(done, `{"aux":{"manifestPushedInsteadOfIndex":true,"originalIndex":{},"selectedManifest":{}}}`), "", "one manifest instead of the index", "invalid"},
+		{"missing content", targetRef, stream(`{"aux":{"contentMissing":true,"desc":{}}}`, done), "", "misses content", "invalid"},
 		{"no last line", targetRef, stream(status("Pushed"), status("1.2: digest: "+pushed.String())), "", "ended before", "truncated"},
 		{"empty", targetRef, stream(), "", "ended before", "truncated"},
 		{"half a message", targetRef, stream(status("Pushed"), done[:20]), "", "ended before", "truncated"},
@@ -569,8 +569,8 @@ func TestPush(t *testing.T) {
 		{"refused", targetRef, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
 
 		{"by digest", targetByDigest, stream(status("Pushed")), "", "", ""},
-		{"by digest, an index that became a manifest", targetByDigest, stream(`{"aux":{"manifestPushedInsteadOfIndex":true}}`), "", "one manifest instead of the index", ""},
-		{"by digest, missing content", targetByDigest, stream(`{"aux":{"contentMissing":true}}`), "", "misses content", ""},
+		{"by digest, an index that became a manifest", targetByDigest, stream(`{"aux":{"manifestPushedInsteadOfIndex":true}}`), "", "one manifest instead of the index", "invalid"},
+		{"by digest, missing content", targetByDigest, stream(`{"aux":{"contentMissing":true}}`), "", "misses content", "invalid"},
 		{"by digest, empty", targetByDigest, stream(), "", "ended before", "truncated"},
 		{"by digest, a connection that breaks", targetByDigest, breakAfter(status("Pushed")), "", "ended before", "truncated"},
 		{"by digest, denied", targetByDigest, stream(streamError("denied: requested access to the resource is denied")), "", "denied: requested", "denied"},
