@@ -382,7 +382,7 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	request.Header.Set(registry.AuthHeader, auth)
 	response, err := e.client.HTTPClient().Do(request)
 	if err != nil {
-		return nil, unanswered(err)
+		return nil, lost(err, migrate.ErrEngineGone)
 	}
 	return response.Body, refusedAnswer(response)
 }
@@ -556,7 +556,7 @@ func drain(stream io.Reader, see func(streamMessage) error) error {
 		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
 			return errTruncated
 		case err != nil:
-			return broken(err)
+			return lost(err, migrate.ErrBrokenOff)
 		case m.failure() != "":
 			return engineError(errors.New(m.failure()))
 		}
@@ -615,20 +615,12 @@ type engineFailure struct {
 
 func (f engineFailure) Unwrap() error { return f.cause }
 
-// broken is for the end of a connection in the middle of an answer.
-func broken(err error) error {
+// lost is for a connection to the engine that fails, unless it is the context that has ended.
+func lost(err, cause error) error {
 	if isEnd(err) {
 		return err
 	}
-	return engineFailure{err, migrate.ErrBrokenOff}
-}
-
-// unanswered is for a request that the engine has not answered.
-func unanswered(err error) error {
-	if isEnd(err) {
-		return err
-	}
-	return engineFailure{err, migrate.ErrEngineGone}
+	return engineFailure{err, cause}
 }
 
 // isEnd tells the end of the context, which is not the engine's doing.

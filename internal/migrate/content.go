@@ -148,7 +148,7 @@ func (w *workspace) pullContent(ctx context.Context, m Manifest) error {
 	ref := w.repository.reference(m)
 	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers) }
 	w.sweeping.RLock()
-	err := w.withFreshCredentials(ctx, pull)
+	err := withFreshCredentials(ctx, w.source, pull)
 	w.sweeping.RUnlock()
 	// Where the pull came to its end before it was cut off, there is an image.
 	tidy, cancel := afterwards(ctx)
@@ -213,20 +213,15 @@ func (w *workspace) pull(ctx context.Context, m Manifest) error {
 func (c *copier) fetch(ctx context.Context, ref string) error {
 	c.sweeping.RLock()
 	defer c.sweeping.RUnlock()
-	err := c.withFreshCredentials(ctx, func(ctx context.Context) error { return c.engine.Pull(ctx, ref) })
+	err := withFreshCredentials(ctx, c.source, func(ctx context.Context) error { return c.engine.Pull(ctx, ref) })
 	if err != nil && c.store == ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
 		return nil
 	}
 	return err
 }
 
-// withFreshCredentials pulls, and once more with fresh credentials where the registry refuses those it is handed: it
-// may have ended a token before its time.
-func (c *copier) withFreshCredentials(ctx context.Context, pull func(context.Context) error) error {
-	return withFreshCredentials(ctx, c.source, pull)
-}
-
-// withFreshCredentials makes a call to the source's registry so.
+// withFreshCredentials makes a call to the source's registry, and once more with fresh credentials where that refuses
+// those it is handed: it may have ended a token before its time.
 func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
 	refused := call(ctx)
 	if !errors.Is(refused, ErrDenied) {

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -95,14 +94,7 @@ func testLedger(t *testing.T, m Manifest) {
 func testArchive(t *testing.T, m Manifest) {
 	l := newLoading()
 	l.add([]string{targetBase + "/app:1"}, m)
-	archive, err := l.archive()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := readLayout(bytes.NewReader(archive))
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := readBack(t, l)
 	if got.roots[targetBase+"/app:1"] != m.Digest || string(got.files[blobPath(m.Digest)]) != string(m.Raw) {
 		t.Errorf("%s came back as %+v", m.Digest, got.roots)
 	}

@@ -11,20 +11,27 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// readBack returns what an engine would find in the archive.
+func readBack(t *testing.T, l *loading) layout {
+	t.Helper()
+	archive, err := l.archive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := readLayout(bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 func TestLayoutArchive(t *testing.T) {
 	index, children := pairOf(t, "app")
 	names := []string{targetBase + "/app:1", targetBase + "/app:latest"}
 	l := newLoading()
 	l.add(names, index, children...)
 	l.add([]string{"again"}, children[0])
-	archive, err := l.archive()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := readLayout(bytes.NewReader(archive))
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := readBack(t, l)
 	want := []string{
 		blobPath(index.Digest), blobPath(children[0].Digest), blobPath(children[1].Digest),
 		ocispec.ImageIndexFile, ocispec.ImageLayoutFile,

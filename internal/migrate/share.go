@@ -24,9 +24,6 @@ type Share struct {
 // tagWeight is what a tag counts beside its bytes, in bytes: it costs requests, however small the image is.
 const tagWeight = 1 << 20
 
-// maxWeight is the most that a blob counts, in bytes. No registry takes one so large; no sum of them overflows.
-const maxWeight = 1 << 40
-
 // cutSlack says how far a cut may lie from its place, so that it tears few layers apart: this part of a share.
 const cutSlack = 16
 
@@ -93,7 +90,7 @@ func kinship(repositories [][]*task, blobs *catalog) []int {
 					continue
 				}
 				counted[id], home[id] = i+1, cmp.Or(home[id], i+1)
-				size := min(blobs.size(id), maxWeight)
+				size := blobs.size(id)
 				total += size
 				if home[id] != i+1 {
 					shared[home[id]-1] += size
@@ -215,7 +212,7 @@ func weigh(line []unit, blobs *catalog) {
 				line[i].weight += tagWeight * int64(len(t.image.Tags))
 			}
 			for _, id := range t.blobs {
-				line[i].weight += min(blobs.size(id), maxWeight) / int64(holders[id])
+				line[i].weight += blobs.size(id) / int64(holders[id])
 			}
 		}
 	}
@@ -254,7 +251,7 @@ func tornBytes(line []unit, blobs *catalog) []int64 {
 	torn := make([]int64, len(line)+1)
 	for id := range first {
 		if first[id] < last[id] {
-			size := min(blobs.size(blobID(id)), maxWeight)
+			size := blobs.size(blobID(id))
 			torn[first[id]] += size
 			torn[last[id]] -= size
 		}
