@@ -62,7 +62,7 @@ type Fault struct {
 // Wrap puts the fault before a registry or an API.
 func (f *Fault) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !f.concerns(r) || strings.HasPrefix(r.UserAgent(), "go-containerregistry/") {
+		if !f.concerns(r) || strings.HasPrefix(r.UserAgent(), "go-containerregistry") {
 			next.ServeHTTP(w, r)
 			return
 		}
