@@ -52,11 +52,18 @@ func expectOnce(t *testing.T, crossed string, blobs map[string]int) {
 	}
 }
 
-// compareAccount checks that every tag of the account has arrived: byte for byte, or on the classic store file by file.
+// compareAccount checks that every tag of a large account has arrived.
 func compareAccount(t *testing.T, w *world.World, account []corpus.Repository, kind engine.Kind) {
 	t.Helper()
+	if tags, repositories := compareTags(t, w, account, kind); tags < 100 || repositories < 12 {
+		t.Errorf("compared %d tags in %d repositories, which is too small an account", tags, repositories)
+	}
+}
+
+// compareTags compares every tag with the target, byte for byte, or on the classic store file by file, and counts.
+func compareTags(t *testing.T, w *world.World, account []corpus.Repository, kind engine.Kind) (tags, repositories int) {
+	t.Helper()
 	var checker check.Checker
-	tags, repositories := 0, 0
 	for _, repository := range account {
 		digests, err := repository.Tags()
 		if err != nil {
@@ -80,8 +87,6 @@ func compareAccount(t *testing.T, w *world.World, account []corpus.Repository, k
 			}
 		}
 	}
-	if tags < 100 || repositories < 12 {
-		t.Errorf("compared %d tags in %d repositories, which is too small an account", tags, repositories)
-	}
 	t.Logf("compared %d tags in %d repositories", tags, repositories)
+	return tags, repositories
 }

@@ -126,15 +126,21 @@ func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.E
 // shortfallLimit ends a run whose engine waits for ever for content that it does not have.
 const shortfallLimit = time.Minute
 
-// boundedRun is run with a limit: a program that does not end by itself is interrupted, and its exit code is 143.
 func (s *scene) boundedRun(t *testing.T, changes ...string) world.Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), shortfallLimit)
+	return s.runWithin(t, shortfallLimit, changes...)
+}
+
+// runWithin is run with a limit: a program that does not end by itself is interrupted, and its exit code is 143.
+func (s *scene) runWithin(t *testing.T, limit time.Duration, changes ...string) world.Outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	outcome, err := program.Run(ctx, append(s.Env(), changes...))
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("exit code %d after %s", outcome.ExitCode, outcome.Took.Round(time.Millisecond))
 	s.expectNoSecrets(t, outcome)
 	return outcome
 }

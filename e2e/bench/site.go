@@ -12,6 +12,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/faults"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 )
@@ -20,14 +21,14 @@ import (
 type source struct {
 	*aws.Server
 	latency time.Duration
-	link    link
+	link    faults.Link
 }
 
 func (b *bench) startSource(ctx context.Context, latency time.Duration) (_ *source, err error) {
 	s := &source{latency: latency}
 	options := aws.Options{}
 	if latency > 0 {
-		options.Announce = s.link.announce
+		options.Announce = s.link.Announce
 	}
 	if s.Server, err = aws.Start(ctx, options); err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func (b *bench) startSource(ctx context.Context, latency time.Duration) (_ *sour
 		return nil, errors.Join(err, s.Close())
 	}
 	if latency > 0 {
-		if err := s.link.slowDown(latency); err != nil {
+		if err := s.link.Delay(latency, 0); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
@@ -46,14 +47,14 @@ func (b *bench) startSource(ctx context.Context, latency time.Duration) (_ *sour
 
 // Close ends the stand-in and its proxy.
 func (s *source) Close() error {
-	s.link.close()
+	s.link.Close()
 	return s.Server.Close()
 }
 
 // site is where one contender works: a GitLab and an engine of its own.
 type site struct {
 	world.World
-	link link
+	link faults.Link
 	dir  string // for the contender's configuration
 	tags []tag  // what is at ECR now
 }
@@ -75,13 +76,13 @@ func newSite(ctx context.Context, src *source, c contender) (_ *site, err error)
 func (s *site) start(ctx context.Context, latency time.Duration, c contender) (err error) {
 	options := gitlab.Options{Addr: "127.0.0.2:0"} // not ECR's, by which an engine would take the two for one
 	if latency > 0 {
-		options.Announce = s.link.announce
+		options.Announce = s.link.Announce
 	}
 	if s.GitLab, err = gitlab.Start(ctx, options); err != nil {
 		return err
 	}
 	if latency > 0 {
-		if err := s.link.slowDown(latency); err != nil {
+		if err := s.link.Delay(latency, 0); err != nil {
 			return err
 		}
 	}
@@ -98,7 +99,7 @@ func (s *site) Close() error {
 	if s.Engine != nil {
 		errs = append(errs, s.Engine.Close())
 	}
-	s.link.close()
+	s.link.Close()
 	if s.GitLab != nil {
 		errs = append(errs, s.GitLab.Close())
 	}

@@ -186,6 +186,12 @@ func (s *Server) Immutable(globs ...string) { s.rules.immutable(globs) }
 // with that status and a registry's error body. f is called concurrently; nil ends it.
 func (s *Server) Fail(f func(*http.Request) (status int, ok bool)) { s.rules.fail(f) }
 
+// Revoke ends the job token: /jwt/auth refuses it from now on. The registry's tokens that it was traded for live on.
+func (s *Server) Revoke() { s.tokens.revoked.Store(true) }
+
+// Reinstate undoes Revoke.
+func (s *Server) Reinstate() { s.tokens.revoked.Store(false) }
+
 // BytesIn returns the bytes of blobs sent to the registry so far, refused uploads included.
 func (s *Server) BytesIn() int64 { return s.counters.bytes.Load() }
 

@@ -188,6 +188,22 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
+// TestRevoke uses a token of the registry that the password was traded for before it was refused.
+func TestRevoke(t *testing.T) {
+	s := start(t, Options{})
+	token := s.token(t, "")
+	push := func() error { return remote.Write(tag(t, s.Image+":v1"), image(t), remote.WithAuth(s.Auth())) }
+	s.Revoke()
+	if err := push(); status(err) != http.StatusUnauthorized || !strings.Contains(err.Error(), "HTTP Basic: Access denied") {
+		t.Errorf("push: %v", err)
+	}
+	if resp := s.do(t, http.MethodGet, "/v2/", token, ""); resp.StatusCode != http.StatusOK {
+		t.Errorf("with a token from before: %s", resp.Status)
+	}
+	s.Reinstate()
+	check(t, push())
+}
+
 func TestTagRules(t *testing.T) {
 	s := start(t, Options{})
 	auth := remote.WithAuth(s.Auth())

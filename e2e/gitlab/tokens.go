@@ -24,10 +24,11 @@ const accessDenied = "HTTP Basic: Access denied. If a password was provided for 
 type tokenService struct {
 	user, password, project string
 
-	issuer *issuer
-	issued atomic.Int64
-	realm  string       // URL of the service
-	server *http.Server // nil: the registry's serves it
+	issuer  *issuer
+	issued  atomic.Int64
+	revoked atomic.Bool  // the password
+	realm   string       // URL of the service
+	server  *http.Server // nil: the registry's serves it
 }
 
 // listen serves handler, the service in its middleware, on an address of its own until close.
@@ -81,7 +82,7 @@ func (ts *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (ts *tokenService) known(user, password string) bool {
 	sameUser := subtle.ConstantTimeCompare([]byte(user), []byte(ts.user))
 	samePassword := subtle.ConstantTimeCompare([]byte(password), []byte(ts.password))
-	return sameUser&samePassword == 1
+	return sameUser&samePassword == 1 && !ts.revoked.Load()
 }
 
 // issue answers with a token for the scopes, each a list separated by spaces. Scopes that are not the

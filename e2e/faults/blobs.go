@@ -1,0 +1,120 @@
+package faults
+
+import (
+	"io"
+	"net/http"
+)
+
+// CutReads ends the connection of the first downloads of blobs that reach so many bytes.
+func CutReads(times int, after int64) *Fault {
+	f := &Fault{concerns: BlobRead}
+	strikes := f.atMost(times)
+	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&tripWriter{w, after, func() {
+			if strikes() {
+				panic(http.ErrAbortHandler)
+			}
+		}}, r)
+	}
+	return f
+}
+
+// CutWrites ends the connection of the first uploads of blobs that reach so many bytes.
+func CutWrites(times int, after int64) *Fault {
+	f := &Fault{concerns: BlobWrite}
+	strikes := f.atMost(times)
+	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Body = &tripReader{r.Body, after, func() {
+			if strikes() {
+				panic(http.ErrAbortHandler)
+			}
+		}}
+		next.ServeHTTP(w, r)
+	}
+	return f
+}
+
+// StallReads sends nothing more of the first downloads of blobs that reach so many bytes, until the client leaves.
+func StallReads(times int, after int64) *Fault {
+	f := &Fault{concerns: BlobRead}
+	strikes := f.atMost(times)
+	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&tripWriter{w, after, func() {
+			if strikes() {
+				untilGone(r)
+			}
+		}}, r)
+	}
+	return f
+}
+
+// Hang answers nothing to the first of these requests, until the client leaves. It takes their content in: a server hears
+// of a client that leaves once it has read all that was sent.
+func Hang(concerns Match, times int) *Fault {
+	f := &Fault{concerns: concerns}
+	strikes := f.atMost(times)
+	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strikes() {
+			_, _ = io.Copy(io.Discard, r.Body) // an error is a client that has left
+			untilGone(r)
+		}
+		next.ServeHTTP(w, r)
+	}
+	return f
+}
+
+func untilGone(r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
+// tripWriter calls trip before what follows the first left bytes, which the client has by then.
+type tripWriter struct {
+	http.ResponseWriter
+	left int64 // less than 0: it has been called
+	trip func()
+}
+
+// Unwrap gives http.ResponseController the connection behind it.
+func (w *tripWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *tripWriter) Write(data []byte) (int, error) {
+	if w.left < 0 {
+		return w.ResponseWriter.Write(data)
+	}
+	if int64(len(data)) <= w.left {
+		w.left -= int64(len(data))
+		return w.ResponseWriter.Write(data)
+	}
+	n, err := w.ResponseWriter.Write(data[:w.left])
+	if err == nil {
+		err = http.NewResponseController(w.ResponseWriter).Flush()
+	}
+	if err != nil {
+		return n, err
+	}
+	w.left = -1
+	w.trip()
+	rest, err := w.ResponseWriter.Write(data[n:])
+	return n + rest, err
+}
+
+// tripReader calls trip before it reads what follows the first left bytes.
+type tripReader struct {
+	io.ReadCloser
+	left int64 // less than 0: it has been called
+	trip func()
+}
+
+func (r *tripReader) Read(data []byte) (int, error) {
+	if r.left == 0 {
+		r.left = -1
+		r.trip()
+	}
+	if r.left < 0 {
+		return r.ReadCloser.Read(data)
+	}
+	n, err := r.ReadCloser.Read(data[:min(int64(len(data)), r.left)])
+	r.left -= int64(n)
+	return n, err
+}

@@ -1,0 +1,294 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/faults"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/proxy"
+)
+
+// A password that is refused from some moment on ends the run soon, and not tag by tag: it says why, what has arrived is
+// there, and a second run with a good password brings the rest.
+func TestPasswordRefusedHalfway(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			var h hazards
+			h.account = corpus.TinyOptions{Repositories: 6, Tags: 10, Layers: 1, Size: 60 << 10}
+			revoked := faults.At(faults.ManifestWrite, 10, func() { h.scene.GitLab.Revoke() })
+			h.atGitLab(revoked)
+			s, account := h.start(t, kind)
+			env := []string{"MIGRATE_CONCURRENCY=4", "MIGRATE_REPORT_DIR=" + t.TempDir()}
+
+			var pushes atomic.Int32
+			outcome := s.runWithin(t, rowLimit, append(env, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+				if proxy.CallOf(r).Verb == proxy.Push && revoked.Struck() > 0 {
+					pushes.Add(1)
+				}
+				engine.ServeHTTP(w, r)
+			}))...)
+			expectExit(t, outcome, 1)
+			h.expectStruck(t)
+			expectOutput(t, outcome.Stdout, "not started")
+			expectOutput(t, outcome.Stdout+outcome.Stderr, "HTTP Basic: Access denied")
+			if n := pushes.Load(); n > 40 {
+				t.Errorf("%d pushes were tried after the password was refused", n)
+			}
+			t.Logf("%d pushes were tried after the password was refused", pushes.Load())
+			s.GitLab.Reinstate()
+			s.expectAsTold(t, account, outcome.Stdout, 3)
+			expectNothingLeft(t, s.Engine)
+			s.expectRest(t, account, s.missing(t, account, outcome.Stdout), env...)
+		})
+	}
+}
+
+// A run that comes to its deadline ends by it, says what is left and that another run goes on from there, which is so.
+func TestDeadline(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			var h hazards
+			h.slowLinks(crawl)
+			s, account := h.start(t, kind)
+			const deadline = 20 * time.Second
+			env := []string{"MIGRATE_CONCURRENCY=1", "MIGRATE_REPORT_DIR=" + t.TempDir()}
+			outcome := s.runWithin(t, rowLimit, append(env, deadlineFor(kind, deadline)...)...)
+			expectExit(t, outcome, 4)
+			if outcome.Took > deadline+5*time.Second {
+				t.Errorf("it took %s", outcome.Took)
+			}
+			expectOutput(t, outcome.Stdout, "not started")
+			expectOutput(t, outcome.Stdout+outcome.Stderr, "run again")
+			h.restore(t)
+			s.expectAsTold(t, account, outcome.Stdout, 1)
+			expectNothingLeft(t, s.Engine)
+			s.expectRest(t, account, s.missing(t, account, outcome.Stdout), env...)
+		})
+	}
+}
+
+// deadlineFor says it in the program's own variable, or in GitLab's.
+func deadlineFor(kind engine.Kind, deadline time.Duration) []string {
+	if kind == engine.Containerd {
+		return []string{"MIGRATE_DEADLINE=" + deadline.String()}
+	}
+	return []string{"CI_JOB_STARTED_AT=" + time.Now().Format(time.RFC3339), fmt.Sprintf("CI_JOB_TIMEOUT=%d", int(deadline.Seconds()))}
+}
+
+// crawl takes two or three seconds for a layer of the usual account.
+func crawl(link *faults.Link) error { return link.Limit(60) }
+
+// A job that is cancelled ends within seconds, says what it has done, and leaves nothing in the engine.
+func TestTerminated(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			var h hazards
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			var at atomic.Pointer[time.Time]
+			h.slowLinks(crawl)
+			h.atGitLab(faults.At(faults.ManifestWrite, 3, func() {
+				now := time.Now()
+				at.Store(&now)
+				interrupt()
+			}))
+			s, account := h.start(t, kind)
+			env := []string{"MIGRATE_CONCURRENCY=2", "MIGRATE_REPORT_DIR=" + t.TempDir()}
+			outcome, err := program.Run(ctx, append(s.Env(), env...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.expectNoSecrets(t, outcome)
+			expectExit(t, outcome, 128+int(syscall.SIGTERM))
+			h.expectStruck(t)
+			if took := time.Since(*at.Load()); took > 15*time.Second {
+				t.Errorf("it took %s to end", took)
+			}
+			expectOutput(t, outcome.Stdout, "tags are at "+s.GitLab.Image, "not started")
+			h.restore(t)
+			s.expectAsTold(t, account, outcome.Stdout, 1)
+			expectNothingLeft(t, s.Engine)
+			s.expectRest(t, account, s.missing(t, account, outcome.Stdout), env...)
+		})
+	}
+}
+
+// A program that is killed has left what it has done where the next one finds it. It writes its report in pauses of half
+// a second: here it is killed two seconds into a push, and has nothing else to do.
+func TestKilled(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			var h hazards
+			h.alone = true
+			ctx, kill := context.WithTimeout(t.Context(), rowLimit)
+			defer kill()
+			h.atGitLab(faults.At(faults.ManifestWrite, 8, func() { time.Sleep(2 * time.Second); kill() }))
+			s, account := h.start(t, kind)
+			env := []string{"MIGRATE_CONCURRENCY=1", "MIGRATE_REPORT_DIR=" + t.TempDir()}
+
+			var output strings.Builder
+			command := program.Command(ctx, append(s.Env(), env...))
+			command.Stdout = &output
+			command.Cancel = func() error { return command.Process.Kill() }
+			err := command.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != -1 {
+				t.Fatalf("not killed: %v\n%s", err, output.String())
+			}
+			h.expectStruck(t)
+			s.expectAsTold(t, account, output.String(), 3)
+			s.expectRest(t, account, s.missing(t, account, output.String()), env...)
+		})
+	}
+}
+
+var outcomeLine = regexp.MustCompile(`(?m)^ *\d+/\d+ +(exact|present|changed|one platform|refused|failed|not started) +(\S+)`)
+
+// outcomes reads in a log what became of each tag.
+func outcomes(log string) map[string]string {
+	found := map[string]string{}
+	for _, match := range outcomeLine.FindAllStringSubmatch(log, -1) {
+		found[match[2]] = match[1]
+	}
+	return found
+}
+
+// expectAsTold compares the tags that the log calls copied with the target, and wants so many of them at least, but not
+// all.
+func (s *scene) expectAsTold(t *testing.T, account []corpus.Repository, log string, least int) {
+	t.Helper()
+	told := outcomes(log)
+	arrived := onlyTags(account, func(named string) bool { return told[named] == "exact" || told[named] == "changed" })
+	copied, _ := compareTags(t, s.World, arrived, s.Engine.Kind)
+	if all := countTags(account); copied < least || copied >= all {
+		t.Errorf("%d of %d tags were copied:\n%s", copied, all, log)
+	}
+}
+
+// onlyTags is the part of the account with the tags ("team/app:1.0") that are wanted.
+func onlyTags(account []corpus.Repository, wanted func(named string) bool) (part []corpus.Repository) {
+	for _, repository := range account {
+		kept := corpus.Repository{Name: repository.Name}
+		for _, image := range repository.Images {
+			var tags []string
+			for _, tag := range image.Tags {
+				if wanted(repository.Name + ":" + tag) {
+					tags = append(tags, tag)
+				}
+			}
+			if len(tags) > 0 {
+				kept.Images = append(kept.Images, corpus.Image{Tags: tags, Object: image.Object})
+			}
+		}
+		part = append(part, kept)
+	}
+	return part
+}
+
+func countTags(account []corpus.Repository) (n int) {
+	for _, repository := range account {
+		for _, image := range repository.Images {
+			n += len(image.Tags)
+		}
+	}
+	return n
+}
+
+// slack is what a run may move beside the blobs that are missing, of each hundred bytes of which: configs that are read
+// twice, layers that are compressed anew.
+const slack = 20
+
+// expectRest runs the program once more: all of the account is at the target then, and nothing has moved but blobs of
+// images that were missing.
+func (s *scene) expectRest(t *testing.T, account, missing []corpus.Repository, changes ...string) {
+	t.Helper()
+	out, in := s.AWS.BlobBytesOut(), s.GitLab.BytesIn()
+	again := s.runWithin(t, rowLimit, changes...)
+	out, in = s.AWS.BlobBytesOut()-out, s.GitLab.BytesIn()-in
+	expectExit(t, again, 0)
+	bound := blobBytes(t, missing)
+	t.Logf("%d tags with %d bytes were missing; %d were read at ECR, %d sent to GitLab", countTags(missing), bound, out, in)
+	bound += bound * slack / 100
+	if out > bound || in > bound {
+		t.Errorf("%d bytes were read at ECR and %d sent to GitLab, of %d that the missing tags have", out, in, bound)
+	}
+	compareTags(t, s.World, account, s.Engine.Kind)
+	expectPresent(t, again.Stdout, countTags(account)-countTags(missing))
+}
+
+// expectPresent makes sure that so many tags were found at the target.
+func expectPresent(t *testing.T, log string, want int) {
+	t.Helper()
+	present := 0
+	for _, outcome := range outcomes(log) {
+		if outcome == "present" {
+			present++
+		}
+	}
+	if present != want {
+		t.Errorf("%d tags are told as present, want %d:\n%s", present, want, log)
+	}
+}
+
+// missing is the part of the account that a second run has to copy: what is not at the target, or on the classic store
+// what the first run has not said that it copied, for of that alone the digest at the target is known.
+func (s *scene) missing(t *testing.T, account []corpus.Repository, log string) []corpus.Repository {
+	t.Helper()
+	told := outcomes(log)
+	return onlyTags(account, func(named string) bool {
+		if s.Engine.Kind == engine.Classic {
+			return told[named] != "changed" && told[named] != "exact"
+		}
+		repository, tag, _ := strings.Cut(named, ":")
+		digest, err := check.Digest(t.Context(), s.Target(repository, ":"+tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return digest == ""
+	})
+}
+
+// blobBytes is the size of all blobs of the images, each counted once.
+func blobBytes(t *testing.T, account []corpus.Repository) (sum int64) {
+	t.Helper()
+	seen := map[v1.Hash]bool{}
+	for _, repository := range account {
+		for _, image := range repository.Images {
+			for _, blob := range blobsOf(t, image.Object) {
+				if !seen[blob.Digest] {
+					seen[blob.Digest] = true
+					sum += blob.Size
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// blobsOf are the layers of an image and, last, its config.
+func blobsOf(t *testing.T, object corpus.Object) []v1.Descriptor {
+	t.Helper()
+	image, ok := object.(v1.Image)
+	if !ok {
+		t.Fatalf("%T is no image", object)
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(manifest.Layers, manifest.Config)
+}

@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/faults"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// The jobs of parallel: 4, each with an engine of its own, share the work: every tag arrives, copied by one of them, and
+// no blob leaves ECR more than once for each of them.
+func TestShares(t *testing.T) {
+	const jobs = 4
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			var h hazards
+			h.account = corpus.TinyOptions{Repositories: 8, Tags: 5, Layers: 1, Size: 200 << 10}
+			var pushed pushedTags
+			h.GitLab.Wrap = pushed.wrap
+			s, account := h.start(t, kind)
+			logs := make([]string, jobs)
+			var group errgroup.Group
+			for i := range jobs {
+				e := s.Engine
+				if i > 0 {
+					e = ownEngine(t, kind, engine.Options{})
+				}
+				group.Go(func() error {
+					outcome, err := program.Run(t.Context(), append(s.Env(), "DOCKER_HOST="+e.Host,
+						fmt.Sprintf("CI_NODE_INDEX=%d", i+1), fmt.Sprintf("CI_NODE_TOTAL=%d", jobs)))
+					s.expectNoSecrets(t, outcome)
+					logs[i] = outcome.Stdout
+					if err == nil && outcome.ExitCode != 0 {
+						err = fmt.Errorf("job %d: exit code %d\n%s\n%s", i+1, outcome.ExitCode, outcome.Stdout, outcome.Stderr)
+					}
+					return err
+				})
+			}
+			if err := group.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			compareTags(t, s.World, account, kind)
+			expectNothingLeft(t, s.Engine)
+			expectOneJobEach(t, account, logs)
+			pushed.expectOnce(t, countTags(account))
+			expectPullsOfShares(t, s, account, jobs)
+		})
+	}
+}
+
+// expectOneJobEach makes sure that each tag was copied by one job, and that no job was idle.
+func expectOneJobEach(t *testing.T, account []corpus.Repository, logs []string) {
+	t.Helper()
+	jobs := map[string]int{}
+	for i, log := range logs {
+		copied := 0
+		for named, outcome := range outcomes(log) {
+			if outcome == "exact" || outcome == "changed" {
+				copied++
+				jobs[named]++
+			}
+		}
+		t.Logf("job %d has copied %d tags", i+1, copied)
+		if copied == 0 {
+			t.Errorf("job %d has copied nothing:\n%s", i+1, log)
+		}
+	}
+	onlyTags(account, func(named string) bool {
+		if jobs[named] != 1 {
+			t.Errorf("%d jobs have copied %s", jobs[named], named)
+		}
+		return false
+	})
+}
+
+// expectPullsOfShares makes sure that no blob was read more often than there are jobs, and that of one image alone once.
+// For the classic store configs are read twice, to know their platforms.
+func expectPullsOfShares(t *testing.T, s *scene, account []corpus.Repository, jobs int) {
+	t.Helper()
+	images, reads := map[string]int{}, map[string]int{} // that have the blob, and that one job needs of it
+	for _, repository := range account {
+		for _, image := range repository.Images {
+			blobs := blobsOf(t, image.Object)
+			for _, blob := range blobs {
+				images[blob.Digest.String()]++
+				reads[blob.Digest.String()] = 1
+			}
+			if config := blobs[len(blobs)-1]; s.Engine.Kind == engine.Classic {
+				reads[config.Digest.String()] = 2
+			}
+		}
+	}
+	for digest, times := range s.AWS.BlobPulls() {
+		if times > min(jobs, images[digest])*reads[digest] {
+			t.Errorf("%s was read %d times, and %d images have it", digest, times, images[digest])
+		}
+	}
+}
+
+// pushedTags counts how often each tag is pushed.
+type pushedTags struct {
+	mu    sync.Mutex
+	times map[string]int
+}
+
+func (p *pushedTags) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if faults.ManifestWrite(r) && faults.WithToken(r) && !strings.Contains(r.URL.Path, "sha256:") {
+			p.mu.Lock()
+			if p.times == nil {
+				p.times = map[string]int{}
+			}
+			p.times[r.URL.Path]++
+			p.mu.Unlock()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (p *pushedTags) expectOnce(t *testing.T, tags int) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.times) != tags {
+		t.Errorf("%d tags were pushed, want %d", len(p.times), tags)
+	}
+	for path, times := range p.times {
+		if times != 1 {
+			t.Errorf("%s was pushed %d times", path, times)
+		}
+	}
+}
+
+// usage is what a process uses at a moment.
+type usage struct {
+	done                         int // tags by then
+	memory, threads, descriptors int // memory in KB
+}
+
+var (
+	progressLine = regexp.MustCompile(`^ *(\d+)/\d+ `)
+	usageFields  = regexp.MustCompile(`(?m)^(VmRSS|Threads):\s+(\d+)`)
+)
+
+func usageOf(pid int) (u usage, err error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return u, err
+	}
+	found := map[string]int{}
+	for _, match := range usageFields.FindAllStringSubmatch(string(status), -1) {
+		if found[match[1]], err = strconv.Atoi(match[2]); err != nil {
+			return u, err
+		}
+	}
+	open, err := os.ReadDir(filepath.Join(dir, "fd"))
+	return usage{memory: found["VmRSS"], threads: found["Threads"], descriptors: len(open)}, err
+}
+
+// Two thousand tags in one run take no more memory, threads and descriptors at the end than at the beginning. On one
+// store: what is the program's is the same on both.
+func TestTwoThousandTags(t *testing.T) {
+	const repositories, tags = 40, 50
+	account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: repositories, Tags: tags, Size: 8 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := startWorld(t, engine.Containerd, world.Options{})
+	fill(t, w, account)
+	command := program.Command(t.Context(), w.Env())
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	used := sample(t, command.Process.Pid, stdout, repositories*tags/samples)
+	if err := command.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	early, late := used[2], used[len(used)-1] // after a tenth of the tags, and before the last
+	t.Logf("early %+v, late %+v", early, late)
+	if late.memory > early.memory*3/2 || late.threads > early.threads+4 || late.descriptors > early.descriptors+16 {
+		t.Errorf("the program grows: %+v", used)
+	}
+	expectDigests(t, w, account)
+	compareTags(t, w, account[:3], engine.Containerd)
+	expectNothingLeft(t, w.Engine)
+}
+
+// samples are taken of a run, the last before a twentieth of its tags.
+const samples = 20
+
+// sample reads the program's log to its end, and looks at the process whenever so many tags more are done.
+func sample(t *testing.T, pid int, log io.Reader, step int) (used []usage) {
+	t.Helper()
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		match := progressLine.FindStringSubmatch(lines.Text())
+		if match == nil {
+			continue
+		}
+		done, err := strconv.Atoi(match[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done < step*len(used) || len(used) == samples {
+			continue
+		}
+		u, err := usageOf(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.done = done
+		used = append(used, u)
+	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
+	}
+	if len(used) < samples {
+		t.Fatalf("%d samples", len(used))
+	}
+	return used
+}
+
+// expectDigests makes sure that the target answers for every tag with the digest that ECR has.
+func expectDigests(t *testing.T, w *world.World, account []corpus.Repository) {
+	t.Helper()
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, repository := range account {
+		digests, err := repository.Tags()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tag, want := range digests {
+			group.Go(func() error {
+				got, err := check.Digest(t.Context(), w.Target(repository.Name, ":"+tag))
+				if err == nil && got != want.String() {
+					err = fmt.Errorf("%s:%s is %q at the target, want %s", repository.Name, tag, got, want)
+				}
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}

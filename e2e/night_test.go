@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/faults"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// hazards are what goes wrong in one row of a table.
+type hazards struct {
+	world.Options
+	account corpus.TinyOptions
+	alone   bool            // the row has an engine of its own
+	changes []string        // of the environment
+	faults  []*faults.Fault // each has to strike
+	links   []*faults.Link
+	slow    func(*faults.Link) error // what the links are like once ECR is filled
+
+	scene    *scene         // once it runs
+	restarts sync.WaitGroup // of the engine
+}
+
+// usualAccount has layers of about 150 KB, of which cutAfter is less than a half.
+var usualAccount = corpus.TinyOptions{Repositories: 4, Tags: 5, Layers: 1, Size: 600 << 10}
+
+const cutAfter = 64 << 10
+
+func (h *hazards) atECR(f *faults.Fault) {
+	h.AWS.Wrap = both(f.Wrap, h.AWS.Wrap)
+	h.faults = append(h.faults, f)
+}
+
+func (h *hazards) atGitLab(f *faults.Fault) {
+	h.GitLab.Wrap = both(f.Wrap, h.GitLab.Wrap)
+	h.faults = append(h.faults, f)
+}
+
+// slowLinks puts links before both registries.
+func (h *hazards) slowLinks(slow func(*faults.Link) error) {
+	h.links = []*faults.Link{{}, {}}
+	h.AWS.Announce, h.GitLab.Announce = h.links[0].Announce, h.links[1].Announce
+	h.slow = slow
+}
+
+// start starts the row's world, with its account at ECR.
+func (h *hazards) start(t *testing.T, kind engine.Kind) (*scene, []corpus.Repository) {
+	t.Helper()
+	if h.account == (corpus.TinyOptions{}) {
+		h.account = usualAccount
+	}
+	account, err := corpus.Tiny(t.Context(), h.account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range h.links {
+		t.Cleanup(link.Close)
+	}
+	h.scene = startScene(t, kind, h.Options)
+	if h.alone {
+		h.scene.Engine = ownEngine(t, kind, engine.Options{})
+	}
+	fill(t, h.scene.World, account)
+	for _, link := range h.links {
+		if err := h.slow(link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h.scene, account
+}
+
+// restore ends what the links do.
+func (h *hazards) restore(t *testing.T) {
+	t.Helper()
+	for _, link := range h.links {
+		link.Restore(t.Context())
+	}
+}
+
+// downtime is how long an engine that was killed is not there.
+const downtime = 3 * time.Second
+
+// restartEngine kills the row's engine, and brings it back after its downtime. It returns at once.
+func (h *hazards) restartEngine(t *testing.T) {
+	t.Helper()
+	h.restarts.Go(func() {
+		h.scene.Engine.Kill()
+		time.Sleep(downtime)
+		if err := h.scene.Engine.Restart(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// expectStruck makes sure that the row was about something.
+func (h *hazards) expectStruck(t *testing.T) {
+	t.Helper()
+	for _, f := range h.faults {
+		if f.Struck() == 0 {
+			t.Error("a fault has never struck")
+		}
+		t.Logf("struck %d times", f.Struck())
+	}
+}
+
+// rowLimit bounds a row's run.
+const rowLimit = 3 * time.Minute
+
+// What passes costs time, and no tag: all arrive, and the engine is as empty as before.
+func TestSurvives(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		with func(*testing.T, *hazards)
+	}{
+		{"ECR cuts layers off", func(_ *testing.T, h *hazards) { h.atECR(faults.CutReads(4, cutAfter)) }},
+		{"GitLab cuts layers off", func(_ *testing.T, h *hazards) { h.atGitLab(faults.CutWrites(4, cutAfter)) }},
+		{"ECR is unavailable for a third", func(_ *testing.T, h *hazards) { h.atECR(faults.Unavailable(0.3, 40, 1)) }},
+		{"GitLab is unavailable for a third", func(_ *testing.T, h *hazards) { h.atGitLab(faults.Unavailable(0.3, 40, 1)) }},
+		{"ECR has a limit", func(_ *testing.T, h *hazards) { h.atECR(faults.TooMany(30, 5*time.Second)) }},
+		{"GitLab has a limit", func(_ *testing.T, h *hazards) { h.atGitLab(faults.TooMany(150, 5*time.Second)) }},
+		{"ECR throttles its API", func(_ *testing.T, h *hazards) { h.atECR(faults.Throttled(0.4, 20, 1)) }},
+		{"the network jitters", func(_ *testing.T, h *hazards) {
+			h.slowLinks(func(link *faults.Link) error {
+				if err := link.Delay(200*time.Millisecond, 200*time.Millisecond); err != nil {
+					return err
+				}
+				return link.Limit(1000)
+			})
+		}},
+		{"ECR's token expires early", func(_ *testing.T, h *hazards) {
+			h.atECR(faults.At(faults.BlobRead, 8, func() { h.scene.AWS.ExpireTokens() }))
+		}},
+		{"ECR's tokens expire all the time", func(_ *testing.T, h *hazards) {
+			h.AWS.TokenLifetime = 2 * time.Second
+			h.atECR(faults.At(faults.TokenCall, 2, func() {}))
+		}},
+		{"GitLab's token expires during a push", tokenExpires},
+		{"ECR stalls", func(_ *testing.T, h *hazards) {
+			h.atECR(faults.StallReads(2, cutAfter))
+			h.changes = []string{"MIGRATE_STALL=5s"}
+		}},
+		{"GitLab stalls", func(_ *testing.T, h *hazards) {
+			h.atGitLab(faults.Hang(faults.BlobWrite, 2))
+			h.changes = []string{"MIGRATE_STALL=5s"}
+		}},
+		{"ECR does not answer", func(_ *testing.T, h *hazards) {
+			h.atECR(faults.Hang(faults.ManifestRead, 2))
+			h.changes = []string{"MIGRATE_STALL=5s"}
+		}},
+		{"GitLab does not answer", func(_ *testing.T, h *hazards) {
+			h.atGitLab(faults.Hang(faults.ManifestRead, 2))
+			h.atGitLab(faults.Hang(faults.ManifestWrite, 2))
+			h.changes = []string{"MIGRATE_STALL=5s"}
+		}},
+		{"the engine is killed during pulls", func(t *testing.T, h *hazards) {
+			h.alone = true
+			h.atECR(faults.At(faults.BlobRead, 10, func() { h.restartEngine(t) }))
+		}},
+		{"the engine is killed during pushes", func(t *testing.T, h *hazards) {
+			h.alone = true
+			h.atGitLab(faults.At(faults.BlobWrite, 10, func() { h.restartEngine(t) }))
+		}},
+	} {
+		for _, kind := range engine.Kinds() {
+			t.Run(test.name+"/"+string(kind), func(t *testing.T) {
+				var h hazards
+				test.with(t, &h)
+				s, account := h.start(t, kind)
+				outcome := s.runWithin(t, rowLimit, h.changes...)
+				h.restarts.Wait()
+				expectExit(t, outcome, 0)
+				h.expectStruck(t)
+				h.restore(t)
+				compareTags(t, s.World, account, kind)
+				expectNothingLeft(t, s.Engine)
+			})
+		}
+	}
+}
+
+// tokenExpires makes the layers of one image so many and so slow that the second half of them is uploaded with a token
+// that expires meanwhile. An engine uploads five at a time, here for five seconds, and uses a token for a minute.
+func tokenExpires(_ *testing.T, h *hazards) {
+	h.account = corpus.TinyOptions{Repositories: 1, Tags: 1, Layers: 8, Size: 1200 << 10}
+	h.GitLab.TokenLifetime = 8 * time.Second
+	h.slowLinks(func(link *faults.Link) error {
+		if link == h.links[0] {
+			return nil // to ECR it is fast
+		}
+		return link.Limit(60)
+	})
+	h.atGitLab(faults.Answered(faults.WithToken, http.StatusUnauthorized))
+}
