@@ -38,6 +38,8 @@ type fakeECR struct {
 	describeRepositories  func(*ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error)
 	describeImages        func(*ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error)
 	batchGetImage         func(*ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error)
+	checkLayer            func(*ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error)
+	getLayer              func(*ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error)
 	getAuthorizationToken func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error)
 }
 
@@ -51,6 +53,18 @@ func (f *fakeECR) DescribeImages(_ context.Context, in *ecr.DescribeImagesInput,
 
 func (f *fakeECR) BatchGetImage(_ context.Context, in *ecr.BatchGetImageInput, _ ...func(*ecr.Options)) (*ecr.BatchGetImageOutput, error) {
 	return f.batchGetImage(in)
+}
+
+func (f *fakeECR) BatchCheckLayerAvailability(
+	_ context.Context, in *ecr.BatchCheckLayerAvailabilityInput, _ ...func(*ecr.Options),
+) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
+	return f.checkLayer(in)
+}
+
+func (f *fakeECR) GetDownloadUrlForLayer(
+	_ context.Context, in *ecr.GetDownloadUrlForLayerInput, _ ...func(*ecr.Options),
+) (*ecr.GetDownloadUrlForLayerOutput, error) {
+	return f.getLayer(in)
 }
 
 func (f *fakeECR) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthorizationTokenInput, _ ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {

@@ -210,7 +210,7 @@ func TestSummary(t *testing.T) {
 				"0 of 6 tags are at " + target + ", after 1m1.2s",
 				"      2  refused       cannot arrive whole; nothing of them was copied",
 				"      3  failed        began, and did not arrive",
-				"      1  not started   the run ended before they were copied",
+				"      1  not started   the run ended before their turn",
 				"      2  failed        signatures, SBOMs and other referrers of images",
 				"      1  failed        repositories that could not be listed",
 				"",
