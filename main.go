@@ -154,13 +154,12 @@ func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout
 	if cfg.ReportDir != "" {
 		options.Known = report.ReadKnown(cfg.ReportDir, log)
 	}
-	outlook, err := migrate.Preview(ctx, options)
+	pace := migrate.Pace{Bytes: line.Rate, PerTag: usage.PerTag, Within: line.Within}
+	outlook, err := migrate.Preview(ctx, options, pace)
 	if err != nil {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
-	log.Outlook(outlook, cfg.RegistryImage, report.Estimate{
-		Pace: migrate.Pace{Bytes: line.Rate, PerTag: usage.PerTag}, Within: line.Within, Disk: cfg.diskBytes(),
-	})
+	log.Outlook(outlook, cfg.RegistryImage, cfg.diskBytes(), pace)
 	if outlook.Troubles() > 0 {
 		return exitIncomplete
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/opencontainers/go-digest"
@@ -21,16 +22,7 @@ const exclusion = "!"
 
 // ParsePatterns reads a list with commas, blanks or line ends between the patterns.
 func ParsePatterns(list string) (Patterns, error) {
-	depth := 0 // of braces, in which a comma belongs to the pattern
-	patterns := Patterns(strings.FieldsFunc(list, func(r rune) bool {
-		switch r {
-		case '{':
-			depth++
-		case '}':
-			depth--
-		}
-		return unicode.IsSpace(r) || r == ',' && depth <= 0
-	}))
+	patterns := Patterns(split(list))
 	for _, pattern := range patterns {
 		glob := strings.TrimPrefix(pattern, exclusion)
 		if glob == "" || !doublestar.ValidatePattern(glob) {
@@ -41,6 +33,26 @@ func ParsePatterns(list string) (Patterns, error) {
 		return nil, errors.New("it has no pattern")
 	}
 	return patterns, nil
+}
+
+// split cuts a list at commas and blanks, but not at a comma within braces, which belongs to its pattern.
+func split(list string) []string {
+	var words []string
+	depth, from := 0, 0
+	for i, r := range list + " " {
+		switch {
+		case r == '{':
+			depth++
+		case r == '}':
+			depth--
+		case unicode.IsSpace(r), r == ',' && depth <= 0:
+			if from < i {
+				words = append(words, list[from:i])
+			}
+			from = i + utf8.RuneLen(r)
+		}
+	}
+	return words
 }
 
 // choose reports whether the name is wanted.

@@ -115,6 +115,9 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
 	}
 	m, ok := e.listed(ref)
 	if !ok {
+		m, ok = e.stored(ref)
+	}
+	if !ok {
 		return e.pullBlob(ref)
 	}
 	rival, rivalled := e.rivals[m.Digest]
@@ -172,6 +175,18 @@ func (e *memoryEngine) listed(ref string) (Manifest, bool) {
 	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
 	m, ok := e.source.manifests[name][digest.Digest(d)]
 	return m, ok
+}
+
+// stored finds what the target has for a reference: of what has got another digest no more than that.
+func (e *memoryEngine) stored(ref string) (Manifest, bool) {
+	d, tagged := e.tags[ref]
+	if !tagged && e.arrived[ref] {
+		_, text, _ := strings.Cut(ref, "@")
+		d = digest.Digest(text)
+	}
+	m := e.manifests[d]
+	m.Digest = d
+	return m, d != ""
 }
 
 func (e *memoryEngine) Load(ctx context.Context, archive []byte) error {

@@ -26,10 +26,11 @@ type Outlook struct {
 	Largest      string // the image that takes up most room in the engine
 	LargestBytes int64  // that it takes up there, an estimate
 
+	Times  []JobTime // of 1, 2, 4 … jobs; none where nothing is to be copied
+	Enough int       // jobs that copy everything within the time that there is; 0: no number of them does
+
 	Denied  []Denial
 	Results []Result // of what would not arrive: refused, failed in the planning, or not to be asked for
-
-	work workload
 }
 
 // Denial is something that the migration needs of the source, and that the source does not let it do.
@@ -43,7 +44,7 @@ type Denial struct {
 func (o Outlook) Troubles() int { return len(o.Results) + len(o.Denied) }
 
 // Preview finds out what Run would do, all jobs together, and copies nothing.
-func Preview(ctx context.Context, options Options) (Outlook, error) {
+func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	options.Share = Share{}
 	ctx, r, end := startRun(ctx, options)
 	defer end()
@@ -59,7 +60,7 @@ func Preview(ctx context.Context, options Options) (Outlook, error) {
 		return Outlook{}, context.Cause(r.starting)
 	}
 	p.Listed, p.Store, p.Denied = found.listed, r.Store, p.denials()
-	p.measure(found.tasks, r.copier.catalog)
+	p.measure(found.tasks, r.copier.catalog, pace)
 	return p.Outlook, nil
 }
 
@@ -163,10 +164,16 @@ func (p *preview) denials() []Denial {
 }
 
 // measure counts what is to be moved.
-func (p *preview) measure(tasks []*task, blobs *catalog) {
-	p.work = newWorkload(tasks, blobs, p.Store)
-	all := p.work.of(tasks)
+func (p *preview) measure(tasks []*task, blobs *catalog, pace Pace) {
+	work := newWorkload(tasks, blobs, p.Store)
+	all := work.of(tasks)
 	p.Blobs, p.Fetched = all.blobs, all.bytes
+	if all.tags > 0 {
+		p.Times = work.times(pace)
+	}
+	if pace.Within > 0 {
+		p.Enough = work.enough(pace)
+	}
 	atTarget, space := make([]bool, blobs.len()), newDisk(blobs, p.Store, 0)
 	for _, t := range tasks {
 		for _, id := range t.blobs {

@@ -5,32 +5,52 @@ import "time"
 // maxJobs is the most that GitLab takes for parallel.
 const maxJobs = 200
 
-// Pace is how fast one job copies: what an estimate of time goes by.
+// Pace is what an estimate of time goes by.
 type Pace struct {
-	Bytes  int64         // a second, at least 1
+	Bytes  int64         // that one job moves a second, at least 1
 	PerTag time.Duration // that a tag takes beside its bytes
+	Within time.Duration // the time for which a number of jobs is to be found; 0: none is
 }
 
-// Takes is how long so many jobs take side by side: as long as the one that has most to do.
-func (o *Outlook) Takes(jobs int, pace Pace) time.Duration {
+// JobTime is how long so many jobs take side by side, an estimate.
+type JobTime struct {
+	Jobs  int
+	Takes time.Duration
+}
+
+// times are those of 1, 2, 4 … jobs, as long as more of them help.
+func (w *workload) times(pace Pace) []JobTime {
+	var times []JobTime
+	for jobs := 1; jobs <= maxJobs; jobs *= 2 {
+		takes := w.takes(jobs, pace)
+		if jobs > 1 && takes > times[len(times)-1].Takes/10*9 {
+			break
+		}
+		times = append(times, JobTime{Jobs: jobs, Takes: takes})
+	}
+	return times
+}
+
+// takes is how long the one of the jobs needs that has most to do.
+func (w *workload) takes(jobs int, pace Pace) time.Duration {
 	longest := time.Duration(0)
-	for _, units := range cut(o.work.line, o.work.blobs, jobs) {
-		longest = max(longest, o.work.of(tasksOf(units)).at(pace))
+	for _, units := range cut(w.line, w.blobs, jobs) {
+		longest = max(longest, w.of(tasksOf(units)).at(pace))
 	}
 	return longest
 }
 
-// Jobs is the least number of jobs that copy everything within the time, of which a run keeps the end for what is under
-// way; 0 where no number of jobs does.
-func (o *Outlook) Jobs(within time.Duration, pace Pace) int {
+// enough is the least number of jobs that copy everything within the time, of which a run keeps the end for what is
+// under way; 0 where no number of jobs does.
+func (w *workload) enough(pace Pace) int {
 	now := time.Now()
-	usable := DeadlineAt(now.Add(within), now).LastStart.Sub(now)
+	usable := DeadlineAt(now.Add(pace.Within), now).LastStart.Sub(now)
 	if usable <= 0 {
 		return 0
 	}
-	least := max(1, int(o.Takes(1, pace)/usable)) // fewer cannot be enough
+	least := max(1, int(w.takes(1, pace)/usable)) // fewer cannot be enough
 	for jobs := least; jobs <= maxJobs; jobs++ {
-		if o.Takes(jobs, pace) <= usable {
+		if w.takes(jobs, pace) <= usable {
 			return jobs
 		}
 	}
@@ -57,8 +77,8 @@ func (l load) at(pace Pace) time.Duration {
 	return moving + time.Duration(l.tags)*pace.PerTag
 }
 
-func newWorkload(tasks []*task, blobs *catalog, store Store) workload {
-	w := workload{
+func newWorkload(tasks []*task, blobs *catalog, store Store) *workload {
+	w := &workload{
 		line: lineUp(tasks, blobs), blobs: blobs, delivered: map[string]map[blobID]bool{}, counted: make([]int32, blobs.len()),
 	}
 	for _, t := range tasks {

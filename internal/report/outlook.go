@@ -9,19 +9,13 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-// Estimate is what a plan says of time.
-type Estimate struct {
-	Pace   migrate.Pace
-	Within time.Duration // for which a number of jobs is to be found; 0: none is
-	Disk   int64         // bytes that MIGRATE_DISK allows
-}
-
-// Outlook writes what a migration would do.
-func (l *Log) Outlook(o migrate.Outlook, target string, e Estimate) {
+// Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows,
+// and how long it would take at the pace.
+func (l *Log) Outlook(o migrate.Outlook, target string, disk int64, pace migrate.Pace) {
 	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
 	l.tagsToCome(o)
-	l.bytesToCome(o, e)
-	l.timeToCome(o, e)
+	l.bytesToCome(o, disk)
+	l.timeToCome(o, pace)
 	l.access(o)
 	l.causes("Would not be migrated", o.Results)
 }
@@ -58,7 +52,7 @@ func (l *Log) tagsToCome(o migrate.Outlook) {
 	}
 }
 
-func (l *Log) bytesToCome(o migrate.Outlook, e Estimate) {
+func (l *Log) bytesToCome(o migrate.Outlook, disk int64) {
 	l.Line("%9s  to fetch from ECR: %d layers and configs, each once; it would be %s if none were shared",
 		size(o.Fetched), o.Blobs, size(o.Unshared))
 	l.Line("%9s  more in GitLab's storage", size(o.Added))
@@ -66,37 +60,27 @@ func (l *Log) bytesToCome(o migrate.Outlook, e Estimate) {
 		return
 	}
 	l.Line("%9s  of the engine's disk for the largest image, %s, packed and unpacked; MIGRATE_DISK allows %s",
-		size(o.LargestBytes), o.Largest, size(e.Disk))
-	if o.LargestBytes > e.Disk {
+		size(o.LargestBytes), o.Largest, size(disk))
+	if o.LargestBytes > disk {
 		l.Line("           That is more: it is copied when nothing else is under way, and the disk has to have the room")
 	}
 }
 
-// paces are the numbers of jobs whose time is told, whatever time there is.
-var paces = []int{1, 2, 4, 8, 16}
-
-func (l *Log) timeToCome(o migrate.Outlook, e Estimate) {
-	if o.Pending == 0 {
+func (l *Log) timeToCome(o migrate.Outlook, pace migrate.Pace) {
+	if len(o.Times) == 0 {
 		return
 	}
-	l.Line("\nTime, at %s a second and %s a tag in each job, which is assumed and not measured (--rate):", size(e.Pace.Bytes), e.Pace.PerTag)
-	last := time.Duration(0)
-	for _, jobs := range paces {
-		takes := o.Takes(jobs, e.Pace)
-		if jobs > 1 && takes > last*9/10 { // more jobs do not help
-			break
-		}
-		last = takes
-		l.Line("%9s  %s", roughly(takes), parallel(jobs))
+	l.Line("\nTime, if each job moves %s a second (--rate) and a tag takes %s beside, which is assumed, not measured:",
+		size(pace.Bytes), pace.PerTag)
+	for _, t := range o.Times {
+		l.Line("%9s  %s", roughly(t.Takes), parallel(t.Jobs))
 	}
-	if e.Within == 0 {
-		return
-	}
-	switch jobs := o.Jobs(e.Within, e.Pace); jobs {
-	case 0:
-		l.Line("Within %s no number of jobs copies everything: a run can go on where another has ended", e.Within)
+	switch {
+	case pace.Within == 0:
+	case o.Enough == 0:
+		l.Line("Within %s no number of jobs copies everything: a run goes on where another has ended", pace.Within)
 	default:
-		l.Line("Within %s, less what a run keeps for its end: %s", e.Within, parallel(jobs))
+		l.Line("Within %s, less what a run keeps for its end: %s", pace.Within, parallel(o.Enough))
 	}
 }
 
