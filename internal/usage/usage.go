@@ -22,15 +22,23 @@ const (
 	Version = "version"
 )
 
-// commands are those of the help.
-var commands = []struct{ name, does string }{
-	{Migrate, "copy what GitLab does not have yet; the same without a command"},
-	{Plan, "copy nothing, and say what would be moved, what not and why, and how long it takes\n" +
-		"                      --rate 20MB  bytes a second that a job moves   --within 3h  find parallel: for it"},
-	{Verify, "copy nothing, and compare each tag with GitLab's\n" +
-		"                      --pull 10    have the engine pull so many from GitLab"},
-	{Help, "this"},
-	{Version, "its version"},
+// commands are those of the help, each with the lines that it has there.
+var commands = []struct {
+	name string
+	does []string
+}{
+	{Migrate, []string{"copy what GitLab does not have yet; the same without a command"}},
+	{Plan, []string{
+		"copy nothing, and say what would be moved, what not, and how long it takes",
+		"--rate 20MB   what a job moves in a second",
+		"--within 3h   find how many jobs (parallel:) are done in that time",
+	}},
+	{Verify, []string{
+		"copy nothing, and compare each tag with GitLab's",
+		"--pull 10     have the engine pull so many of them from GitLab",
+	}},
+	{Help, []string{"this"}},
+	{Version, []string{"its version"}},
 }
 
 // flagNames are commands in the form of flags, as other programs have them.
@@ -150,7 +158,7 @@ func Text(variables []Variable) string {
 	var b strings.Builder
 	b.WriteString("ecr2gitlab copies images of an Amazon ECR registry to a GitLab project, through a Docker Engine.\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(&b, "  ecr2gitlab %-7s  %s\n", c.name, c.does)
+		fmt.Fprintf(&b, "  ecr2gitlab %-7s  %s\n", c.name, strings.Join(c.does, "\n"+strings.Repeat(" ", 22)))
 	}
 	b.WriteString("\nVariables (* must be set; the README has more on each):\n")
 	for _, v := range variables {
@@ -166,7 +174,8 @@ func Text(variables []Variable) string {
 	}
 	b.WriteString(`
 AWS credentials are whatever the AWS SDK finds: keys, a profile, a role.
-Exit codes: 0 everything is there, or can come; 1 nothing could be done, or nothing more; 2 the configuration
-is wrong; 3 some tags are not there, or cannot come; 4 out of time, run again; 130 or 143 interrupted.`)
+Exit codes: 0 everything is there, or can come; 1 nothing could be done, or nothing more;
+2 the configuration is wrong; 3 some tags are not there, or cannot come; 4 out of time, run again;
+130 or 143 interrupted.`)
 	return b.String()
 }
