@@ -145,7 +145,8 @@ func TestPlanReadsTheReport(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
-	w := newWorld(t, nil)
+	pulled := targetRepo + "@" + digest.FromString(aManifest(1)).String()
+	w := newWorld(t, map[string]http.HandlerFunc{"DELETE /images/" + pulled: jsonAnswer(http.StatusOK, []any{})})
 	dir := t.TempDir()
 	w.env["MIGRATE_REPORT_DIR"] = dir
 	code, stdout, stderr := w.run(t.Context(), t, "verify")
@@ -172,8 +173,11 @@ func TestVerify(t *testing.T) {
 		t.Fatalf("exit code %d, %d pulls", code, len(asked)-pulls)
 	}
 	last := asked[len(asked)-1]
-	if got := last.query.Get("fromImage") + ":" + last.query.Get("tag"); got != targetRef || decodeAuth(t, last).ServerAddress != targetHost {
+	if got := last.query.Get("fromImage") + "@" + last.query.Get("tag"); got != pulled || decodeAuth(t, last).ServerAddress != targetHost {
 		t.Errorf("pulled %s with the credentials for %s", got, decodeAuth(t, last).ServerAddress)
+	}
+	if removed := w.daemon.asked("DELETE /images/" + pulled); len(removed) != 1 {
+		t.Errorf("removed %d times", len(removed))
 	}
 }
 

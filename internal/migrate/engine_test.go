@@ -177,16 +177,10 @@ func (e *memoryEngine) listed(ref string) (Manifest, bool) {
 	return m, ok
 }
 
-// stored finds what the target has for a reference: of what has got another digest no more than that.
+// stored finds what the target has for a digest reference.
 func (e *memoryEngine) stored(ref string) (Manifest, bool) {
-	d, tagged := e.tags[ref]
-	if !tagged && e.arrived[ref] {
-		_, text, _ := strings.Cut(ref, "@")
-		d = digest.Digest(text)
-	}
-	m := e.manifests[d]
-	m.Digest = d
-	return m, d != ""
+	_, d, _ := strings.Cut(ref, "@")
+	return e.manifests[digest.Digest(d)], e.arrived[ref]
 }
 
 func (e *memoryEngine) Load(ctx context.Context, archive []byte) error {

@@ -193,13 +193,14 @@ func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 	}
 }
 
-// pullBack pulls the tag, or of an index all manifests that it lists, whatever platform the engine is of.
+// pullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
+// engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
 func (c *copier) pullBack(ctx context.Context, it compared) error {
 	tree, err := c.open(ctx, it.task)
 	if err != nil {
 		return err
 	}
-	refs := []string{it.result.Target}
+	refs := []string{it.task.target + "@" + it.result.Pushed.String()}
 	if tree.Root.IsIndex() {
 		refs = nil
 		for _, leaf := range tree.Leaves() {

@@ -194,10 +194,12 @@ func TestPullBack(t *testing.T) {
 		calls  []string
 	}{
 		{name: "none", pulls: 0},
-		{name: "one", pulls: 1, pulled: []string{"a:3"}, calls: []string{"pull a:3", "remove a:3"}},
+		{name: "one", pulls: 1, pulled: []string{"a:3"}, calls: []string{"pull a@IMAGE3", "remove a@IMAGE3"}},
 		{
 			name: "more than there are repositories", pulls: 3, pulled: []string{"a:3", "a:2", "b:1"},
-			calls: []string{"pull a:2", "pull a:3", "pull b@LEAF0", "pull b@LEAF1", "remove a:2", "remove a:3", "remove b@LEAF0", "remove b@LEAF1"},
+			calls: []string{
+				"pull a@IMAGE2", "pull a@IMAGE3", "pull b@LEAF0", "pull b@LEAF1", "remove a@IMAGE2", "remove a@IMAGE3", "remove b@LEAF0", "remove b@LEAF1",
+			},
 		},
 		{name: "more than there are images", pulls: 99, pulled: []string{"a:3", "a:2", "a:1", "b:1"}},
 		{
@@ -205,14 +207,17 @@ func TestPullBack(t *testing.T) {
 			spoil: func(e *memoryEngine, leaves []Manifest) {
 				e.fails["pull "+targetBase+"/b@"+leaves[1].Digest.String()] = ErrDenied
 			},
-			calls: []string{"pull a:3", "pull b@LEAF0", "pull b@LEAF1", "remove a:3", "remove b@LEAF0", "remove b@LEAF1"},
+			calls: []string{"pull a@IMAGE3", "pull b@LEAF0", "pull b@LEAF1", "remove a@IMAGE3", "remove b@LEAF0", "remove b@LEAF1"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair, leaves := pairOf(t, "pair")
 			source := newSource()
+			digests := []string{"LEAF0", leaves[0].Digest.String(), "LEAF1", leaves[1].Digest.String()}
 			for _, tag := range []string{"1", "2", "3"} {
-				source.push("a", imageOf(t, tag), tag)
+				image := imageOf(t, tag)
+				source.push("a", image, tag)
+				digests = append(digests, "IMAGE"+tag, image.Digest.String())
 			}
 			source.push("b", pair, "1", "latest")
 			source.hold("b", leaves...)
@@ -239,10 +244,7 @@ func TestPullBack(t *testing.T) {
 			}
 			calls := slices.Sorted(slices.Values(engine.of("pull", "remove", "push", "load", "tag")))
 			for i, call := range test.calls {
-				for n, leaf := range leaves {
-					call = strings.ReplaceAll(call, fmt.Sprint("LEAF", n), leaf.Digest.String())
-				}
-				test.calls[i] = call
+				test.calls[i] = strings.NewReplacer(digests...).Replace(call)
 			}
 			if slices.Sort(test.calls); test.calls != nil && !slices.Equal(calls, test.calls) {
 				t.Errorf("calls %q, want %q", calls, test.calls)
