@@ -165,27 +165,37 @@ func (c Choice) tags(images []Image) wantedTags {
 	return wanted
 }
 
+// companion is a tag that goes with an image.
+type companion struct {
+	pushedTag
+	subject digest.Digest
+}
+
 // follow adds the tags that go with an image: they name its digest, as the signatures of cosign do. Those of an image
-// that is not listed are of a platform of one that is, and come with all that is wanted of the repository.
+// that is not listed may be of a platform of one that is, and come with all that is wanted of the repository.
 func (w wantedTags) follow(images []Image, patterns Patterns) {
 	if len(w) == 0 {
 		return
 	}
+	var waiting []companion
 	listed := map[digest.Digest]bool{}
 	for _, image := range images {
 		listed[image.Digest] = len(image.Tags) > 0
-	}
-	for grown := true; grown; { // a signature can be signed
-		grown = false
-		for _, image := range images {
-			for _, tag := range image.Tags {
-				subject := followed(tag)
-				comes := subject != "" && !patterns.exclude(tag) && (len(w[subject]) > 0 || !listed[subject])
-				if comes && !slices.Contains(w[image.Digest], tag) {
-					w[image.Digest], grown = append(w[image.Digest], tag), true
-				}
+		for _, tag := range image.Tags {
+			if subject := followed(tag); subject != "" && !patterns.exclude(tag) {
+				waiting = append(waiting, companion{pushedTag{name: tag, image: image.Digest}, subject})
 			}
 		}
+	}
+	for before := len(waiting) + 1; len(waiting) < before; { // a signature can be signed
+		before = len(waiting)
+		waiting = slices.DeleteFunc(waiting, func(c companion) bool {
+			comes := len(w[c.subject]) > 0 || !listed[c.subject]
+			if comes {
+				w[c.image] = append(w[c.image], c.name)
+			}
+			return comes
+		})
 	}
 }
 

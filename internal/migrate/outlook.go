@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -17,6 +18,7 @@ type Outlook struct {
 	Replaced  int // of these: GitLab has another image under them
 	Images    int // of the pending tags
 	Referrers int // to be brought with their images
+	Left      int // referrers of what MIGRATE_PLATFORM leaves behind
 
 	Blobs    int   // layers and configs to be fetched, each once
 	Fetched  int64 // bytes of them
@@ -60,6 +62,9 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 		return Outlook{}, context.Cause(r.starting)
 	}
 	p.Listed, p.Store, p.Denied = found.listed, r.Store, p.denials()
+	slices.SortFunc(p.Results, func(a, b Result) int {
+		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
+	})
 	p.measure(found.tasks, r.copier.catalog, pace)
 	return p.Outlook, nil
 }
@@ -176,6 +181,7 @@ func (p *preview) measure(tasks []*task, blobs *catalog, pace Pace) {
 	}
 	atTarget, space := make([]bool, blobs.len()), newDisk(blobs, p.Store, 0)
 	for _, t := range tasks {
+		p.Left += t.left
 		for _, id := range t.blobs {
 			atTarget[id] = atTarget[id] || len(t.present) > 0
 		}

@@ -45,20 +45,30 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	var mu sync.Mutex
 	var there []compared
 	unasked := r.each(found.tasks, func(t *task) {
-		for _, result := range r.copier.compare(ctx, t) {
-			if pulls > 0 && result.Referrers == 0 && result.Outcome.Arrived() {
-				mu.Lock()
-				there = append(there, compared{t, result})
-				mu.Unlock()
-				continue
-			}
-			r.finish(ctx, result)
+		results := r.copier.compare(ctx, t)
+		if pulls > 0 {
+			mu.Lock()
+			there, results = t.hold(there, results)
+			mu.Unlock()
 		}
+		r.finish(ctx, results...)
 	})
 	r.pullBack(ctx, there, pulls)
 	for _, t := range unasked {
 		r.finish(ctx, t.settle(t.image.Tags, NotStarted, context.Cause(r.starting))...)
 	}
+}
+
+// hold adds those of the task's tags that are at the target to others, and returns the rest of the results.
+func (t *task) hold(others []compared, results []Result) (there []compared, rest []Result) {
+	for _, result := range results {
+		if result.Referrers == 0 && result.Outcome.Arrived() {
+			others = append(others, compared{t, result})
+		} else {
+			rest = append(rest, result)
+		}
+	}
+	return others, rest
 }
 
 // each calls do for the tasks, many at a time because it waits for the network, and returns those that were left when

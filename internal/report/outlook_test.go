@@ -17,7 +17,7 @@ func TestOutlook(t *testing.T) {
 		Times: []migrate.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
 	}
 	troubled := moving
-	troubled.Replaced, troubled.Referrers = 3, 2
+	troubled.Replaced, troubled.Referrers, troubled.Left = 3, 2, 5
 	troubled.Results = []migrate.Result{
 		tag("1", migrate.Refused, errors.New("archived")),
 		tag("2", migrate.Refused, errors.New("archived")),
@@ -76,6 +76,7 @@ func TestOutlook(t *testing.T) {
 			"       63  to copy, of 60 images",
 			"        3  of them replace another image that GitLab has under the tag",
 			"        2  signatures, SBOMs and other referrers go with them",
+			"        5  referrers stay behind, because MIGRATE_PLATFORM leaves out what they refer to",
 			"        2  are refused: see below",
 			"        1  could not be planned, or GitLab could not be asked for them: see below",
 			"        1  repositories could not be listed: see below",
