@@ -17,6 +17,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/dustin/go-humanize"
 	"github.com/kelseyhightower/envconfig"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -299,6 +300,15 @@ func (c *Config) normalizePlatform() error {
 	}
 	c.Platform = platforms.FormatAll(platforms.Normalize(platform))
 	return nil
+}
+
+// platform is the one that the user asked for, or nil.
+func (c *Config) platform() *ocispec.Platform {
+	if c.Platform == "" {
+		return nil
+	}
+	platform := platforms.MustParse(c.Platform) // loadConfig has checked it
+	return &platform
 }
 
 // findUnknown finds the misspelled ones among the variables that can only be meant for this program.

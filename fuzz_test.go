@@ -288,11 +288,15 @@ func testAccepted(t *testing.T, cfg Config) {
 	if err != nil || !strings.HasPrefix(cfg.RegistryImage, cfg.Registry+"/") || reference.Domain(named) != cfg.Registry {
 		t.Errorf("%q at %q: %v", cfg.RegistryImage, cfg.Registry, err)
 	}
-	wantedPlatform(cfg) // panics with what is none
+	cfg.platform() // panics with what is none
 	if cfg.diskBytes() < minDisk || cfg.stallAfter() < minStall || cfg.Concurrency < 0 || cfg.Concurrency > maxConcurrency {
 		t.Errorf("a disk of %d bytes, a stall of %s, %d at a time", cfg.diskBytes(), cfg.stallAfter(), cfg.Concurrency)
 	}
 	now := time.Now()
+	everything := cfg.Repositories+cfg.Tags+cfg.Since == "" && cfg.Newest == 0
+	if choice := cfg.choice(now); choice.Everything() != everything || choice.Newest < 0 || choice.Since.After(now) && strings.HasSuffix(cfg.Since, "d") {
+		t.Errorf("chosen is %+v of %+v", choice, cfg)
+	}
 	if end := cfg.deadline(now); cfg.Deadline != "" && end.IsZero() || cfg.NodeTotal > 1 && (cfg.NodeIndex < 1 || cfg.NodeIndex > cfg.NodeTotal) {
 		t.Errorf("the deadline %q is %s, job %d of %d", cfg.Deadline, end, cfg.NodeIndex, cfg.NodeTotal)
 	}

@@ -12,9 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/platforms"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -121,7 +118,6 @@ func doAll(
 	}
 	options.Observe = func(e migrate.Event) { log.Observe(e); record.Observe(e) }
 	options.Known = record.Known
-	options.Choice = cfg.choice(started)
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
 	summary, err := do(ctx, options)
 	closeRecord(record, interrupt.Of(ctx, err), stderr)
@@ -140,7 +136,6 @@ func doAll(
 
 // planAll looks at both sides, and says what a migration would do.
 func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout, stderr io.Writer) int {
-	started := time.Now()
 	cfg, err := loadConfig()
 	if err != nil {
 		return fail(stderr, err)
@@ -150,7 +145,7 @@ func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout
 	if err != nil {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
-	options.Observe, options.Choice = log.Observe, cfg.choice(started)
+	options.Observe = log.Observe
 	if cfg.ReportDir != "" {
 		options.Known = report.ReadKnown(cfg.ReportDir, log)
 	}
@@ -215,36 +210,15 @@ func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report
 		Store:       engine.store,
 		Dedicated:   engine.images == 0,
 		Namer:       migrate.Namer{Base: cfg.RegistryImage, Separator: cfg.NameSeparator},
+		Choice:      cfg.choice(time.Now()),
 		Share:       migrate.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
-		Platform:    wantedPlatform(cfg),
+		Platform:    cfg.platform(),
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
 	}, nil
 }
 
-// wantedPlatform is the one platform that the user asked for, or nil.
-func wantedPlatform(cfg Config) *ocispec.Platform {
-	if cfg.Platform == "" {
-		return nil
-	}
-	platform := platforms.MustParse(cfg.Platform) // loadConfig has checked it
-	return &platform
-}
-
-func versionLine() string {
-	rev := revision
-	if info, ok := debug.ReadBuildInfo(); ok && rev == "" {
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				rev = setting.Value
-			}
-		}
-	}
-	if rev == "" {
-		return "ecr2gitlab " + version
-	}
-	return fmt.Sprintf("ecr2gitlab %s (%s)", version, rev)
-}
+func versionLine() string { return usage.VersionLine(version, revision) }
 
 // say writes a line. Who has closed the output has no use for the error.
 func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -178,4 +179,19 @@ Exit codes: 0 everything is there, or can come; 1 nothing could be done, or noth
 2 the configuration is wrong; 3 some tags are not there, or cannot come; 4 out of time, run again;
 130 or 143 interrupted.`)
 	return b.String()
+}
+
+// VersionLine is what the program calls itself. Where the linker has set no revision, the build may know it.
+func VersionLine(version, revision string) string {
+	if info, ok := debug.ReadBuildInfo(); ok && revision == "" {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				revision = setting.Value
+			}
+		}
+	}
+	if revision == "" {
+		return "ecr2gitlab " + version
+	}
+	return fmt.Sprintf("ecr2gitlab %s (%s)", version, revision)
 }
