@@ -68,6 +68,28 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+func FuzzPatterns(f *testing.F) {
+	f.Add("team/** !team/{a,b}-? lib[0-9]", "team/a-1")
+	f.Add("\\, ,{,},**/[!a]", "a\xff/b")
+	f.Fuzz(func(t *testing.T, list, name string) {
+		patterns, err := ParsePatterns(list)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") || len(patterns) > 0 {
+				t.Errorf("%q with %q", err, patterns)
+			}
+			return
+		}
+		if chosen := patterns.choose(name); chosen && patterns.exclude(name) || chosen && len(patterns) > 0 && len(patterns.hits([]string{name})) == 0 &&
+			slices.ContainsFunc(patterns, func(p string) bool { return !strings.HasPrefix(p, exclusion) }) {
+			t.Errorf("%q chooses %q", patterns, name)
+		}
+		again, err := ParsePatterns(strings.Join(patterns, " "))
+		if err != nil || !slices.Equal(again, patterns) {
+			t.Errorf("%q becomes %q, error %v", patterns, again, err)
+		}
+	})
+}
+
 // listing is a repository's images in the order of their push, a day apart; each is written as its tags, and "of 2" is
 // one that refers to the third.
 func listing(images ...string) []Image {
