@@ -149,12 +149,11 @@ func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout
 	if cfg.ReportDir != "" {
 		options.Known = report.ReadKnown(cfg.ReportDir, log)
 	}
-	pace := migrate.Pace{Bytes: line.Rate, PerTag: usage.PerTag, Within: line.Within}
-	outlook, err := migrate.Preview(ctx, options, pace)
+	outlook, err := migrate.Preview(ctx, options, migrate.Pace{Bytes: line.Rate, Within: line.Within})
 	if err != nil {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
-	log.Outlook(outlook, cfg.RegistryImage, cfg.diskBytes(), pace)
+	log.Outlook(outlook, cfg.RegistryImage, cfg.diskBytes())
 	if outlook.Troubles() > 0 {
 		return exitIncomplete
 	}

@@ -28,6 +28,7 @@ type Outlook struct {
 	Largest      string // the image that takes up most room in the engine
 	LargestBytes int64  // that it takes up there, an estimate
 
+	Pace   Pace      // by which the times are estimated
 	Times  []JobTime // of 1, 2, 4 … jobs; none where nothing is to be copied
 	Enough int       // jobs that copy everything within the time that there is; 0: no number of them does
 
@@ -61,11 +62,11 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	if len(unasked) > 0 || r.starting.Err() != nil {
 		return Outlook{}, context.Cause(r.starting)
 	}
-	p.Listed, p.Store, p.Denied = found.listed, r.Store, p.denials()
+	p.Listed, p.Store, p.Pace, p.Denied = found.listed, r.Store, pace.on(r.Store), p.denials()
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
-	p.measure(found.tasks, r.copier.catalog, pace)
+	p.measure(found.tasks, r.copier.catalog)
 	return p.Outlook, nil
 }
 
@@ -169,15 +170,15 @@ func (p *preview) denials() []Denial {
 }
 
 // measure counts what is to be moved.
-func (p *preview) measure(tasks []*task, blobs *catalog, pace Pace) {
+func (p *preview) measure(tasks []*task, blobs *catalog) {
 	work := newWorkload(tasks, blobs, p.Store)
 	all := work.of(tasks)
 	p.Blobs, p.Fetched = all.blobs, all.bytes
 	if all.tags > 0 {
-		p.Times = work.times(pace)
+		p.Times = work.times(p.Pace)
 	}
-	if pace.Within > 0 {
-		p.Enough = work.enough(pace)
+	if p.Pace.Within > 0 {
+		p.Enough = work.enough(p.Pace)
 	}
 	atTarget, space := make([]bool, blobs.len()), newDisk(blobs, p.Store, 0)
 	for _, t := range tasks {

@@ -137,7 +137,7 @@ func TestPreview(t *testing.T) {
 			if len(got.Times) == 0 || got.Enough != 1 {
 				t.Errorf("times %v, %d jobs are enough", got.Times, got.Enough)
 			}
-			got.Store, got.Listed, got.Results, got.Times, got.Enough = "", Listed{}, nil, nil, 0
+			got.Store, got.Listed, got.Results, got.Pace, got.Times, got.Enough = "", Listed{}, nil, Pace{}, nil, 0
 			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got  %+v\nwant %+v", got, test.want)
 			}

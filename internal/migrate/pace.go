@@ -1,15 +1,36 @@
 package migrate
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // maxJobs is the most that GitLab takes for parallel.
 const maxJobs = 200
 
 // Pace is what an estimate of time goes by.
 type Pace struct {
-	Bytes  int64         // that one job moves a second, at least 1
-	PerTag time.Duration // that a tag takes beside its bytes
+	Bytes  int64         // that one job moves a second; 0: as on the project's own benchmark
+	PerTag time.Duration // that a tag takes beside its bytes; 0: likewise
 	Within time.Duration // the time for which a number of jobs is to be found; 0: none is
+}
+
+// What the benchmark measures on two processors that carry both registries, too, with round trips of 30 ms: of 381 MB
+// under 108 tags, 30 s with the containerd store, and 100 s with the classic one, which unpacks and packs all of it.
+const (
+	usualPerTag         = 100 * time.Millisecond
+	usualRate           = 20e6
+	usualRateForClassic = 4e6
+)
+
+// on is the pace of an engine with that store.
+func (p Pace) on(store Store) Pace {
+	rate := int64(usualRate)
+	if store == ClassicStore {
+		rate = usualRateForClassic
+	}
+	p.Bytes, p.PerTag = cmp.Or(p.Bytes, rate), cmp.Or(p.PerTag, usualPerTag)
+	return p
 }
 
 // JobTime is how long so many jobs take side by side, an estimate.

@@ -48,6 +48,22 @@ func TestTakes(t *testing.T) {
 	}
 }
 
+func TestPaceOfAnEngine(t *testing.T) {
+	for _, test := range []struct {
+		store Store
+		pace  Pace
+		want  Pace
+	}{
+		{ContainerdStore, Pace{Within: time.Hour}, Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Hour}},
+		{ClassicStore, Pace{}, Pace{Bytes: 4e6, PerTag: 100 * time.Millisecond}},
+		{ClassicStore, Pace{Bytes: 50e6}, Pace{Bytes: 50e6, PerTag: 100 * time.Millisecond}},
+	} {
+		if got := test.pace.on(test.store); got != test.want {
+			t.Errorf("%s store: got %+v, want %+v", test.store, got, test.want)
+		}
+	}
+}
+
 // A large account is estimated for any number of jobs within seconds.
 func BenchmarkEnough(b *testing.B) {
 	work := ahead(grow(1, 2000, 50000))

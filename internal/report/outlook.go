@@ -9,13 +9,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-// Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows,
-// and how long it would take at the pace.
-func (l *Log) Outlook(o migrate.Outlook, target string, disk int64, pace migrate.Pace) {
+// Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows.
+func (l *Log) Outlook(o migrate.Outlook, target string, disk int64) {
 	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
 	l.tagsToCome(o)
 	l.bytesToCome(o, disk)
-	l.timeToCome(o, pace)
+	l.timeToCome(o)
 	l.access(o)
 	l.causes("Would not be migrated", o.Results)
 }
@@ -67,21 +66,21 @@ func (l *Log) bytesToCome(o migrate.Outlook, disk int64) {
 	}
 }
 
-func (l *Log) timeToCome(o migrate.Outlook, pace migrate.Pace) {
+func (l *Log) timeToCome(o migrate.Outlook) {
 	if len(o.Times) == 0 {
 		return
 	}
 	l.Line("\nTime, if each job moves %s a second (--rate) and a tag takes %s beside, which is assumed, not measured:",
-		size(pace.Bytes), pace.PerTag)
+		size(o.Pace.Bytes), o.Pace.PerTag)
 	for _, t := range o.Times {
 		l.Line("%9s  %s", roughly(t.Takes), parallel(t.Jobs))
 	}
 	switch {
-	case pace.Within == 0:
+	case o.Pace.Within == 0:
 	case o.Enough == 0:
-		l.Line("Within %s no number of jobs copies everything: a run goes on where another has ended", pace.Within)
+		l.Line("Within %s no number of jobs copies everything: a run goes on where another has ended", o.Pace.Within)
 	default:
-		l.Line("Within %s, less what a run keeps for its end: %s", pace.Within, parallel(o.Enough))
+		l.Line("Within %s, less what a run keeps for its end: %s", o.Pace.Within, parallel(o.Enough))
 	}
 }
 

@@ -28,7 +28,6 @@ func TestOutlook(t *testing.T) {
 	troubled.Denied = []migrate.Denial{{
 		Action: "ecr:GetDownloadUrlForLayer", Repositories: []string{"a", "b", "c", "d", "e", "f"}, Err: errors.New("cannot get a layer of a: no\n  must allow it"),
 	}}
-	pace := migrate.Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond}
 	headline := "A migration to " + target + ", as things are (nothing has been copied):"
 	for _, test := range []struct {
 		name    string
@@ -113,8 +112,9 @@ func TestOutlook(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder
-			pace.Within, test.outlook.Enough = test.within, test.enough
-			NewLog(&out).Outlook(test.outlook, target, test.disk, pace)
+			test.outlook.Pace = migrate.Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: test.within}
+			test.outlook.Enough = test.enough
+			NewLog(&out).Outlook(test.outlook, target, test.disk)
 			expect(t, out.String(), append([]string{""}, test.want...)...)
 		})
 	}

@@ -45,18 +45,11 @@ var commands = []struct {
 // flagNames are commands in the form of flags, as other programs have them.
 var flagNames = map[string]string{"-h": Help, "-help": Help, "--help": Help, "-version": Version, "--version": Version}
 
-// DefaultRate is what a job is taken to move, in bytes a second: what this project's benchmark moves on two processors
-// that carry both registries, too (see the README).
-const DefaultRate = 20e6
-
-// PerTag is what a tag is taken to last beside its bytes, by the same measure.
-const PerTag = 100 * time.Millisecond
-
 // Line is a command line.
 type Line struct {
 	Command string
 	Pull    int           // tags that Verify has pulled
-	Rate    int64         // bytes a second that Plan counts with
+	Rate    int64         // bytes a second that Plan counts with; 0: as it finds usual
 	Within  time.Duration // for which Plan finds the number of jobs; 0: it does not
 }
 
@@ -67,7 +60,7 @@ func (e Error) Error() string { return string(e) + ": see ecr2gitlab help" }
 
 // Parse reads the arguments of the program. Its error is an Error.
 func Parse(args []string) (Line, error) {
-	line := Line{Command: Migrate, Rate: DefaultRate}
+	line := Line{Command: Migrate}
 	if len(args) > 0 {
 		line.Command, args = args[0], args[1:]
 	}

@@ -13,11 +13,11 @@ func TestParse(t *testing.T) {
 		want Line
 		says string
 	}{
-		{args: "", want: Line{Command: Migrate, Rate: DefaultRate}},
-		{args: "migrate", want: Line{Command: Migrate, Rate: DefaultRate}},
+		{args: "", want: Line{Command: Migrate}},
+		{args: "migrate", want: Line{Command: Migrate}},
 		{args: "plan --rate 1.5GB --within=2h30m", want: Line{Command: Plan, Rate: 15e8, Within: 150 * time.Minute}},
-		{args: "verify -pull 3", want: Line{Command: Verify, Rate: DefaultRate, Pull: 3}},
-		{args: "--version", want: Line{Command: Version, Rate: DefaultRate}},
+		{args: "verify -pull 3", want: Line{Command: Verify, Pull: 3}},
+		{args: "--version", want: Line{Command: Version}},
 		{args: "verify --help", want: Line{Command: Help}},
 		{args: "plann", says: `there is no command "plann", but there is plan: see ecr2gitlab help`},
 		{args: "copy", says: `there is no command "copy": see ecr2gitlab help`},
