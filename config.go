@@ -17,41 +17,50 @@ import (
 	"github.com/distribution/reference"
 	"github.com/dustin/go-humanize"
 	"github.com/kelseyhightower/envconfig"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
-// Config is what the environment says. Every field is one variable, and its tags are the reference that help prints:
-// desc says what the variable is, required that there is no doing without it, instead names the one that may stand in.
+// Config is what the environment says. Every field is one variable, and its tags are the reference: short is what help
+// has room for, desc says what the variable is where it is wrong, required that there is no doing without it, instead
+// names the one that may stand in.
 type Config struct {
-	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
-	Region           string `envconfig:"AWS_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
-	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" desc:"the AWS region of the registry, such as eu-west-1"`
-	RoleARN          string `envconfig:"AWS_ROLE_ARN" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
-	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
+	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
+	Region           string `envconfig:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
+	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
+	RoleARN          string `envconfig:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
+	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
 
-	Registry         string `envconfig:"CI_REGISTRY" required:"true" desc:"the host of the GitLab container registry"`
-	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
-	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" desc:"the user who pushes to the GitLab container registry"`
-	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" desc:"the password or token of CI_REGISTRY_USER"`
+	Registry         string `envconfig:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
+	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
+	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" short:"the user who pushes there" desc:"the user who pushes to the GitLab container registry"`
+	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" short:"the user's password or token" desc:"the password or token of CI_REGISTRY_USER"`
 
-	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" desc:"the time at which the job has started"`
-	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" desc:"the seconds that the job may take"`
-	NodeIndex    int    `envconfig:"CI_NODE_INDEX" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
-	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" desc:"the number of those jobs"`
+	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" short:"when the job has started" desc:"the time at which the job has started"`
+	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" short:"the seconds that it may take" desc:"the seconds that the job may take"`
+	NodeIndex    int    `envconfig:"CI_NODE_INDEX" short:"the job's number among those of parallel:, from 1" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
+	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" short:"the number of those jobs; each copies its share" desc:"the number of those jobs"`
 
-	DockerHost       string `envconfig:"DOCKER_HOST" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
-	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
-	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
-	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" desc:"the folder where docker:dind writes its certificates, such as /certs"`
+	DockerHost       string `envconfig:"DOCKER_HOST" short:"the Docker Engine (unset: its socket, else tcp://docker:2375 or :2376)" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
+	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" short:"any value: verified TLS to the engine" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
+	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"the folder of ca.pem, cert.pem and key.pem for it" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
+	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"the folder where docker:dind writes them, such as /certs" desc:"the folder where docker:dind writes its certificates, such as /certs"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
-	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" desc:"the room that images may take up in the engine at a time, such as 20GB"`
-	Platform      string `envconfig:"MIGRATE_PLATFORM" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
-	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
-	Deadline      string `envconfig:"MIGRATE_DEADLINE" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
-	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" desc:"the folder for report.json, which a later run reads to go on from; unset, none is written"`
-	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
+	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (unset: all)" desc:"the repositories to migrate, as patterns separated by commas or blanks, such as team/**, or !team/old-* for all but those; unset, all of them"`
+	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (unset: all)" desc:"the tags to migrate, as patterns separated by commas or blanks, such as v*, or !*-rc* for all but those; unset, all of them"`
+	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"so many tags of each repository, the last pushed (unset: all)" desc:"the number of tags to migrate of each repository, those pushed last; unset, all of them"`
+	Since        string `envconfig:"MIGRATE_SINCE" short:"tags pushed since 2026-01-31 or within 90d (unset: all)" desc:"the time since which tags to migrate were pushed: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; unset, whenever"`
+
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
+	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
+	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
+	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
+	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
+	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"the folder for report.json, to go on from (unset: no report)" desc:"the folder for report.json, which a later run reads to go on from; unset, none is written"`
+	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
 
 // variable is one line of the reference.
@@ -60,6 +69,7 @@ type variable struct {
 	Default     string
 	Required    bool
 	Instead     string // the variable that does as well, of one that is required
+	Short       string
 	Description string
 	secret      bool
 }
@@ -139,6 +149,7 @@ func (c *Config) validate(problems *configError) {
 	problems.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host, with its port where it has one, and nothing else")
 	problems.checkError("CI_REGISTRY_IMAGE", validTarget(c.Registry, c.RegistryImage))
 	problems.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
+	c.validateChoice(problems)
 	problems.checkError("MIGRATE_DISK", validDisk(c.Disk))
 	problems.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
 	problems.check("MIGRATE_STALL", c.stallAfter() >= minStall, fmt.Sprintf("must be a duration of at least %s, such as 90s", minStall))
@@ -166,6 +177,46 @@ func validTarget(registry, image string) error {
 		return errors.New("must have no tag and no digest")
 	}
 	return nil
+}
+
+// validateChoice checks what is to be migrated.
+func (c *Config) validateChoice(problems *configError) {
+	_, err := migrate.ParsePatterns(c.Repositories)
+	problems.checkError("MIGRATE_REPOSITORIES", err)
+	_, err = migrate.ParsePatterns(c.Tags)
+	problems.checkError("MIGRATE_TAGS", err)
+	problems.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
+	_, err = sinceTime(c.Since, time.Now())
+	problems.checkError("MIGRATE_SINCE", err)
+}
+
+// choice is what is to be migrated by a run that starts now, as loadConfig has checked it.
+func (c *Config) choice(now time.Time) migrate.Choice {
+	choice := migrate.Choice{Newest: c.Newest}
+	choice.Repositories, _ = migrate.ParsePatterns(c.Repositories)
+	choice.Tags, _ = migrate.ParsePatterns(c.Tags)
+	if c.Since != "" {
+		choice.Since, _ = sinceTime(c.Since, now)
+	}
+	return choice
+}
+
+// sinceTime reads a date, which begins at midnight UTC, a time, or an age, of which days are 24 hours.
+func sinceTime(text string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	if number, isDays := strings.CutSuffix(text, "d"); isDays {
+		if days, err := strconv.ParseUint(number, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(days)), nil
+		}
+	}
+	if age, err := time.ParseDuration(text); err == nil && age > 0 {
+		return now.Add(-age), nil
+	}
+	return time.Time{}, errors.New("must be a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h")
 }
 
 // minDisk is the least that an engine can do something with: in bytes.
@@ -251,6 +302,15 @@ func (c *Config) normalizePlatform() error {
 	return nil
 }
 
+// platform is the one that the user asked for, or nil.
+func (c *Config) platform() *ocispec.Platform {
+	if c.Platform == "" {
+		return nil
+	}
+	platform := platforms.MustParse(c.Platform) // loadConfig has checked it
+	return &platform
+}
+
 // findUnknown finds the misspelled ones among the variables that can only be meant for this program.
 func findUnknown(problems *configError, environ []string) {
 	known := ownVariables()
@@ -258,9 +318,21 @@ func findUnknown(problems *configError, environ []string) {
 		name, value, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, ownPrefix) && value != "" && !slices.Contains(known, name) {
 			plain := strings.Trim(strconv.Quote(name), `"`) // it may hold a line end
-			*problems = append(*problems, fmt.Sprintf("%s: unknown; there are %s", plain, strings.Join(known, ", ")))
+			*problems = append(*problems, fmt.Sprintf("%s: unknown; there %s", plain, nearest(name, known)))
 		}
 	}
+}
+
+// nearest tells which variable was meant, or else all that there are. Their common beginning tells nothing.
+func nearest(name string, known []string) string {
+	var endings []string
+	for _, v := range known {
+		endings = append(endings, strings.TrimPrefix(v, ownPrefix))
+	}
+	if near := usage.Nearest(strings.TrimPrefix(name, ownPrefix), endings); near != "" {
+		return "is " + ownPrefix + near
+	}
+	return "are " + strings.Join(known, ", ")
 }
 
 func ownVariables() []string {
@@ -282,9 +354,19 @@ func variables() []variable {
 			Default:     field.Tag.Get("default"),
 			Required:    field.Tag.Get("required") == "true",
 			Instead:     field.Tag.Get("instead"),
+			Short:       field.Tag.Get("short"),
 			Description: field.Tag.Get("desc"),
 			secret:      field.Type == reflect.TypeFor[Secret](),
 		})
+	}
+	return all
+}
+
+// helpVariables is what help has of the variables.
+func helpVariables() []usage.Variable {
+	var all []usage.Variable
+	for _, v := range variables() {
+		all = append(all, usage.Variable{Name: v.Name, Default: v.Default, Purpose: v.Short, Required: v.Required})
 	}
 	return all
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
 // job is what a CI job with everything required has in its environment.
@@ -101,6 +103,10 @@ func TestLoadConfig(t *testing.T) {
 			map[string]string{"MIGRATE_PLATFORM": "windows(10.0.17763.1)/amd64"},
 			func(c *Config) { c.Platform = "windows(10.0.17763.1)/amd64" },
 		},
+		{
+			"a choice", map[string]string{"MIGRATE_REPOSITORIES": "team/**", "MIGRATE_TAGS": "v*", "MIGRATE_NEWEST": "5", "MIGRATE_SINCE": "90d"},
+			func(c *Config) { c.Repositories, c.Tags, c.Newest, c.Since = "team/**", "v*", 5, "90d" },
+		},
 		{"a share", map[string]string{"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}, func(c *Config) { c.NodeIndex, c.NodeTotal = 4, 4 }},
 		{"two underscores", map[string]string{"MIGRATE_NAME_SEPARATOR": "__"}, func(c *Config) { c.NameSeparator = "__" }},
 		{"an empty variable of another program", map[string]string{"MIGRATE_NOTHING": ""}, func(*Config) {}},
@@ -152,6 +158,31 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+func TestChoice(t *testing.T) {
+	now := time.Date(2026, 11, 26, 20, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name string
+		cfg  Config
+		want migrate.Choice
+	}{
+		{"everything", Config{}, migrate.Choice{}},
+		{"repositories", Config{Repositories: "team/*, !team/old\nlib/**"}, migrate.Choice{Repositories: migrate.Patterns{"team/*", "!team/old", "lib/**"}}},
+		{"tags", Config{Tags: "v{1,2}.* latest,"}, migrate.Choice{Tags: migrate.Patterns{"v{1,2}.*", "latest"}}},
+		{"newest", Config{Newest: 3}, migrate.Choice{Newest: 3}},
+		{"a date", Config{Since: "2026-01-31"}, migrate.Choice{Since: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}},
+		{"a time", Config{Since: "2026-01-31T06:30:00Z"}, migrate.Choice{Since: time.Date(2026, 1, 31, 6, 30, 0, 0, time.UTC)}},
+		{"days", Config{Since: "90d"}, migrate.Choice{Since: now.AddDate(0, 0, -90)}},
+		{"hours", Config{Since: "36h"}, migrate.Choice{Since: now.Add(-36 * time.Hour)}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := test.cfg.choice(now)
+			if !reflect.DeepEqual(got, test.want) || got.Everything() != (test.name == "everything") {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
 func TestLoadConfigRefuses(t *testing.T) {
 	tests := []struct {
 		name, value string
@@ -186,7 +217,14 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"MIGRATE_PLATFORM", "linux/amd64,linux/arm64", `MIGRATE_PLATFORM "linux/amd64,linux/arm64": must be os/architecture`},
 		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of - _ . and __`},
 		{"MIGRATE_NAME_SEPARATOR", "/", `MIGRATE_NAME_SEPARATOR "/": must be one of`},
-		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there are MIGRATE_CONCURRENCY, MIGRATE_DISK, MIGRATE_PLATFORM, MIGRATE_STALL, `},
+		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there is MIGRATE_CONCURRENCY`},
+		{"MIGRATE_WHATEVER", "8", `MIGRATE_WHATEVER: unknown; there are MIGRATE_REPOSITORIES, MIGRATE_TAGS, MIGRATE_NEWEST, MIGRATE_SINCE, MIGRATE_CONCURRENCY, `},
+		{"MIGRATE_REPOSITORIES", ",", `MIGRATE_REPOSITORIES ",": it has no pattern; it is the repositories to migrate`},
+		{"MIGRATE_REPOSITORIES", "team/[", `MIGRATE_REPOSITORIES "team/[": "team/[" is no pattern, such as team/*, team/** or !*-rc*`},
+		{"MIGRATE_TAGS", "v*, !", `MIGRATE_TAGS "v*, !": "!" is no pattern`},
+		{"MIGRATE_NEWEST", "0", `MIGRATE_NEWEST "0": must be at least 1`},
+		{"MIGRATE_SINCE", "90", `MIGRATE_SINCE "90": must be a date, such as 2026-01-31, a time, such as`},
+		{"MIGRATE_SINCE", "-3h", `MIGRATE_SINCE "-3h": must be a date`},
 		{"MIGRATE_STALL", "5", `MIGRATE_STALL "5": must be a duration of at least 1s, such as 90s`},
 		{"MIGRATE_STALL", "100ms", `MIGRATE_STALL "100ms": must be a duration of at least 1s`},
 		{"MIGRATE_DEADLINE", "tomorrow", `MIGRATE_DEADLINE "tomorrow": must be a duration, such as 2h30m, or a time`},
@@ -257,7 +295,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("%d variables for %d fields", len(all), reflect.TypeFor[Config]().NumField())
 	}
 	for _, v := range all {
-		if v.Name == "" || v.Description == "" {
+		if v.Name == "" || v.Description == "" || v.Short == "" {
 			t.Errorf("incomplete: %+v", v)
 		}
 		if v.Instead != "" && variableNamed(v.Instead).Required {

@@ -84,6 +84,9 @@ type registryAPI interface {
 	ecr.DescribeRepositoriesAPIClient
 	ecr.DescribeImagesAPIClient
 	BatchGetImage(context.Context, *ecr.BatchGetImageInput, ...func(*ecr.Options)) (*ecr.BatchGetImageOutput, error)
+	BatchCheckLayerAvailability(
+		context.Context, *ecr.BatchCheckLayerAvailabilityInput, ...func(*ecr.Options)) (*ecr.BatchCheckLayerAvailabilityOutput, error)
+	GetDownloadUrlForLayer(context.Context, *ecr.GetDownloadUrlForLayerInput, ...func(*ecr.Options)) (*ecr.GetDownloadUrlForLayerOutput, error)
 	GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error)
 }
 
@@ -295,6 +298,25 @@ func (a *amazon) Manifests(
 		problems = append(problems, takeManifests(manifests, repository, batch, output)...)
 	}
 	return manifests, errors.Join(problems...)
+}
+
+// Access returns, by action, what ECR refuses of all that an engine's pull of the layer needs. Nothing is pulled: the URL
+// that comes of it is not read.
+func (a *amazon) Access(ctx context.Context, repository migrate.Repository, layer digest.Digest) map[string]error {
+	refused := map[string]error{}
+	_, err := a.registry.BatchCheckLayerAvailability(ctx, &ecr.BatchCheckLayerAvailabilityInput{
+		RegistryId: &a.accountID, RepositoryName: &repository.Name, LayerDigests: []string{layer.String()},
+	})
+	if err != nil {
+		refused["ecr:BatchCheckLayerAvailability"] = a.explain("look for a layer of "+repository.Name, err)
+	}
+	_, err = a.registry.GetDownloadUrlForLayer(ctx, &ecr.GetDownloadUrlForLayerInput{
+		RegistryId: &a.accountID, RepositoryName: &repository.Name, LayerDigest: aws.String(layer.String()),
+	})
+	if err != nil {
+		refused["ecr:GetDownloadUrlForLayer"] = a.explain("get a layer of "+repository.Name, err)
+	}
+	return refused
 }
 
 func imageIDs(digests []digest.Digest) []types.ImageIdentifier {

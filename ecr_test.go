@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/smithy-go"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
@@ -38,6 +39,8 @@ type fakeECR struct {
 	describeRepositories  func(*ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error)
 	describeImages        func(*ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error)
 	batchGetImage         func(*ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error)
+	checkLayer            func(*ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error)
+	getLayer              func(*ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error)
 	getAuthorizationToken func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error)
 }
 
@@ -51,6 +54,18 @@ func (f *fakeECR) DescribeImages(_ context.Context, in *ecr.DescribeImagesInput,
 
 func (f *fakeECR) BatchGetImage(_ context.Context, in *ecr.BatchGetImageInput, _ ...func(*ecr.Options)) (*ecr.BatchGetImageOutput, error) {
 	return f.batchGetImage(in)
+}
+
+func (f *fakeECR) BatchCheckLayerAvailability(
+	_ context.Context, in *ecr.BatchCheckLayerAvailabilityInput, _ ...func(*ecr.Options),
+) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
+	return f.checkLayer(in)
+}
+
+func (f *fakeECR) GetDownloadUrlForLayer(
+	_ context.Context, in *ecr.GetDownloadUrlForLayerInput, _ ...func(*ecr.Options),
+) (*ecr.GetDownloadUrlForLayerOutput, error) {
+	return f.getLayer(in)
 }
 
 func (f *fakeECR) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthorizationTokenInput, _ ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
@@ -856,4 +871,44 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	}
 	_, err = newAmazon(t.Context(), cfg, secretsOfEnvironment())
 	assertAWSError(t, err, otherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
+}
+
+// Access asks for what a pull needs, and pulls nothing.
+func TestAccess(t *testing.T) {
+	denied := &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}
+	for _, test := range []struct {
+		name            string
+		checked, gotten error
+		want            []string
+	}{
+		{"all allowed", nil, nil, nil},
+		{"nothing allowed", denied, denied, []string{"ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"}},
+		{"no layers", nil, denied, []string{"ecr:GetDownloadUrlForLayer"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := amazonOver(&fakeECR{
+				checkLayer: func(in *ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
+					if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || !slices.Equal(in.LayerDigests, []string{imageHash}) {
+						t.Errorf("asked with %+v", in)
+					}
+					return &ecr.BatchCheckLayerAvailabilityOutput{}, test.checked
+				},
+				getLayer: func(in *ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error) {
+					if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || aws.ToString(in.LayerDigest) != imageHash {
+						t.Errorf("asked with %+v", in)
+					}
+					return &ecr.GetDownloadUrlForLayerOutput{}, test.gotten
+				},
+			})
+			refused := a.Access(t.Context(), app, imageHash)
+			if got := slices.Sorted(maps.Keys(refused)); !slices.Equal(got, test.want) {
+				t.Errorf("refused %v, want %v", refused, test.want)
+			}
+			for action, err := range refused {
+				if err == nil {
+					t.Errorf("%s without an error", action)
+				}
+			}
+		})
+	}
 }

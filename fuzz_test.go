@@ -229,6 +229,7 @@ func FuzzLoadConfig(f *testing.F) {
 	complete := strings.Join(good, "\x00")
 	for _, more := range []string{
 		"", "MIGRATE_CONCURRENCY=many\x00MIGRATE_DISK=1e999GB\x00MIGRATE_STALL=-1s\x00MIGRATE_DEADLINE=tomorrow", "AWS_ACCOUNT_ID=\x00CI_REGISTRY=",
+		"MIGRATE_REPOSITORIES=team/{a,b}/**, !*-old\x00MIGRATE_TAGS=[\x00MIGRATE_NEWEST=-1\x00MIGRATE_SINCE=90d", "MIGRATE_SINCE=2026-01-31\x00MIGRATE_TAGS= ",
 		"MIGRATE_PLATFORM=linux/arm/v7\x00MIGRATE_DEADLINE=2h30m\x00CI_JOB_TIMEOUT=3600", "MIGRATE_PLATFORM=windows(10.0.17763.1)/amd64\x00MIGRATE_A\nB=x",
 		"AWS_WEB_IDENTITY_TOKEN=x\x00AWS_ROLE_ARN=arn:aws:iam::123456789012:role/r", "CI_NODE_INDEX=3\x00CI_NODE_TOTAL=2\x00MIGRATE_:=1",
 		"DOCKER_HOST=tcp://docker:2376\nsection_start:1:x\r\x1b[0K\x00AWS_REGION=\xff", "CI_REGISTRY_IMAGE=registry.example.com/g/p@" + imageHash,
@@ -288,11 +289,15 @@ func testAccepted(t *testing.T, cfg Config) {
 	if err != nil || !strings.HasPrefix(cfg.RegistryImage, cfg.Registry+"/") || reference.Domain(named) != cfg.Registry {
 		t.Errorf("%q at %q: %v", cfg.RegistryImage, cfg.Registry, err)
 	}
-	wantedPlatform(cfg) // panics with what is none
+	cfg.platform() // panics with what is none
 	if cfg.diskBytes() < minDisk || cfg.stallAfter() < minStall || cfg.Concurrency < 0 || cfg.Concurrency > maxConcurrency {
 		t.Errorf("a disk of %d bytes, a stall of %s, %d at a time", cfg.diskBytes(), cfg.stallAfter(), cfg.Concurrency)
 	}
 	now := time.Now()
+	everything := cfg.Repositories+cfg.Tags == "" && cfg.Newest == 0
+	if choice := cfg.choice(now); cfg.Since == "" && choice.Everything() != everything || choice.Newest < 0 {
+		t.Errorf("chosen is %+v of %+v", choice, cfg)
+	}
 	if end := cfg.deadline(now); cfg.Deadline != "" && end.IsZero() || cfg.NodeTotal > 1 && (cfg.NodeIndex < 1 || cfg.NodeIndex > cfg.NodeTotal) {
 		t.Errorf("the deadline %q is %s, job %d of %d", cfg.Deadline, end, cfg.NodeIndex, cfg.NodeTotal)
 	}

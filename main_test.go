@@ -22,6 +22,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 )
 
 // secrets are in the environment of every run, but for ECR's, which its token holds.
@@ -168,7 +170,7 @@ func TestCommandLine(t *testing.T) {
 		"  - AWS_ACCOUNT_ID: missing", "\n  - CI_REGISTRY_IMAGE: missing", "\n  - CI_REGISTRY_PASSWORD: missing",
 		"\n  - MIGRATE_CONCURRENCY \"many\": must be a whole number",
 	}
-	help := []string{"ecr2gitlab copies all images", "ecr2gitlab [migrate]", "ecr2gitlab help", "ecr2gitlab version", "Exit codes: 0 "}
+	help := []string{"ecr2gitlab copies images", "ecr2gitlab migrate", "ecr2gitlab plan", "ecr2gitlab verify", "Exit codes: 0 "}
 	tests := []struct {
 		args           []string
 		env            map[string]string
@@ -180,13 +182,18 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--help"}, missing, exitDone, help, nil},
 		{[]string{"version"}, missing, exitDone, []string{"ecr2gitlab 1.2.3 (0123abc)\n"}, nil},
 		{[]string{"--version"}, missing, exitDone, []string{"ecr2gitlab 1.2.3 (0123abc)\n"}, nil},
-		{[]string{"migrat"}, nil, exitConfig, nil, []string{`ecr2gitlab: there is no command "migrat": see ecr2gitlab help`}},
+		{[]string{"plan", "-h"}, missing, exitDone, help, nil},
+		{[]string{"migrat"}, nil, exitConfig, nil, []string{`ecr2gitlab: there is no command "migrat", but there is migrate: see ecr2gitlab help`}},
 		{[]string{""}, nil, exitConfig, nil, []string{`there is no command ""`}},
 		{[]string{"\x1b[2J"}, nil, exitConfig, nil, []string{`there is no command "\x1b[2J"`}},
-		{[]string{"migrate", "team/app"}, nil, exitConfig, nil, []string{`"migrate" takes no arguments; the configuration is in variables: see ecr2gitlab help`}},
-		{[]string{"help", "migrate"}, nil, exitConfig, nil, []string{`"help" takes no arguments`}},
+		{[]string{"migrate", "team/app"}, nil, exitConfig, nil, []string{`"migrate" takes no argument "team/app"; the configuration is in variables: see ecr2gitlab help`}},
+		{[]string{"help", "migrate"}, nil, exitConfig, nil, []string{`"help" takes no argument "migrate"`}},
+		{[]string{"migrate", "--pull", "3"}, nil, exitConfig, nil, []string{`migrate: flag provided but not defined: -pull: see`}},
+		{[]string{"verify", "--pull", "all"}, nil, exitConfig, nil, []string{`verify: invalid value "all" for flag -pull: parse error: see`}},
 		{nil, missing, exitConfig, nil, config},
 		{[]string{"migrate"}, missing, exitConfig, nil, config},
+		{[]string{"plan", "--within", "3h"}, missing, exitConfig, nil, config},
+		{[]string{"verify", "--pull=3"}, missing, exitConfig, nil, config},
 	}
 	version, revision = "1.2.3", "0123abc"
 	defer func() { version, revision = "dev", "" }()
@@ -221,7 +228,7 @@ func TestHelpIsTheReference(t *testing.T) {
 			t.Errorf("%s is not in\n%s", v.Name, help)
 			continue
 		}
-		want := v.Description
+		want := v.Short
 		if v.Default != "" {
 			want += " (default " + v.Default + ")"
 		}
@@ -231,6 +238,15 @@ func TestHelpIsTheReference(t *testing.T) {
 	}
 	_, exits, _ := strings.Cut(help, "Exit codes: ")
 	assertParts(t, "the exit codes", exits, "0 ", "1 ", "2 ", "3 ", "130 ", "143 ")
+	lines := strings.Split(help, "\n")
+	for _, line := range lines {
+		if len([]rune(line)) > 100 {
+			t.Errorf("it needs %d columns for\n%s", len([]rune(line)), line)
+		}
+	}
+	if len(lines) > 51 {
+		t.Errorf("it needs %d lines", len(lines))
+	}
 	if !strings.HasSuffix(help, ".\n") || strings.HasSuffix(help, "\n\n") {
 		t.Errorf("it ends with %q", help[len(help)-10:])
 	}
@@ -391,10 +407,10 @@ func TestInterruptedRun(t *testing.T) {
 			t.Run(signal.String()+" "+test.name, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				if test.at == "" {
-					cancel(signalError{signal})
+					cancel(interrupt.Error{Signal: signal})
 				}
 				w := newWorld(t, map[string]http.HandlerFunc{test.at: func(_ http.ResponseWriter, r *http.Request) {
-					cancel(signalError{signal})
+					cancel(interrupt.Error{Signal: signal})
 					<-r.Context().Done()
 				}})
 				code, stdout, stderr := w.run(ctx, t)
@@ -452,7 +468,7 @@ func TestReport(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			changes := map[string]http.HandlerFunc{test.at: func(_ http.ResponseWriter, r *http.Request) {
-				cancel(signalError{syscall.SIGTERM})
+				cancel(interrupt.Error{Signal: syscall.SIGTERM})
 				<-r.Context().Done()
 			}}
 			maps.Copy(changes, test.changes)
@@ -554,18 +570,4 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	}
 	assertParts(t, "stdout", stdout, "1 of 1 tags are at")
 	assertParts(t, "stderr", stderr, "ecr2gitlab: report.json cannot be written")
-}
-
-func TestFirstSignalCancels(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		ctx, stop := untilSignal(t.Context())
-		if err := syscall.Kill(os.Getpid(), signal); err != nil {
-			t.Fatal(err)
-		}
-		<-ctx.Done()
-		if cause := context.Cause(ctx); cause != (signalError{signal}) { //nolint:errorlint // the very value
-			t.Errorf("after %s: %v", signal, cause)
-		}
-		stop()
-	}
 }

@@ -55,6 +55,13 @@ func (c *catalog) id(d digest.Digest) blobID {
 	return c.ids[d]
 }
 
+// digest is the blob's.
+func (c *catalog) digest(id blobID) digest.Digest {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.digests[id]
+}
+
 // len is the number of blobs.
 func (c *catalog) len() int {
 	c.mu.RLock()

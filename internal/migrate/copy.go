@@ -130,7 +130,12 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 // with now. It counts on the classic store alone, where no copy is better: any other engine brings the source's own
 // digest, and what is signed with it.
 func (c *copier) knows(t *task, tag string, answer digest.Digest) bool {
-	if c.store != ClassicStore || c.known == nil {
+	return c.store == ClassicStore && c.hasLeft(t, tag, answer)
+}
+
+// hasLeft reports whether what the target answers is what an earlier run has made of just this image.
+func (c *copier) hasLeft(t *task, tag string, answer digest.Digest) bool {
+	if c.known == nil {
 		return false
 	}
 	pair, ok := c.known(t.image.Repository.Name, t.tagged(tag))

@@ -115,6 +115,9 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
 	}
 	m, ok := e.listed(ref)
 	if !ok {
+		m, ok = e.stored(ref)
+	}
+	if !ok {
 		return e.pullBlob(ref)
 	}
 	rival, rivalled := e.rivals[m.Digest]
@@ -172,6 +175,12 @@ func (e *memoryEngine) listed(ref string) (Manifest, bool) {
 	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
 	m, ok := e.source.manifests[name][digest.Digest(d)]
 	return m, ok
+}
+
+// stored finds what the target has for a digest reference.
+func (e *memoryEngine) stored(ref string) (Manifest, bool) {
+	_, d, _ := strings.Cut(ref, "@")
+	return e.manifests[digest.Digest(d)], e.arrived[ref]
 }
 
 func (e *memoryEngine) Load(ctx context.Context, archive []byte) error {

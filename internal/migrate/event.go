@@ -2,9 +2,20 @@ package migrate
 
 import "time"
 
-// Event is something that a run tells its observer: Listed, Shared, Planned, Started, Retrying, Finished,
-// Recovering or Stopping.
+// Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Retrying,
+// Finished, Recovering, PulledBack or Stopping.
 type Event interface{ event() }
+
+// Chosen says which part of the source the run is about, where that is not everything. It comes before Listed, which
+// counts that part alone.
+type Chosen struct {
+	Repositories, AllRepositories int
+	Tags, AllTags                 int // of these repositories
+	Unmatched                     []Unmatched
+}
+
+// Unmatched is a pattern that matches nothing.
+type Unmatched struct{ Variable, Pattern string }
 
 // Listed ends the listing of the source.
 type Listed struct {
@@ -34,6 +45,15 @@ type Planned struct {
 	Store         Store
 }
 
+// Comparing begins the comparison of a verification: nothing is copied.
+type Comparing struct {
+	Tags  int
+	Store Store
+}
+
+// PulledBack says that the engine has pulled a tag from the target, whole, and dropped it again.
+type PulledBack struct{ Result Result }
+
 // Started says that the copy of an image begins.
 type Started struct{ Image Image }
 
@@ -54,9 +74,12 @@ type Finished struct{ Result Result }
 // Recovering says that images are copied once more, each alone: the engine had skipped layers of theirs.
 type Recovering struct{ Images int }
 
+func (Chosen) event()     {}
 func (Listed) event()     {}
 func (Shared) event()     {}
 func (Planned) event()    {}
+func (Comparing) event()  {}
+func (PulledBack) event() {}
 func (Started) event()    {}
 func (Finished) event()   {}
 func (Recovering) event() {}

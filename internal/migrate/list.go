@@ -14,8 +14,10 @@ const listConcurrency = 8
 
 // survey is what the source has, planned: of a large account the manifests are too much to keep.
 type survey struct {
-	repositories []Repository
+	repositories []Repository // that are wanted
 	tasks        []*task
+	chosen       Chosen
+	matched      map[string]bool // patterns for tags that match something
 	listed       Listed
 	failed       map[string]error // repositories that could not be listed
 }
@@ -23,11 +25,15 @@ type survey struct {
 // survey reads and plans the whole source, repository by repository. One that cannot be listed does not hold up the
 // others.
 func (p *planner) survey(ctx context.Context) (survey, error) {
-	repositories, err := p.source.Repositories(ctx)
+	all, err := p.source.Repositories(ctx)
 	if err != nil {
 		return survey{}, err
 	}
-	found := survey{repositories: repositories, listed: Listed{Repositories: len(repositories)}, failed: map[string]error{}}
+	repositories := p.choice.repositories(all)
+	found := survey{
+		repositories: repositories, listed: Listed{Repositories: len(repositories)}, failed: map[string]error{},
+		chosen: Chosen{Repositories: len(repositories), AllRepositories: len(all)}, matched: map[string]bool{},
+	}
 	targets, refused := p.namer.Targets(repositories)
 	var mu sync.Mutex
 	var group errgroup.Group
@@ -37,11 +43,12 @@ func (p *planner) survey(ctx context.Context) (survey, error) {
 			images, err := p.source.Images(ctx, repository)
 			var tasks []*task
 			if err == nil {
-				tasks = p.repository(ctx, images, targets[repository.Name], refused[repository.Name])
+				tasks = p.repository(ctx, p.choice.images(images), targets[repository.Name], refused[repository.Name])
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			found.add(repository, tasks, err)
+			found.add(repository, images, tasks, err)
+			found.match(p.choice.Tags, images)
 			return nil
 		})
 	}
@@ -50,16 +57,23 @@ func (p *planner) survey(ctx context.Context) (survey, error) {
 		return survey{}, err
 	}
 	found.sort()
+	found.chosen.Tags = found.listed.Tags
+	found.chosen.Unmatched = append(unmatched("MIGRATE_REPOSITORIES", p.choice.Repositories, hitsOf(p.choice.Repositories, all)),
+		unmatched("MIGRATE_TAGS", p.choice.Tags, found.matched)...)
 	return found, found.nothing()
 }
 
-// add takes what became of one repository.
-func (s *survey) add(repository Repository, tasks []*task, err error) {
+// add takes what became of one repository: the images that it has, and what is planned of them.
+func (s *survey) add(repository Repository, images []Image, tasks []*task, err error) {
 	if err != nil {
 		s.failed[repository.Name] = failedAt(StepList, repository.Name, err)
 		return
 	}
-	if len(tasks) == 0 {
+	tagged := 0
+	for _, image := range images {
+		tagged += len(image.Tags)
+	}
+	if s.chosen.AllTags += tagged; tagged == 0 {
 		s.listed.Empty = append(s.listed.Empty, repository.Name)
 	}
 	s.listed.Images += len(tasks)
@@ -67,6 +81,37 @@ func (s *survey) add(repository Repository, tasks []*task, err error) {
 		s.listed.Tags += len(t.image.Tags)
 	}
 	s.tasks = append(s.tasks, tasks...)
+}
+
+// match notes which patterns for tags match some of the images'.
+func (s *survey) match(patterns Patterns, images []Image) {
+	for _, image := range images {
+		for _, pattern := range patterns.hits(image.Tags) {
+			s.matched[pattern] = true
+		}
+	}
+}
+
+// hitsOf are the patterns that match a repository.
+func hitsOf(patterns Patterns, repositories []Repository) map[string]bool {
+	hits := map[string]bool{}
+	for _, repository := range repositories {
+		for _, pattern := range patterns.hits([]string{repository.Name}) {
+			hits[pattern] = true
+		}
+	}
+	return hits
+}
+
+// unmatched names the patterns that match nothing, with their variable.
+func unmatched(variable string, patterns Patterns, hits map[string]bool) []Unmatched {
+	var lost []Unmatched
+	for _, pattern := range patterns {
+		if !hits[pattern] {
+			lost = append(lost, Unmatched{Variable: variable, Pattern: pattern})
+		}
+	}
+	return lost
 }
 
 // sort puts things in an order that does not depend on who answered first: repositories by name, because those of one

@@ -44,6 +44,7 @@ type planner struct {
 	store    Store
 	platform *ocispec.Platform
 	namer    Namer
+	choice   Choice
 	catalog  *catalog
 	kept     atomic.Int64 // bytes of manifests that tasks keep
 }

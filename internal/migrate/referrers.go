@@ -148,6 +148,15 @@ func (b *brought) lock(target string) *broughtTag {
 	return entry
 }
 
+// first reports whether the tag is asked for the first time, where nothing is brought.
+func (b *brought) first(target string) bool {
+	entry := b.lock(target)
+	defer entry.Unlock()
+	before := entry.yes
+	entry.yes = true
+	return !before
+}
+
 // subjects returns the manifests of the image that have referrers, and those of the referrers after them.
 func (t *task) subjects() []digest.Digest {
 	var ordered []digest.Digest
@@ -166,19 +175,12 @@ func (t *task) subjects() []digest.Digest {
 
 func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.Digest) Result {
 	set := t.referrers[subject]
-	result := Result{
-		Repository: t.image.Repository.Name,
-		Tag:        referrersTag(subject),
-		Subject:    subject,
-		Target:     t.tagged(referrersTag(subject)),
-		Referrers:  set.count,
-	}
+	result := t.referrersResult(subject)
 	switch {
 	case set.broken != nil:
 		return result.failed(failedAt(StepPlan, result.Target, set.broken))
 	case c.store == ClassicStore:
-		result.Outcome, result.Err = Refused, errors.New("the classic image store cannot carry signatures and other referrers: "+classicRemedy)
-		return result
+		return result.onClassic()
 	}
 	tree, err := c.readReferrers(ctx, t.image.Repository, set.roots)
 	if err != nil {
@@ -186,6 +188,22 @@ func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.D
 	}
 	result.Source = tree.Root.Digest
 	return c.pushReferrers(ctx, t, result, tree)
+}
+
+// onClassic refuses referrers.
+func (r Result) onClassic() Result {
+	r.Outcome, r.Err = Refused, errors.New("the classic image store cannot carry signatures and other referrers: "+classicRemedy)
+	return r
+}
+
+func (t *task) referrersResult(subject digest.Digest) Result {
+	return Result{
+		Repository: t.image.Repository.Name,
+		Tag:        referrersTag(subject),
+		Subject:    subject,
+		Target:     t.tagged(referrersTag(subject)),
+		Referrers:  t.referrers[subject].count,
+	}
 }
 
 // readReferrers makes the index that lists the referrers.
@@ -201,6 +219,9 @@ func (c *copier) readReferrers(ctx context.Context, repository Repository, roots
 	return referrersIndex(trees)
 }
 
+var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
+	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
+
 // pushReferrers never replaces what the target already lists: referrers that were added there would be lost.
 func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree Tree) Result {
 	resolved, err := c.engine.Resolve(ctx, result.Target)
@@ -211,8 +232,7 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return result.failed(failedAt(StepVerify, result.Target, err))
 	case err == nil:
-		return result.failed(failedAt(StepVerify, result.Target, errors.New("the target lists other referrers under this tag, "+
-			"and they are left alone: delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")))
+		return result.failed(failedAt(StepVerify, result.Target, errOtherReferrers))
 	}
 	w := c.workspace(t.image.Repository)
 	defer w.clear(ctx)

@@ -10,7 +10,7 @@ import (
 // Outcome is what became of a tag.
 type Outcome string
 
-// The outcomes. All but the last three mean that the tag is at the target.
+// The outcomes. All but the last five mean that the tag is at the target.
 const (
 	Exact       Outcome = "exact"        // the target answers with the digest that the source lists
 	Present     Outcome = "present"      // it did so before this run touched the tag, or has kept the digest of an earlier run
@@ -19,10 +19,18 @@ const (
 	Refused     Outcome = "refused"      // known before anything was copied that it cannot arrive whole
 	Failed      Outcome = "failed"
 	NotStarted  Outcome = "not started" // the run ended before it was copied
+	Missing     Outcome = "missing"     // compared: the target has no such tag
+	Different   Outcome = "different"   // compared: the target has another image under the tag
 )
 
 // Arrived reports whether the tag is at the target.
-func (o Outcome) Arrived() bool { return o != Refused && o != Failed && o != NotStarted }
+func (o Outcome) Arrived() bool {
+	switch o {
+	case Refused, Failed, NotStarted, Missing, Different:
+		return false
+	}
+	return true
+}
 
 // Result is what became of one tag, of the referrers of one image, or (with neither) of a repository that could not
 // be listed.
@@ -34,7 +42,7 @@ type Result struct {
 	Source     digest.Digest // as the source lists it
 	Root       digest.Digest // what is copied of it: the same, or the manifest of one platform; empty where that is not known
 	Target     string        // the complete reference at the target
-	Pushed     digest.Digest // as the target answers; empty where nothing arrived
+	Pushed     digest.Digest // as the target answers; empty where it has nothing, or was not asked
 	Outcome    Outcome
 	Err        error // why it did not arrive
 }
@@ -62,7 +70,8 @@ const (
 	StepTag    Step = "tag"
 	StepPush   Step = "push"
 	StepVerify Step = "verify"
-	stepRemove Step = "remove" // never the end of a copy
+	StepReturn Step = "pull back" // from the target, of a verification
+	stepRemove Step = "remove"    // never the end of a copy
 )
 
 // StepError says at which step a copy ended, and what helps where that is known.
@@ -90,6 +99,9 @@ func remedy(step Step, err error) string {
 	case step == StepPush && errors.Is(err, ErrDenied):
 		return "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, when " +
 			"the path is more than two levels below the project, or when the job is over that the token belongs to"
+	case (step == StepReturn || step == StepVerify) && errors.Is(err, ErrDenied):
+		return "GitLab denies reading when a token lacks the scope read_registry, when its user's role is below Reporter, or " +
+			"when the job is over that it belongs to"
 	case step == StepPull && errors.Is(err, ErrDenied):
 		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
 	case step == StepPull && errors.Is(err, ErrNotFound):

@@ -19,7 +19,8 @@ type Options struct {
 	Store       Store             // of the engine
 	Dedicated   bool              // the engine has no images but those of this run
 	Namer       Namer             // where repositories go
-	Share       Share             // what of the registry this run copies
+	Choice      Choice            // what of the registry is wanted
+	Share       Share             // what of that this run copies
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
 	Concurrency int               // images pulled at once, and as many pushed, at least 1
 	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
@@ -28,6 +29,9 @@ type Options struct {
 	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
 	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
 	Known func(repository, target string) (Pair, bool)
+	// Access returns, by action, what the source refuses of all that the engine needs to pull the layer; nil: nobody
+	// asks. Preview alone calls it, concurrently.
+	Access func(ctx context.Context, repository Repository, layer digest.Digest) map[string]error
 
 	retries []retryRule // nil: those of the table
 }
@@ -42,6 +46,7 @@ type Pair struct {
 // Summary is what a run leaves.
 type Summary struct {
 	Results []Result // one a tag, in the order of their ends
+	Pulled  int      // tags that a verification has pulled from the target
 }
 
 // Incomplete counts the tags and referrers that are not at the target.
@@ -75,6 +80,7 @@ type run struct {
 	results []Result
 	aside   []*task // to be copied alone, at the end
 	over    bool    // something was not copied for the end of the run
+	pulled  int     // tags that were pulled back
 }
 
 // newRun has the engine's calls tried again.
@@ -90,23 +96,30 @@ func newRun(ctx context.Context, options Options) *run {
 	return r
 }
 
+// startRun makes a run whose context ends as its deadline has it. end is to be called with the run's end.
+func startRun(ctx context.Context, options Options) (_ context.Context, r *run, end func()) {
+	ctx, cancel := options.Deadline.bound(ctx)
+	ctx, release := withGrace(ctx)
+	r = newRun(ctx, options)
+	keepOn := r.stopAt(options.Deadline.LastStart)
+	return ctx, r, func() {
+		keepOn()
+		r.stop(nil)
+		release()
+		cancel()
+	}
+}
+
 // Run migrates all that the source lists. Its error means that nothing could be done; what could not be done for
 // single tags is in the summary. A run that ends before it is through returns its summary, where all that did not
 // happen is NotStarted, and why: the context's cause, ErrDeadline, or a StoppedError.
 func Run(ctx context.Context, options Options) (Summary, error) {
-	ctx, cancel := options.Deadline.bound(ctx)
-	defer cancel()
-	ctx, release := withGrace(ctx)
-	defer release()
-	r := newRun(ctx, options)
-	defer r.stop(nil)
-	defer r.stopAt(options.Deadline.LastStart)()
-	found, err := r.plan()
+	ctx, r, end := startRun(ctx, options)
+	defer end()
+	found, err := r.begin()
 	if err != nil {
 		return Summary{}, err
 	}
-	r.observe(found.listed)
-	found.tasks = r.share(found)
 	r.announce(ctx, found)
 	for _, wave := range waves(found.tasks) {
 		r.copyAll(ctx, wave)
@@ -115,15 +128,36 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 	if options.Dedicated {
 		r.copier.sweep(ctx)
 	}
+	return r.summary()
+}
+
+// summary is what the run has left, with the cause of its end where something was not begun.
+func (r *run) summary() (Summary, error) {
+	summary := Summary{Results: r.results, Pulled: r.pulled}
 	if r.over {
-		return Summary{Results: r.results}, r.cause()
+		return summary, r.cause()
 	}
-	return Summary{Results: r.results}, nil
+	return summary, nil
+}
+
+// begin reads and plans what is wanted of the source, tells it, and leaves the run its share.
+func (r *run) begin() (survey, error) {
+	found, err := r.plan()
+	if err != nil {
+		return survey{}, err
+	}
+	if !r.Choice.Everything() {
+		r.observe(found.chosen)
+	}
+	r.observe(found.listed)
+	found.tasks = r.share(found)
+	return found, nil
 }
 
 // plan reads and plans the source. An interruption is told by its cause.
 func (r *run) plan() (survey, error) {
-	p := &planner{source: r.Source, engine: r.Engine, store: r.Store, platform: r.Platform, namer: r.Namer, catalog: r.copier.catalog}
+	p := &planner{source: r.Source, engine: r.Engine, store: r.Store, platform: r.Platform, namer: r.Namer, choice: r.Choice,
+		catalog: r.copier.catalog}
 	found, err := p.survey(r.starting)
 	if cause := r.cause(); err != nil && cause != nil {
 		return survey{}, cause
@@ -170,31 +204,53 @@ func (r *run) share(found survey) []*task {
 	return tasks
 }
 
-// announce tells what is planned, and settles all that is refused or has failed before anything is copied. Repositories
-// that could not be listed are told in every share: another job may have listed them, and counts on this one.
+// announce tells what is planned, and settles all that is refused or has failed before anything is copied.
 func (r *run) announce(ctx context.Context, found survey) {
 	planned := Planned{Store: r.Store}
 	var failed []Result
 	for _, t := range found.tasks {
 		planned.Tags += len(t.image.Tags)
 		planned.LeftReferrers += t.left
-		var step *StepError
-		switch {
-		case errors.As(t.refusal, &step):
-			failed = append(failed, t.settle(t.image.Tags, Failed, t.refusal)...)
-		case t.refusal != nil:
-			planned.Refused = append(planned.Refused, t.settle(t.image.Tags, Refused, t.refusal)...)
+		switch results := t.hopeless(); {
+		case len(results) == 0:
+		case results[0].Outcome == Failed:
+			failed = append(failed, results...)
+		default:
+			planned.Refused = append(planned.Refused, results...)
 		}
 	}
 	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.tasks)
 	r.observe(planned)
-	for _, repository := range found.repositories {
-		if err := found.failed[repository.Name]; err != nil {
-			r.finish(ctx, Result{Repository: repository.Name, Outcome: Failed, Err: err})
-		}
+	for _, result := range found.unlisted() {
+		r.finish(ctx, result)
 	}
 	r.finish(ctx, planned.Refused...)
 	r.finish(ctx, failed...)
+}
+
+// hopeless are the results of a task of which it is known beforehand that it cannot be copied: refused for what it is,
+// or failed in the planning.
+func (t *task) hopeless() []Result {
+	var step *StepError
+	switch {
+	case errors.As(t.refusal, &step):
+		return t.settle(t.image.Tags, Failed, t.refusal)
+	case t.refusal != nil:
+		return t.settle(t.image.Tags, Refused, t.refusal)
+	}
+	return nil
+}
+
+// unlisted are the repositories that could not be listed. They are told in every share: another job may have listed
+// them, and counts on this one.
+func (s *survey) unlisted() []Result {
+	var results []Result
+	for _, repository := range s.repositories {
+		if err := s.failed[repository.Name]; err != nil {
+			results = append(results, Result{Repository: repository.Name, Outcome: Failed, Err: err})
+		}
+	}
+	return results
 }
 
 // checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.

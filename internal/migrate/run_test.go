@@ -35,6 +35,10 @@ func told(events []Event) []string {
 	var lines []string
 	for _, event := range events {
 		switch e := event.(type) {
+		case Comparing:
+			lines = append(lines, fmt.Sprintf("comparing %d tags", e.Tags))
+		case PulledBack:
+			lines = append(lines, "pulled "+e.Result.Name())
 		case Listed:
 			lines = append(lines, fmt.Sprintf("listed %d tags", e.Tags))
 		case Shared:

@@ -43,10 +43,7 @@ func (s Share) of(tasks []*task, blobs *catalog) []*task {
 
 // inOrder returns the tasks of the units as a survey sorts them.
 func inOrder(units []unit) []*task {
-	var tasks []*task
-	for _, u := range units {
-		tasks = append(tasks, u.tasks...)
-	}
+	tasks := tasksOf(units)
 	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
 	return tasks
 }

@@ -34,12 +34,19 @@ func (l *Log) Line(format string, args ...any) {
 // Observe writes what the event means to a reader.
 func (l *Log) Observe(event migrate.Event) {
 	switch e := event.(type) {
+	case migrate.Chosen:
+		l.chosen(e)
 	case migrate.Listed:
 		l.listed(e)
 	case migrate.Shared:
 		l.Line("Share: job %d of %d: %d of %d tags", e.Share.Index, e.Share.Total, e.Tags, e.Listed)
 	case migrate.Planned:
 		l.planned(e)
+	case migrate.Comparing:
+		l.total = e.Tags
+		l.Line("Verify: %d tags are compared with GitLab's; nothing is copied", e.Tags)
+	case migrate.PulledBack:
+		l.Line("%9s  %-12s  %s", "", "pulled", e.Result.Name())
 	case migrate.Recovering:
 		l.Line("Copying %d images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)", e.Images)
 	case migrate.Retrying:
@@ -48,6 +55,14 @@ func (l *Log) Observe(event migrate.Event) {
 		l.Line("Stopping: nothing more is begun, what is under way goes on: %v", e.Cause)
 	case migrate.Finished:
 		l.finished(e.Result)
+	}
+}
+
+// chosen says how much of the registry is wanted, so that a pattern that matches less than was meant is seen.
+func (l *Log) chosen(e migrate.Chosen) {
+	l.Line("Chosen: %d of %d repositories, and %d of %d tags in them", e.Repositories, e.AllRepositories, e.Tags, e.AllTags)
+	for _, u := range e.Unmatched {
+		l.Line("        %s: nothing matches %q", u.Variable, u.Pattern)
 	}
 }
 
@@ -102,7 +117,7 @@ func (l *Log) retrying(e migrate.Retrying) {
 // detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.
 func detail(r migrate.Result) string {
 	switch {
-	case !r.Outcome.Arrived():
+	case !r.Outcome.Arrived() && r.Outcome != migrate.Different:
 		return ""
 	case r.Source != r.Pushed:
 		return fmt.Sprintf("  %s -> %s", short(r.Source), short(r.Pushed))
@@ -137,6 +152,9 @@ func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration
 	l.Line("")
 	l.Line("%d of %d tags are at %s, after %s", l.arrived(summary), l.total, target, took.Round(time.Second/10))
 	l.counts(summary)
+	if summary.Pulled > 0 {
+		l.Line("%7d  %-12s  by the engine from GitLab, whole, and removed from the engine again", summary.Pulled, "pulled")
+	}
 	l.pairs(summary)
-	l.causes(summary)
+	l.causes("Not migrated", summary.Results)
 }

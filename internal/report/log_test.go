@@ -29,7 +29,7 @@ func tag(name string, outcome migrate.Outcome, err error) migrate.Result {
 	switch outcome {
 	case migrate.Exact, migrate.Present:
 		r.Pushed = source
-	case migrate.Changed, migrate.OnePlatform:
+	case migrate.Changed, migrate.OnePlatform, migrate.Different:
 		r.Pushed = pushed
 	}
 	return r
@@ -89,6 +89,27 @@ func TestObserve(t *testing.T) {
 		{"listed, some empty", []migrate.Event{migrate.Listed{Repositories: 2, Empty: []string{"a", "b/c"}}}, []string{
 			"ECR: 0 tags of 0 images in 2 repositories",
 			"     without any tag: a, b/c",
+		}},
+		{"chosen", []migrate.Event{migrate.Chosen{
+			Repositories: 3, AllRepositories: 12, Tags: 40, AllTags: 108,
+			Unmatched: []migrate.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!old/*"}, {Variable: "MIGRATE_TAGS", Pattern: "v9*"}},
+		}}, []string{
+			"Chosen: 3 of 12 repositories, and 40 of 108 tags in them",
+			`        MIGRATE_REPOSITORIES: nothing matches "!old/*"`,
+			`        MIGRATE_TAGS: nothing matches "v9*"`,
+		}},
+		{"compared", []migrate.Event{
+			migrate.Comparing{Tags: 3},
+			migrate.Finished{Result: tag("1", migrate.Missing, errors.New("no"))},
+			migrate.Finished{Result: tag("2", migrate.Different, errors.New("no"))},
+			migrate.PulledBack{Result: tag("3", migrate.Exact, nil)},
+			migrate.Finished{Result: tag("3", migrate.Exact, nil)},
+		}, []string{
+			"Verify: 3 tags are compared with GitLab's; nothing is copied",
+			"      1/3  missing       team/app:1",
+			"      2/3  different     team/app:2  41cf6794ba42 -> " + pushed.Encoded()[:12],
+			"           pulled        team/app:3",
+			"      3/3  exact         team/app:3  41cf6794ba42",
 		}},
 		{"shared", []migrate.Event{migrate.Shared{Share: migrate.Share{Index: 2, Total: 4}, Tags: 312, Listed: 1204}}, []string{
 			"Share: job 2 of 4: 312 of 1204 tags",
@@ -210,7 +231,7 @@ func TestSummary(t *testing.T) {
 				"0 of 6 tags are at " + target + ", after 1m1.2s",
 				"      2  refused       cannot arrive whole; nothing of them was copied",
 				"      3  failed        began, and did not arrive",
-				"      1  not started   the run ended before they were copied",
+				"      1  not started   the run ended before their turn",
 				"      2  failed        signatures, SBOMs and other referrers of images",
 				"      1  failed        repositories that could not be listed",
 				"",

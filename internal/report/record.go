@@ -26,7 +26,7 @@ const (
 type About struct {
 	Program string // with its version
 	Target  string // CI_REGISTRY_IMAGE
-	Share   bool   // the run is for a share of the tags: one that it has no result for may still be listed
+	Partial bool   // the run is for some of the tags: one that it has no result for may still be listed
 	// Redact takes secrets out of what others have said; nil: nothing is taken out.
 	Redact func(text string) string
 }
@@ -122,6 +122,16 @@ func (r *Record) Known(repository, reference string) (migrate.Pair, bool) {
 	return r.known[place{repository, reference}].pair()
 }
 
+// ReadKnown is the Known of a Record for a folder that is left as it is.
+func ReadKnown(dir string, log *Log) func(repository, reference string) (migrate.Pair, bool) {
+	name := filepath.Join(dir, fileName)
+	earlier, err := readDocument(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Line("Report: the %s of an earlier run is not used: %v", name, err)
+	}
+	return newRecord(About{}, earlier, nil).Known
+}
+
 // Observe notes what the event says, and has it written soon. It waits for no disk.
 func (r *Record) Observe(event migrate.Event) {
 	if r == nil {
@@ -131,6 +141,8 @@ func (r *Record) Observe(event migrate.Event) {
 	defer r.mu.Unlock()
 	switch e := event.(type) {
 	case migrate.Planned:
+		r.header.Store = e.Store
+	case migrate.Comparing:
 		r.header.Store = e.Store
 	case migrate.Finished:
 		r.results = append(r.results, r.about.entry(e.Result))
@@ -222,7 +234,7 @@ func (r *Record) carried(d document) []entry {
 	}
 	var carried []entry
 	for at, e := range r.known {
-		gone := d.Finished && !r.about.Share && !unlisted[e.Repository] && !listed[[2]string{e.Repository, e.Tag}]
+		gone := d.Finished && !r.about.Partial && !unlisted[e.Repository] && !listed[[2]string{e.Repository, e.Tag}]
 		if !arrived[at] && !gone {
 			carried = append(carried, e)
 		}

@@ -111,8 +111,10 @@ func TestRecordIsTheSchema(t *testing.T) {
   "store": "classic",
   "counts": {
     "changed": 1,
+    "different": 0,
     "exact": 0,
     "failed": 1,
+    "missing": 0,
     "not started": 0,
     "one platform": 1,
     "present": 0,
@@ -180,7 +182,7 @@ func TestRecordCarriesPairs(t *testing.T) {
 	elsewhere.Target = target + "/team-app:1"
 	unlisted := migrate.Result{Repository: "team/app", Outcome: migrate.Failed, Err: errors.New("throttled")}
 	share := about
-	share.Share = true
+	share.Partial = true
 	stopped := errors.New("out of time")
 	changed := migrate.Pair{Source: source, Root: source, Pushed: pushed}
 	for _, test := range []struct {

@@ -18,7 +18,9 @@ var meanings = []struct {
 	{migrate.Changed, "digest changed: the engine compresses layers again"},
 	{migrate.Refused, "cannot arrive whole; nothing of them was copied"},
 	{migrate.Failed, "began, and did not arrive"},
-	{migrate.NotStarted, "the run ended before they were copied"},
+	{migrate.Missing, "GitLab does not have them"},
+	{migrate.Different, "GitLab has another image under the tag"},
+	{migrate.NotStarted, "the run ended before their turn"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {
@@ -79,10 +81,10 @@ func (l *Log) pairs(summary migrate.Summary) {
 }
 
 // causes lists everything that did not arrive by name, under the cause that it shares with others.
-func (l *Log) causes(summary migrate.Summary) {
+func (l *Log) causes(title string, results []migrate.Result) {
 	var order []cause
 	shared := map[cause][]migrate.Result{}
-	for _, r := range summary.Results {
+	for _, r := range results {
 		if r.Outcome.Arrived() || r.Outcome == migrate.NotStarted {
 			continue
 		}
@@ -93,7 +95,7 @@ func (l *Log) causes(summary migrate.Summary) {
 		shared[c] = append(shared[c], r)
 	}
 	if len(order) > 0 {
-		l.Line("\nNot migrated:")
+		l.Line("\n%s:", title)
 	}
 	for _, c := range order {
 		l.cause(c, shared[c])

@@ -1,0 +1,205 @@
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// command runs another command than the migration, with the scene's environment and what changes it.
+func (s *scene) command(t *testing.T, args []string, changes ...string) world.Outcome {
+	t.Helper()
+	outcome := run(t, append(s.Env(), changes...), args...)
+	s.expectNoSecrets(t, outcome)
+	return outcome
+}
+
+// A plan says what a migration then does, and moves nothing.
+func TestPlan(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillWith(t, "docker-manifest", "oci-index", "shared-one", "shared-two", "twelve-tags", "referred-image")
+	before := s.command(t, []string{"plan", "--within", "1h"})
+	expectExit(t, before, 0)
+	expectOutput(t, before.Stdout, "A migration to "+s.GitLab.Image, "17  tags in ECR, of 6 images in 6 repositories",
+		" 0  are at GitLab already", "17  to copy, of 6 images", "2  signatures, SBOMs and other referrers", "one job", "Within 1h0m0s",
+		"layers can be had")
+	if out, in := s.AWS.BlobBytesOut(), s.GitLab.BytesIn(); out > 0 || in > 0 {
+		t.Errorf("%d bytes have left ECR, and %d have reached GitLab", out, in)
+	}
+	expectNothingLeft(t, s.Engine)
+
+	outcome := s.run(t)
+	expectExit(t, outcome, 0)
+	s.expectArrived(t, outcome.Stdout, shapes...)
+	after := s.command(t, []string{"plan"})
+	expectExit(t, after, 0)
+	expectOutput(t, after.Stdout, "17  are at GitLab already", " 0  to copy, of 0 images", "0 B  to fetch from ECR")
+}
+
+// What the engine's store does not carry is known before the night.
+func TestPlanForTheClassicStore(t *testing.T) {
+	s := startScene(t, engine.Classic, world.Options{})
+	s.fillWith(t, "docker-manifest", "oci-index", "zstd")
+	outcome := s.command(t, []string{"plan"})
+	expectExit(t, outcome, 3)
+	expectOutput(t, outcome.Stdout, "1  to copy, of 1 images", "2  are refused", "would flatten this index", "cannot read a layer of type")
+	expectNothingLeft(t, s.Engine)
+}
+
+// Each action that the policy lacks is named, without a pull.
+func TestPlanNamesWhatThePolicyLacks(t *testing.T) {
+	for action, code := range map[string]int{
+		"GetAuthorizationToken": 1, "DescribeRepositories": 1, "DescribeImages": 1, "BatchGetImage": 3,
+		"BatchCheckLayerAvailability": 3, "GetDownloadUrlForLayer": 3,
+	} {
+		t.Run(action, func(t *testing.T) {
+			s := startScene(t, engine.Containerd, world.Options{})
+			s.fillWith(t, "docker-manifest")
+			s.AWS.Deny(action)
+			outcome := s.command(t, []string{"plan"})
+			expectExit(t, outcome, code)
+			expectOutput(t, outcome.Stdout+outcome.Stderr, "must allow ecr:"+action)
+		})
+	}
+}
+
+// What is not chosen stays where it is; what belongs to a chosen image comes.
+func TestChoice(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	all := s.fillWith(t, "docker-manifest", "oci-manifest", "twelve-tags", "referred-image")
+	signed := s.fillSigned(t)
+	listOf := func(object corpus.Object) string { return "sha256-" + digestOf(t, object).Encoded() }
+	arrived := map[string][]string{}
+	for _, step := range []struct {
+		name   string
+		env    []string
+		arrive map[string][]string
+		says   []string
+	}{
+		{
+			name: "nothing", env: []string{"MIGRATE_REPOSITORIES=shape/**", "MIGRATE_TAGS=v*"},
+			says: []string{"Chosen: 0 of 5 repositories, and 0 of 0 tags", `MIGRATE_REPOSITORIES: nothing matches "shape/**"`, `MIGRATE_TAGS: nothing matches "v*"`},
+		},
+		{name: "nothing so young", env: []string{"MIGRATE_SINCE=2999-01-01"}, says: []string{"Chosen: 5 of 5 repositories, and 0 of 19 tags"}},
+		{
+			name: "tags of an image", env: []string{"MIGRATE_REPOSITORIES=**/twelve-tags", "MIGRATE_TAGS=1.4* latest !1.4.2"},
+			arrive: map[string][]string{"shapes/twelve-tags": {"1.4", "latest"}},
+			says:   []string{"Chosen: 1 of 5 repositories, and 2 of 12 tags"},
+		},
+		{
+			name: "repositories", env: []string{"MIGRATE_REPOSITORIES=shapes/{docker,oci}-*, !**/oci-*", "MIGRATE_SINCE=1d"},
+			arrive: map[string][]string{"shapes/docker-manifest": {"1.0"}},
+		},
+		{
+			name: "signatures go with their image", env: []string{"MIGRATE_REPOSITORIES=shapes/signed shapes/referred-image", "MIGRATE_TAGS=1.0", "MIGRATE_NEWEST=1"},
+			arrive: map[string][]string{
+				"shapes/signed":         {"1.0", listOf(signed) + ".att", listOf(signed) + ".sbom", listOf(signed) + ".sig"},
+				"shapes/referred-image": {"1.0", listOf(all[3].Object)},
+			},
+		},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			outcome := s.run(t, step.env...)
+			expectExit(t, outcome, 0)
+			expectOutput(t, outcome.Stdout, step.says...)
+			for repository, tags := range step.arrive {
+				arrived[repository] = tags
+			}
+			for _, repository := range []string{
+				"shapes/docker-manifest", "shapes/oci-manifest", "shapes/twelve-tags", "shapes/referred-image", "shapes/signed",
+			} {
+				s.expectTags(t, repository, arrived[repository]...)
+			}
+			expectNothingLeft(t, s.Engine)
+		})
+	}
+}
+
+// fillSigned pushes an image with what cosign leaves beside it, and returns the image.
+func (s *scene) fillSigned(t *testing.T) corpus.Object {
+	t.Helper()
+	all, err := allShapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := slices.DeleteFunc(slices.Clone(all), func(shape corpus.Shape) bool { return shape.Repository != "shapes/signed" })
+	fillShapes(t, s.World, signed)
+	return signed[0].Object
+}
+
+// expectTags wants these tags at GitLab, and no others.
+func (s *scene) expectTags(t *testing.T, repository string, want ...string) {
+	t.Helper()
+	got, err := check.Tags(t.Context(), s.GitLab.Image+"/"+repository, s.GitLab.Auth())
+	if err != nil && !strings.Contains(err.Error(), "UNAUTHORIZED") {
+		t.Fatal(err)
+	}
+	if slices.Sort(want); !slices.Equal(got, want) {
+		t.Errorf("%s has the tags %q, want %q", repository, got, want)
+	}
+}
+
+// A verification finds all that is there, pulls some of it, and finds what is not.
+func TestVerify(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			names, good := []string{"docker-manifest", "oci-manifest", "shared-one", "twelve-tags"}, "changed"
+			if kind == engine.Containerd {
+				names, good = append(names, "not-for-host", "attested-platforms", "windows", "charts/webshop", "referred-index"), "exact"
+			}
+			shapes := s.fillWith(t, names...)
+			report := "MIGRATE_REPORT_DIR=" + t.TempDir()
+			expectExit(t, s.command(t, []string{"verify"}, report), 3)
+			expectExit(t, s.run(t, report), 0)
+			sent := s.GitLab.Uploads()
+
+			outcome := s.command(t, []string{"verify", "--pull", "50"}, report)
+			expectExit(t, outcome, 0)
+			for _, shape := range shapes {
+				for _, tag := range shape.Tags {
+					expectLine(t, outcome.Stdout, good, shape.Repository+":"+tag)
+				}
+			}
+			if pulled := strings.Count(outcome.Stdout, "  pulled  "); pulled != len(shapes)+1 { // and the summary's line
+				t.Errorf("%d lines of pulls for %d images:\n%s", pulled, len(shapes), outcome.Stdout)
+			}
+			expectNothingLeft(t, s.Engine)
+			if !maps.Equal(sent, s.GitLab.Uploads()) {
+				t.Error("something was pushed")
+			}
+
+			putAtTarget(t, s, shapes[0].Repository, "1.0", shapes[1].Object)
+			if err := s.AWS.Tag(shapes[1].Repository, "new", digestOf(t, shapes[1].Object)); err != nil {
+				t.Fatal(err)
+			}
+			outcome = s.command(t, []string{"verify"}, report)
+			expectExit(t, outcome, 3)
+			expectLine(t, outcome.Stdout, "different", shapes[0].Repository+":1.0")
+			expectLine(t, outcome.Stdout, "missing", shapes[1].Repository+":new")
+			expectLine(t, outcome.Stdout, good, shapes[1].Repository+":1.0")
+			expectOutput(t, outcome.Stdout, "GitLab has another image under this tag", "GitLab does not have it")
+		})
+	}
+}
+
+// Tags that this engine could not have brought are compared all the same.
+func TestVerifyOnAnotherEngine(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillWith(t, "docker-manifest", "oci-index", "zstd")
+	expectExit(t, s.run(t), 0)
+	other := sharedEngine(t, engine.Classic)
+	outcome := s.command(t, []string{"verify", "--pull", "50"}, "DOCKER_HOST="+other.Host)
+	expectExit(t, outcome, 0)
+	for _, shape := range shapes {
+		expectLine(t, outcome.Stdout, "exact", shape.Repository+":1.0")
+	}
+	expectOutput(t, outcome.Stdout, "1  pulled")
+	expectNothingLeft(t, other)
+}

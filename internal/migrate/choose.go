@@ -1,0 +1,212 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/opencontainers/go-digest"
+)
+
+// Patterns choose names: those that one of them matches, or all names where there are exclusions alone; and never one
+// that an exclusion matches, which begins with "!". A pattern matches the whole name: "*" stands for any characters
+// but a slash, "**" for any levels, and "?", "[a-z]" and "{a,b}" are what they are to a shell.
+type Patterns []string
+
+const exclusion = "!"
+
+// ParsePatterns reads a list with commas, blanks or line ends between the patterns.
+func ParsePatterns(list string) (Patterns, error) {
+	patterns := Patterns(split(list))
+	for _, pattern := range patterns {
+		glob := strings.TrimPrefix(pattern, exclusion)
+		if glob == "" || !doublestar.ValidatePattern(glob) {
+			return nil, fmt.Errorf("%q is no pattern, such as team/*, team/** or !*-rc*", pattern)
+		}
+	}
+	if len(patterns) == 0 && list != "" {
+		return nil, errors.New("it has no pattern")
+	}
+	return patterns, nil
+}
+
+// split cuts a list at commas and blanks, but not at a comma within braces, which belongs to its pattern.
+func split(list string) []string {
+	var words []string
+	depth, from := 0, 0
+	for i, r := range list + " " {
+		switch {
+		case r == '{':
+			depth++
+		case r == '}':
+			depth--
+		case unicode.IsSpace(r), r == ',' && depth <= 0:
+			if from < i {
+				words = append(words, list[from:i])
+			}
+			from = i + utf8.RuneLen(r)
+		}
+	}
+	return words
+}
+
+// choose reports whether the name is wanted.
+func (p Patterns) choose(name string) bool {
+	wanted, inclusions := false, false
+	for _, pattern := range p {
+		if !strings.HasPrefix(pattern, exclusion) {
+			inclusions = true
+			wanted = wanted || matches(pattern, name)
+		}
+	}
+	return (wanted || !inclusions) && !p.exclude(name)
+}
+
+// exclude reports whether the name is one that is not wanted on purpose.
+func (p Patterns) exclude(name string) bool {
+	return slices.ContainsFunc(p, func(pattern string) bool {
+		return strings.HasPrefix(pattern, exclusion) && matches(pattern, name)
+	})
+}
+
+func matches(pattern, name string) bool {
+	return doublestar.MatchUnvalidated(strings.TrimPrefix(pattern, exclusion), name)
+}
+
+// hits are the patterns that match one of the names.
+func (p Patterns) hits(names []string) []string {
+	var hits []string
+	for _, pattern := range p {
+		if slices.ContainsFunc(names, func(name string) bool { return matches(pattern, name) }) {
+			hits = append(hits, pattern)
+		}
+	}
+	return hits
+}
+
+// Choice says which of the source's tags are wanted. The zero value wants them all.
+type Choice struct {
+	Repositories Patterns
+	Tags         Patterns
+	Newest       int       // so many tags of each repository, by the time of their push; 0: all
+	Since        time.Time // pushed then or later; zero: whenever
+}
+
+// Everything reports whether all that the source has is wanted.
+func (c Choice) Everything() bool { return len(c.Repositories) == 0 && c.allTags() }
+
+func (c Choice) allTags() bool { return len(c.Tags) == 0 && c.Newest == 0 && c.Since.IsZero() }
+
+// repositories are those that are wanted.
+func (c Choice) repositories(all []Repository) []Repository {
+	if len(c.Repositories) == 0 {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(r Repository) bool { return !c.Repositories.choose(r.Name) })
+}
+
+// images are those of one repository that are wanted, each with the tags that are. What refers to an image by its
+// subject stays, if only without a tag: it goes with its image.
+func (c Choice) images(all []Image) []Image {
+	if c.allTags() {
+		return all
+	}
+	wanted := c.tags(all)
+	wanted.follow(all, c.Tags)
+	var images []Image
+	for _, image := range all {
+		image.Tags = wanted[image.Digest]
+		slices.Sort(image.Tags)
+		if len(image.Tags) > 0 || image.Subject != "" {
+			images = append(images, image)
+		}
+	}
+	return images
+}
+
+// wantedTags are the tags that are wanted, by image.
+type wantedTags map[digest.Digest][]string
+
+// pushedTag is a tag as Choice looks at it.
+type pushedTag struct {
+	name     string
+	image    digest.Digest
+	pushedAt time.Time
+}
+
+// tags are those that are wanted for their own sake.
+func (c Choice) tags(images []Image) wantedTags {
+	var found []pushedTag
+	for _, image := range images {
+		for _, tag := range image.Tags {
+			if followed(tag) == "" && c.Tags.choose(tag) && !image.PushedAt.Before(c.Since) {
+				found = append(found, pushedTag{tag, image.Digest, image.PushedAt})
+			}
+		}
+	}
+	if c.Newest > 0 && c.Newest < len(found) {
+		slices.SortFunc(found, func(a, b pushedTag) int {
+			if newer := b.pushedAt.Compare(a.pushedAt); newer != 0 {
+				return newer
+			}
+			return strings.Compare(a.name, b.name)
+		})
+		found = found[:c.Newest]
+	}
+	wanted := wantedTags{}
+	for _, tag := range found {
+		wanted[tag.image] = append(wanted[tag.image], tag.name)
+	}
+	return wanted
+}
+
+// companion is a tag that goes with an image.
+type companion struct {
+	pushedTag
+	subject digest.Digest
+}
+
+// follow adds the tags that go with an image: they name its digest, as the signatures of cosign do. Those of an image
+// that is not listed may be of a platform of one that is, and come with all that is wanted of the repository.
+func (w wantedTags) follow(images []Image, patterns Patterns) {
+	if len(w) == 0 {
+		return
+	}
+	var waiting []companion
+	listed := map[digest.Digest]bool{}
+	for _, image := range images {
+		listed[image.Digest] = len(image.Tags) > 0
+		for _, tag := range image.Tags {
+			if subject := followed(tag); subject != "" && !patterns.exclude(tag) {
+				waiting = append(waiting, companion{pushedTag{name: tag, image: image.Digest}, subject})
+			}
+		}
+	}
+	for before := len(waiting) + 1; len(waiting) < before; { // a signature can be signed
+		before = len(waiting)
+		waiting = slices.DeleteFunc(waiting, func(c companion) bool {
+			comes := len(w[c.subject]) > 0 || !listed[c.subject]
+			if comes {
+				w[c.image] = append(w[c.image], c.name)
+			}
+			return comes
+		})
+	}
+}
+
+// followed is the digest of the image that the tag goes with, or empty: sha256-<hex>, as OCI 1.1 has it for referrers,
+// and the same with an ending, as cosign has it for signatures.
+func followed(tag string) digest.Digest {
+	algorithm, rest, _ := strings.Cut(tag, "-")
+	encoded, _, _ := strings.Cut(rest, ".")
+	d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
+	if d.Validate() != nil {
+		return ""
+	}
+	return d
+}

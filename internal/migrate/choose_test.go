@@ -1,0 +1,223 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func TestPatterns(t *testing.T) {
+	for _, test := range []struct {
+		list        string
+		yes, no     []string
+		unmatched   []string // by either
+		notPatterns string   // what the error says
+	}{
+		{list: "", yes: []string{"app", "a/b/c"}},
+		{list: "app", yes: []string{"app"}, no: []string{"apps", "team/app", "APP"}},
+		{list: "team/*", yes: []string{"team/app"}, no: []string{"team", "team/a/b", "other/team/app"}},
+		{list: "team/**", yes: []string{"team/app", "team/a/b", "team"}, no: []string{"teams/app", "x/team/app"}},
+		{list: "**", yes: []string{"app", "a/b/c"}},
+		{list: "*", yes: []string{"app"}, no: []string{"team/app"}},
+		{list: "**/app", yes: []string{"app", "team/app", "a/b/app"}, no: []string{"team/apps"}},
+		{list: "{web,api}-?, lib[0-9]", yes: []string{"web-1", "api-2", "lib3"}, no: []string{"web-12", "libx", "lib[0-9]"}},
+		{list: "!old/**", yes: []string{"app", "team/old"}, no: []string{"old/app", "old/a/b"}},
+		{list: "team/** !team/old-*\n!**/test", yes: []string{"team/app"}, no: []string{"team/old-app", "team/x/test", "app"}},
+		{list: "!team/old team/**", yes: []string{"team/new"}, no: []string{"team/old"}}, // in either order
+		{list: "v*,!*-rc*", yes: []string{"v1.2"}, no: []string{"v1.2-rc1", "latest"}},
+		{list: "app, missing, !gone", yes: []string{"app"}, unmatched: []string{"missing", "!gone"}},
+		{list: " , ", notPatterns: "it has no pattern"},
+		{list: "team/[", notPatterns: `"team/[" is no pattern`},
+		{list: "{a,b", notPatterns: `"{a,b" is no pattern`},
+		{list: "!", notPatterns: `"!" is no pattern`},
+	} {
+		t.Run(test.list, func(t *testing.T) {
+			patterns, err := ParsePatterns(test.list)
+			expectError(t, err, saying(test.notPatterns)...)
+			if err != nil {
+				return
+			}
+			for _, name := range test.yes {
+				if !patterns.choose(name) {
+					t.Errorf("%q is not chosen", name)
+				}
+			}
+			for _, name := range test.no {
+				if patterns.choose(name) {
+					t.Errorf("%q is chosen", name)
+				}
+			}
+			hits := map[string]bool{}
+			for _, hit := range patterns.hits(append(test.yes, test.no...)) {
+				hits[hit] = true
+			}
+			var lost []string
+			for _, u := range unmatched("X", patterns, hits) {
+				lost = append(lost, u.Pattern)
+			}
+			if !slices.Equal(lost, test.unmatched) {
+				t.Errorf("%q match nothing, want %q", lost, test.unmatched)
+			}
+		})
+	}
+}
+
+func FuzzPatterns(f *testing.F) {
+	f.Add("team/** !team/{a,b}-? lib[0-9]", "team/a-1")
+	f.Add("\\, ,{,},**/[!a]", "a\xff/b")
+	f.Fuzz(func(t *testing.T, list, name string) {
+		patterns, err := ParsePatterns(list)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") || len(patterns) > 0 {
+				t.Errorf("%q with %q", err, patterns)
+			}
+			return
+		}
+		if chosen := patterns.choose(name); chosen && patterns.exclude(name) || chosen && len(patterns) > 0 && len(patterns.hits([]string{name})) == 0 &&
+			slices.ContainsFunc(patterns, func(p string) bool { return !strings.HasPrefix(p, exclusion) }) {
+			t.Errorf("%q chooses %q", patterns, name)
+		}
+		again, err := ParsePatterns(strings.Join(patterns, " "))
+		if err != nil || !slices.Equal(again, patterns) {
+			t.Errorf("%q becomes %q, error %v", patterns, again, err)
+		}
+	})
+}
+
+// listing is a repository's images in the order of their push, a day apart; each is written as its tags, and "of 2" is
+// one that refers to the third.
+func listing(images ...string) []Image {
+	var list []Image
+	for i, text := range images {
+		image := Image{
+			Repository: repositoryNamed("app"), Digest: digest.FromString(fmt.Sprint(i)),
+			PushedAt: time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC),
+		}
+		var n int
+		if _, err := fmt.Sscanf(text, "of %d", &n); err == nil {
+			image.Subject = digest.FromString(fmt.Sprint(n))
+		} else {
+			image.Tags = strings.Fields(text)
+		}
+		list = append(list, image)
+	}
+	return list
+}
+
+// signatureOf is the tag under which cosign keeps the signature of the image with that number.
+func signatureOf(n int) string {
+	return "sha256-" + digest.FromString(fmt.Sprint(n)).Encoded() + ".sig"
+}
+
+func TestChoiceOfImages(t *testing.T) {
+	january := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
+	plain := []string{"v1", "v2 latest", "v3-rc1"}
+	for _, test := range []struct {
+		name   string
+		choice Choice
+		images []string
+		want   []string // as images is written
+	}{
+		{"all", Choice{}, plain, plain},
+		{"some repositories, and all tags", Choice{Repositories: Patterns{"app"}}, plain, plain},
+		{"some tags of an image", Choice{Tags: Patterns{"v*", "!*-rc*"}}, plain, []string{"v1", "v2"}},
+		{"no tag", Choice{Tags: Patterns{"x"}}, plain, nil},
+		{"the newest", Choice{Newest: 1}, plain, []string{"v3-rc1"}},
+		{"the newest, of an image one tag", Choice{Newest: 2}, plain, []string{"latest", "v3-rc1"}},
+		{"more than there are", Choice{Newest: 9}, plain, []string{"v1", "latest v2", "v3-rc1"}},
+		{"the newest of those that a pattern chooses", Choice{Newest: 1, Tags: Patterns{"!*-rc*", "!latest"}}, plain, []string{"v2"}},
+		{"since", Choice{Since: january(2)}, plain, []string{"latest v2", "v3-rc1"}},
+		{"since later", Choice{Since: january(4)}, plain, nil},
+		{"since, and the newest", Choice{Since: january(2), Newest: 2}, plain, []string{"latest", "v3-rc1"}},
+		{
+			"signatures go with their image", Choice{Newest: 1, Since: january(2)},
+			[]string{"v1", "v2", signatureOf(0), signatureOf(1)}, []string{"v2", signatureOf(1)},
+		},
+		{"a signature's signature", Choice{Tags: Patterns{"v1"}}, []string{"v1", signatureOf(0), signatureOf(1)}, []string{"v1", signatureOf(0), signatureOf(1)}},
+		{"signatures that are not wanted", Choice{Tags: Patterns{"v1", "!*.sig"}}, []string{"v1", signatureOf(0)}, []string{"v1"}},
+		{"a platform's signature", Choice{Tags: Patterns{"v1"}}, []string{"v1", "v2", signatureOf(77), signatureOf(1)}, []string{"v1", signatureOf(77)}},
+		{"signatures alone", Choice{Tags: Patterns{"*.sig"}}, []string{"v1", signatureOf(0), signatureOf(77)}, nil},
+		{"referrers stay, to go with their image", Choice{Tags: Patterns{"v2"}}, []string{"v1", "v2", "of 0", "of 1"}, []string{"v2", "of 0", "of 1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			for _, image := range test.choice.images(listing(test.images...)) {
+				text := strings.Join(image.Tags, " ")
+				if image.Subject != "" {
+					text = test.images[image.PushedAt.Day()-1]
+				}
+				got = append(got, text)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// What is not wanted is not listed, and what is wanted of an image is all that is copied of it.
+func TestRunOfAChoice(t *testing.T) {
+	signed := imageOf(t, "signed")
+	source := newSource()
+	source.push("team/app", signed, "1.0", "latest")
+	source.push("team/app", artifactOf(t, "application/x", "signature", signed))
+	source.push("team/app", imageOf(t, "old"), "0.9")
+	source.push("other/app", imageOf(t, "other"), "1.0")
+	source.failing["other/app"] = errors.New("nobody lists it")
+	source.push("deep/er/app", imageOf(t, "deep"), "1.0") // whose name would be refused
+	engine := newEngine(source)
+	var chosen Chosen
+	summary, events, err := runIn(t, engine, func(o *Options) {
+		o.Choice = Choice{Repositories: Patterns{"team/**", "!nowhere"}, Tags: Patterns{"1.*", "2.*"}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range events {
+		if e, ok := event.(Chosen); ok {
+			chosen = e
+		}
+	}
+	want := Chosen{
+		Repositories: 1, AllRepositories: 3, Tags: 1, AllTags: 3,
+		Unmatched: []Unmatched{{"MIGRATE_REPOSITORIES", "!nowhere"}, {"MIGRATE_TAGS", "2.*"}},
+	}
+	if !reflect.DeepEqual(chosen, want) {
+		t.Errorf("chosen %+v, want %+v", chosen, want)
+	}
+	got := slices.Sorted(slices.Values(outcomes(summary.Results)))
+	if want := []string{referrersOf(signed, "1") + ": exact", "team/app:1.0: exact"}; !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	if engine.tags[targetBase+"/team/app:latest"] != "" {
+		t.Error("a tag that was not chosen has arrived")
+	}
+	engine.expectEmpty(t)
+}
+
+// The shares of a choice are together what is chosen.
+func TestSharesOfAChoice(t *testing.T) {
+	source := newSource()
+	for i := range 20 {
+		source.push(fmt.Sprintf("app-%02d", i), imageOf(t, fmt.Sprint(i)), "1", "2")
+	}
+	engine, tags := newEngine(source), 0
+	for job := range 3 {
+		summary, _, err := runIn(t, engine, func(o *Options) {
+			o.Choice, o.Share = Choice{Repositories: Patterns{"app-1*"}, Tags: Patterns{"1"}}, Share{Index: job + 1, Total: 3}
+		})
+		if err != nil || len(summary.Results) > 5 {
+			t.Errorf("job %d: %q, error %v", job+1, outcomes(summary.Results), err)
+		}
+		tags += len(summary.Results)
+	}
+	if tags != 10 {
+		t.Errorf("%d tags are copied", tags)
+	}
+}

@@ -1,0 +1,213 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// previewIn looks at what the engine's source and its target have.
+func previewIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Outlook, []Event, error) {
+	t.Helper()
+	var events []Event
+	options := Options{
+		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
+		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
+	}
+	if change != nil {
+		change(&options)
+	}
+	outlook, err := Preview(t.Context(), options, Pace{Bytes: 1 << 20, Within: time.Hour})
+	return outlook, events, err
+}
+
+// sizeOf are the bytes of the blobs of all manifests together.
+func sizeOf(manifests ...Manifest) (bytes int64) {
+	for _, m := range manifests {
+		for _, blob := range m.blobs() {
+			bytes += blob.Size
+		}
+	}
+	return bytes
+}
+
+func TestPreview(t *testing.T) {
+	there, next, archived := imageOf(t, "there"), imageOf(t, "the next one"), imageOf(t, "archived")
+	fill := func() *memoryEngine {
+		source := newSource()
+		source.push("app", there, "1")
+		source.push("app", next, "2", "3")
+		source.push("app", artifactOf(t, "application/x", "signature", next))
+		source.push("lib", there, "1") // at GitLab in another repository: to be fetched, and no more to be stored
+		return newEngine(source)
+	}
+	for _, test := range []struct {
+		name  string
+		store Store
+		spoil func(e *memoryEngine)
+		want  Outlook
+		says  []string // outcomes of the results
+	}{
+		{
+			name: "some are there",
+			want: Outlook{
+				Present: 1, Pending: 3, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
+				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+			},
+		},
+		{
+			name:  "one is another one",
+			spoil: func(e *memoryEngine) { e.tags[targetBase+"/app:3"] = digest.FromString("another") },
+			want: Outlook{
+				Present: 1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
+				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+			},
+		},
+		{
+			name: "a repository that has another tag of the image",
+			spoil: func(e *memoryEngine) {
+				e.source.images["lib"][0].Tags = []string{"1", "4"}
+				e.tags[targetBase+"/lib:4"] = there.Digest
+			},
+			want: Outlook{
+				Present: 2, Pending: 3, Images: 2, Referrers: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(there, next), Added: sizeOf(next),
+				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+			},
+		},
+		{
+			name: "some would not arrive",
+			spoil: func(e *memoryEngine) {
+				e.source.push("app", archived, "old")
+				e.source.images["app"][3].Archived = true
+				e.source.push("deep/er/app", there, "1")
+				e.source.push("broken", there, "1")
+				e.source.failing["broken"] = errors.New("AccessDeniedException")
+				delete(e.source.manifests["lib"], there.Digest)
+				e.fails["resolve "+targetBase+"/app:3"] = ErrDenied
+				e.tags[targetBase+"/app:"+referrersTag(next.Digest)] = digest.FromString("others")
+			},
+			want: Outlook{
+				Present: 1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),
+				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+			},
+			says: []string{
+				referrersOf(next, "1") + ": different", "app:3: failed", "app:old: refused", "broken: failed", "deep/er/app:1: refused", "lib:1: failed",
+			},
+		},
+		{
+			name: "the classic store", store: ClassicStore,
+			want: Outlook{
+				Present: 1, Pending: 3, Images: 2, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
+				Largest: "app:2", LargestBytes: 4 * sizeOf(next),
+			},
+			says: []string{referrersOf(next, "1") + ": refused"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			engine := fill()
+			if test.store != "" {
+				engine.store = test.store
+			}
+			first, _, err := runIn(t, engine, func(o *Options) { o.Choice = Choice{Repositories: Patterns{"app"}, Tags: Patterns{"1"}} })
+			if err != nil || first.Incomplete() > 0 {
+				t.Fatalf("%q, error %v", outcomes(first.Results), err)
+			}
+			if test.spoil != nil {
+				test.spoil(engine)
+			}
+			engine.calls = nil
+			got, _, err := previewIn(t, engine, func(o *Options) { o.Known, o.Share = pairsOf(first.Results), Share{Index: 2, Total: 2} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			says := slices.Sorted(slices.Values(outcomes(got.Results)))
+			if slices.Sort(test.says); !slices.Equal(says, test.says) || got.Troubles() != len(test.says) {
+				t.Errorf("results %q, want %q", says, test.says)
+			}
+			if got.Store != engine.store || got.Listed.Tags == 0 {
+				t.Errorf("store %s, listed %+v", got.Store, got.Listed)
+			}
+			if len(got.Times) == 0 || got.Enough != 1 {
+				t.Errorf("times %v, %d jobs are enough", got.Times, got.Enough)
+			}
+			got.Store, got.Listed, got.Results, got.Pace, got.Times, got.Enough = "", Listed{}, nil, Pace{}, nil, 0
+			if !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+			if moved := engine.of("pull", "load", "tag", "push", "cut", "remove"); len(moved) > 0 {
+				t.Errorf("it has moved something: %q", moved)
+			}
+		})
+	}
+}
+
+// The source is asked for one layer of each repository from which something is to be copied.
+func TestPreviewTriesAccess(t *testing.T) {
+	source := newSource()
+	for _, name := range []string{"a", "b", "c", "there"} {
+		source.push(name, imageOf(t, name), "1")
+		source.push(name, imageOf(t, name+" 2"), "2")
+	}
+	engine := newEngine(source)
+	if _, _, err := runIn(t, engine, func(o *Options) { o.Choice.Repositories = Patterns{"there"} }); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 100)
+	got, _, err := previewIn(t, engine, func(o *Options) {
+		o.Access = func(_ context.Context, r Repository, layer digest.Digest) map[string]error {
+			asked <- r.Name
+			if layer != imageOf(t, r.Name).Config.Digest {
+				t.Errorf("asked for %s of %s", layer, r.Name)
+			}
+			return map[string]map[string]error{
+				"a": {"ecr:One": errors.New("not for a")},
+				"b": {"ecr:One": errors.New("not for b"), "ecr:Two": errors.New("never")},
+			}[r.Name]
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if close(asked); len(asked) != 3 {
+		t.Errorf("asked %d times", len(asked))
+	}
+	want := []string{"ecr:One [a b] not for a", "ecr:Two [b] never"}
+	var denied []string
+	for _, d := range got.Denied {
+		denied = append(denied, fmt.Sprintln(d.Action, d.Repositories, d.Err))
+	}
+	if joined := strings.Join(denied, ""); joined != strings.Join(want, "\n")+"\n" || got.Troubles() != 2 {
+		t.Errorf("got %q, want %q", joined, want)
+	}
+}
+
+// A target that denies everything is not asked for all of it.
+func TestPreviewStops(t *testing.T) {
+	source := newSource()
+	for i := range 500 {
+		source.push(fmt.Sprintf("app-%d", i%2), imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+	}
+	engine := newEngine(source)
+	for i := range 500 {
+		engine.fails[fmt.Sprintf("resolve %s/app-%d:%d", targetBase, i%2, i)] = ErrDenied
+	}
+	_, _, err := previewIn(t, engine, nil)
+	var stopped *StoppedError
+	if !errors.As(err, &stopped) || !errors.Is(err, ErrDenied) || len(engine.calls) == 500 {
+		t.Errorf("%d calls, error %v", len(engine.calls), err)
+	}
+}
+
+func TestPreviewOfNothing(t *testing.T) {
+	got, _, err := previewIn(t, newEngine(newSource()), nil)
+	if err != nil || got.Troubles() != 0 || len(got.Times) != 0 || got.Enough != 1 {
+		t.Errorf("%+v, error %v", got, err)
+	}
+}

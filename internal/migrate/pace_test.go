@@ -1,0 +1,73 @@
+package migrate
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// ahead is the work on an account of which nothing is at the target yet.
+func ahead(a *account) *workload {
+	for _, t := range a.tasks {
+		t.target, t.pending = t.image.Repository.Name, t.image.Tags
+	}
+	return newWorkload(a.sorted(), a.blobs, ContainerdStore)
+}
+
+func TestTakes(t *testing.T) {
+	pace := Pace{Bytes: 1 << 20, PerTag: time.Second}
+	a := &account{}
+	for i := range 8 {
+		a.push(fmt.Sprintf("app-%d", i), layerOf("base", 40), layerOf(fmt.Sprint(i), 10))
+	}
+	work := ahead(a)
+	for jobs, want := range map[int]time.Duration{ // in each 40 MB of the base, and a job's part of the rest
+		1: (40 + 8*11) * time.Second, 2: (40 + 4*11) * time.Second, 8: (40 + 11) * time.Second, 50: (40 + 11) * time.Second,
+	} {
+		if got := work.takes(jobs, pace); got != want {
+			t.Errorf("%d jobs take %s, want %s", jobs, got, want)
+		}
+	}
+	times := []JobTime{{1, 128 * time.Second}, {2, 84 * time.Second}, {4, 62 * time.Second}, {8, 51 * time.Second}}
+	if got := work.times(pace); !slices.Equal(got, times) {
+		t.Errorf("times %v, want %v", got, times)
+	}
+	for within, want := range map[time.Duration]int{ // of which nine tenths are used
+		time.Hour: 1, 143 * time.Second: 1, 142 * time.Second: 2, 94 * time.Second: 2, 60 * time.Second: 8, 50 * time.Second: 0, 0: 0,
+	} {
+		pace.Within = within
+		if got := work.enough(pace); got != want {
+			t.Errorf("within %s: %d jobs, want %d", within, got, want)
+		}
+	}
+	a.tasks[0].pending, a.tasks[0].present = nil, []Result{{}}
+	work = newWorkload(a.sorted(), a.blobs, ContainerdStore)
+	if got, want := work.takes(1, pace), (40+7*11)*time.Second; got != want {
+		t.Errorf("the rest takes %s, want %s", got, want)
+	}
+}
+
+func TestPaceOfAnEngine(t *testing.T) {
+	for _, test := range []struct {
+		store Store
+		pace  Pace
+		want  Pace
+	}{
+		{ContainerdStore, Pace{Within: time.Hour}, Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Hour}},
+		{ClassicStore, Pace{}, Pace{Bytes: 4e6, PerTag: 100 * time.Millisecond}},
+		{ClassicStore, Pace{Bytes: 50e6}, Pace{Bytes: 50e6, PerTag: 100 * time.Millisecond}},
+	} {
+		if got := test.pace.on(test.store); got != test.want {
+			t.Errorf("%s store: got %+v, want %+v", test.store, got, test.want)
+		}
+	}
+}
+
+// A large account is estimated for any number of jobs within seconds.
+func BenchmarkEnough(b *testing.B) {
+	work := ahead(grow(1, 2000, 50000))
+	for b.Loop() {
+		work.enough(Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Minute})
+	}
+}

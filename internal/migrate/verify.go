@@ -1,0 +1,292 @@
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// Verify compares all that the source lists with the target, and copies nothing; so many of the tags that are there the
+// engine pulls from the target. It plans what Run plans, so that a job has the same share. Its result is Run's, and
+// Missing and Different beside.
+func Verify(ctx context.Context, options Options, pulls int) (Summary, error) {
+	ctx, r, end := startRun(ctx, options)
+	defer end()
+	found, err := r.begin()
+	if err != nil {
+		return Summary{}, err
+	}
+	r.compareAll(ctx, found, pulls)
+	return r.summary()
+}
+
+// compared is a tag that is at the target.
+type compared struct {
+	task   *task
+	result Result
+}
+
+// compareAll asks the target for every tag and for the referrers of every image. Of what is there, the results wait for
+// the tags that are pulled back to be chosen.
+func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
+	comparing := Comparing{Store: r.Store}
+	for _, t := range found.tasks {
+		comparing.Tags += len(t.image.Tags)
+	}
+	r.observe(comparing)
+	for _, result := range found.unlisted() {
+		r.finish(ctx, result)
+	}
+	var mu sync.Mutex
+	var there []compared
+	unasked := r.each(found.tasks, func(t *task) {
+		results := r.copier.compare(ctx, t)
+		if pulls > 0 {
+			mu.Lock()
+			there, results = t.hold(there, results)
+			mu.Unlock()
+		}
+		r.finish(ctx, results...)
+	})
+	r.pullBack(ctx, there, pulls)
+	for _, t := range unasked {
+		r.finish(ctx, t.settle(t.image.Tags, NotStarted, context.Cause(r.starting))...)
+	}
+}
+
+// hold adds those of the task's tags that are at the target to others, and returns the rest of the results.
+func (t *task) hold(others []compared, results []Result) (there []compared, rest []Result) {
+	for _, result := range results {
+		if result.Referrers == 0 && result.Outcome.Arrived() {
+			others = append(others, compared{t, result})
+		} else {
+			rest = append(rest, result)
+		}
+	}
+	return others, rest
+}
+
+// each calls do for the tasks, many at a time because it waits for the network, and returns those that were left when
+// the run had to end.
+func (r *run) each(tasks []*task, do func(*task)) (left []*task) {
+	var group errgroup.Group
+	group.SetLimit(checkConcurrency)
+	for i, t := range tasks {
+		if r.starting.Err() != nil {
+			left = tasks[i:]
+			break
+		}
+		group.Go(func() error { do(t); return nil })
+	}
+	_ = group.Wait() // no function returns an error
+	return left
+}
+
+// compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
+func (c *copier) compare(ctx context.Context, t *task) []Result {
+	if t.refusal != nil && (t.target == "" || c.untold(t)) {
+		return t.hopeless()
+	}
+	results := c.compareTags(ctx, t)
+	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
+		return results
+	}
+	return append(results, c.compareReferrers(ctx, t)...)
+}
+
+// untold reports whether the plan has not got as far as to know what would be copied of an index.
+func (c *copier) untold(t *task) bool {
+	return t.root == "" && c.platform != nil && isIndex(t.image.MediaType)
+}
+
+func (c *copier) compareTags(ctx context.Context, t *task) []Result {
+	if t.root == "" {
+		t.root = t.image.Digest
+	}
+	var results []Result
+	for _, tag := range t.image.Tags {
+		results = append(results, c.compareTag(ctx, t, tag))
+	}
+	return results
+}
+
+func (c *copier) compareTag(ctx context.Context, t *task, tag string) Result {
+	result := t.result(tag)
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	result.Pushed = resolved.Digest
+	switch {
+	case err != nil:
+		return result.unresolved(err, t.refusal)
+	case resolved.Digest == t.root:
+		result.Outcome = t.arrivedAs(Exact)
+	case c.hasLeft(t, tag, resolved.Digest):
+		result.Outcome = t.arrivedAs(Changed)
+	default:
+		result.Outcome = Different
+		result.Err = failedAt(StepVerify, result.Target, errors.New("GitLab has another image under this tag, and no "+
+			"report.json of an earlier run says that it was made of this one"))
+	}
+	return result
+}
+
+// unresolved settles the result of a tag for which the target has no answer. What was refused is not there for a reason.
+func (r Result) unresolved(err, refusal error) Result {
+	if !errors.Is(err, ErrNotFound) {
+		return r.failed(failedAt(StepVerify, r.Target, err))
+	}
+	r.Outcome, r.Err = Missing, refusal
+	if refusal == nil {
+		r.Err = failedAt(StepVerify, r.Target, errors.New("GitLab does not have it"))
+	}
+	return r
+}
+
+// compareReferrers asks for the tags under which the referrers of the image are listed, and each tag once.
+func (c *copier) compareReferrers(ctx context.Context, t *task) []Result {
+	var results []Result
+	for _, subject := range t.subjects() {
+		if c.brought.first(t.tagged(referrersTag(subject))) {
+			results = append(results, c.compareReferrersOf(ctx, t, subject))
+		}
+	}
+	return results
+}
+
+func (c *copier) compareReferrersOf(ctx context.Context, t *task, subject digest.Digest) Result {
+	set := t.referrers[subject]
+	result := t.referrersResult(subject)
+	if set.broken != nil {
+		return result.failed(failedAt(StepPlan, result.Target, set.broken))
+	}
+	tree, err := c.readReferrers(ctx, t.image.Repository, set.roots)
+	if err != nil {
+		return result.failed(failedAt(StepPlan, result.Target, err))
+	}
+	result.Source = tree.Root.Digest
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	result.Pushed = resolved.Digest
+	switch {
+	case err != nil:
+		return result.unresolved(err, nil)
+	case resolved.Digest != tree.Root.Digest:
+		result.Outcome, result.Err = Different, failedAt(StepVerify, result.Target, errOtherReferrers)
+		return result
+	}
+	result.Outcome = Exact
+	return result
+}
+
+// pullBack has the engine pull some of the tags from the target, one after the other, and gives all of them their
+// result.
+func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
+	chosen, rest := sample(there, pulls)
+	for _, c := range rest {
+		r.finish(ctx, c.result)
+	}
+	for _, c := range chosen {
+		if r.starting.Err() != nil {
+			r.finish(ctx, c.result) // which it has, pulled or not
+			continue
+		}
+		if err := r.copier.pullBack(ctx, c); err != nil {
+			r.finish(ctx, c.result.failed(err))
+			continue
+		}
+		r.pulled++
+		r.observe(PulledBack{Result: c.result})
+		r.finish(ctx, c.result)
+	}
+}
+
+// pullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
+// engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
+func (c *copier) pullBack(ctx context.Context, it compared) error {
+	tree, err := c.open(ctx, it.task)
+	if err != nil {
+		return err
+	}
+	refs := []string{it.task.target + "@" + it.result.Pushed.String()}
+	if tree.Root.IsIndex() {
+		refs = nil
+		for _, leaf := range tree.Leaves() {
+			refs = append(refs, it.task.target+"@"+leaf.Digest.String())
+		}
+	}
+	for _, ref := range refs {
+		err := c.held.pull(ctx, ref)
+		_ = c.held.release(ctx, ref) // what is left does no harm
+		if err != nil {
+			return failedAt(StepReturn, ref, err)
+		}
+	}
+	return nil
+}
+
+// sample chooses n of the tags, spread over the repositories: of each in turn the newest image that is not among them
+// yet. What this engine could not hold is none of them.
+func sample(there []compared, n int) (chosen, rest []compared) {
+	slices.SortFunc(there, newestFirst)
+	picked := map[int]bool{}
+	for _, turn := range turns(there) {
+		for _, i := range spread(turn, n-len(picked)) {
+			picked[i] = true
+		}
+	}
+	for i, c := range there {
+		if picked[i] {
+			chosen = append(chosen, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return chosen, rest
+}
+
+// newestFirst sorts tags by repository, and in each the newest image first.
+func newestFirst(a, b compared) int {
+	return cmp.Or(
+		cmp.Compare(a.result.Repository, b.result.Repository),
+		b.task.image.PushedAt.Compare(a.task.image.PushedAt),
+		cmp.Compare(a.result.Source, b.result.Source),
+		cmp.Compare(a.result.Tag, b.result.Tag),
+	)
+}
+
+// turns are the places of tags, in each turn one tag of another image of each repository that has so many.
+func turns(sorted []compared) [][]int {
+	var all [][]int
+	var last *task
+	turn := 0
+	for i, c := range sorted {
+		switch {
+		case c.task.refusal != nil || c.task == last:
+			continue
+		case last == nil || last.image.Repository.Name != c.task.image.Repository.Name:
+			turn = 0
+		default:
+			turn++
+		}
+		if last = c.task; turn == len(all) {
+			all = append(all, nil)
+		}
+		all[turn] = append(all[turn], i)
+	}
+	return all
+}
+
+// spread takes at most n of the places, evenly.
+func spread(places []int, n int) []int {
+	if n >= len(places) {
+		return places
+	}
+	taken := make([]int, max(0, n))
+	for k := range taken {
+		taken[k] = places[k*len(places)/n]
+	}
+	return taken
+}

@@ -1,0 +1,305 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// verifyIn compares what the engine's source lists with its target.
+func verifyIn(t *testing.T, engine *memoryEngine, pulls int, change func(*Options)) (Summary, []Event, error) {
+	t.Helper()
+	var events []Event
+	options := Options{
+		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
+		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
+	}
+	if change != nil {
+		change(&options)
+	}
+	summary, err := Verify(t.Context(), options, pulls)
+	return summary, events, err
+}
+
+// migrated is an engine after the migration of an image, an index with a signature, and a repository of a bad name.
+func migrated(t *testing.T, store Store, change func(*Options)) (engine *memoryEngine, pair Manifest, first Summary) {
+	t.Helper()
+	pair, children := pairOf(t, "pair")
+	source := newSource()
+	source.push("app", imageOf(t, "image"), "1")
+	source.push("app", pair, "2", "latest")
+	source.hold("app", children...)
+	source.push("app", artifactOf(t, "application/x", "signature", pair))
+	source.push("deep/er/app", imageOf(t, "deep"), "1")
+	engine = newEngine(source)
+	engine.store = store
+	for i, platform := range []string{"amd64", "arm64"} {
+		engine.platforms[children[i].Digest] = *linux(platform)
+	}
+	first, _, err := runIn(t, engine, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine.calls = nil
+	return engine, pair, first
+}
+
+func TestVerify(t *testing.T) {
+	other := digest.FromString("something else")
+	for _, test := range []struct {
+		name   string
+		store  Store // empty: containerd
+		spoil  func(e *memoryEngine, pair Manifest)
+		change func(o *Options) // of both runs
+		known  bool             // the pairs of the first run are
+		want   []string         // for app, PAIR is the index
+		says   map[string]string
+	}{
+		{name: "all there", want: []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: exact", "app:latest: exact"}},
+		{
+			name:  "one missing",
+			spoil: func(e *memoryEngine, _ Manifest) { delete(e.tags, targetBase+"/app:2") },
+			want:  []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: missing", "app:latest: exact"},
+			says:  map[string]string{"app:2": "GitLab does not have it"},
+		},
+		{
+			name:  "nothing there",
+			spoil: func(e *memoryEngine, _ Manifest) { clear(e.tags) },
+			want:  []string{"app:1: missing", "app:2: missing", "app:latest: missing"},
+		},
+		{
+			name:  "one different",
+			spoil: func(e *memoryEngine, _ Manifest) { e.tags[targetBase+"/app:1"] = other },
+			want:  []string{"1 referrers of PAIR: exact", "app:1: different", "app:2: exact", "app:latest: exact"},
+			says:  map[string]string{"app:1": "GitLab has another image under this tag"},
+		},
+		{
+			name: "other referrers, and none",
+			spoil: func(e *memoryEngine, pair Manifest) {
+				e.tags[targetBase+"/app:"+referrersTag(pair.Digest)] = other
+			},
+			want: []string{"1 referrers of PAIR: different", "app:1: exact", "app:2: exact", "app:latest: exact"},
+		},
+		{
+			name:  "not to be asked for",
+			spoil: func(e *memoryEngine, _ Manifest) { e.fails["resolve "+targetBase+"/app:1"] = ErrDenied },
+			want:  []string{"1 referrers of PAIR: exact", "app:1: failed", "app:2: exact", "app:latest: exact"},
+			says:  map[string]string{"app:1": "verify " + targetBase + "/app:1: denied"},
+		},
+		{
+			name: "what an engine has changed, and this run knows", store: ClassicStore, known: true,
+			want: []string{"app:1: changed", "app:2: missing", "app:latest: missing"},
+			says: map[string]string{"app:2": "the classic image store would flatten this index"},
+		},
+		{
+			name: "what an engine has changed, and nobody knows", store: ClassicStore,
+			want: []string{"app:1: different", "app:2: missing", "app:latest: missing"},
+		},
+		{
+			name: "what this engine could not have brought", store: ClassicStore, known: true,
+			spoil: func(e *memoryEngine, pair Manifest) { e.tags[targetBase+"/app:2"] = pair.Digest },
+			want:  []string{"app:1: changed", "app:2: exact", "app:latest: missing"},
+		},
+		{
+			name: "one platform", change: func(o *Options) { o.Platform = linux("arm64") },
+			want: []string{"app:1: missing", "app:2: one platform", "app:latest: one platform"},
+		},
+		{
+			name: "archived since",
+			spoil: func(e *memoryEngine, _ Manifest) {
+				e.source.images["app"][0].Archived = true
+				delete(e.tags, targetBase+"/app:latest")
+			},
+			want: []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: exact", "app:latest: missing"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store := ContainerdStore
+			if test.store != "" {
+				store = test.store
+			}
+			engine, pair, first := migrated(t, store, test.change)
+			if test.spoil != nil {
+				test.spoil(engine, pair)
+			}
+			tags := maps.Clone(engine.tags)
+			summary, _, err := verifyIn(t, engine, 0, func(o *Options) {
+				if test.change != nil {
+					test.change(o)
+				}
+				if test.known {
+					o.Known = pairsOf(first.Results)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"deep/er/app:1: refused"}
+			for _, line := range test.want {
+				want = append(want, strings.ReplaceAll(line, "PAIR", pair.Digest.String()))
+			}
+			got := slices.Sorted(slices.Values(outcomes(summary.Results)))
+			if slices.Sort(want); !slices.Equal(got, want) {
+				t.Errorf("results %q, want %q", got, want)
+			}
+			for _, r := range summary.Results {
+				if words := test.says[r.Name()]; words != "" {
+					expectError(t, r.Err, words)
+				}
+				if !r.Outcome.Arrived() && r.Err == nil {
+					t.Errorf("%s does not say why", r.Name())
+				}
+			}
+			if moved := engine.of("pull", "load", "tag", "push", "cut"); len(moved) > 0 || !maps.Equal(tags, engine.tags) {
+				t.Errorf("it has moved something: %q", moved)
+			}
+		})
+	}
+}
+
+// Each job compares its share, which is that of the migration.
+func TestVerifyShares(t *testing.T) {
+	source := newSource()
+	for i := range 12 {
+		source.push(fmt.Sprintf("app-%02d", i), imageOf(t, fmt.Sprint(i)), "1", "latest")
+	}
+	engine := newEngine(source)
+	for job := range 3 {
+		share := func(o *Options) { o.Share = Share{Index: job + 1, Total: 3} }
+		copied, _, err := runIn(t, engine, share)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared, _, err := verifyIn(t, engine, 0, share)
+		got, want := slices.Sorted(slices.Values(outcomes(compared.Results))), slices.Sorted(slices.Values(outcomes(copied.Results)))
+		if err != nil || len(got) == 0 || !slices.Equal(got, want) {
+			t.Errorf("job %d: %q, want %q, error %v", job+1, got, want, err)
+		}
+	}
+}
+
+func TestPullBack(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		pulls  int
+		spoil  func(e *memoryEngine, leaves []Manifest)
+		pulled []string // tags, in their order
+		failed []string
+		calls  []string
+	}{
+		{name: "none", pulls: 0},
+		{name: "one", pulls: 1, pulled: []string{"a:3"}, calls: []string{"pull a@IMAGE3", "remove a@IMAGE3"}},
+		{
+			name: "more than there are repositories", pulls: 3, pulled: []string{"a:3", "a:2", "b:1"},
+			calls: []string{
+				"pull a@IMAGE2", "pull a@IMAGE3", "pull b@LEAF0", "pull b@LEAF1", "remove a@IMAGE2", "remove a@IMAGE3", "remove b@LEAF0", "remove b@LEAF1",
+			},
+		},
+		{name: "more than there are images", pulls: 99, pulled: []string{"a:3", "a:2", "a:1", "b:1"}},
+		{
+			name: "one cannot be pulled", pulls: 2, pulled: []string{"a:3"}, failed: []string{"b:1"},
+			spoil: func(e *memoryEngine, leaves []Manifest) {
+				e.fails["pull "+targetBase+"/b@"+leaves[1].Digest.String()] = ErrDenied
+			},
+			calls: []string{"pull a@IMAGE3", "pull b@LEAF0", "pull b@LEAF1", "remove a@IMAGE3", "remove b@LEAF0", "remove b@LEAF1"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			pair, leaves := pairOf(t, "pair")
+			source := newSource()
+			digests := []string{"LEAF0", leaves[0].Digest.String(), "LEAF1", leaves[1].Digest.String()}
+			for _, tag := range []string{"1", "2", "3"} {
+				image := imageOf(t, tag)
+				source.push("a", image, tag)
+				digests = append(digests, "IMAGE"+tag, image.Digest.String())
+			}
+			source.push("b", pair, "1", "latest")
+			source.hold("b", leaves...)
+			engine := newEngine(source)
+			if _, _, err := runIn(t, engine, nil); err != nil {
+				t.Fatal(err)
+			}
+			engine.calls = nil
+			if test.spoil != nil {
+				test.spoil(engine, leaves)
+			}
+			summary, events, err := verifyIn(t, engine, test.pulls, nil)
+			if err != nil || summary.Pulled != len(test.pulled) || summary.Incomplete() != len(test.failed) || len(summary.Results) != 5 {
+				t.Errorf("%d pulled, results %q, error %v", summary.Pulled, outcomes(summary.Results), err)
+			}
+			var pulled []string
+			for _, line := range told(events) {
+				if name, ok := strings.CutPrefix(line, "pulled "); ok {
+					pulled = append(pulled, name)
+				}
+			}
+			if !slices.Equal(pulled, test.pulled) {
+				t.Errorf("pulled %q, want %q", pulled, test.pulled)
+			}
+			calls := slices.Sorted(slices.Values(engine.of("pull", "remove", "push", "load", "tag")))
+			for i, call := range test.calls {
+				test.calls[i] = strings.NewReplacer(digests...).Replace(call)
+			}
+			if slices.Sort(test.calls); test.calls != nil && !slices.Equal(calls, test.calls) {
+				t.Errorf("calls %q, want %q", calls, test.calls)
+			}
+			engine.expectEmpty(t)
+		})
+	}
+}
+
+// The tags that are pulled are of as many repositories as there can be.
+func TestSample(t *testing.T) {
+	a := &account{}
+	var there []compared
+	for i := range 10 {
+		for range i + 1 {
+			task := a.push(fmt.Sprintf("app-%d", i))
+			for _, tag := range []string{"x", "y"} {
+				there = append(there, compared{task, Result{Repository: task.image.Repository.Name, Tag: tag, Source: task.image.Digest}})
+			}
+		}
+	}
+	a.tasks[0].refusal = errors.New("not on this engine")
+	for n, want := range map[int][2]int{0: {0, 0}, 3: {3, 3}, 9: {9, 9}, 12: {9, 12}, 54: {9, 54}, 1000: {9, 54}} {
+		chosen, rest := sample(slices.Clone(there), n)
+		repositories, images := map[string]bool{}, map[*task]bool{}
+		for _, c := range chosen {
+			repositories[c.result.Repository], images[c.task] = true, true
+		}
+		if len(repositories) != want[0] || len(images) != want[1] || len(chosen) != len(images) || len(chosen)+len(rest) != len(there) {
+			t.Errorf("%d: %d tags of %d images in %d repositories, and %d others", n, len(chosen), len(images), len(repositories), len(rest))
+		}
+	}
+}
+
+func TestVerifyInterrupted(t *testing.T) {
+	source := newSource()
+	for i := range 200 {
+		source.push("app", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+	}
+	engine := newEngine(source)
+	ctx, cancel := context.WithCancel(t.Context())
+	engine.before = func(call string) {
+		if strings.HasPrefix(call, "resolve") {
+			cancel()
+		}
+	}
+	summary, err := Verify(ctx, Options{
+		Source: source, Engine: engine, Store: ContainerdStore, Namer: Namer{Base: targetBase}, Observe: func(Event) {},
+	}, 5)
+	if !errors.Is(err, context.Canceled) || len(summary.Results) != 200 || summary.Incomplete() != 200 || summary.Pulled != 0 {
+		t.Errorf("%d results, %d pulled, error %v", len(summary.Results), summary.Pulled, err)
+	}
+	for _, r := range summary.Results {
+		if r.Outcome != NotStarted {
+			t.Fatalf("%s: %s: %v", r.Name(), r.Outcome, r.Err)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package report
+
+import (
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows.
+func (l *Log) Outlook(o migrate.Outlook, target string, disk int64) {
+	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
+	l.tagsToCome(o)
+	l.bytesToCome(o, disk)
+	l.timeToCome(o)
+	l.access(o)
+	l.causes("Would not be migrated", o.Results)
+}
+
+func (l *Log) tagsToCome(o migrate.Outlook) {
+	refused, failed, unlisted := 0, 0, 0
+	for _, r := range o.Results {
+		switch {
+		case r.Referrers > 0:
+		case r.Tag == "":
+			unlisted++
+		case r.Outcome == migrate.Refused:
+			refused++
+		default:
+			failed++
+		}
+	}
+	l.Line("%9d  tags in ECR, of %d images in %d repositories", o.Listed.Tags, o.Listed.Images, o.Listed.Repositories)
+	l.Line("%9d  are at GitLab already, and are left alone", o.Present)
+	l.Line("%9d  to copy, of %d images", o.Pending, o.Images)
+	for _, more := range []struct {
+		count   int
+		meaning string
+	}{
+		{o.Replaced, "of them replace another image that GitLab has under the tag"},
+		{o.Referrers, "signatures, SBOMs and other referrers go with them"},
+		{o.Left, "referrers stay behind, because MIGRATE_PLATFORM leaves out what they refer to"},
+		{refused, "are refused: see below"},
+		{failed, "could not be planned, or GitLab could not be asked for them: see below"},
+		{unlisted, "repositories could not be listed: see below"},
+	} {
+		if more.count > 0 {
+			l.Line("%9d  %s", more.count, more.meaning)
+		}
+	}
+}
+
+func (l *Log) bytesToCome(o migrate.Outlook, disk int64) {
+	l.Line("%9s  to fetch from ECR: %d layers and configs, each once; it would be %s if none were shared",
+		size(o.Fetched), o.Blobs, size(o.Unshared))
+	l.Line("%9s  more in GitLab's storage", size(o.Added))
+	if o.Largest == "" {
+		return
+	}
+	l.Line("%9s  of the engine's disk for the largest image, %s, packed and unpacked; MIGRATE_DISK allows %s",
+		size(o.LargestBytes), o.Largest, size(disk))
+	if o.LargestBytes > disk {
+		l.Line("           That is more: it is copied when nothing else is under way, and the disk has to have the room")
+	}
+}
+
+func (l *Log) timeToCome(o migrate.Outlook) {
+	if len(o.Times) == 0 {
+		return
+	}
+	l.Line("\nTime, if each job moves %s a second (--rate) and a tag takes %s beside, which is assumed, not measured:",
+		size(o.Pace.Bytes), o.Pace.PerTag)
+	for _, t := range o.Times {
+		l.Line("%9s  %s", roughly(t.Takes), parallel(t.Jobs))
+	}
+	switch {
+	case o.Pace.Within == 0:
+	case o.Enough == 0:
+		l.Line("Within %s no number of jobs copies everything: a run goes on where another has ended", o.Pace.Within)
+	default:
+		l.Line("Within %s, less what a run keeps for its end: %s", o.Pace.Within, parallel(o.Enough))
+	}
+}
+
+func parallel(jobs int) string {
+	if jobs == 1 {
+		return "one job"
+	}
+	return "parallel: " + humanize.Comma(int64(jobs))
+}
+
+// roughly is a duration as an estimate has it.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return max(d.Round(time.Second), time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return strings.TrimSuffix(d.Round(10*time.Minute).String(), "0s")
+}
+
+func (l *Log) access(o migrate.Outlook) {
+	l.Line("\nPermissions:")
+	for _, d := range o.Denied {
+		l.Line("  ECR: %s does not work for %d repositories: %s", d.Action, len(d.Repositories), some(d.Repositories))
+		l.Line("    %s", strings.ReplaceAll(d.Err.Error(), "\n", "\n    "))
+	}
+	if len(o.Denied) == 0 {
+		l.Line("  ECR: tokens, listings, manifests and layers can be had, but for what is named below")
+	}
+	l.Line("  GitLab: the login works; whether it may push shows with the first push, because nothing else tells")
+}
+
+// some are the first names of many.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + ", …"
+}
+
+func size(bytes int64) string { return humanize.Bytes(uint64(bytes)) }

@@ -1,0 +1,132 @@
+package report
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+func TestOutlook(t *testing.T) {
+	listed := migrate.Listed{Tags: 108, Images: 100, Repositories: 12}
+	moving := migrate.Outlook{
+		Listed: listed, Present: 40, Pending: 63, Images: 60, Blobs: 207, Fetched: 381e6, Unshared: 3.8e9, Added: 380e6,
+		Largest: "team/app:1.2", LargestBytes: 1.2e9,
+		Times: []migrate.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
+	}
+	troubled := moving
+	troubled.Replaced, troubled.Referrers, troubled.Left = 3, 2, 5
+	troubled.Results = []migrate.Result{
+		tag("1", migrate.Refused, errors.New("archived")),
+		tag("2", migrate.Refused, errors.New("archived")),
+		tag("3", migrate.Failed, stepError(migrate.StepVerify, target+"/team/app:3", "denied", "GitLab denies reading")),
+		{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "no\n  must allow ecr:DescribeImages", "")},
+		referrers(2, migrate.Refused, errors.New("classic")),
+	}
+	troubled.Denied = []migrate.Denial{{
+		Action: "ecr:GetDownloadUrlForLayer", Repositories: []string{"a", "b", "c", "d", "e", "f"}, Err: errors.New("cannot get a layer of a: no\n  must allow it"),
+	}}
+	headline := "A migration to " + target + ", as things are (nothing has been copied):"
+	for _, test := range []struct {
+		name    string
+		outlook migrate.Outlook
+		disk    int64
+		within  time.Duration
+		enough  int
+		want    []string
+	}{
+		{"nothing to do", migrate.Outlook{Listed: listed, Present: 108}, 15e9, time.Hour, 1, []string{
+			headline,
+			"      108  tags in ECR, of 100 images in 12 repositories",
+			"      108  are at GitLab already, and are left alone",
+			"        0  to copy, of 0 images",
+			"      0 B  to fetch from ECR: 0 layers and configs, each once; it would be 0 B if none were shared",
+			"      0 B  more in GitLab's storage",
+			"",
+			"Permissions:",
+			"  ECR: tokens, listings, manifests and layers can be had, but for what is named below",
+			"  GitLab: the login works; whether it may push shows with the first push, because nothing else tells",
+		}},
+		{"all well", moving, 15e9, time.Hour, 4, []string{
+			headline,
+			"      108  tags in ECR, of 100 images in 12 repositories",
+			"       40  are at GitLab already, and are left alone",
+			"       63  to copy, of 60 images",
+			"   381 MB  to fetch from ECR: 207 layers and configs, each once; it would be 3.8 GB if none were shared",
+			"   380 MB  more in GitLab's storage",
+			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, packed and unpacked; MIGRATE_DISK allows 15 GB",
+			"",
+			"Time, if each job moves 20 MB a second (--rate) and a tag takes 100ms beside, which is assumed, not measured:",
+			"    3h20m  one job",
+			"    1h40m  parallel: 2",
+			"      59m  parallel: 4",
+			"Within 1h0m0s, less what a run keeps for its end: parallel: 4",
+			"",
+			"Permissions:",
+			"  ECR: tokens, listings, manifests and layers can be had, but for what is named below",
+			"  GitLab: the login works; whether it may push shows with the first push, because nothing else tells",
+		}},
+		{"troubles", troubled, 1e9, time.Minute, 0, []string{
+			headline,
+			"      108  tags in ECR, of 100 images in 12 repositories",
+			"       40  are at GitLab already, and are left alone",
+			"       63  to copy, of 60 images",
+			"        3  of them replace another image that GitLab has under the tag",
+			"        2  signatures, SBOMs and other referrers go with them",
+			"        5  referrers stay behind, because MIGRATE_PLATFORM leaves out what they refer to",
+			"        2  are refused: see below",
+			"        1  could not be planned, or GitLab could not be asked for them: see below",
+			"        1  repositories could not be listed: see below",
+			"   381 MB  to fetch from ECR: 207 layers and configs, each once; it would be 3.8 GB if none were shared",
+			"   380 MB  more in GitLab's storage",
+			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, packed and unpacked; MIGRATE_DISK allows 1.0 GB",
+			"           That is more: it is copied when nothing else is under way, and the disk has to have the room",
+			"",
+			"Time, if each job moves 20 MB a second (--rate) and a tag takes 100ms beside, which is assumed, not measured:",
+			"    3h20m  one job",
+			"    1h40m  parallel: 2",
+			"      59m  parallel: 4",
+			"Within 1m0s no number of jobs copies everything: a run goes on where another has ended",
+			"",
+			"Permissions:",
+			"  ECR: ecr:GetDownloadUrlForLayer does not work for 6 repositories: a, b, c, d, e, …",
+			"    cannot get a layer of a: no",
+			"      must allow it",
+			"  GitLab: the login works; whether it may push shows with the first push, because nothing else tells",
+			"",
+			"Would not be migrated:",
+			"  team/app:1",
+			"  team/app:2",
+			"    archived",
+			"  team/app:3",
+			"    verify " + target + "/team/app:3: denied",
+			"    GitLab denies reading",
+			"  broken",
+			"    list broken: no",
+			"      must allow ecr:DescribeImages",
+			"  team/app@" + pushed.String() + " (its referrers: 2)",
+			"    classic",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			test.outlook.Pace = migrate.Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: test.within}
+			test.outlook.Enough = test.enough
+			NewLog(&out).Outlook(test.outlook, target, test.disk)
+			expect(t, out.String(), append([]string{""}, test.want...)...)
+		})
+	}
+}
+
+func TestRoughly(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "1s", 100 * time.Millisecond: "1s", 59 * time.Second: "59s", 90 * time.Second: "2m", 59 * time.Minute: "59m",
+		time.Hour: "1h0m", 27*time.Hour + 34*time.Minute: "27h30m",
+	} {
+		if got := roughly(d); got != want {
+			t.Errorf("%s: got %s, want %s", d, got, want)
+		}
+	}
+}
