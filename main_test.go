@@ -129,6 +129,7 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 	awsEnv(t, "", w.env)
 	var out, errors bytes.Buffer
 	code = run(ctx, args, &out, &errors)
+	reports := w.reports(t)
 	for name, secret := range secrets {
 		forms := []string{
 			secret, base64.StdEncoding.EncodeToString([]byte(secret)),
@@ -140,9 +141,27 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 			if strings.Contains(out.String()+errors.String(), form) {
 				t.Errorf("%s is in the output:\n%s%s", name, &out, &errors)
 			}
+			for file, text := range reports {
+				if strings.Contains(text, form) {
+					t.Errorf("%s is in %s:\n%s", name, file, text)
+				}
+			}
 		}
 	}
 	return code, out.String(), errors.String()
+}
+
+// reports are the files of the report by name.
+func (w *world) reports(t *testing.T) map[string]string {
+	t.Helper()
+	reports := map[string]string{}
+	for _, name := range []string{"report.json", "junit.xml", "report.html"} {
+		text, err := os.ReadFile(filepath.Join(w.env["MIGRATE_REPORT_DIR"], name))
+		if err == nil {
+			reports[name] = string(text)
+		}
+	}
+	return reports
 }
 
 func (w *world) contacted() bool { return len(w.amazon.calls) > 0 || len(w.daemon.requests) > 0 }

@@ -81,7 +81,13 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 			for name, value := range test.env {
 				w.env[name] = value
 			}
+			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
 			code, stdout, stderr := w.run(t.Context(), t) // which looks for secrets
+			for name, text := range w.reports(t) {
+				if !strings.Contains(text, "you said ") || !strings.Contains(text, hidden) {
+					t.Errorf("%s does not say why:\n%s", name, text)
+				}
+			}
 			if code == exitDone || !strings.Contains(stdout+stderr, "you said ") || !strings.Contains(stdout+stderr, hidden) {
 				t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
 			}

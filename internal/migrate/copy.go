@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,7 +195,10 @@ func (t *task) arrivedAs(whole Outcome) Outcome {
 }
 
 func (t *task) result(tag string) Result {
-	return Result{Repository: t.image.Repository.Name, Tag: tag, Source: t.image.Digest, Root: t.root, Target: t.tagged(tag)}
+	return Result{
+		Repository: t.image.Repository.Name, Tag: tag, Source: t.image.Digest, Root: t.root, Target: t.tagged(tag),
+		Bytes: cmp.Or(t.bytes, t.image.Size),
+	}
 }
 
 // settle gives all of the task's tags one outcome.

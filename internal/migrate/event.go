@@ -2,7 +2,7 @@ package migrate
 
 import "time"
 
-// Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Retrying,
+// Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Worked, Retrying,
 // Finished, Recovering, PulledBack or Stopping.
 type Event interface{ event() }
 
@@ -43,6 +43,8 @@ type Planned struct {
 	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
 	LeftReferrers int
 	Store         Store
+	Contents      []Content    // by repository, in the order of their names
+	MostShared    []SharedBlob // that save the most bytes
 }
 
 // Comparing begins the comparison of a verification: nothing is copied.
@@ -56,6 +58,16 @@ type PulledBack struct{ Result Result }
 
 // Started says that the copy of an image begins.
 type Started struct{ Image Image }
+
+// Worked says that a worker is through with an image, for good or not.
+type Worked struct {
+	Step   Step // StepPull or StepPush; empty for an image that was copied alone, from pull to push
+	Worker int  // of those of the step, from 0
+	Image  Image
+	Began  time.Time
+	Well   bool
+	Bytes  int64 // that had to be moved, as manifests tell; 0 unless all went well
+}
 
 // Retrying says that a call has failed, and is made again after the wait.
 type Retrying struct {
@@ -83,5 +95,6 @@ func (PulledBack) event() {}
 func (Started) event()    {}
 func (Finished) event()   {}
 func (Recovering) event() {}
+func (Worked) event()     {}
 func (Retrying) event()   {}
 func (Stopping) event()   {}

@@ -60,7 +60,7 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	unasked := r.each(found.tasks, func(t *task) { p.ask(ctx, t) })
 	p.tryAccess(ctx, found.tasks)
 	if len(unasked) > 0 || r.starting.Err() != nil {
-		return Outlook{}, context.Cause(r.starting)
+		return Outlook{}, r.cause()
 	}
 	p.Listed, p.Store, p.Pace, p.Denied = found.listed, r.Store, pace.on(r.Store), p.denials()
 	slices.SortFunc(p.Results, func(a, b Result) int {

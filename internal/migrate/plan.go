@@ -18,6 +18,7 @@ type task struct {
 	root      digest.Digest // what is copied: the image, or the manifest of the one platform asked for
 	tree      *Tree         // of root; nil where it is to be read again when the image's turn comes
 	blobs     []blobID      // that root consists of, each once
+	bytes     int64         // of the blobs
 	members   []digest.Digest
 	reduced   bool                         // of an index, one platform on purpose
 	left      int                          // referrers of what is not copied, when reduced
@@ -161,6 +162,9 @@ func (p *planner) settle(t *task, tree Tree) {
 		t.root = tree.Root.Digest
 	}
 	t.blobs = p.catalog.add(tree.blobs())
+	for _, id := range t.blobs {
+		t.bytes += p.catalog.size(id)
+	}
 	t.pending = t.image.Tags
 	size := int64(0)
 	for _, m := range tree.Manifests() {

@@ -43,6 +43,7 @@ type Result struct {
 	Root       digest.Digest // what is copied of it: the same, or the manifest of one platform; empty where that is not known
 	Target     string        // the complete reference at the target
 	Pushed     digest.Digest // as the target answers; empty where it has nothing, or was not asked
+	Bytes      int64         // of its layers and configs, each once, as manifests tell; if nobody has read them, as the source lists them
 	Outcome    Outcome
 	Err        error // why it did not arrive
 }

@@ -204,6 +204,9 @@ func (r *run) share(found survey) []*task {
 	return tasks
 }
 
+// mostShared is how many of the blobs that are shared most are told.
+const mostShared = 12
+
 // announce tells what is planned, and settles all that is refused or has failed before anything is copied.
 func (r *run) announce(ctx context.Context, found survey) {
 	planned := Planned{Store: r.Store}
@@ -220,6 +223,7 @@ func (r *run) announce(ctx context.Context, found survey) {
 		}
 	}
 	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.tasks)
+	planned.Contents, planned.MostShared = r.copier.catalog.contents(found.tasks), r.copier.catalog.mostShared(found.tasks, mostShared)
 	r.observe(planned)
 	for _, result := range found.unlisted() {
 		r.finish(ctx, result)
@@ -266,9 +270,9 @@ func (r *run) copyAll(ctx context.Context, tasks []*task) {
 	for range min(checkConcurrency, len(tasks)) {
 		group.Go(func() error { r.checkAll(ctx, s); return nil })
 	}
-	for range min(workers, len(tasks)) {
-		group.Go(func() error { r.pullAll(ctx, s); return nil })
-		group.Go(func() error { r.pushAll(ctx, s); return nil })
+	for worker := range min(workers, len(tasks)) {
+		group.Go(func() error { r.pullAll(ctx, s, worker); return nil })
+		group.Go(func() error { r.pushAll(ctx, s, worker); return nil })
 	}
 	_ = group.Wait() // no function returns an error
 	r.interrupted(ctx, s)
@@ -290,7 +294,7 @@ func (r *run) checkAll(ctx context.Context, s *schedule) {
 }
 
 // pullAll brings images into the engine as long as there are any.
-func (r *run) pullAll(ctx context.Context, s *schedule) {
+func (r *run) pullAll(ctx context.Context, s *schedule, worker int) {
 	for {
 		t, room, more := s.nextPull(ctx)
 		r.copier.release(ctx, room.evicted)
@@ -304,7 +308,9 @@ func (r *run) pullAll(ctx context.Context, s *schedule) {
 			continue
 		}
 		r.observe(Started{Image: t.image})
+		through := r.working(StepPull, worker, t.image)
 		err := r.copier.fetchImage(ctx, t)
+		through(t.absent, err == nil)
 		switch {
 		case err == nil:
 			r.copier.release(ctx, s.pulled(t, t.work.handOver()))
@@ -329,13 +335,19 @@ func (r *run) notPulled(ctx context.Context, t *task, err error) {
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
-func (r *run) pushAll(ctx context.Context, s *schedule) {
+func (r *run) pushAll(ctx context.Context, s *schedule, worker int) {
 	for t := s.nextPush(ctx); t != nil; t = s.nextPush(ctx) {
+		through := r.working(StepPush, worker, t.image)
 		results := r.copier.deliver(ctx, t)
-		arrived := !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
+		arrived := allArrived(results)
+		through(t.claimed, arrived)
 		s.pushed(t, arrived)
 		r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, results...))...)
 	}
+}
+
+func allArrived(results []Result) bool {
+	return !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
 }
 
 // interrupted settles what the workers have left, which is nothing unless the run has to end.
@@ -367,7 +379,10 @@ func (r *run) recoverAll(ctx context.Context) {
 			continue
 		}
 		r.observe(Started{Image: t.image})
-		r.finish(ctx, r.copier.recover(ctx, t)...)
+		through := r.working("", 0, t.image)
+		results := r.copier.recover(ctx, t)
+		through(t.blobs, allArrived(results))
+		r.finish(ctx, results...)
 	}
 }
 

@@ -55,7 +55,7 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	})
 	r.pullBack(ctx, there, pulls)
 	for _, t := range unasked {
-		r.finish(ctx, t.settle(t.image.Tags, NotStarted, context.Cause(r.starting))...)
+		r.finish(ctx, t.settle(t.image.Tags, NotStarted, r.cause())...)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"time"
+	"unique"
 
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
@@ -59,6 +60,11 @@ type entry struct {
 	Step           migrate.Step    `json:"step,omitempty"`
 	Error          string          `json:"error,omitempty"`
 	Remedy         string          `json:"remedy,omitempty"`
+
+	// For people alone.
+	cause string // the error without the reference that it happened to: often the same for many
+	bytes int64
+	at    int32 // the moment of the result, in milliseconds from the beginning of the run
 }
 
 // printable is text from outside without secrets.
@@ -79,12 +85,14 @@ func (a About) entry(r migrate.Result) entry {
 		SourceDigest: printableDigest(r.Source),
 		Reference:    Printable(r.Target),
 		PushedDigest: printableDigest(r.Pushed),
+		bytes:        r.Bytes,
 	}
 	if r.Root != r.Source {
 		e.PlatformDigest = printableDigest(r.Root)
 	}
 	if r.Err != nil {
 		e.Error = a.printable(r.Err.Error())
+		e.cause = unique.Make(a.printable(causeOf(r.Err).text)).Value()
 	}
 	var step *migrate.StepError
 	if errors.As(r.Err, &step) {

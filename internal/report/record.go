@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +14,13 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-const fileName = "report.json"
+// The files of a report. The first is kept up to date during a run, because a later run reads it; the others are for
+// people, and written when the run is over.
+const (
+	fileName  = "report.json"
+	junitName = "junit.xml"
+	pageName  = "report.html"
+)
 
 // A report of a large account takes a while to write: after each time, pauseFactor times as long passes before the
 // next, and at least minPause, because the engine may share the disk that has to be synced.
@@ -29,18 +36,22 @@ type About struct {
 	Partial bool   // the run is for some of the tags: one that it has no result for may still be listed
 	// Redact takes secrets out of what others have said; nil: nothing is taken out.
 	Redact func(text string) string
+	Now    func() time.Time // nil: time.Now
 }
 
-// Record keeps report.json up to date while a migration runs, and knows what earlier runs have left in it. The nil
-// Record keeps nothing. Its methods may be called concurrently, but for Close, which is the last.
+// Record keeps report.json up to date while a migration runs, and knows what earlier runs have left in it. In the end it
+// writes the same for people. The nil Record keeps nothing. Its methods may be called concurrently, but for Close, which
+// is the last.
 type Record struct {
 	about About
+	dir   string // of what is for people; empty: it is not written
 	save  func(document) error
 	known map[place]entry // of earlier runs; never changed
 
 	mu      sync.Mutex
 	header  header
 	results []entry // only ever appended to
+	history history
 
 	changed chan struct{} // holds one where something is to be written
 	closing chan struct{}
@@ -51,8 +62,9 @@ type Record struct {
 type place struct{ repository, reference string }
 
 // Open reads the report.json that an earlier run has left in the folder, which is made where there is none, and
-// writes one that has no results yet. One that cannot be read is kept under another name. An empty folder name gives
-// the nil Record. The error says what is wrong with the folder.
+// writes one that has no results yet. One that cannot be read is kept under another name. What else the earlier run has
+// left is removed: should this one be killed, nobody takes that for its report. An empty folder name gives the nil
+// Record. The error says what is wrong with the folder.
 func Open(dir string, about About, log *Log) (*Record, error) {
 	if dir == "" {
 		return nil, nil
@@ -61,7 +73,9 @@ func Open(dir string, about About, log *Log) (*Record, error) {
 		return nil, err
 	}
 	name := filepath.Join(dir, fileName)
-	removeUnfinished(name)
+	for _, each := range []string{fileName, junitName, pageName} {
+		removeUnfinished(filepath.Join(dir, each))
+	}
 	earlier, err := readDocument(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		aside, moveErr := keepAside(name)
@@ -76,6 +90,10 @@ func Open(dir string, about About, log *Log) (*Record, error) {
 	}
 	if err := r.save(r.document()); err != nil {
 		return nil, fmt.Errorf("report.json cannot be written: %w", err)
+	}
+	r.dir = dir
+	for _, each := range []string{junitName, pageName} {
+		_ = os.Remove(filepath.Join(dir, each)) // what cannot be removed cannot be replaced, as Close will say
 	}
 	go r.keepWriting()
 	return r, nil
@@ -93,11 +111,13 @@ func keepAside(name string) (aside string, err error) {
 }
 
 func newRecord(about About, earlier document, save func(document) error) *Record {
+	began := about.now()
 	r := &Record{
 		about: about, save: save, known: map[place]entry{},
 		header: header{
-			Version: documentVersion, Program: Printable(about.Program), Started: now(), Target: Printable(about.Target),
+			Version: documentVersion, Program: Printable(about.Program), Started: asWritten(began), Target: Printable(about.Target),
 		},
+		history: history{began: began},
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // the later replaces the earlier
@@ -111,8 +131,15 @@ func newRecord(about About, earlier document, save func(document) error) *Record
 	return r
 }
 
-// now is the time as the report gives it.
-func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+func (a About) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
+}
+
+// asWritten is the time as report.json gives it.
+func asWritten(moment time.Time) time.Time { return moment.UTC().Truncate(time.Second) }
 
 // Known returns the digests of a tag that an earlier run has brought to the target reference, where they differ.
 func (r *Record) Known(repository, reference string) (migrate.Pair, bool) {
@@ -142,10 +169,16 @@ func (r *Record) Observe(event migrate.Event) {
 	switch e := event.(type) {
 	case migrate.Planned:
 		r.header.Store = e.Store
+		r.history.planned(e)
 	case migrate.Comparing:
 		r.header.Store = e.Store
+	case migrate.Worked:
+		r.history.worked(e, r.about.now())
+		return
 	case migrate.Finished:
-		r.results = append(r.results, r.about.entry(e.Result))
+		result := r.about.entry(e.Result)
+		result.at = r.history.since(r.about.now())
+		r.results = append(r.results, result)
 	default:
 		return
 	}
@@ -174,8 +207,8 @@ func (r *Record) keepWriting() {
 	}
 }
 
-// Close writes the report of the run that has ended, early where there is a cause. Its error means that report.json
-// is not what this run has done, but as it was before.
+// Close writes the report of the run that has ended, early where there is a cause: all of its files. Its error says
+// which of them are not what this run has done.
 func (r *Record) Close(cause error) error {
 	if r == nil {
 		return nil
@@ -183,15 +216,38 @@ func (r *Record) Close(cause error) error {
 	close(r.closing)
 	<-r.stopped
 	r.mu.Lock()
-	r.header.Ended, r.header.Finished = now(), cause == nil
+	ended := r.about.now()
+	r.header.Ended, r.header.Finished = asWritten(ended), cause == nil
+	r.history.lasted = ended.Sub(r.history.began)
 	if cause != nil {
 		r.header.Error = r.about.printable(cause.Error())
 	}
 	r.mu.Unlock()
-	if err := r.save(r.document()); err != nil {
-		return fmt.Errorf("report.json cannot be written, and is as it was before: %w", err)
+	d := r.document()
+	var failures []error
+	if err := r.save(d); err != nil {
+		failures = append(failures, fmt.Errorf("report.json cannot be written, and is as it was before: %w", err))
 	}
-	return nil
+	return errors.Join(append(failures, r.writeForPeople(d)...)...)
+}
+
+// writeForPeople writes the files that nobody looks at before the run is over.
+func (r *Record) writeForPeople(d document) (failures []error) {
+	if r.dir == "" {
+		return nil
+	}
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{junitName, func(w io.Writer) error { return d.writeJUnit(w, r.history.took()) }},
+		{pageName, newPage(d, &r.history).write},
+	} {
+		if err := replaceFile(filepath.Join(r.dir, file.name), file.write); err != nil {
+			failures = append(failures, fmt.Errorf("%s cannot be written: %w", file.name, err))
+		}
+	}
+	return failures
 }
 
 // document is the report as things are.

@@ -148,7 +148,7 @@ func TestRecordIsTheSchema(t *testing.T) {
 	if !json.Valid(got) {
 		t.Error("it is no JSON")
 	}
-	if names := namesIn(t, dir); !slices.Equal(names, []string{fileName}) {
+	if names := namesIn(t, dir); !slices.Equal(names, []string{junitName, pageName, fileName}) {
 		t.Errorf("the folder has %q", names)
 	}
 }

@@ -1,0 +1,114 @@
+package migrate
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Content is what the planned images of one repository consist of.
+type Content struct {
+	Repository    string
+	Images        int
+	Bytes         int64 // of their blobs, each once
+	BytesUnshared int64 // what they would be if none of them shared a blob
+}
+
+// SharedBlob is a layer or config that several of the planned images consist of.
+type SharedBlob struct {
+	Digest       digest.Digest
+	Bytes        int64
+	Images       int    // that consist of it
+	Repositories int    // that these are of
+	Repository   string // one of these
+}
+
+// Saved are the bytes that need not be moved because images share the blob.
+func (b SharedBlob) Saved() int64 { return b.Bytes * int64(b.Images-1) }
+
+// contents sums up the images, sorted as a survey sorts them, by repository. Those that are refused do not count.
+func (c *catalog) contents(tasks []*task) []Content {
+	var contents []Content
+	counted := make([]int, c.len()) // by blob: the last repository that has counted it, from 1
+	for i, ofOne := range byRepository(tasks) {
+		content := Content{Repository: ofOne[0].image.Repository.Name}
+		for _, t := range ofOne {
+			content.BytesUnshared += t.bytes
+			if len(t.blobs) > 0 {
+				content.Images++
+			}
+			for _, id := range t.blobs {
+				if counted[id] != i+1 {
+					counted[id] = i + 1
+					content.Bytes += c.size(id)
+				}
+			}
+		}
+		if content.Images > 0 {
+			contents = append(contents, content)
+		}
+	}
+	return contents
+}
+
+// mostShared returns up to so many blobs that save the most bytes by being shared, the first of them first.
+func (c *catalog) mostShared(tasks []*task, limit int) []SharedBlob {
+	images := make([]int32, c.len())
+	for _, t := range tasks {
+		count(images, t.blobs, 1)
+	}
+	var most []blobID
+	for id, n := range images {
+		if n < 2 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(most, blobID(id), func(a, b blobID) int {
+			return cmp.Or(
+				cmp.Compare(c.size(b)*int64(images[b]-1), c.size(a)*int64(images[a]-1)),
+				cmp.Compare(c.digests[a], c.digests[b]),
+			)
+		})
+		if at < limit {
+			most = slices.Insert(most, at, blobID(id))
+			most = most[:min(len(most), limit)]
+		}
+	}
+	shared := make([]SharedBlob, len(most))
+	for i, id := range most {
+		shared[i] = SharedBlob{Digest: c.digests[id], Bytes: c.size(id)}
+	}
+	for _, t := range tasks {
+		for i, id := range most {
+			if slices.Contains(t.blobs, id) {
+				shared[i].add(t.image.Repository.Name)
+			}
+		}
+	}
+	return shared
+}
+
+// add counts one more image; those of one repository come one after the other.
+func (b *SharedBlob) add(repository string) {
+	b.Images++
+	if b.Repository != repository {
+		b.Repositories++
+		b.Repository = repository
+	}
+}
+
+// working notes that a worker begins with an image. What it returns tells that the worker is through with it, and which
+// blobs were moved, if all went well.
+func (r *run) working(step Step, worker int, image Image) (through func(moved []blobID, well bool)) {
+	began := time.Now()
+	return func(moved []blobID, well bool) {
+		e := Worked{Step: step, Worker: worker, Image: image, Began: began, Well: well}
+		if well {
+			for _, id := range moved {
+				e.Bytes += r.copier.catalog.size(id)
+			}
+		}
+		r.observe(e)
+	}
+}

@@ -1,0 +1,96 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// blobsOf are blobs by name, each of so many bytes as its name is long.
+func blobsOf(names ...string) []ocispec.Descriptor {
+	var blobs []ocispec.Descriptor
+	for _, name := range names {
+		blobs = append(blobs, ocispec.Descriptor{Digest: digest.FromString(name), Size: int64(len(name))})
+	}
+	return blobs
+}
+
+func TestSharing(t *testing.T) {
+	blobs := newCatalog()
+	image := func(repository string, names ...string) *task {
+		task := &task{image: Image{Repository: repositoryNamed(repository)}, blobs: blobs.add(blobsOf(names...))}
+		for _, id := range task.blobs {
+			task.bytes += blobs.size(id)
+		}
+		return task
+	}
+	tasks := []*task{
+		image("api", "base", "library", "a"),
+		image("api", "base", "library", "b"),
+		image("refused"),
+		image("web", "base", "c"),
+		image("web", "base", "library", "tiny", "tiny"),
+		image("x", "tiny"),
+	}
+	want := []Content{
+		{Repository: "api", Images: 2, Bytes: 13, BytesUnshared: 24},
+		{Repository: "web", Images: 2, Bytes: 16, BytesUnshared: 20},
+		{Repository: "x", Images: 1, Bytes: 4, BytesUnshared: 4},
+	}
+	if got := blobs.contents(tasks); !slices.Equal(got, want) {
+		t.Errorf("contents\n got %+v\nwant %+v", got, want)
+	}
+	shared := []SharedBlob{
+		{Digest: digest.FromString("library"), Bytes: 7, Images: 3, Repositories: 2, Repository: "web"},
+		{Digest: digest.FromString("base"), Bytes: 4, Images: 4, Repositories: 2, Repository: "web"},
+		{Digest: digest.FromString("tiny"), Bytes: 4, Images: 2, Repositories: 2, Repository: "x"},
+	}
+	for limit := range len(shared) + 2 {
+		if got := blobs.mostShared(tasks, limit); !slices.Equal(got, shared[:min(limit, len(shared))]) {
+			t.Errorf("the %d most shared are %+v", limit, got)
+		}
+	}
+}
+
+// What each worker did is told with its time, and with the bytes that were not there before.
+func TestWorked(t *testing.T) {
+	first, second := lightOf(t, "first", "base"), lightOf(t, "second", "base")
+	own := sizeOf(second) - int64(len("base"))
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource()
+		source.push("app", first, "1")
+		source.push("app", second, "2", "denied")
+		engine := newEngine(source)
+		engine.fails["push "+targetBase+"/app:denied"] = errors.New("no")
+		began := time.Now()
+		_, events, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, event := range events {
+			if e, ok := event.(Worked); ok {
+				got = append(got, fmt.Sprintf("%s %d %s %t %d", e.Step, e.Worker, e.Image.Tags, e.Well, e.Bytes))
+				if !e.Began.Equal(began) {
+					t.Errorf("%s began at %s", e.Step, e.Began)
+				}
+			}
+		}
+		slices.Sort(got)
+		want := []string{
+			fmt.Sprintf("pull 0 [1] true %d", sizeOf(first)),
+			fmt.Sprintf("pull 0 [2 denied] true %d", own),
+			fmt.Sprintf("push 0 [1] true %d", sizeOf(first)),
+			"push 0 [2 denied] false 0",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// columns is what the script reads, with each text once: texts are numbers in the list of them.
+type columns struct {
+	Began    int64             `json:"began"`  // Unix time in milliseconds
+	Lasted   int64             `json:"lasted"` // milliseconds
+	Outcomes []migrate.Outcome `json:"outcomes"`
+	Texts    []string          `json:"texts"`
+	Tags     tagColumns        `json:"tags"`
+	Lanes    []laneData        `json:"lanes"`
+	Spans    spanColumns       `json:"spans"`
+}
+
+// tagColumns has an element a tag in each list.
+type tagColumns struct {
+	Tag        []string `json:"tag"`
+	Repository []int    `json:"repository"`
+	Outcome    []int    `json:"outcome"` // number in the list of outcomes
+	Target     []int    `json:"target"`  // without the tag
+	Source     []int    `json:"source"`
+	Platform   []int    `json:"platform"`
+	Pushed     []int    `json:"pushed"`
+	Bytes      []int64  `json:"bytes"`
+	At         []int32  `json:"at"` // milliseconds from the beginning
+	Error      []int    `json:"error"`
+	Remedy     []int    `json:"remedy"`
+}
+
+type laneData struct {
+	Step   string `json:"step"`
+	Worker int    `json:"worker"` // from 1
+}
+
+// spanColumns has an element a span in each list.
+type spanColumns struct {
+	Lane   []int   `json:"lane"`
+	Tag    []int   `json:"tag"` // number of the image's first tag, or -1
+	Began  []int32 `json:"began"`
+	Lasted []int32 `json:"lasted"`
+	Bytes  []int64 `json:"bytes"`
+	Well   []int   `json:"well"` // 1 or 0
+}
+
+// texts numbers texts, from the empty one, which is 0.
+type texts struct {
+	numbers map[string]int
+	list    []string
+}
+
+func (t *texts) number(text string) int {
+	n, known := t.numbers[text]
+	if !known {
+		n = len(t.list)
+		t.numbers[text] = n
+		t.list = append(t.list, text)
+	}
+	return n
+}
+
+func newColumns(d document, h *history) columns {
+	c := columns{Began: h.began.UnixMilli(), Lasted: h.lasted.Milliseconds()}
+	outcomes := map[migrate.Outcome]int{}
+	for i, m := range meanings {
+		outcomes[m.outcome] = i
+		c.Outcomes = append(c.Outcomes, m.outcome)
+	}
+	known := texts{numbers: map[string]int{}}
+	known.number("")
+	first := map[image]int{} // the number of an image's first tag
+	for i, e := range d.Tags {
+		c.Tags.add(e, outcomes[e.Outcome], &known)
+		if key := (image{e.Repository, e.SourceDigest}); first[key] == 0 {
+			first[key] = i + 1
+		}
+	}
+	c.Texts = known.list
+	c.Lanes, c.Spans = h.columns(first)
+	return c
+}
+
+func (t *tagColumns) add(e entry, outcome int, known *texts) {
+	t.Tag = append(t.Tag, e.Tag)
+	t.Repository = append(t.Repository, known.number(e.Repository))
+	t.Outcome = append(t.Outcome, outcome)
+	t.Target = append(t.Target, known.number(strings.TrimSuffix(e.Reference, ":"+e.Tag)))
+	t.Source = append(t.Source, known.number(string(e.SourceDigest)))
+	t.Platform = append(t.Platform, known.number(string(e.PlatformDigest)))
+	t.Pushed = append(t.Pushed, known.number(string(e.PushedDigest)))
+	t.Bytes = append(t.Bytes, e.bytes)
+	t.At = append(t.At, e.at)
+	t.Error = append(t.Error, known.number(e.Error))
+	t.Remedy = append(t.Remedy, known.number(e.Remedy))
+}
+
+// columns orders the spans by lane and time: first the lanes that pull, then those that push, then what was copied alone.
+func (h *history) columns(first map[image]int) (lanes []laneData, c spanColumns) {
+	order := make([]int, len(h.lanes))
+	for i := range order {
+		order[i] = i
+	}
+	steps := []migrate.Step{migrate.StepPull, migrate.StepPush, ""}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(steps, h.lanes[a].step), slices.Index(steps, h.lanes[b].step)),
+			cmp.Compare(h.lanes[a].worker, h.lanes[b].worker),
+		)
+	})
+	place := make([]int, len(order)) // by lane
+	for at, i := range order {
+		place[i] = at
+		lanes = append(lanes, laneData{Step: cmp.Or(string(h.lanes[i].step), "alone"), Worker: h.lanes[i].worker + 1})
+	}
+	spans := slices.SortedFunc(slices.Values(h.spans), func(a, b span) int {
+		return cmp.Or(cmp.Compare(place[a.lane], place[b.lane]), cmp.Compare(a.began, b.began), cmp.Compare(a.lasted, b.lasted))
+	})
+	for _, s := range spans {
+		well := 0
+		if s.well {
+			well = 1
+		}
+		c.Lane, c.Tag = append(c.Lane, place[s.lane]), append(c.Tag, first[s.image]-1)
+		c.Began, c.Lasted = append(c.Began, s.began), append(c.Lasted, s.lasted)
+		c.Bytes, c.Well = append(c.Bytes, s.bytes), append(c.Well, well)
+	}
+	return lanes, c
+}

@@ -1,0 +1,152 @@
+package report
+
+import (
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jstemmer/go-junit-report/v2/junit"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// GitLab reads files of up to 30 MB. The texts of all failures have a third of it, and each of them what is its part,
+// within bounds: report.json has them whole.
+const (
+	maxFailures = 10 << 20 // bytes
+	maxFailure  = 4 << 10
+	minFailure  = 200
+)
+
+// writeJUnit writes what GitLab's Tests tab shows: a suite a repository, a case a tag, or the referrers of an image.
+// What somebody has to do something about is a failure, and so is a refused tag. Tags that the run did not come to are
+// skipped: the next one brings them.
+func (d document) writeJUnit(w io.Writer, took map[image]time.Duration) error {
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	suites := junit.Testsuites{Name: d.Program, Time: seconds(d.Ended.Sub(d.Started))}
+	if d.Error != "" {
+		suites.AddSuite(d.runSuite())
+	}
+	entries := d.byRepository()
+	longest := longestFailure(entries)
+	for len(entries) > 0 {
+		end := slices.IndexFunc(entries, func(e *entry) bool { return e.Repository != entries[0].Repository })
+		if end < 0 {
+			end = len(entries)
+		}
+		suites.AddSuite(suite(entries[:end], took, longest))
+		entries = entries[end:]
+	}
+	return suites.WriteXML(w)
+}
+
+// byRepository returns all that has a result, in an order of its own.
+func (d document) byRepository() []*entry {
+	var entries []*entry
+	for _, list := range [][]entry{d.Repositories, d.Tags, d.Referrers} {
+		for i := range list {
+			entries = append(entries, &list[i])
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b *entry) int { return cmp.Compare(a.Repository, b.Repository) })
+	return entries
+}
+
+// longestFailure is how long the text of one failure may be, in bytes.
+func longestFailure(entries []*entry) int {
+	failures := 0
+	for _, e := range entries {
+		if !e.Outcome.Arrived() {
+			failures++
+		}
+	}
+	return max(minFailure, min(maxFailure, maxFailures/max(1, failures)))
+}
+
+// runSuite tells why the run has ended before its end, which no tag's case does.
+func (d document) runSuite() junit.Testsuite {
+	const name = "the whole run"
+	s := junit.Testsuite{Name: name, Time: seconds(0)}
+	s.AddTestcase(junit.Testcase{
+		Name: "comes to its end", Classname: name,
+		Failure: &junit.Result{Message: cut(firstLine(d.Error), minFailure), Type: "run", Data: cut(d.Error, maxFailure)},
+	})
+	return s
+}
+
+// suite is one repository. Of an image with several tags, the first has its time: GitLab adds them up.
+func suite(entries []*entry, took map[image]time.Duration, longest int) junit.Testsuite {
+	s := junit.Testsuite{Name: entries[0].Repository}
+	var total time.Duration
+	for _, e := range entries {
+		c := junit.Testcase{Name: e.what(), Classname: e.Repository}
+		if key := (image{e.Repository, e.SourceDigest}); e.Referrers == 0 && took[key] > 0 {
+			c.Time = seconds(took[key])
+			total += took[key]
+			delete(took, key)
+		}
+		if why := e.failure(longest); e.Outcome == migrate.NotStarted {
+			c.Skipped = why
+		} else {
+			c.Failure = why
+		}
+		s.AddTestcase(c)
+	}
+	s.Time = seconds(total)
+	return s
+}
+
+// what is the name of an entry within its repository.
+func (e entry) what() string {
+	switch {
+	case e.Referrers > 0:
+		return fmt.Sprintf("referrers of %s (%d)", e.Subject, e.Referrers)
+	case e.Tag == "":
+		return "the list of its tags"
+	}
+	return e.Tag
+}
+
+// failure says why the entry did not arrive, and what helps, or is nil. GitLab shows the text alone.
+func (e entry) failure(longest int) *junit.Result {
+	if e.Outcome.Arrived() {
+		return nil
+	}
+	text := cmp.Or(e.Error, string(e.Outcome))
+	message := firstLine(cmp.Or(e.cause, text))
+	if e.Remedy != "" {
+		text += "\n\n" + e.Remedy
+	}
+	return &junit.Result{
+		Message: cut(message, minFailure),
+		Type:    cmp.Or(string(e.Step), string(e.Outcome)),
+		Data:    cut(text, longest),
+	}
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// cut shortens a text to so many bytes.
+func cut(text string, length int) string {
+	const mark = " …"
+	if len(text) <= length {
+		return text
+	}
+	text = text[:length-len(mark)]
+	for !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text + mark
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d).Seconds()) }

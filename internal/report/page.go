@@ -1,0 +1,337 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// The page is one file, which loads nothing: its style and script are a part of it.
+var (
+	//go:embed page/page.html
+	pageTemplate string
+	//go:embed page/page.css
+	pageStyle string
+	//go:embed page/page.js
+	pageScript string
+)
+
+var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
+	"bytes":    func(n int64) string { return humanize.Bytes(uint64(max(0, n))) },
+	"count":    func(n int) string { return humanize.Comma(int64(n)) },
+	"duration": inWords,
+	"less":     func(n int) int { return n - 1 },
+	"moment":   func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") },
+	"plural":   plural,
+	"short":    short,
+	"slug":     func(o migrate.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
+}).Parse(pageTemplate))
+
+// A page has to stay a page: what is beyond these is told in fewer words, and found in the table.
+const (
+	maxGroups       = 60
+	maxRepositories = 400
+)
+
+// page is report.html.
+type page struct {
+	document
+	Policy template.HTML // has the browser run no script but ours, and load nothing
+	Style  template.CSS
+	Script template.JS
+	Data   columns // for the script
+
+	Total, Arrived int // tags
+	Lasted         time.Duration
+	Outcomes       []segment
+	Referrers      []segment
+	Groups         []group
+	Others         []entry // that did not arrive, and are in none of the groups
+	Missing        int     // tags, sets of referrers and repositories, of the groups and others
+	Images         int
+	Plan           migrate.Planned
+	Pulled, Pushed int64 // bytes
+	Repositories   []repositoryRow
+	Further        int // repositories that have no row
+}
+
+// segment is a part of a bar, in percent of its length.
+type segment struct {
+	Outcome     migrate.Outcome
+	Meaning     string
+	Count       int
+	From, Width float64
+}
+
+// group is what did not arrive for one cause.
+type group struct {
+	Outcome      migrate.Outcome
+	Text, Remedy string
+	Count        int
+	Names        []names
+}
+
+// names are those of one repository.
+type names struct {
+	Repository string
+	Count      int
+	List       string
+}
+
+// repositoryRow is one repository's line.
+type repositoryRow struct {
+	Name          string
+	Tags, Missing int
+	Images        int
+	Bytes         int64 // of its layers and configs, each once
+	Segments      []segment
+}
+
+// newPage collects what the page shows of the run.
+func newPage(d document, h *history) *page {
+	p := &page{
+		document: d, Style: template.CSS(pageStyle), Script: template.JS(pageScript), Policy: policyFor(pageScript),
+		Data: newColumns(d, h), Lasted: h.lasted, Plan: h.plan,
+		Total: max(len(d.Tags), h.plan.Tags), Outcomes: segments(d.Counts, len(d.Tags)),
+	}
+	p.Pulled, p.Pushed = h.moved()
+	p.count()
+	p.group()
+	p.listRepositories()
+	return p
+}
+
+// count counts what arrived, and what refers to it.
+func (p *page) count() {
+	earlier := 0
+	for _, e := range p.Tags {
+		if e.Outcome.Arrived() {
+			p.Arrived++
+		}
+		if e.Outcome == migrate.Present && e.SourceDigest != e.PushedDigest {
+			earlier++
+		}
+	}
+	for i := range p.Outcomes {
+		if p.Outcomes[i].Outcome == migrate.Present && earlier > 0 {
+			p.Outcomes[i].Meaning = "were there before, with the digest at ECR, or with that which an earlier run had pushed: " +
+				humanize.Comma(int64(earlier))
+		}
+	}
+	referrers := map[migrate.Outcome]int{}
+	for _, e := range p.document.Referrers {
+		referrers[e.Outcome] += e.Referrers
+	}
+	p.Referrers = segments(referrers, 1)
+}
+
+// write writes the page.
+func (p *page) write(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	if err := pageHTML.Execute(out, p); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// policyFor allows the script by its hash, so that no text of a registry's can become one.
+func policyFor(script string) template.HTML {
+	hash := sha256.Sum256([]byte(script))
+	return template.HTML(fmt.Sprintf(`<meta http-equiv="Content-Security-Policy" content="default-src 'none'; `+
+		`style-src 'unsafe-inline'; script-src 'sha256-%s'; img-src data:; base-uri 'none'; form-action 'none'">`,
+		base64.StdEncoding.EncodeToString(hash[:])))
+}
+
+// segments are the parts of a bar by outcome, in the order of the summary.
+func segments(counts map[migrate.Outcome]int, whole int) []segment {
+	var parts []segment
+	from := 0.0
+	for _, m := range meanings {
+		if n := counts[m.outcome]; n > 0 {
+			width := 100 * float64(n) / float64(whole)
+			parts = append(parts, segment{Outcome: m.outcome, Meaning: m.meaning, Count: n, From: rounded(from), Width: rounded(width)})
+			from += width
+		}
+	}
+	return parts
+}
+
+// rounded keeps a page of many bars small.
+func rounded(percent float64) float64 { return math.Round(percent*1000) / 1000 }
+
+// group puts together what did not arrive, by outcome, cause and remedy: the worst first, and what is most.
+func (p *page) group() {
+	type key struct {
+		outcome      migrate.Outcome
+		text, remedy string
+	}
+	var order []key
+	members := map[key][]*entry{}
+	for _, e := range p.byRepository() {
+		if e.Outcome.Arrived() {
+			continue
+		}
+		p.Missing++
+		k := key{e.Outcome, e.cause, e.Remedy}
+		if members[k] == nil {
+			order = append(order, k)
+		}
+		members[k] = append(members[k], e)
+	}
+	slices.SortStableFunc(order, func(a, b key) int {
+		return cmp.Or(
+			cmp.Compare(urgency(a.outcome), urgency(b.outcome)),
+			cmp.Compare(len(members[b]), len(members[a])),
+			cmp.Compare(a.text, b.text),
+			cmp.Compare(a.remedy, b.remedy),
+		)
+	})
+	for i, k := range order {
+		if i >= maxGroups && k.outcome != migrate.NotStarted {
+			for _, e := range members[k] {
+				p.Others = append(p.Others, *e)
+			}
+			continue
+		}
+		p.Groups = append(p.Groups, newGroup(k.outcome, k.text, k.remedy, members[k]))
+	}
+}
+
+// urgency is low for what somebody has to look at first.
+func urgency(o migrate.Outcome) int {
+	return slices.Index([]migrate.Outcome{migrate.Failed, migrate.Refused, migrate.NotStarted}, o)
+}
+
+func newGroup(outcome migrate.Outcome, text, remedy string, members []*entry) group {
+	g := group{Outcome: outcome, Text: text, Remedy: remedy, Count: len(members)}
+	if len(members) == 1 {
+		g.Text = members[0].Error // with the reference
+	}
+	for len(members) > 0 {
+		of := names{Repository: members[0].Repository}
+		var list []string
+		for len(members) > 0 && members[0].Repository == of.Repository {
+			list = append(list, members[0].what())
+			members = members[1:]
+		}
+		of.Count, of.List = len(list), strings.Join(list, ", ")
+		g.Names = append(g.Names, of)
+	}
+	return g
+}
+
+// listRepositories makes the table of the repositories: those with the most bytes, if it cannot have them all.
+func (p *page) listRepositories() {
+	contents := map[string]migrate.Content{}
+	for _, c := range p.Plan.Contents {
+		contents[c.Repository] = c
+		p.Images += c.Images
+	}
+	counts, most := map[string]map[migrate.Outcome]int{}, 0
+	for _, e := range p.Tags {
+		if counts[e.Repository] == nil {
+			counts[e.Repository] = map[migrate.Outcome]int{}
+			p.Repositories = append(p.Repositories, repositoryRow{Name: e.Repository})
+		}
+		counts[e.Repository][e.Outcome]++
+	}
+	for i := range p.Repositories {
+		row := &p.Repositories[i]
+		for outcome, n := range counts[row.Name] {
+			row.Tags += n
+			if !outcome.Arrived() {
+				row.Missing += n
+			}
+		}
+		row.Images, row.Bytes = contents[row.Name].Images, contents[row.Name].Bytes
+		most = max(most, row.Tags)
+	}
+	slices.SortStableFunc(p.Repositories, func(a, b repositoryRow) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Tags, a.Tags))
+	})
+	if p.Further = len(p.Repositories) - maxRepositories; p.Further > 0 {
+		p.Repositories = p.Repositories[:maxRepositories]
+	}
+	for i := range p.Repositories {
+		p.Repositories[i].Segments = segments(counts[p.Repositories[i].Name], most)
+	}
+}
+
+// Headline says how it went.
+func (p *page) Headline() string {
+	switch total := humanize.Comma(int64(p.Total)); {
+	case p.Total == 0 && p.Error != "":
+		return "Nothing was copied"
+	case p.Total == 0:
+		return "There was no tag to copy"
+	case p.Total == 1 && p.Arrived == 1:
+		return "The one tag is at GitLab"
+	case p.Arrived == p.Total:
+		return "All " + total + " tags are at GitLab"
+	default:
+		return humanize.Comma(int64(p.Arrived)) + " of " + total + " tags are at GitLab"
+	}
+}
+
+// Saved is what sharing saves, in percent.
+func (p *page) Saved() int {
+	if p.Plan.BytesUnshared == 0 {
+		return 0
+	}
+	return int(100 * float64(p.Plan.BytesUnshared-p.Plan.Bytes) / float64(p.Plan.BytesUnshared))
+}
+
+// Volumes are the bars that compare what there is to move, in percent of the longest.
+func (p *page) Volumes() []volume {
+	whole := float64(max(1, p.Plan.BytesUnshared, p.Pulled))
+	volumes := []volume{
+		{Name: "if no image shared a layer", Bytes: p.Plan.BytesUnshared},
+		{Name: "each layer once", Bytes: p.Plan.Bytes},
+		{Name: "pulled by this run", Bytes: p.Pulled},
+	}
+	for i := range volumes {
+		volumes[i].Width = rounded(100 * float64(volumes[i].Bytes) / whole)
+	}
+	return volumes
+}
+
+type volume struct {
+	Name  string
+	Bytes int64
+	Width float64
+}
+
+// inWords gives a duration with two units at the most.
+func inWords(d time.Duration) string {
+	switch s := int(d.Round(time.Second).Seconds()); {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	default:
+		return fmt.Sprintf("%d h %d min", s/3600, s/60%60)
+	}
+}
+
+// plural returns the number with its noun.
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return humanize.Comma(int64(n)) + " " + more
+}

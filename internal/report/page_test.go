@@ -1,0 +1,403 @@
+package report
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// night is a run with one of everything, at a time of its own.
+func night() (About, []migrate.Event) {
+	now := time.Date(2026, 11, 25, 22, 0, 0, 0, time.UTC)
+	about := about
+	about.Now = func() time.Time { now = now.Add(time.Second); return now }
+	denied := stepError(migrate.StepPush, target+"/team/app:3", "denied: <b>no</b>", "ask an owner")
+	work := func(step migrate.Step, worker int, began time.Duration) migrate.Worked {
+		return migrate.Worked{
+			Step: step, Worker: worker, Began: time.Date(2026, 11, 25, 22, 0, 1, 0, time.UTC).Add(began), Well: true, Bytes: 1000,
+			Image: migrate.Image{Repository: migrate.Repository{Name: "team/app"}, Digest: source, Tags: []string{"1"}},
+		}
+	}
+	lost := work(migrate.StepPush, 0, time.Second)
+	lost.Well, lost.Bytes = false, 0
+	return about, []migrate.Event{
+		migrate.Planned{
+			Tags: 6, Blobs: 3, Bytes: 2500, BytesUnshared: 10000, Store: migrate.ContainerdStore,
+			Contents:   []migrate.Content{{Repository: "team/app", Images: 4, Bytes: 2500, BytesUnshared: 10000}},
+			MostShared: []migrate.SharedBlob{{Digest: pushed, Bytes: 2000, Images: 4, Repositories: 2, Repository: "team/app"}},
+		},
+		work(migrate.StepPull, 1, 0), work(migrate.StepPull, 0, 0), lost, work("", 0, 2*time.Second),
+		migrate.Finished{Result: tag("1", migrate.Exact, nil)},
+		migrate.Finished{Result: tag("2", migrate.Changed, nil)},
+		migrate.Finished{Result: tag("3", migrate.Failed, denied)},
+		migrate.Finished{Result: tag("4", migrate.Refused, errors.New("no index here"))},
+		migrate.Finished{Result: tag("5", migrate.Refused, errors.New("no index here"))},
+		migrate.Finished{Result: tag("6", migrate.NotStarted, errors.New("out of time"))},
+		migrate.Finished{Result: referrers(2, migrate.Exact, nil)},
+	}
+}
+
+// pageOf makes a run of the events, and returns its page.
+func pageOf(t *testing.T, about About, cause error, events ...migrate.Event) string {
+	t.Helper()
+	dir := t.TempDir()
+	r, _ := openIn(t, dir, about)
+	for _, event := range events {
+		r.Observe(event)
+	}
+	if err := r.Close(cause); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, pageName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// elements are those of a page, in their order.
+func elements(t *testing.T, page string) []*html.Node {
+	t.Helper()
+	root, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []*html.Node
+	for node := range root.Descendants() {
+		if node.Type == html.ElementNode {
+			found = append(found, node)
+		}
+	}
+	return found
+}
+
+// named are the elements of that name.
+func named(elements []*html.Node, name atom.Atom) []*html.Node {
+	return slices.DeleteFunc(slices.Clone(elements), func(n *html.Node) bool { return n.DataAtom != name })
+}
+
+// textOf is what an element shows, scripts and styles left out, with single spaces.
+func textOf(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode && d.Parent.DataAtom != atom.Script && d.Parent.DataAtom != atom.Style {
+			b.WriteString(d.Data + " ")
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+func attribute(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// dataOf is what the page has for its script.
+func dataOf(t *testing.T, page string) (c columns) {
+	t.Helper()
+	for _, script := range named(elements(t, page), atom.Script) {
+		if attribute(script, "type") == "application/json" {
+			if err := json.Unmarshal([]byte(script.FirstChild.Data), &c); err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+	}
+	t.Fatal("the page has no data")
+	return c
+}
+
+// Without any script, the page has the summary, and what did not arrive, with its causes.
+func TestPageWithoutScript(t *testing.T) {
+	about, events := night()
+	text := textOf(named(elements(t, pageOf(t, about, errors.New("out of time"), events...)), atom.Body)[0])
+	for _, part := range []string{
+		"2 of 6 tags are at GitLab", target,
+		"1 exact the digest at GitLab is the digest at ECR",
+		"2 refused cannot arrive whole",
+		"The run ended before every tag had its turn. out of time",
+		"Began Wed 25 Nov 2026, 22:00 UTC",
+		"To copy 4 images", "Pulled from ECR 3.0 kB", "Pushed to GitLab 1.0 kB", "Image store containerd", "By ecr2gitlab 1.2.3",
+		"What did not arrive 4",
+		"failed 1 push " + target + "/team/app:3: denied: <b>no</b> What helps: ask an owner Which one team/app 3",
+		"refused 2 no index here Which ones team/app 2 4, 5",
+		"not started 1 out of time Which one team/app 6",
+		"4 images consist of 3 layers and configs. That images share them saves 75 % of the bytes.",
+		"if no image shared a layer 10 kB each layer once 2.5 kB pulled by this run 3.0 kB",
+		short(pushed) + " 2.0 kB 4 6.0 kB team/app and 1 other",
+		"team/app 6 4 2.5 kB",
+	} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is missing in\n%s", part, text)
+		}
+	}
+	if i, j := strings.Index(text, "failed 1 push"), strings.Index(text, "refused 2 no index"); i > j {
+		t.Error("what was refused is before what has failed")
+	}
+}
+
+// Tags that an earlier run has brought with another digest are there, but not with ECR's.
+func TestPageOfKeptTags(t *testing.T) {
+	for _, test := range []struct {
+		result migrate.Result
+		want   string
+	}{
+		{tag("1", migrate.Present, nil), "1 present were there before, with the digest at ECR"},
+		{kept("1"), "1 present were there before, with the digest at ECR, or with that which an earlier run had pushed: 1"},
+	} {
+		body := textOf(named(elements(t, pageOf(t, about, nil, migrate.Finished{Result: test.result})), atom.Body)[0])
+		if !strings.Contains(body, test.want+" ") {
+			t.Errorf("%q is missing in\n%s", test.want, body)
+		}
+	}
+}
+
+// However a run ends, there is a page that says so.
+func TestPageHeadline(t *testing.T) {
+	one, two := migrate.Finished{Result: tag("1", migrate.Exact, nil)}, migrate.Finished{Result: tag("2", migrate.Present, nil)}
+	for _, test := range []struct {
+		cause  error
+		events []migrate.Event
+		want   string
+	}{
+		{nil, nil, "There was no tag to copy"},
+		{errors.New("AccessDenied"), nil, "Nothing was copied"},
+		{nil, []migrate.Event{one}, "The one tag is at GitLab"},
+		{nil, []migrate.Event{one, two}, "All 2 tags are at GitLab"},
+		{errors.New("killed"), []migrate.Event{migrate.Planned{Tags: 3000}, one}, "1 of 3,000 tags are at GitLab"},
+	} {
+		page := elements(t, pageOf(t, about, test.cause, test.events...))
+		if got := textOf(named(page, atom.H1)[0]); got != test.want {
+			t.Errorf("the headline is %q, want %q", got, test.want)
+		}
+		if body := textOf(named(page, atom.Body)[0]); test.cause != nil && !strings.Contains(body, test.cause.Error()) {
+			t.Errorf("the page does not say %q", test.cause)
+		}
+	}
+}
+
+// renamed is the page of a night in which everything has this name.
+func renamed(t *testing.T, name string) string {
+	t.Helper()
+	about, events := night()
+	about.Program, about.Target = name, name
+	for i, event := range events {
+		switch e := event.(type) {
+		case migrate.Planned:
+			e.Contents[0].Repository, e.MostShared[0].Repository, e.MostShared[0].Digest = name, name, digest.Digest(name)
+		case migrate.Worked:
+			e.Image.Repository.Name, e.Image.Tags = name, []string{name}
+			events[i] = e
+		case migrate.Finished:
+			e.Result.Repository, e.Result.Target = name, name+":"+e.Result.Tag
+			if e.Result.Err != nil {
+				e.Result.Err = stepError(migrate.Step(name), name, name, name)
+			}
+			events[i] = e
+		}
+	}
+	return pageOf(t, about, errors.New(name), events...)
+}
+
+// Whatever registries call things, it stays text: no element, no attribute and no script comes of it.
+func TestPageHostileNames(t *testing.T) {
+	plain := elements(t, renamed(t, "plain"))
+	for _, hostile := range []string{
+		`</script><script>alert(1)</script>`,
+		`<!--<script>`,
+		`--></style><img src=x onerror=alert(1)>`,
+		`" onmouseover="alert(1)" x="`,
+		`' onmouseover='alert(1)`,
+		`javascript:alert(1)`,
+		`{{.Program}} ${alert(1)} %s`,
+		"</title><base href=//example.com>\x00\x1b[31m\u2028\u202e\xff",
+	} {
+		page := renamed(t, hostile)
+		found := elements(t, page)
+		if len(found) != len(plain) {
+			t.Errorf("with %q there are %d elements instead of %d", hostile, len(found), len(plain))
+		}
+		for i, node := range found {
+			if i < len(plain) && node.Data != plain[i].Data {
+				t.Fatalf("%q has made of <%s> a <%s>", hostile, plain[i].Data, node.Data)
+			}
+			for _, a := range node.Attr {
+				if strings.HasPrefix(a.Key, "on") || a.Key == "src" || a.Key == "href" && !strings.HasPrefix(a.Val, "#") && a.Val != "data:," {
+					t.Errorf("%q has made the attribute %s=%q of <%s>", hostile, a.Key, a.Val, node.Data)
+				}
+			}
+		}
+		if c := dataOf(t, page); !slices.Contains(c.Texts, Printable(hostile)) {
+			t.Errorf("%q is not in the data: %q", hostile, c.Texts)
+		}
+	}
+}
+
+// The page loads nothing, and its policy lets no script run but its own.
+func TestPagePolicy(t *testing.T) {
+	about, events := night()
+	page := pageOf(t, about, nil, events...)
+	found := elements(t, page)
+	for _, node := range found {
+		if attribute(node, "src") != "" || node.DataAtom == atom.Link && attribute(node, "href") != "data:," {
+			t.Errorf("%s loads something", node.Data)
+		}
+	}
+	if style := named(found, atom.Style)[0].FirstChild.Data; strings.Contains(style, "@import") || strings.Contains(style, "http") {
+		t.Error("the style loads something")
+	}
+	hash := sha256.Sum256([]byte(named(found, atom.Script)[1].FirstChild.Data))
+	want := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+	policies := slices.DeleteFunc(named(found, atom.Meta), func(n *html.Node) bool {
+		return attribute(n, "http-equiv") != "Content-Security-Policy"
+	})
+	if len(policies) != 1 || !strings.Contains(attribute(policies[0], "content"), want) {
+		t.Errorf("no policy has %s", want)
+	}
+}
+
+// What the script draws and lists is what happened, and what it was about.
+func TestPageData(t *testing.T) {
+	about, events := night()
+	c := dataOf(t, pageOf(t, about, nil, events...))
+	var tags, spans []string
+	for i, name := range c.Tags.Tag {
+		tags = append(tags, fmt.Sprintf("%s:%s %s %s %q", c.Texts[c.Tags.Repository[i]], name, c.Outcomes[c.Tags.Outcome[i]],
+			c.Texts[c.Tags.Target[i]], c.Texts[c.Tags.Error[i]]))
+	}
+	for i, lane := range c.Spans.Lane {
+		spans = append(spans, fmt.Sprintf("%s %d: tag %d at %d ms, %d bytes, %d", c.Lanes[lane].Step, c.Lanes[lane].Worker,
+			c.Spans.Tag[i], c.Spans.Began[i], c.Spans.Bytes[i], c.Spans.Well[i]))
+	}
+	wantTags := []string{
+		`team/app:1 exact ` + target + `/team/app ""`,
+		`team/app:2 changed ` + target + `/team/app ""`,
+		`team/app:3 failed ` + target + `/team/app "push ` + target + `/team/app:3: denied: <b>no</b>"`,
+		`team/app:4 refused ` + target + `/team/app "no index here"`,
+		`team/app:5 refused ` + target + `/team/app "no index here"`,
+		`team/app:6 not started ` + target + `/team/app "out of time"`,
+	}
+	wantSpans := []string{
+		"pull 1: tag 0 at 0 ms, 1000 bytes, 1",
+		"pull 2: tag 0 at 0 ms, 1000 bytes, 1",
+		"push 1: tag 0 at 1000 ms, 0 bytes, 0",
+		"alone 1: tag 0 at 2000 ms, 1000 bytes, 1",
+	}
+	if !slices.Equal(tags, wantTags) {
+		t.Errorf("tags\n%s\nwant\n%s", strings.Join(tags, "\n"), strings.Join(wantTags, "\n"))
+	}
+	if !slices.Equal(spans, wantSpans) {
+		t.Errorf("spans\n%s\nwant\n%s", strings.Join(spans, "\n"), strings.Join(wantSpans, "\n"))
+	}
+	if n := len(c.Texts); n != 9 { // the empty one, repository, target, two digests, three causes, a remedy: each once
+		t.Errorf("%d texts: %q", n, c.Texts)
+	}
+}
+
+// What takes secrets out of report.json takes them out of what is for people, too.
+func TestPagesShowNoSecret(t *testing.T) {
+	const secret = "glcbt-secret"
+	dir := t.TempDir()
+	about := about
+	about.Redact = func(text string) string { return strings.ReplaceAll(text, secret, "[hidden]") }
+	said := stepError(migrate.StepPush, "ref", "you said "+secret, "do not say "+secret)
+	runWith(t, dir, about, errors.New(secret), tag("1", migrate.Failed, said), tag("2", migrate.Refused, said), referrers(1, migrate.Refused, said))
+	for _, name := range namesIn(t, dir) {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), secret) || !strings.Contains(string(text), "you said [hidden]") {
+			t.Errorf("%s has the secret, or not what was said", name)
+		}
+	}
+}
+
+// The same night makes the same page.
+func TestPageIsDeterministic(t *testing.T) {
+	var pages []string
+	for range 2 {
+		about, events := night()
+		pages = append(pages, pageOf(t, about, nil, events...))
+	}
+	if pages[0] != pages[1] {
+		t.Error("the pages differ")
+	}
+}
+
+// A page of many causes and repositories stays one that a browser can show.
+func TestPageIsBounded(t *testing.T) {
+	const repositories = 1000
+	events := []migrate.Event{migrate.Planned{Tags: repositories}}
+	for i := range repositories {
+		result := tag("1", migrate.Failed, fmt.Errorf("cause %d", i))
+		result.Repository = fmt.Sprintf("team/app-%04d", i)
+		events = append(events, migrate.Finished{Result: result})
+	}
+	found := elements(t, pageOf(t, about, nil, events...))
+	groups := slices.DeleteFunc(named(found, atom.Article), func(n *html.Node) bool { return !strings.HasPrefix(attribute(n, "class"), "group") })
+	if len(groups) != maxGroups+1 {
+		t.Errorf("%d groups", len(groups))
+	}
+	if rows := len(named(found, atom.Tr)); rows != maxRepositories+1 {
+		t.Errorf("%d rows", rows)
+	}
+	body := textOf(named(found, atom.Body)[0])
+	for i := range repositories {
+		if name := fmt.Sprintf("team/app-%04d", i); !strings.Contains(body, name) {
+			t.Fatalf("%s is missing", name)
+		}
+	}
+	if !strings.Contains(body, "600 smaller repositories are not in this table") {
+		t.Error("it does not say which repositories have no row")
+	}
+}
+
+func TestInWords(t *testing.T) {
+	for _, test := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0.0 s"},
+		{1234 * time.Millisecond, "1.2 s"},
+		{59 * time.Second, "59 s"},
+		{59*time.Minute + 59600*time.Millisecond, "1 h 0 min"},
+		{83 * time.Second, "1 min 23 s"},
+		{27 * time.Hour, "27 h 0 min"},
+	} {
+		if got := inWords(test.d); got != test.want {
+			t.Errorf("%s is %q, want %q", test.d, got, test.want)
+		}
+	}
+}
+
+// What an earlier run has left is not taken for the report of one that is killed.
+func TestRecordRemovesEarlierPages(t *testing.T) {
+	dir := t.TempDir()
+	runWith(t, dir, about, nil, tag("1", migrate.Exact, nil))
+	if names := namesIn(t, dir); !slices.Equal(names, []string{junitName, pageName, fileName}) {
+		t.Errorf("the folder has %q", names)
+	}
+	openIn(t, dir, about) // and never closed
+	if names := namesIn(t, dir); !slices.Equal(names, []string{fileName}) {
+		t.Errorf("the folder has %q", names)
+	}
+}

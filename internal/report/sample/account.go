@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+const target = "registry.gitlab.com/acme/containers"
+
+var (
+	teams    = []string{"checkout", "data", "identity", "logistics", "media", "platform", "search", "web"}
+	services = []string{
+		"api", "worker", "frontend", "scheduler", "gateway", "ingest", "importer", "exporter", "notifier", "billing",
+		"catalog", "pricing", "sessions", "reports", "thumbnails", "indexer", "proxy", "migrations", "backoffice", "events",
+	}
+)
+
+// layer is one that images may share.
+type layer struct {
+	digest digest.Digest
+	bytes  int64
+}
+
+// picture is one image of the account: what it consists of, and its tags.
+type picture struct {
+	repository string
+	digest     digest.Digest
+	tags       []string
+	layers     []layer
+}
+
+func (p picture) bytes() (n int64) {
+	for _, l := range p.layers {
+		n += l.bytes
+	}
+	return n
+}
+
+// account is a registry like those of companies: few large repositories and many small ones, built on few bases.
+type account struct {
+	chance    *rand.Rand
+	pictures  []picture
+	protected string // a repository whose oldest tags GitLab does not take
+	tags      int
+	made      int // layers
+}
+
+func newAccount(tags int) *account {
+	a := &account{chance: rand.New(rand.NewPCG(1, 2))}
+	var bases [][]layer
+	for range 9 {
+		bases = append(bases, a.layers(2, 60e6))
+	}
+	names := a.names(max(1, min(len(teams)*len(services), tags/60)))
+	a.protected = names[min(2, len(names)-1)]
+	for i, name := range names {
+		share := 1 / math.Pow(float64(i+1), 0.7)
+		a.fill(name, max(1, int(share*float64(tags)/a.harmonic(len(names)))), bases[a.chance.IntN(len(bases))])
+	}
+	for a.tags < tags { // what rounding has left out
+		a.fill(names[0]+"-archive", tags-a.tags, bases[0])
+	}
+	slices.SortStableFunc(a.pictures, func(x, y picture) int { return cmp.Compare(x.repository, y.repository) })
+	return a
+}
+
+func (a *account) harmonic(n int) (sum float64) {
+	for i := range n {
+		sum += 1 / math.Pow(float64(i+1), 0.7)
+	}
+	return sum
+}
+
+func (a *account) names(n int) []string {
+	var names []string
+	for place, i := range a.chance.Perm(len(teams) * len(services))[:n] {
+		name := teams[i%len(teams)] + "/" + services[i/len(teams)]
+		if place%13 == 12 {
+			name += "/legacy/v1" // deeper than GitLab finds it
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// layers are new ones, of so many bytes on average.
+func (a *account) layers(n int, bytes float64) []layer {
+	var layers []layer
+	for range n {
+		a.made++
+		size := int64(bytes * a.chance.ExpFloat64())
+		layers = append(layers, layer{digest.FromString(fmt.Sprint("layer ", a.made)), size + 2000})
+	}
+	return layers
+}
+
+// fill makes a repository of so many tags, whose images share a base and dependencies that change now and then.
+func (a *account) fill(repository string, tags int, base []layer) {
+	dependencies := a.layers(3, 25e6)
+	for n := 0; n < tags; {
+		if a.chance.IntN(20) == 0 {
+			dependencies = a.layers(3, 25e6)
+		}
+		p := picture{
+			repository: repository,
+			digest:     digest.FromString(fmt.Sprint(repository, n)),
+			tags:       []string{fmt.Sprintf("%d.%d.%d", 1+n/400, n/20%20, n%20)},
+			layers:     slices.Concat(base, dependencies, a.layers(2, 4e6)),
+		}
+		if n++; a.chance.IntN(8) == 0 && n < tags {
+			p.tags = append(p.tags, "build-"+p.digest.Encoded()[:8])
+			n++
+		}
+		a.pictures = append(a.pictures, p)
+	}
+	a.tags += tags
+}
+
+// planned is what a run would tell of the account.
+func (a *account) planned() migrate.Planned {
+	e := migrate.Planned{Tags: a.tags, Store: migrate.ContainerdStore}
+	shared, all := map[digest.Digest]*migrate.SharedBlob{}, []*migrate.SharedBlob{}
+	var content *migrate.Content
+	counted := map[string]bool{} // repository and layer
+	for _, p := range a.pictures {
+		if content == nil || content.Repository != p.repository {
+			e.Contents = append(e.Contents, migrate.Content{Repository: p.repository})
+			content = &e.Contents[len(e.Contents)-1]
+		}
+		content.Images++
+		for _, l := range p.layers {
+			blob := shared[l.digest]
+			if blob == nil {
+				blob = &migrate.SharedBlob{Digest: l.digest, Bytes: l.bytes}
+				shared[l.digest], all = blob, append(all, blob)
+				e.Blobs, e.Bytes = e.Blobs+1, e.Bytes+l.bytes
+			}
+			e.BytesUnshared += l.bytes
+			content.BytesUnshared += l.bytes
+			blob.Images++
+			if key := p.repository + string(l.digest); !counted[key] {
+				counted[key] = true
+				content.Bytes += l.bytes
+				blob.Repositories, blob.Repository = blob.Repositories+1, p.repository
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y *migrate.SharedBlob) int { return cmp.Compare(y.Saved(), x.Saved()) })
+	for _, blob := range all[:min(12, len(all))] {
+		e.MostShared = append(e.MostShared, *blob)
+	}
+	return e
+}
