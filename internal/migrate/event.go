@@ -2,8 +2,8 @@ package migrate
 
 import "time"
 
-// Event is something that a run tells its observer: Listed, Shared, Planned, Started, Retrying, Finished,
-// Recovering or Stopping.
+// Event is something that a run tells its observer: Listed, Shared, Planned, Started, Working, Moved, Retrying,
+// Finished, Recovering or Stopping.
 type Event interface{ event() }
 
 // Listed ends the listing of the source.
