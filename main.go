@@ -114,7 +114,9 @@ func migrateAll(ctx context.Context, hide *redact.Redactor, stdout, stderr io.Wr
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLog(stdout)
+	log := report.NewLogFor(stdout, os.Getenv)
+	stderr = log.Ending(stderr)
+	log.Begin("prepare", "Prepare")
 	record, err := openRecord(cfg, hide, log)
 	if err != nil {
 		return fail(stderr, err)
@@ -124,6 +126,7 @@ func migrateAll(ctx context.Context, hide *redact.Redactor, stdout, stderr io.Wr
 		closeRecord(record, interruption(ctx, err), stderr)
 		return fail(stderr, interruption(ctx, err))
 	}
+	log.Begin("list", "List and plan")
 	options.Observe = func(e migrate.Event) { log.Observe(e); record.Observe(e) }
 	options.Known = record.Known
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
