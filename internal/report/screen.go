@@ -11,8 +11,13 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-// framePause is the least time between two pictures.
-const framePause = 150 * time.Millisecond
+const (
+	// framePause is the least time between two pictures.
+	framePause = 150 * time.Millisecond
+	// settlePause is how long a size has to last before the next picture: while a window is being dragged, a program learns
+	// of its size late (tmux: by up to a quarter of a second).
+	settlePause = 2 * framePause
+)
 
 // screen is the view of who sits before a terminal: below the lines, which scroll up as ever, stand rows that move.
 //
@@ -29,8 +34,10 @@ type screen struct {
 	live    bool
 	pending strings.Builder // lines that wait for the next picture
 	shown   []string        // the rows, as they are there
-	columns int             // of the terminal, at that time
 	drawn   time.Time
+	columns int // of the terminal
+	resized time.Time
+	longest int // name that there was
 }
 
 func newScreen(out io.Writer, size func() (columns, rows int), t *tally) *screen {
@@ -90,12 +97,19 @@ const upAndClear = "\r\x1b[%dA\x1b[J"
 // draw replaces the rows, with the lines that have come before them, in one write.
 func (s *screen) draw() {
 	columns, height := s.size()
+	if columns != s.columns && s.columns > 0 {
+		s.resized = time.Now()
+	}
+	s.columns = columns
 	var rows []string
 	if s.live {
+		if time.Since(s.resized) < settlePause {
+			return
+		}
 		rows = s.rows(columns-1, height)
 	}
 	s.drawn = time.Now()
-	if s.pending.Len() == 0 && columns == s.columns && slices.Equal(rows, s.shown) {
+	if s.pending.Len() == 0 && slices.Equal(rows, s.shown) {
 		return
 	}
 	var picture strings.Builder
@@ -108,7 +122,7 @@ func (s *screen) draw() {
 	}
 	_, _ = io.WriteString(s.out, picture.String())
 	s.pending.Reset()
-	s.shown, s.columns = rows, columns
+	s.shown = rows
 }
 
 // occupied is how many rows of the terminal the rows take up by now: one that has become narrower has broken them. Of
@@ -134,8 +148,11 @@ func (s *screen) rows(columns, height int) []string {
 	if shown > place {
 		shown = max(0, place-1)
 	}
+	for _, w := range workers {
+		s.longest = max(s.longest, len(nameOf(w.Image, columns)))
+	}
 	for _, w := range workers[:shown] {
-		rows = append(rows, working(columns, w))
+		rows = append(rows, working(columns, s.longest, w))
 	}
 	if more := len(workers) - shown; more > 0 && place > 0 {
 		rows = append(rows, fit(fmt.Sprintf("  and %d more", more), columns))
@@ -165,8 +182,8 @@ const (
 )
 
 // working is the row about one worker: what it does, with which image, and how far it is. The narrower the terminal,
-// the less of the last.
-func working(columns int, w migrate.Working) string {
+// the less of the last; a wider one than it takes stays empty, which is easier to read, and to break.
+func working(columns, longest int, w migrate.Working) string {
 	if free(w) {
 		return ""
 	}
@@ -175,7 +192,7 @@ func working(columns int, w migrate.Working) string {
 		width := min(max(columns/8, minBar), maxBar)
 		progress = fmt.Sprintf("  %s  %*s", bar(float64(w.Current)/float64(w.Total), width), amountWidth, amount(w.Current, w.Total))
 	}
-	name := max(0, columns-stepWidth-4-len(progress))
+	name := max(0, min(columns-stepWidth-4-len(progress), longest))
 	text := fmt.Sprintf("  %-*s  %-*s%s", stepWidth, w.Step, name, nameOf(w.Image, name), progress)
 	return fit(strings.TrimRight(text, " "), columns)
 }

@@ -41,9 +41,9 @@ func TestRows(t *testing.T) {
 		}},
 		{"80 columns", 80, 24, append([]migrate.Event{migrate.Moved{Bytes: 100e6, Of: 3.8e9}, migrate.Planned{Tags: 108}}, work(3)...), []string{
 			"0/108 tags  [>                         ]  100 MB of 3.8 GB  10 MB/s  6m20s left",
-			"  pull     team/app:1.0 +1                         [>       ]      0 B of 10 MB",
-			"  extract  team/app:1.1 +1                         [>       ]      1.0 of 10 MB",
-			"  push     team/app:1.2 +1                         [=>      ]      2.0 of 10 MB",
+			"  pull     team/app:1.0 +1  [>       ]      0 B of 10 MB",
+			"  extract  team/app:1.1 +1  [>       ]      1.0 of 10 MB",
+			"  push     team/app:1.2 +1  [=>      ]      2.0 of 10 MB",
 		}},
 		{"a long name", 80, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush, Current: 5e6, Total: 10e6}}, []string{
 			"Copy  for 10s",
@@ -51,7 +51,7 @@ func TestRows(t *testing.T) {
 		}},
 		{"200 columns", 200, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush, Current: 5e6, Total: 10e6}}, []string{
 			"Copy  for 10s",
-			"  push     platform/a-team-with-a-long-name/a-service-with-a-longer-one:2026.11.26-build.4711                                                                [===========>          ]      5.0 of 10 MB",
+			"  push     platform/a-team-with-a-long-name/a-service-with-a-longer-one:2026.11.26-build.4711  [===========>          ]      5.0 of 10 MB",
 		}},
 		{"40 columns", 40, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush, Current: 5e6, Total: 10e6}}, []string{
 			"Copy  for 10s",
@@ -64,9 +64,9 @@ func TestRows(t *testing.T) {
 		}},
 		{"more workers than rows", 80, 8, work(16), []string{
 			"Copy  for 10s",
-			"  pull     team/app:1.0 +1                         [>       ]      0 B of 10 MB",
-			"  extract  team/app:1.1 +1                         [>       ]      1.0 of 10 MB",
-			"  push     team/app:1.2 +1                         [=>      ]      2.0 of 10 MB",
+			"  pull     team/app:1.0 +1  [>       ]      0 B of 10 MB",
+			"  extract  team/app:1.1 +1  [>       ]      1.0 of 10 MB",
+			"  push     team/app:1.2 +1  [=>      ]      2.0 of 10 MB",
 			"  and 13 more",
 		}},
 		{"three rows", 80, 3, work(16), []string{"Copy  for 10s"}},
@@ -203,6 +203,7 @@ func TestResizing(t *testing.T) {
 					w.wait(t)
 				}
 				w.resize(size[0], size[1])
+				time.Sleep(settlePause)
 				w.wait(t)
 			}
 			w.log.Summary(migrate.Summary{}, target, time.Minute)
@@ -210,6 +211,30 @@ func TestResizing(t *testing.T) {
 			w.expect(t)
 		})
 	}
+}
+
+// While a window is dragged, it is ahead of what the program knows of it.
+func TestDragging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(120, 24, true)
+		w.observe(migrate.Planned{Tags: 1000}, migrate.Moved{Of: 3e9})
+		w.observe(work(6)...)
+		w.wait(t)
+		w.resize(119, 24)
+		for columns := 119; columns > 60; columns-- {
+			w.Resize(columns-1, 24)
+			w.observe(migrate.Finished{Result: tag(fmt.Sprint(columns), migrate.Exact, nil)})
+			time.Sleep(50 * time.Millisecond)
+			if columns%4 == 0 { // every 200 ms
+				w.columns = columns
+			}
+		}
+		w.columns = 60
+		time.Sleep(settlePause + framePause)
+		w.wait(t)
+		w.log.End()
+		w.expect(t)
+	})
 }
 
 // wait waits for the next picture, and looks at it.
