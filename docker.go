@@ -266,23 +266,23 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	})
 }
 
-// watch ends a call that makes no progress.
+// watch looks at what a call says of its progress.
 type watch struct {
-	timer *time.Timer
-	after time.Duration
-	last  map[string]string // by what a message is about: what it said last
+	last   map[string]string      // by what a message is about: what it said last
+	moving func()                 // hears that there is progress
+	tell   func(migrate.Transfer) // hears which; nil: nobody does
 }
 
 // watched makes a call, and ends it with migrate.ErrStalled when it has made no progress for too long.
 func (e *engine) watched(ctx context.Context, call func(context.Context, *watch) error) error {
-	if e.stall == 0 {
-		return engineError(call(ctx, nil))
-	}
+	w := &watch{last: map[string]string{}, moving: func() {}, tell: migrate.Transfers(ctx)}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := &watch{after: e.stall, last: map[string]string{}}
-	w.timer = time.AfterFunc(e.stall, func() { cancel(migrate.ErrStalled) })
-	defer w.timer.Stop()
+	if e.stall > 0 {
+		timer := time.AfterFunc(e.stall, func() { cancel(migrate.ErrStalled) })
+		defer timer.Stop()
+		w.moving = func() { timer.Reset(e.stall) }
+	}
 	err := call(ctx, w)
 	if err != nil && errors.Is(context.Cause(ctx), migrate.ErrStalled) {
 		return engineFailure{fmt.Errorf("no progress for %s, by MIGRATE_STALL", e.stall), migrate.ErrStalled}
@@ -292,14 +292,39 @@ func (e *engine) watched(ctx context.Context, call func(context.Context, *watch)
 
 // see takes a message for progress if it says something new: engines repeat themselves ten times a second.
 func (w *watch) see(m streamMessage) {
-	if w == nil {
+	news := fmt.Sprint(m.Status, m.Progress.Current)
+	if w.last[m.ID] == news {
 		return
 	}
-	news := fmt.Sprint(m.Status, m.Progress.Current)
-	if w.last[m.ID] != news {
-		w.last[m.ID] = news
-		w.timer.Reset(w.after)
+	w.last[m.ID] = news
+	w.moving()
+	if transfer, ok := m.transfer(); ok && w.tell != nil {
+		w.tell(transfer)
 	}
+}
+
+// transfers is what an engine says of a blob that it transfers, whatever its store: the step, and whether it is over.
+// Whatever else it says is about blobs that wait, or that have been there before.
+var transfers = map[string]migrate.Transfer{
+	"Downloading":          {Step: migrate.StepPull},
+	"Download complete":    {Step: migrate.StepPull, Over: true},
+	"Extracting":           {Step: migrate.StepExtract},
+	"Pull complete":        {Step: migrate.StepExtract, Over: true},
+	"Pushing":              {Step: migrate.StepPush},
+	"Pushed":               {Step: migrate.StepPush, Over: true},
+	"Layer already exists": {Step: migrate.StepPush, Over: true},
+	"Mounted":              {Step: migrate.StepPush, Over: true},
+}
+
+// transfer is what the message says of a transfer, if it is about one.
+func (m streamMessage) transfer() (migrate.Transfer, bool) {
+	status, _, _ := strings.Cut(m.Status, " from ") // another repository
+	transfer, known := transfers[status]
+	transfer.Blob = m.ID
+	if m.Progress.Units == "" { // bytes; the containerd store counts the seconds that it unpacks
+		transfer.Current, transfer.Total = m.Progress.Current, m.Progress.Total
+	}
+	return transfer, known
 }
 
 // finishedPull begins the status without which a pull has not succeeded.
@@ -568,9 +593,12 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 
 // streamMessage is one of the messages that an engine streams while it pulls, pushes or loads.
 type streamMessage struct {
-	ID          string                    `json:"id"`
-	Status      string                    `json:"status"`
-	Progress    struct{ Current int64 }   `json:"progressDetail"`
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	Progress struct {
+		Current, Total int64
+		Units          string
+	} `json:"progressDetail"`
 	Error       string                    `json:"error"`
 	ErrorDetail *struct{ Message string } `json:"errorDetail"`
 	Aux         json.RawMessage           `json:"aux"`

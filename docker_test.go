@@ -510,6 +510,65 @@ func TestPullContent(t *testing.T) {
 	}
 }
 
+// Who watches a call hears what either store says of the blobs that it moves, each news once.
+func TestTransfers(t *testing.T) {
+	message := func(id, status, progress string) string {
+		return fmt.Sprintf(`{"status":%q,"progressDetail":{%s},"id":%q}`, status, progress, id)
+	}
+	e, _ := startEngine(t, map[string]http.HandlerFunc{
+		pullPath: stream(
+			status("Pulling from team/app"),
+			message("a", "Pulling fs layer", ""),
+			message("a", "Downloading", `"current":5,"total":10`),
+			message("a", "Downloading", `"current":5,"total":10`),
+			message("b", "Already exists", ""),
+			message("a", "Verifying Checksum", ""),
+			message("a", "Download complete", `"hidecounts":true`),
+			message("a", "Extracting", `"current":6,"total":10`),  // the classic store
+			message("c", "Extracting", `"current":3,"units":"s"`), // the other one
+			message("a", "Pull complete", ""),
+			status("Digest: "+imageHash),
+		),
+		pushPath: stream(
+			message("a", "Preparing", ""),
+			message("a", "Waiting", ""),
+			message("a", "Pushing", `"current":512,"total":1024`),
+			message("a", "Pushed", ""),
+			message("b", "Layer already exists", ""),
+			message("c", "Mounted from group/other", ""),
+			status("1.2: digest: "+imageHash+" size: 123"),
+		),
+	})
+	var got []migrate.Transfer
+	ctx := migrate.WithTransfers(t.Context(), func(transfer migrate.Transfer) { got = append(got, transfer) })
+	for _, e.stall = range []time.Duration{0, time.Minute} { // watched for its progress, or not
+		got = nil
+		if err := e.Pull(ctx, sourceRef); err != nil {
+			t.Error(err)
+		}
+		if _, err := e.Push(ctx, targetRef); err != nil {
+			t.Error(err)
+		}
+		want := []migrate.Transfer{
+			{Blob: "a", Step: migrate.StepPull, Current: 5, Total: 10},
+			{Blob: "a", Step: migrate.StepPull, Over: true},
+			{Blob: "a", Step: migrate.StepExtract, Current: 6, Total: 10},
+			{Blob: "c", Step: migrate.StepExtract},
+			{Blob: "a", Step: migrate.StepExtract, Over: true},
+			{Blob: "a", Step: migrate.StepPush, Current: 512, Total: 1024},
+			{Blob: "a", Step: migrate.StepPush, Over: true},
+			{Blob: "b", Step: migrate.StepPush, Over: true},
+			{Blob: "c", Step: migrate.StepPush, Over: true},
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("told %+v\nwant %+v", got, want)
+		}
+	}
+	if err := e.Pull(t.Context(), sourceRef); err != nil { // nobody watches
+		t.Error(err)
+	}
+}
+
 // What is swept up is what the engine keeps beside its images: the filter fits none of them.
 func TestSweep(t *testing.T) {
 	e, d := startEngine(t, map[string]http.HandlerFunc{prunePath: jsonAnswer(http.StatusOK, map[string]any{})})

@@ -106,7 +106,9 @@ func doAll(
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLog(stdout)
+	log := report.NewLogFor(stdout, os.Getenv)
+	stderr = log.Ending(stderr)
+	log.Begin("prepare", "Prepare")
 	record, err := openRecord(cfg, hide, log)
 	if err != nil {
 		return fail(stderr, err)
@@ -116,6 +118,7 @@ func doAll(
 		closeRecord(record, interrupt.Of(ctx, err), stderr)
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
+	log.Begin("list", "List and plan")
 	options.Observe = func(e migrate.Event) { log.Observe(e); record.Observe(e) }
 	options.Known = record.Known
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
@@ -140,11 +143,14 @@ func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLog(stdout)
+	log := report.NewLogFor(stdout, os.Getenv)
+	stderr = log.Ending(stderr)
+	log.Begin("prepare", "Prepare")
 	options, err := prepare(ctx, cfg, hide, log)
 	if err != nil {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
+	log.Begin("list", "List and ask")
 	options.Observe = log.Observe
 	if cfg.ReportDir != "" {
 		options.Known = report.ReadKnown(cfg.ReportDir, log)

@@ -58,6 +58,7 @@ func newWorld(t *testing.T, changes map[string]http.HandlerFunc) *world {
 	w.env = map[string]string{
 		"AWS_ENDPOINT_URL": endpoint, "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration",
 		"DOCKER_HOST": "tcp://" + docker.Listener.Addr().String(),
+		"GITLAB_CI":   "", // whose log would have colours
 	}
 	for name, value := range secrets {
 		if name != "the ECR token" {

@@ -26,6 +26,7 @@ type copier struct {
 	known     func(repository, target string) (Pair, bool)
 	catalog   *catalog
 	held      *references
+	meter     *meter
 	sweeping  sync.RWMutex // pulls and loads read, a sweep writes
 	blobs     blobPulls
 	brought   brought
@@ -33,7 +34,9 @@ type copier struct {
 
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
 // that the engine does not hold it whole, and that it should be tried again alone.
-func (c *copier) fetchImage(ctx context.Context, t *task) error {
+func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
+	ctx, end := c.meter.follow(ctx, t, inbound)
+	defer func() { end(err == nil) }()
 	tree, err := c.open(ctx, t)
 	if err != nil {
 		return err
@@ -61,6 +64,8 @@ func (c *copier) whereabouts(t *task, tree Tree) (present, shared map[digest.Dig
 // deliver pushes the pending tags, and takes their names away from the engine again. What the schedule keeps of what
 // was pulled stays there.
 func (c *copier) deliver(ctx context.Context, t *task) []Result {
+	ctx, end := c.meter.follow(ctx, t, outbound)
+	defer end(true)
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
 		if ctx.Err() != nil {

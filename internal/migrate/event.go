@@ -2,8 +2,8 @@ package migrate
 
 import "time"
 
-// Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Worked, Retrying,
-// Finished, Recovering, PulledBack or Stopping.
+// Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Working, Moved,
+// Worked, Retrying, Finished, Recovering, PulledBack or Stopping.
 type Event interface{ event() }
 
 // Chosen says which part of the source the run is about, where that is not everything. It comes before Listed, which

@@ -31,8 +31,10 @@ func (c *copier) passOn(ctx context.Context, t *task) error {
 	if !tree.Root.IsIndex() {
 		return c.fetchImage(ctx, t)
 	}
+	passing, end := c.meter.follow(ctx, t, inbound)
+	defer end(false)
 	for _, leaf := range tree.Leaves() {
-		if err := c.passLeaf(ctx, t, leaf); err != nil {
+		if err := c.passLeaf(passing, t, leaf); err != nil {
 			return err
 		}
 	}

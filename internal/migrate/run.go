@@ -92,6 +92,7 @@ func newRun(ctx context.Context, options Options) *run {
 	}
 	r.Engine = insistent{Engine: options.Engine, rules: rules, observe: func(e Retrying) { r.observe(e) }}
 	r.copier = newCopier(r.Options, newCatalog())
+	r.copier.meter = newMeter(r.copier.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)
 	return r
 }
@@ -225,6 +226,8 @@ func (r *run) announce(ctx context.Context, found survey) {
 	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.tasks)
 	planned.Contents, planned.MostShared = r.copier.catalog.contents(found.tasks), r.copier.catalog.mostShared(found.tasks, mostShared)
 	r.observe(planned)
+	r.copier.meter.plan(found.tasks)
+	r.observe(r.copier.meter.state())
 	for _, result := range found.unlisted() {
 		r.finish(ctx, result)
 	}
@@ -413,4 +416,7 @@ func (r *run) observe(event Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Observe(event)
+	if e, ok := event.(Finished); ok && r.copier.meter.settle(e.Result) {
+		r.Observe(r.copier.meter.state())
+	}
 }

@@ -86,6 +86,15 @@ func (w redactingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Fd is the descriptor of the file behind the writer, for whoever asks whether that is a terminal. Without a file it is
+// that of none.
+func (w redactingWriter) Fd() uintptr {
+	if file, ok := w.out.(interface{ Fd() uintptr }); ok {
+		return file.Fd()
+	}
+	return ^uintptr(0)
+}
+
 // formsOf lists the ways in which a secret may be written: as it is, escaped, and in base64 at any place of a text.
 func formsOf(secret string) []string {
 	quoted, _ := json.Marshal(secret)

@@ -16,23 +16,84 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-// Log writes a migration as plain lines, for a CI log or a terminal. Its methods are not for concurrent use.
+// Log writes a migration as lines, for a CI log or a terminal. Its methods are not for concurrent use.
 type Log struct {
-	out         io.Writer
-	total, done int
-	again       time.Time // the last line about a call made once more
+	view   view
+	colour bool
+	tally  *tally
+	again  time.Time // the last line about a call made once more
+	terse  bool      // it was said that not all have a line
+	copies bool      // the phase of copies has begun
 }
 
-// NewLog returns a log that writes to out. What out does not take is lost: a migration does not end for its log.
-func NewLog(out io.Writer) *Log { return &Log{out: out} }
+// NewLog returns a log that writes plain lines to out. What out does not take is lost: a migration does not end for its
+// log.
+func NewLog(out io.Writer) *Log {
+	t := &tally{}
+	return &Log{view: newPlain(out, false, t), tally: t}
+}
+
+// NewLogFor returns a log as it suits the output: on a terminal the lines scroll above what is being done, elsewhere a
+// line every half minute says how far things are. The environment tells CI logs (CI, GITLAB_CI), and who wants no
+// colours (NO_COLOR) or has a terminal that can do nothing (TERM).
+func NewLogFor(out io.Writer, getenv func(string) string) *Log {
+	t := &tally{}
+	v, colour := viewFor(out, getenv, t)
+	return &Log{view: v, colour: colour, tally: t}
+}
+
+// Begin begins a phase of the run, with a name of letters, and a title. In GitLab's job log it can be folded.
+func (l *Log) Begin(name, title string) {
+	l.tally.begin(title)
+	l.view.begin(name, title, true)
+}
+
+// End ends the last phase, and all that moves on a terminal.
+func (l *Log) End() { l.view.end() }
+
+// Ending returns a writer to w that ends the log before. It is for what a program says at its end.
+func (l *Log) Ending(w io.Writer) io.Writer { return endingWriter{l, w} }
+
+type endingWriter struct {
+	log *Log
+	out io.Writer
+}
+
+func (w endingWriter) Write(p []byte) (int, error) {
+	w.log.End()
+	return w.out.Write(p)
+}
 
 // Line writes one line, or several; the arguments may come from outside, and are made printable.
 func (l *Log) Line(format string, args ...any) {
-	_, _ = fmt.Fprintln(l.out, Printable(fmt.Sprintf(format, args...)))
+	l.write(Printable(fmt.Sprintf(format, args...)))
+}
+
+func (l *Log) write(text string) { _, _ = io.WriteString(l.view, text+"\n") }
+
+// row writes a line about an outcome, which has the colour that it deserves. The rest may come from outside.
+func (l *Log) row(left string, outcome migrate.Outcome, rest string) {
+	word := fmt.Sprintf("%-12s", outcome)
+	if colour := colours[outcome]; l.colour && colour != "" {
+		word = colour + string(outcome) + plainColour + word[len(outcome):]
+	}
+	l.write(Printable(left) + "  " + word + "  " + Printable(rest))
+}
+
+const (
+	green, yellow, red = "\x1b[32m", "\x1b[33m", "\x1b[31m"
+	plainColour        = "\x1b[0m"
+)
+
+var colours = map[migrate.Outcome]string{
+	migrate.Exact: green, migrate.Present: green, migrate.Changed: yellow, migrate.OnePlatform: yellow,
+	migrate.Refused: red, migrate.Failed: red, migrate.NotStarted: yellow,
+	migrate.Missing: red, migrate.Different: red,
 }
 
 // Observe writes what the event means to a reader.
 func (l *Log) Observe(event migrate.Event) {
+	l.tally.observe(event)
 	switch e := event.(type) {
 	case migrate.Chosen:
 		l.chosen(e)
@@ -43,16 +104,21 @@ func (l *Log) Observe(event migrate.Event) {
 	case migrate.Planned:
 		l.planned(e)
 	case migrate.Comparing:
-		l.total = e.Tags
+		l.Begin("verify", "Verify")
 		l.Line("Verify: %d tags are compared with GitLab's; nothing is copied", e.Tags)
 	case migrate.PulledBack:
 		l.Line("%9s  %-12s  %s", "", "pulled", e.Result.Name())
+	case migrate.Moved:
+		if !l.copies {
+			l.copies = true
+			l.Begin("copy", "Copy")
+		}
 	case migrate.Recovering:
 		l.Line("Copying %d images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)", e.Images)
 	case migrate.Retrying:
 		l.retrying(e)
 	case migrate.Stopping:
-		l.Line("Stopping: nothing more is begun, what is under way goes on: %v", e.Cause)
+		l.Line("Stopping: nothing more is begun, what is under way goes on: %s", brief(e.Cause.Error()))
 	case migrate.Finished:
 		l.finished(e.Result)
 	}
@@ -69,12 +135,20 @@ func (l *Log) chosen(e migrate.Chosen) {
 func (l *Log) listed(e migrate.Listed) {
 	l.Line("ECR: %d tags of %d images in %d repositories", e.Tags, e.Images, e.Repositories)
 	if len(e.Empty) > 0 {
-		l.Line("     without any tag: %s", strings.Join(e.Empty, ", "))
+		l.Line("     without any tag: %s", strings.Join(firstOf(e.Empty), ", "))
 	}
 }
 
+// firstOf is a list as a line has room for it.
+func firstOf(names []string) []string {
+	const most = 500
+	if len(names) <= most {
+		return names
+	}
+	return append(names[:most:most], fmt.Sprintf("and %d more", len(names)-most))
+}
+
 func (l *Log) planned(e migrate.Planned) {
-	l.total = e.Tags
 	l.Line("Plan: %d tags to copy, unless they are there: %d layers and configs of %s, which would be %s if none were shared",
 		e.Tags-len(e.Refused), e.Blobs, humanize.Bytes(uint64(e.Bytes)), humanize.Bytes(uint64(e.BytesUnshared)))
 	if e.LeftReferrers > 0 {
@@ -90,13 +164,26 @@ func (l *Log) planned(e migrate.Planned) {
 	}
 }
 
+// A runner keeps the first 4 MiB of a log, unless it is told otherwise, and the end is worth most. Once so many bytes have
+// been written, what arrives has no line of its own any more, and in the end nothing has.
+const (
+	roomForAll    = 2 << 20
+	roomForFaults = roomForAll + roomForAll/4
+)
+
 func (l *Log) finished(r migrate.Result) {
-	if r.Referrers > 0 || r.Tag == "" {
-		l.Line("%9s  %-12s  %s%s", "", r.Outcome, r.Name(), detail(r))
+	if !l.view.room(roomForAll) && !l.terse {
+		l.terse = true
+		l.Line("From here on, only what does not arrive has a line: a runner keeps no more than 4 MiB of a log")
+	}
+	if l.terse && (r.Outcome.Arrived() || !l.view.room(roomForFaults)) {
 		return
 	}
-	l.done++
-	l.Line("%9s  %-12s  %s%s", fmt.Sprintf("%d/%d", l.done, l.total), r.Outcome, r.Name(), detail(r))
+	count := ""
+	if isTag(r) {
+		count = l.tally.count()
+	}
+	l.row(fmt.Sprintf("%9s", count), r.Outcome, r.Name()+detail(r))
 }
 
 const (
@@ -108,10 +195,19 @@ const (
 
 func (l *Log) retrying(e migrate.Retrying) {
 	worth := e.Wait >= longWait || errors.Is(e.Err, migrate.ErrEngineGone)
-	if now := time.Now(); worth && now.Sub(l.again) >= againPause {
+	if now := time.Now(); worth && now.Sub(l.again) >= againPause && l.view.room(roomForFaults) {
 		l.again = now
-		l.Line("%9s  %-12s  %s %s: %v", "", "again", e.Step, e.Ref, e.Err)
+		l.Line("%9s  %-12s  %s %s: %s", "", "again", e.Step, e.Ref, brief(e.Err.Error()))
 	}
+}
+
+// brief is enough of a text to know what it is about. Nobody has bounded those of engines and registries.
+func brief(text string) string {
+	const most = 2000 // bytes
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 // detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.
@@ -149,8 +245,10 @@ func Printable(text string) string {
 
 // Summary writes the end of a run: the counts, then everything that did not arrive, by cause.
 func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration) {
+	l.view.begin("summary", "Summary", false)
+	defer l.End()
 	l.Line("")
-	l.Line("%d of %d tags are at %s, after %s", l.arrived(summary), l.total, target, took.Round(time.Second/10))
+	l.Line("%d of %d tags are at %s, after %s", l.arrived(summary), l.tally.tags(), target, took.Round(time.Second/10))
 	l.counts(summary)
 	if summary.Pulled > 0 {
 		l.Line("%7d  %-12s  by the engine from GitLab, whole, and removed from the engine again", summary.Pulled, "pulled")

@@ -343,8 +343,8 @@ func TestLogWithoutReader(t *testing.T) {
 	log := NewLog(brokenPipe{})
 	log.Observe(migrate.Listed{Tags: 1})
 	log.Summary(migrate.Summary{Results: []migrate.Result{tag("1", migrate.Failed, fmt.Errorf("no"))}}, target, time.Second)
-	if log.total != 0 || log.done != 0 {
-		t.Errorf("%d of %d", log.done, log.total)
+	if count := log.tally.count(); count != "0/0" {
+		t.Error(count)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 // Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows.
 func (l *Log) Outlook(o migrate.Outlook, target string, disk int64) {
+	l.view.begin("plan", "Plan", false)
+	defer l.End()
 	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
 	l.tagsToCome(o)
 	l.bytesToCome(o, disk)
@@ -122,5 +124,3 @@ func some(names []string) string {
 	}
 	return strings.Join(names[:most], ", ") + ", …"
 }
-
-func size(bytes int64) string { return humanize.Bytes(uint64(bytes)) }

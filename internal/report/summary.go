@@ -2,6 +2,7 @@ package report
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
@@ -49,25 +50,39 @@ func (l *Log) counts(summary migrate.Summary) {
 	}
 	for _, m := range meanings {
 		if tags[m.outcome] > 0 {
-			l.Line("%7d  %-12s  %s", tags[m.outcome], m.outcome, m.meaning)
+			l.number(tags[m.outcome], m.outcome, m.meaning)
 		}
 	}
 	if earlier > 0 {
-		l.Line("%7d  %-12s  were there before, with the digest that an earlier run had pushed", earlier, migrate.Present)
+		l.number(earlier, migrate.Present, "were there before, with the digest that an earlier run had pushed")
 	}
 	for _, m := range meanings {
 		if referrers[m.outcome] > 0 {
-			l.Line("%7d  %-12s  signatures, SBOMs and other referrers of images", referrers[m.outcome], m.outcome)
+			l.number(referrers[m.outcome], m.outcome, "signatures, SBOMs and other referrers of images")
 		}
 	}
 	if unlisted > 0 {
-		l.Line("%7d  %-12s  repositories that could not be listed", unlisted, migrate.Failed)
+		l.number(unlisted, migrate.Failed, "repositories that could not be listed")
+	}
+}
+
+func (l *Log) number(n int, outcome migrate.Outcome, meaning string) {
+	l.row(fmt.Sprintf("%7d", n), outcome, meaning)
+}
+
+// listRoom is how many bytes a list of the summary may have, for a CI log's sake: report.json lists everything.
+const listRoom = 256 << 10
+
+// rest says how many have found no room in a list.
+func (l *Log) rest(n int) {
+	if n > 0 {
+		l.Line("  and %d more; with MIGRATE_REPORT_DIR, report.json has them all", n)
 	}
 }
 
 // pairs lists source and pushed digest wherever they differ.
 func (l *Log) pairs(summary migrate.Summary) {
-	first := true
+	room, left, first := listRoom, 0, true
 	for _, r := range summary.Results {
 		if !r.Outcome.Arrived() || r.Source == r.Pushed {
 			continue
@@ -76,8 +91,15 @@ func (l *Log) pairs(summary migrate.Summary) {
 			l.Line("\nDigests that differ, ECR -> GitLab:")
 			first = false
 		}
-		l.Line("  %s\n    %s -> %s", r.Name(), r.Source, r.Pushed)
+		pair := fmt.Sprintf("  %s\n    %s -> %s", r.Name(), r.Source, r.Pushed)
+		if room < 0 {
+			left++
+			continue
+		}
+		room -= len(pair)
+		l.Line("%s", pair)
 	}
+	l.rest(left)
 }
 
 // causes lists everything that did not arrive by name, under the cause that it shares with others.
@@ -97,9 +119,11 @@ func (l *Log) causes(title string, results []migrate.Result) {
 	if len(order) > 0 {
 		l.Line("\n%s:", title)
 	}
+	room, left := listRoom, 0
 	for _, c := range order {
-		l.cause(c, shared[c])
+		left += l.cause(c, shared[c], &room)
 	}
+	l.rest(left)
 }
 
 // cause is why something did not arrive, without the reference that it happened to.
@@ -113,16 +137,27 @@ func causeOf(err error) cause {
 	return cause{text: string(step.Step) + ": " + step.Err.Error(), remedy: step.Remedy}
 }
 
-func (l *Log) cause(c cause, results []migrate.Result) {
-	for _, r := range results {
+// cause names what did not arrive, and says why, while there is room. It returns how many it has left out.
+func (l *Log) cause(c cause, results []migrate.Result, room *int) (left int) {
+	for i, r := range results {
+		if *room < 0 {
+			left = len(results) - i
+			break
+		}
+		*room -= len(r.Name())
 		l.Line("  %s", r.Name())
+	}
+	if left == len(results) {
+		return left
 	}
 	if len(results) == 1 {
 		c.text = results[0].Err.Error() // with the reference
 	}
-	for _, text := range []string{c.text, c.remedy} {
+	for _, text := range []string{brief(c.text), c.remedy} {
 		if text != "" {
+			*room -= len(text)
 			l.Line("    %s", strings.ReplaceAll(text, "\n", "\n    "))
 		}
 	}
+	return left
 }

@@ -1,0 +1,347 @@
+package migrate
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// StepExtract is the end of a pull, where the engine unpacks what it has. No copy fails there: to a copy it is one
+// with the pull.
+const StepExtract Step = "extract"
+
+// Transfer is what an engine says of one blob that it pulls, unpacks or pushes.
+type Transfer struct {
+	Blob    string // as engines call it: the first twelve digits of a digest
+	Step    Step   // StepPull, StepExtract or StepPush
+	Current int64  // in the engine's unit, which is bytes mostly
+	Total   int64  // likewise; 0 where the engine does not say
+	Over    bool   // the step is done, for this blob
+}
+
+type transferKey struct{}
+
+// WithTransfers returns a context whose calls of an Engine have it tell what it transfers. see may be called
+// concurrently.
+func WithTransfers(ctx context.Context, see func(Transfer)) context.Context {
+	return context.WithValue(ctx, transferKey{}, see)
+}
+
+// Transfers returns whom an Engine is to tell what it transfers, or nil.
+func Transfers(ctx context.Context) func(Transfer) {
+	see, _ := ctx.Value(transferKey{}).(func(Transfer))
+	return see
+}
+
+// Working says how far a worker is with an image: a few times a second, and at the end of it with no step.
+type Working struct {
+	Image   Image
+	Step    Step  // StepPull, StepExtract, StepPush, or empty
+	Current int64 // bytes of the step
+	Total   int64 // likewise; it may grow, and be 0 where nothing has to be transferred
+}
+
+// Moved says how many of the plan's bytes are where they belong. One that has been pulled and not pushed counts half.
+type Moved struct {
+	Bytes int64
+	Of    int64 // without those that were at the target already, or have turned out not to come
+}
+
+func (Working) event() {}
+func (Moved) event()   {}
+
+// direction is one of the two ways that each byte goes.
+type direction int
+
+const (
+	inbound  direction = iota // into the engine
+	outbound                  // from there to the target
+	directions
+)
+
+// meter counts the bytes of the planned images, each once for either direction. The nil meter counts nothing.
+type meter struct {
+	catalog *catalog
+	observe func(Event)
+
+	mu       sync.Mutex
+	images   map[imageKey]*metered // of which results are still to come
+	users    []int32               // by blob: such images that consist of it
+	counted  [directions][]bool    // by blob: it has been moved, or need not be
+	moved    int64                 // bytes
+	left     int64
+	underWay map[*mover]int64 // bytes of those that are left
+}
+
+type imageKey struct {
+	repository string
+	digest     digest.Digest
+}
+
+// metered is what a meter knows of one image.
+type metered struct {
+	blobs  []blobID
+	open   int  // tags without a result
+	copied bool // one of the others was
+}
+
+func newMeter(blobs *catalog, observe func(Event)) *meter {
+	return &meter{catalog: blobs, observe: observe, images: map[imageKey]*metered{}, underWay: map[*mover]int64{}}
+}
+
+// plan counts what is left to do. Tasks that are refused do not count.
+func (m *meter) plan(tasks []*task) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.catalog.len()
+	m.users = make([]int32, n)
+	for d := range m.counted {
+		m.counted[d] = make([]bool, n)
+	}
+	for _, t := range tasks {
+		if t.refusal != nil {
+			continue
+		}
+		m.images[imageKey{t.image.Repository.Name, t.image.Digest}] = &metered{blobs: t.blobs, open: len(t.image.Tags)}
+		for _, id := range t.blobs {
+			if m.users[id]++; m.users[id] == 1 {
+				m.left += int64(directions) * m.catalog.size(id)
+			}
+		}
+	}
+}
+
+// settle notes the result of a tag, and reports whether it was the last of its image.
+func (m *meter) settle(r Result) bool {
+	if m == nil || r.Referrers > 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := imageKey{r.Repository, r.Source}
+	image := m.images[key]
+	if image == nil {
+		return false
+	}
+	image.copied = image.copied || r.Outcome.Arrived() && r.Outcome != Present
+	if image.open--; image.open > 0 {
+		return false
+	}
+	delete(m.images, key)
+	if image.copied {
+		m.count(inbound, image.blobs, true)
+		m.count(outbound, image.blobs, true)
+	}
+	for _, id := range image.blobs {
+		if m.users[id]--; m.users[id] == 0 {
+			m.count(inbound, []blobID{id}, false)
+			m.count(outbound, []blobID{id}, false)
+		}
+	}
+	return true
+}
+
+// count takes the blobs from what is left: they have been moved, or need not be.
+func (m *meter) count(d direction, blobs []blobID, moved bool) {
+	for _, id := range blobs {
+		if int(id) >= len(m.users) || m.counted[d][id] {
+			continue
+		}
+		m.counted[d][id] = true
+		m.left -= m.catalog.size(id)
+		if moved {
+			m.moved += m.catalog.size(id)
+		}
+	}
+}
+
+// sizes are the bytes of those of the blobs that are left in the direction, by what engines call them.
+func (m *meter) sizes(d direction, blobs []blobID) map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sizes := map[string]int64{}
+	for _, id := range blobs {
+		if int(id) < len(m.users) && !m.counted[d][id] {
+			sizes[m.catalog.short(id)] = m.catalog.size(id)
+		}
+	}
+	return sizes
+}
+
+// tell says how far things are.
+func (m *meter) tell(of Working) {
+	m.observe(of)
+	m.observe(m.state())
+}
+
+func (m *meter) state() Moved {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	moved := m.moved
+	for _, bytes := range m.underWay {
+		moved += bytes
+	}
+	return Moved{Bytes: moved / int64(directions), Of: (m.moved + m.left) / int64(directions)}
+}
+
+// follow has the meter know what the engine transfers for the task by calls with the context that it returns, up to the
+// call of end.
+func (m *meter) follow(ctx context.Context, t *task, d direction) (_ context.Context, end func(well bool)) {
+	if m == nil {
+		return ctx, func(bool) {}
+	}
+	m.mu.Lock()
+	m.count(inbound, t.there, false)
+	m.count(outbound, t.there, false)
+	m.mu.Unlock()
+	f := &mover{meter: m, task: t}
+	f.begin(d)
+	f.tell(stepOf(d))
+	return WithTransfers(ctx, f.see), func(well bool) { f.end(well && d == inbound) }
+}
+
+// tellPause is the least time between two events of one worker with the same step.
+const tellPause = 250 * time.Millisecond
+
+// mover follows what a worker moves for one image.
+type mover struct {
+	meter *meter
+	task  *task
+
+	mu        sync.Mutex
+	direction direction
+	planned   int64 // bytes that are left in the direction
+	blobs     map[string]*moving
+	total     int64 // bytes of the blobs
+	done      map[Step]int64
+	loading   int // blobs that are being pulled
+	told      Step
+	toldAt    time.Time
+	ended     bool
+}
+
+// moving is one blob of a mover.
+type moving struct {
+	size    int64          // bytes
+	done    map[Step]int64 // bytes
+	loading bool
+}
+
+// begin forgets all about the other direction.
+func (f *mover) begin(d direction) {
+	f.direction, f.planned, f.total, f.loading = d, 0, 0, 0
+	f.blobs, f.done = map[string]*moving{}, map[Step]int64{}
+	blobs := f.task.absent
+	if d == outbound {
+		blobs = f.task.claimed
+	}
+	for name, size := range f.meter.sizes(d, blobs) {
+		f.blobs[name] = &moving{size: size, done: map[Step]int64{}}
+		f.planned += size
+	}
+	f.total = f.planned
+}
+
+// see takes what the engine says.
+func (f *mover) see(t Transfer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return
+	}
+	d := inbound
+	if t.Step == StepPush {
+		d = outbound
+	}
+	if d != f.direction {
+		f.begin(d)
+	}
+	f.take(t)
+	step := t.Step
+	if step == StepExtract && f.loading > 0 {
+		step = StepPull
+	}
+	if step != f.told || time.Since(f.toldAt) >= tellPause {
+		f.tell(step)
+	}
+}
+
+// take notes how far a blob is, which is never less than it has been.
+func (f *mover) take(t Transfer) {
+	blob := f.blobs[t.Blob]
+	if blob == nil {
+		blob = &moving{done: map[Step]int64{}}
+		f.blobs[t.Blob] = blob
+	}
+	if blob.size == 0 && t.Total > 0 { // nobody has planned with it, or the store counts something else
+		blob.size = min(t.Total, maxBlob)
+		f.total += blob.size
+	}
+	if loading := t.Step == StepPull && !t.Over; loading != blob.loading {
+		blob.loading = loading
+		if loading {
+			f.loading++
+		} else {
+			f.loading--
+		}
+	}
+	if t.Step == StepExtract {
+		f.advance(blob, StepPull, blob.size)
+	}
+	f.advance(blob, t.Step, t.part(blob.size))
+}
+
+// part is what the transfer has brought of so many bytes.
+func (t Transfer) part(size int64) int64 {
+	switch {
+	case t.Over:
+		return size
+	case t.Total <= 0:
+		return 0
+	}
+	return int64(float64(size) * float64(min(max(0, t.Current), t.Total)) / float64(t.Total))
+}
+
+func (f *mover) advance(blob *moving, step Step, to int64) {
+	if more := to - blob.done[step]; more > 0 {
+		blob.done[step] += more
+		f.done[step] += more
+	}
+}
+
+// tell says how far the step is.
+func (f *mover) tell(step Step) {
+	f.told, f.toldAt = step, time.Now()
+	underWay := int64(0)
+	if f.total > 0 {
+		underWay = int64(float64(f.planned) * float64(f.done[stepOf(f.direction)]) / float64(f.total))
+	}
+	f.meter.mu.Lock()
+	f.meter.underWay[f] = underWay
+	f.meter.mu.Unlock()
+	f.meter.tell(Working{Image: f.task.image, Step: step, Current: f.done[step], Total: f.total})
+}
+
+// stepOf is the step that moves bytes in the direction.
+func stepOf(d direction) Step {
+	if d == outbound {
+		return StepPush
+	}
+	return StepPull
+}
+
+// end takes the worker off the image. Of what was pulled, all is in the engine.
+func (f *mover) end(pulled bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	f.meter.mu.Lock()
+	delete(f.meter.underWay, f)
+	if pulled {
+		f.meter.count(inbound, f.task.absent, true)
+	}
+	f.meter.mu.Unlock()
+	f.meter.tell(Working{Image: f.task.image})
+}

@@ -1,0 +1,280 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// blobOf is a blob, and what engines call it.
+func blobOf(name string, size int64) (ocispec.Descriptor, string) {
+	d := digest.FromString(name)
+	return ocispec.Descriptor{Digest: d, Size: size}, d.Encoded()[:12]
+}
+
+// meteredTask is an image of two blobs, "a" of 100 bytes and "b" of 300, and what its meter tells.
+func meteredTask() (m *meter, t *task, told func() []string) {
+	blobs := newCatalog()
+	a, _ := blobOf("a", 100)
+	b, _ := blobOf("b", 300)
+	ids := blobs.add([]ocispec.Descriptor{a, b})
+	t = &task{
+		image: Image{Repository: Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
+		blobs: ids, absent: ids, claimed: ids,
+	}
+	var lines []string
+	m = newMeter(blobs, func(e Event) {
+		switch e := e.(type) {
+		case Working:
+			lines = append(lines, fmt.Sprintf("%s %d/%d", e.Step, e.Current, e.Total))
+		case Moved:
+			lines[len(lines)-1] += fmt.Sprintf(", %d/%d", e.Bytes, e.Of)
+		}
+	})
+	m.plan([]*task{t})
+	return m, t, func() []string { return lines }
+}
+
+// TestProgress has a worker hear what an engine says, a second apart.
+func TestProgress(t *testing.T) {
+	_, a := blobOf("a", 0)
+	_, b := blobOf("b", 0)
+	for _, test := range []struct {
+		name      string
+		direction direction
+		transfers []Transfer
+		want      []string // the first and the last line aside
+	}{
+		{"a pull", inbound, []Transfer{
+			{Blob: a, Step: StepPull, Current: 50, Total: 100},
+			{Blob: b, Step: StepPull, Current: 30, Total: 300},
+			{Blob: a, Step: StepPull, Over: true},
+			{Blob: a, Step: StepExtract},
+			{Blob: b, Step: StepPull, Current: 300, Total: 300},
+			{Blob: a, Step: StepExtract, Over: true},
+			{Blob: b, Step: StepPull, Over: true},
+			{Blob: b, Step: StepExtract, Current: 150, Total: 300},
+			{Blob: b, Step: StepExtract, Over: true},
+		}, []string{
+			"pull 50/400, 25/400", "pull 80/400, 40/400", "pull 130/400, 65/400", "pull 130/400, 65/400", "pull 400/400, 200/400",
+			"pull 400/400, 200/400", "pull 400/400, 200/400", "extract 250/400, 200/400", "extract 400/400, 200/400",
+		}},
+		{"layers that are unpacked unseen", inbound, []Transfer{{Blob: a, Step: StepExtract, Over: true}}, []string{
+			"extract 100/400, 50/400",
+		}},
+		{"a pull that is begun again", inbound, []Transfer{
+			{Blob: a, Step: StepPull, Current: 90, Total: 100}, {Blob: a, Step: StepPull, Current: 10, Total: 100},
+		}, []string{"pull 90/400, 45/400", "pull 90/400, 45/400"}},
+		{"a push", outbound, []Transfer{
+			{Blob: a, Step: StepPush, Current: 50, Total: 100},
+			{Blob: a, Step: StepPush, Over: true},
+			{Blob: b, Step: StepPush, Over: true},
+			{Blob: "0123456789ab", Step: StepPush, Over: true}, // of which nobody knows the size
+		}, []string{"push 50/400, 25/400", "push 100/400, 50/400", "push 400/400, 200/400", "push 400/400, 200/400"}},
+		{"a push of another store's layers", outbound, []Transfer{ // it calls them otherwise, and counts them unpacked
+			{Blob: "0123456789ab", Step: StepPush, Current: 300, Total: 1200},
+			{Blob: "0123456789ab", Step: StepPush, Current: 1200, Total: 1200},
+		}, []string{"push 300/1600, 37/400", "push 1200/1600, 150/400"}},
+		{"nonsense", inbound, []Transfer{
+			{Blob: a, Step: StepPull, Current: 500, Total: 100},
+			{Blob: b, Step: StepPull, Current: -5, Total: 300},
+			{Blob: b, Step: StepPull, Current: 5, Total: -300},
+			{Blob: "", Step: StepPull, Current: 1 << 62, Total: 1 << 62},
+		}, []string{"pull 100/400, 50/400", "pull 100/400, 50/400", "pull 100/400, 50/400", "pull 68719476836/68719477136, 199/400"}},
+		{"a push within a pull", inbound, []Transfer{
+			{Blob: a, Step: StepPull, Current: 50, Total: 100}, {Blob: a, Step: StepPush, Current: 50, Total: 100},
+		}, []string{"pull 50/400, 25/400", "push 50/400, 25/400"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, task, told := meteredTask()
+				ctx, end := m.follow(t.Context(), task, test.direction)
+				for _, transfer := range test.transfers {
+					time.Sleep(time.Second)
+					Transfers(ctx)(transfer)
+				}
+				end(false)
+				want := slices.Concat([]string{string(stepOf(test.direction)) + " 0/400, 0/400"}, test.want, []string{" 0/0, 0/400"})
+				if got := told(); !slices.Equal(got, want) {
+					t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				}
+			})
+		})
+	}
+}
+
+// Engines say ten times a second how far they are with each layer: a reader is told less often, and each new step at once.
+func TestProgressIsToldSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a := blobOf("a", 0)
+		m, task, told := meteredTask()
+		ctx, end := m.follow(t.Context(), task, inbound)
+		for i := range int64(100) {
+			time.Sleep(10 * time.Millisecond)
+			Transfers(ctx)(Transfer{Blob: a, Step: StepPull, Current: i, Total: 100})
+		}
+		if n := len(told()); n != 5 {
+			t.Errorf("told %d times in a second", n)
+		}
+		Transfers(ctx)(Transfer{Blob: a, Step: StepExtract})
+		if n := len(told()); n != 6 {
+			t.Errorf("told %d times with the next step", n)
+		}
+		end(true)
+		Transfers(ctx)(Transfer{Blob: a, Step: StepExtract, Over: true})
+		if n := len(told()); n != 7 {
+			t.Errorf("told %d times with the end", n)
+		}
+	})
+}
+
+// What is left ends with the images that it is for, however they end.
+func TestMeterSettles(t *testing.T) {
+	blobs := newCatalog()
+	var ids []blobID
+	for i, size := range []int64{100, 300, 600} {
+		blob, _ := blobOf(fmt.Sprint(i), size)
+		ids = append(ids, blobs.add([]ocispec.Descriptor{blob})...)
+	}
+	of := func(name string, tags []string, blobs ...blobID) *task {
+		return &task{image: Image{Repository: Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, blobs: blobs, absent: blobs}
+	}
+	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
+	refused := of("r", []string{"1"}, ids[2])
+	refused.refusal = fmt.Errorf("no")
+	m := newMeter(blobs, func(Event) {})
+	m.plan([]*task{x, y, z, refused})
+	state := func(name, want string) {
+		t.Helper()
+		if s := m.state(); fmt.Sprintf("%d/%d", s.Bytes, s.Of) != want {
+			t.Errorf("%s: %+v, want %s", name, s, want)
+		}
+	}
+	result := func(t *task, tag string, outcome Outcome) Result {
+		r := t.result(tag)
+		r.Outcome = outcome
+		return r
+	}
+	state("planned", "0/1000")
+	_, end := m.follow(t.Context(), x, inbound)
+	end(true)
+	state("x pulled", "200/1000")
+	if m.settle(result(x, "1", Exact)) {
+		t.Error("x is settled with the first of two tags")
+	}
+	state("a tag of x", "200/1000")
+	if !m.settle(result(x, "2", Failed)) {
+		t.Error("x is not settled")
+	}
+	state("x", "400/1000")
+	m.settle(result(y, "1", Present))
+	state("y, which had been moved with x", "400/1000")
+	m.settle(Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.image.Digest})
+	m.settle(Result{Repository: "unlisted"})
+	m.settle(result(refused, "1", Refused))
+	state("what is no image", "400/1000")
+	_, end = m.follow(t.Context(), z, inbound)
+	end(true)
+	m.settle(result(z, "1", Failed))
+	state("z, pulled and not pushed", "700/700")
+	if m.settle(result(z, "1", Failed)) || len(m.images) != 0 {
+		t.Errorf("%d images are left", len(m.images))
+	}
+}
+
+// What the target has already need not be moved.
+func TestMeterSparesWhatIsThere(t *testing.T) {
+	m, task, _ := meteredTask()
+	task.absent, task.there = task.blobs[:1], task.blobs[1:]
+	_, end := m.follow(t.Context(), task, inbound)
+	defer end(false)
+	if s := m.state(); s != (Moved{Of: 100}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestNobodyIsTold(t *testing.T) {
+	if Transfers(t.Context()) != nil {
+		t.Error("somebody is")
+	}
+	var m *meter
+	ctx, end := m.follow(t.Context(), nil, inbound)
+	end(true)
+	if ctx != t.Context() || m.settle(Result{}) {
+		t.Error("the nil meter does something")
+	}
+}
+
+// tellingEngine says that all of what it moves has moved.
+type tellingEngine struct{ *memoryEngine }
+
+func (e tellingEngine) Pull(ctx context.Context, ref string) error {
+	e.tell(ctx, ref, StepPull)
+	return e.memoryEngine.Pull(ctx, ref)
+}
+
+func (e tellingEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+	e.tell(ctx, ref, StepPush)
+	return e.memoryEngine.Push(ctx, ref)
+}
+
+func (e tellingEngine) tell(ctx context.Context, ref string, step Step) {
+	if see := Transfers(ctx); see != nil {
+		see(Transfer{Blob: ref, Step: step, Current: 1, Total: 2})
+	}
+}
+
+// A run tells what each of its workers does until they have done with it, and how far everything is, up to the end.
+func TestRunTellsProgress(t *testing.T) {
+	pair, children := pairOf(t, "pair")
+	source := newSource()
+	source.push("app", pair, "1", "latest")
+	source.hold("app", children...)
+	source.push("app", imageOf(t, "image"), "2")
+	source.push("app", imageOf(t, "spoiled"), "3")
+	source.push("other", imageOf(t, "blocked"), "1")
+	source.push("deep/er/app", imageOf(t, "image"), "1")
+	engine := newEngine(source)
+	engine.rivals[children[1].Digest] = children[0].Digest
+	engine.fails["push "+targetBase+"/other:1"] = ErrDenied
+	_, events, err := runIn(t, engine, func(o *Options) { o.Engine = tellingEngine{engine} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned, last, working, steps := int64(-1), Moved{}, map[digest.Digest]Step{}, map[Step]int{}
+	for _, event := range events {
+		switch e := event.(type) {
+		case Planned:
+			planned = e.Bytes
+		case Moved:
+			if planned >= 0 && e.Of != planned && last == (Moved{}) {
+				t.Errorf("first %+v, planned %d", e, planned)
+			}
+			if e.Bytes > e.Of {
+				t.Errorf("%+v", e)
+			}
+			last = e
+		case Working:
+			working[e.Image.Digest] = e.Step
+			steps[e.Step]++
+		}
+	}
+	if last.Bytes != last.Of || last.Bytes == 0 {
+		t.Errorf("in the end, %+v", last)
+	}
+	for image, step := range working {
+		if step != "" {
+			t.Errorf("a worker is still busy with the %s of %s", step, image)
+		}
+	}
+	if len(working) != 4 || steps[StepPull] < 4 || steps[StepPush] < 4 {
+		t.Errorf("%d images, %v", len(working), steps)
+	}
+}

@@ -1,0 +1,116 @@
+package report
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
+)
+
+// watch returns what a user gets to see, once the program's end of the terminal is closed.
+func watch(program, user *os.File) (seen func() string) {
+	text := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(user) // which ends with an error, when nobody has the other end any more
+		text <- string(all)
+	}()
+	return func() string {
+		_ = program.Close()
+		return <-text
+	}
+}
+
+// The view is chosen by what can be seen of the output, and by what the environment says of the reader.
+func TestViewFor(t *testing.T) {
+	terminalOf80, _ := terminal.Open(t, 80, 24)
+	file, err := os.Create(t.TempDir() + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // nothing is written
+	for _, test := range []struct {
+		name     string
+		out      io.Writer
+		env      map[string]string
+		onScreen bool
+		colour   bool
+	}{
+		{"a terminal", terminalOf80, map[string]string{"TERM": "xterm"}, true, true},
+		{"without colours", terminalOf80, map[string]string{"TERM": "xterm", "NO_COLOR": "yes"}, true, false},
+		{"a dumb one", terminalOf80, map[string]string{"TERM": "dumb"}, false, false},
+		{"of which nothing is known", terminalOf80, nil, false, false},
+		{"in a CI job", terminalOf80, map[string]string{"TERM": "xterm", "CI": "true"}, false, false},
+		{"in GitLab's", terminalOf80, map[string]string{"TERM": "xterm", "CI": "1", "GITLAB_CI": "true"}, false, true},
+		{"in none", terminalOf80, map[string]string{"TERM": "xterm", "CI": "false", "GITLAB_CI": "false"}, true, true},
+		{"a file", file, map[string]string{"TERM": "xterm"}, false, false},
+		{"a writer", io.Discard, map[string]string{"TERM": "xterm"}, false, false},
+	} {
+		v, colour := viewFor(test.out, func(name string) string { return test.env[name] }, &tally{})
+		if _, onScreen := v.(*screen); onScreen != test.onScreen || colour != test.colour {
+			t.Errorf("%s: on screen %t, with colours %t", test.name, onScreen, colour)
+		}
+	}
+}
+
+// On a real terminal, the rows follow its size, and nothing but lines is left of them in the end.
+func TestOnTerminal(t *testing.T) {
+	program, user := terminal.Open(t, 200, 24)
+	seen := watch(program, user)
+	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "xterm", "NO_COLOR": "1"}[name] })
+	log.Begin("list", "List and plan")
+	log.Observe(migrate.Planned{Tags: 100})
+	log.Observe(migrate.Moved{Of: 1e9})
+	for _, event := range work(30) {
+		log.Observe(event)
+	}
+	s := log.view.(*screen)
+	for i, columns := range []int{200, 80, 200, 41} {
+		terminal.Resize(t, user, columns, 24)
+		log.Observe(migrate.Finished{Result: tag(strings.Repeat("x", i+1), migrate.Exact, nil)})
+		s.mu.Lock()
+		s.draw() // which learns of the size
+		s.resized = time.Time{}
+		s.draw()
+		widest := 0
+		for _, row := range s.shown {
+			widest = max(widest, len(row))
+		}
+		if len(s.shown) != 21 || widest >= columns || widest < min(columns, 80)-10 {
+			t.Errorf("%d columns: %d rows, the widest has %d", columns, len(s.shown), widest)
+		}
+		s.mu.Unlock()
+	}
+	log.Summary(migrate.Summary{}, target, time.Minute)
+	window := terminal.NewScreen(200, 24, true)
+	_, _ = io.WriteString(window, strings.ReplaceAll(seen(), "\r\n", "\n"))
+	expect(t, strings.Join(window.Lines(), "\n"),
+		empty(100),
+		"    1/100  exact         team/app:x  41cf6794ba42",
+		"    2/100  exact         team/app:xx  41cf6794ba42",
+		"    3/100  exact         team/app:xxx  41cf6794ba42",
+		"    4/100  exact         team/app:xxxx  41cf6794ba42",
+		"",
+		"0 of 100 tags are at "+target+", after 1m0s",
+	)
+	if unknown := window.Unknown(); len(unknown) > 0 {
+		t.Errorf("the terminal is sent %q", unknown)
+	}
+}
+
+// A dumb terminal gets lines and nothing else.
+func TestOnDumbTerminal(t *testing.T) {
+	program, user := terminal.Open(t, 80, 24)
+	seen := watch(program, user)
+	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "dumb"}[name] })
+	log.Observe(migrate.Planned{Tags: 1})
+	log.Observe(migrate.Moved{})
+	log.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+	log.End()
+	if text := seen(); text != empty(1)+"\r\n"+"      1/1  exact         team/app:1  41cf6794ba42\r\n" {
+		t.Errorf("%q", text)
+	}
+}

@@ -1,0 +1,250 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+const (
+	// framePause is the least time between two pictures.
+	framePause = 150 * time.Millisecond
+	// settlePause is how long a size has to last before the next picture: while a window is being dragged, a program learns
+	// of its size late (tmux: by up to a quarter of a second).
+	settlePause = 2 * framePause
+)
+
+// screen is the view of who sits before a terminal: below the lines, which scroll up as ever, stand rows that move.
+//
+// It needs two things of the terminal, to go up some rows and to clear the rest, so it does without a library for bars
+// (mpb among them): those count the rows that they have written, and leave torn ones behind where a terminal that
+// became narrower has broken them.
+type screen struct {
+	out   io.Writer
+	size  func() (columns, rows int)
+	tally *tally
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	live    bool
+	pending strings.Builder // lines that wait for the next picture
+	shown   []string        // the rows, as they are there
+	drawn   time.Time
+	columns int // of the terminal
+	resized time.Time
+	longest int // name that there was
+}
+
+func newScreen(out io.Writer, size func() (columns, rows int), t *tally) *screen {
+	s := &screen{out: out, size: size, tally: t}
+	s.timer = time.AfterFunc(framePause, s.tick)
+	s.timer.Stop()
+	return s
+}
+
+func (s *screen) Write(lines []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.live {
+		return s.out.Write(lines)
+	}
+	s.pending.Write(lines)
+	if time.Since(s.drawn) >= framePause {
+		s.draw()
+	}
+	return len(lines), nil
+}
+
+// room: a terminal takes all.
+func (s *screen) room(int) bool { return true }
+
+func (s *screen) begin(_, _ string, moves bool) {
+	if !moves {
+		s.end()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = true
+	s.timer.Reset(framePause)
+}
+
+func (s *screen) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = false
+	s.timer.Stop()
+	s.draw()
+}
+
+func (s *screen) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live {
+		s.draw()
+		s.timer.Reset(framePause)
+	}
+}
+
+// upAndClear goes up so many rows, and clears what is there and below.
+const upAndClear = "\r\x1b[%dA\x1b[J"
+
+// draw replaces the rows, with the lines that have come before them, in one write.
+func (s *screen) draw() {
+	columns, height := s.size()
+	if columns != s.columns && s.columns > 0 {
+		s.resized = time.Now()
+	}
+	s.columns = columns
+	var rows []string
+	if s.live {
+		if time.Since(s.resized) < settlePause {
+			return
+		}
+		rows = s.rows(columns-1, height)
+	}
+	s.drawn = time.Now()
+	if s.pending.Len() == 0 && slices.Equal(rows, s.shown) {
+		return
+	}
+	var picture strings.Builder
+	if up := s.occupied(columns); up > 0 {
+		fmt.Fprintf(&picture, upAndClear, up)
+	}
+	picture.WriteString(s.pending.String())
+	if len(rows) > 0 {
+		picture.WriteString(strings.Join(rows, "\n") + "\n")
+	}
+	_, _ = io.WriteString(s.out, picture.String())
+	s.pending.Reset()
+	s.shown = rows
+}
+
+// occupied is how many rows of the terminal the rows take up by now: one that has become narrower has broken them. Of
+// the few that do not (xterm), this costs as many lines above.
+func (s *screen) occupied(columns int) int {
+	n := 0
+	for _, row := range s.shown {
+		n += max(1, (len(row)+columns-1)/columns)
+	}
+	return n
+}
+
+// rows are what moves, the sum first: as many as there is place for below at least two lines.
+func (s *screen) rows(columns, height int) []string {
+	count, parts, share := s.tally.progress()
+	rows := []string{sum(columns, count, parts, share)}
+	workers := s.tally.workers()
+	place := max(0, height-len(rows)-3)
+	if len(workers) > place {
+		workers = slices.DeleteFunc(workers, free)
+	}
+	shown := len(workers)
+	if shown > place {
+		shown = max(0, place-1)
+	}
+	for _, w := range workers {
+		s.longest = max(s.longest, len(nameOf(w.Image, columns)))
+	}
+	for _, w := range workers[:shown] {
+		rows = append(rows, working(columns, s.longest, w))
+	}
+	if more := len(workers) - shown; more > 0 && place > 0 {
+		rows = append(rows, fit(fmt.Sprintf("  and %d more", more), columns))
+	}
+	return rows
+}
+
+// sum is the row about everything.
+func sum(columns int, count string, parts []string, share float64) string {
+	text := strings.Join(parts, "  ")
+	if count != "" {
+		count += " tags  "
+		if width := min(columns-len(count)-2-len(text), maxBar); width >= minBar {
+			count += bar(share, width) + "  "
+		}
+	}
+	return fit(count+text, columns)
+}
+
+// Widths in columns.
+const (
+	stepWidth   = len(migrate.StepExtract)
+	amountWidth = len("999 kB of 999 MB")
+	minBar      = 10
+	maxBar      = 50
+	roomy       = 60 // from where on a row has room for how far things are
+)
+
+// working is the row about one worker: what it does, with which image, and how far it is. The narrower the terminal,
+// the less of the last; a wider one than it takes stays empty, which is easier to read, and to break.
+func working(columns, longest int, w migrate.Working) string {
+	if free(w) {
+		return ""
+	}
+	progress := ""
+	if columns >= roomy && w.Total > 0 {
+		width := min(max(columns/8, minBar), maxBar)
+		progress = fmt.Sprintf("  %s  %*s", bar(float64(w.Current)/float64(w.Total), width), amountWidth, amount(w.Current, w.Total))
+	}
+	name := max(0, min(columns-stepWidth-4-len(progress), longest))
+	text := fmt.Sprintf("  %-*s  %-*s%s", stepWidth, w.Step, name, nameOf(w.Image, name), progress)
+	return fit(strings.TrimRight(text, " "), columns)
+}
+
+// nameOf is the image with the first of its tags, and how many more there are.
+func nameOf(image migrate.Image, columns int) string {
+	name, more := image.Repository.Name, ""
+	switch n := len(image.Tags); {
+	case n == 0:
+		name += "@" + short(image.Digest)
+	case n > 1:
+		more = fmt.Sprintf(" +%d", n-1)
+		fallthrough
+	default:
+		name += ":" + image.Tags[0]
+	}
+	return shorten(ascii(Printable(name)), columns-len(more)) + more
+}
+
+// ascii takes one column a byte: names at ECR have nothing else.
+func ascii(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// shorten takes the middle out of a text that is too long: both ends tell more.
+func shorten(text string, columns int) string {
+	const gap = "..."
+	if len(text) <= columns {
+		return text
+	}
+	if columns <= 2*len(gap) {
+		return fit(text, columns)
+	}
+	head := (columns - len(gap)) / 2
+	return text[:head] + gap + text[len(text)-(columns-len(gap)-head):]
+}
+
+// fit cuts off what is too long.
+func fit(text string, columns int) string { return text[:min(len(text), max(0, columns))] }
+
+// bar is a bar so many columns wide, the part of it drawn out.
+func bar(part float64, columns int) string {
+	inner := columns - 2
+	done := min(max(0, int(part*float64(inner))), inner)
+	head := ">"
+	if done == inner {
+		head = ""
+	}
+	return "[" + strings.Repeat("=", done) + head + strings.Repeat(" ", inner-done-len(head)) + "]"
+}

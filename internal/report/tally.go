@@ -1,0 +1,228 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+)
+
+// tally is how far a run is. It may be used concurrently.
+type tally struct {
+	mu      sync.Mutex
+	phase   string // as people call it
+	began   time.Time
+	total   int // tags; 0 before there is a plan
+	done    int
+	copied  int // of those: neither there before, nor refused
+	moved   migrate.Moved
+	pace    pace
+	working []migrate.Working // by place; one without a step is free
+}
+
+// begin says that a phase of the run begins.
+func (t *tally) begin(phase string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.phase, t.began, t.pace = phase, time.Now(), pace{}
+	t.note(t.began)
+}
+
+// note keeps how far things are, for the pace.
+func (t *tally) note(now time.Time) {
+	t.pace.note(now, t.moved.Bytes, weight(t.moved.Bytes, t.copied))
+}
+
+// observe takes what the event says of the progress.
+func (t *tally) observe(event migrate.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch e := event.(type) {
+	case migrate.Planned:
+		t.total = e.Tags
+	case migrate.Comparing:
+		t.total = e.Tags
+	case migrate.Moved:
+		t.moved = e
+	case migrate.Working:
+		t.works(e)
+	case migrate.Finished:
+		if !isTag(e.Result) {
+			return
+		}
+		t.done++
+		if e.Result.Outcome != migrate.Present && e.Result.Outcome != migrate.Refused {
+			t.copied++
+		}
+	}
+	t.note(time.Now())
+}
+
+// isTag tells the result of a tag from that of referrers or of a repository.
+func isTag(r migrate.Result) bool { return r.Referrers == 0 && r.Tag != "" }
+
+// works keeps what a worker does at the place that its image has, so that rows stay where they are.
+func (t *tally) works(e migrate.Working) {
+	place := slices.IndexFunc(t.working, func(w migrate.Working) bool {
+		return !free(w) && w.Image.Digest == e.Image.Digest && w.Image.Repository.Name == e.Image.Repository.Name
+	})
+	if place < 0 && !free(e) {
+		place = slices.IndexFunc(t.working, free)
+	}
+	switch {
+	case place >= 0:
+		t.working[place] = e
+	case !free(e):
+		t.working = append(t.working, e)
+	}
+	for n := len(t.working); n > 0 && free(t.working[n-1]); n-- {
+		t.working = t.working[:n-1]
+	}
+}
+
+// free tells a place at which nobody works.
+func free(w migrate.Working) bool { return w.Step == "" }
+
+// tagWeight is what a tag counts beside its bytes, in bytes: it costs requests, however small its image is.
+const tagWeight = 1 << 20
+
+func weight(bytes int64, tags int) int64 { return bytes + tagWeight*int64(tags) }
+
+// left is how long the rest will take; 0: nobody knows.
+func (t *tally) left() time.Duration {
+	rest := weight(t.moved.Of-t.moved.Bytes, t.total-t.done)
+	if _, rate := t.pace.rates(); rate > 0 && rest > 0 && t.pace.span() >= paceKnown {
+		return time.Duration(float64(rest) / rate * float64(time.Second))
+	}
+	return 0
+}
+
+// share is how much of the run is done, from 0 to 1.
+func (t *tally) share() float64 {
+	done := weight(t.moved.Bytes, t.done)
+	if all := weight(t.moved.Of, t.total); all > 0 {
+		return min(1, float64(done)/float64(all))
+	}
+	return 0
+}
+
+// progress says how far things are: of the tags, if there is a plan yet, and of the rest.
+func (t *tally) progress() (count string, parts []string, share float64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if t.total == 0 {
+		return "", []string{t.phase, "for " + people(now.Sub(t.began))}, 0
+	}
+	t.note(now)
+	parts = []string{amount(t.moved.Bytes, t.moved.Of)}
+	if bytes, _ := t.pace.rates(); t.pace.span() > 0 {
+		parts = append(parts, size(int64(bytes))+"/s")
+	}
+	if left := t.left(); left > 0 {
+		parts = append(parts, people(left)+" left")
+	}
+	return fmt.Sprintf("%d/%d", t.done, t.total), parts, t.share()
+}
+
+// tags is how many there are.
+func (t *tally) tags() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total
+}
+
+// count is how far things are after a tag that has just been observed: "12/108".
+func (t *tally) count() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return fmt.Sprintf("%d/%d", t.done, t.total)
+}
+
+// workers returns what is being done, by place.
+func (t *tally) workers() []migrate.Working {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.working)
+}
+
+// size is a number of bytes as people read it.
+func size(bytes int64) string { return humanize.Bytes(uint64(max(0, bytes))) }
+
+// amount names the unit once where it is the same: "1.2 of 3.8 GB".
+func amount(bytes, of int64) string {
+	part, whole := size(bytes), size(of)
+	number, unit, _ := strings.Cut(part, " ")
+	if strings.HasSuffix(whole, " "+unit) {
+		part = number
+	}
+	return part + " of " + whole
+}
+
+// people is a duration as people say it: the longer, the less exactly.
+func people(d time.Duration) string {
+	exact := time.Second
+	switch {
+	case d >= 10*time.Hour:
+		exact = time.Hour
+	case d >= 10*time.Minute:
+		exact = time.Minute
+	case d >= time.Minute:
+		exact = 10 * time.Second
+	}
+	text := max(d.Round(exact), time.Second).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
+
+const (
+	paceWindow = time.Minute     // how far back a pace looks
+	paceStep   = time.Second     // how far two of its samples are apart
+	paceKnown  = 5 * time.Second // what it needs for a forecast
+)
+
+// pace is how fast things have been lately.
+type pace struct{ samples []sample }
+
+type sample struct {
+	at            time.Time
+	bytes, weight int64
+}
+
+// note takes how far things are now.
+func (p *pace) note(now time.Time, bytes, weight int64) {
+	if n := len(p.samples); n > 0 && now.Sub(p.samples[n-1].at) < paceStep {
+		return
+	}
+	p.samples = append(p.samples, sample{now, bytes, weight})
+	for len(p.samples) > 2 && now.Sub(p.samples[1].at) >= paceWindow {
+		p.samples = p.samples[1:]
+	}
+}
+
+// span is the time that the rates are of.
+func (p *pace) span() time.Duration {
+	if len(p.samples) < 2 {
+		return 0
+	}
+	return p.samples[len(p.samples)-1].at.Sub(p.samples[0].at)
+}
+
+// rates are per second, once there is a span.
+func (p *pace) rates() (bytes, weight float64) {
+	seconds := p.span().Seconds()
+	if seconds == 0 {
+		return 0, 0
+	}
+	first, last := p.samples[0], p.samples[len(p.samples)-1]
+	return max(0, float64(last.bytes-first.bytes)/seconds), max(0, float64(last.weight-first.weight)/seconds)
+}
