@@ -62,7 +62,7 @@ func (f *fakeECR) BatchCheckLayerAvailability(
 	return f.checkLayer(in)
 }
 
-func (f *fakeECR) GetDownloadUrlForLayer(
+func (f *fakeECR) GetDownloadUrlForLayer( //nolint:staticcheck // the AWS SDK's name
 	_ context.Context, in *ecr.GetDownloadUrlForLayerInput, _ ...func(*ecr.Options),
 ) (*ecr.GetDownloadUrlForLayerOutput, error) {
 	return f.getLayer(in)

@@ -225,7 +225,7 @@ func TestRunNothing(t *testing.T) {
 	if !errors.Is(err, refused) || len(summary.Results) != 0 || len(events) != 0 {
 		t.Errorf("results %q, events %q, error %v", outcomes(summary.Results), told(events), err)
 	}
-	if summary, events, err := runIn(t, engine, nil); err != nil || len(summary.Results) != 0 || len(events) != 2 {
+	if summary, events, err := runIn(t, engine, nil); err != nil || len(summary.Results) != 0 || len(told(events)) != 2 {
 		t.Errorf("empty registry: results %q, events %q, error %v", outcomes(summary.Results), told(events), err)
 	}
 }

@@ -1,9 +1,12 @@
 package report
 
 import (
+	"bytes"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,7 +62,7 @@ func TestViewFor(t *testing.T) {
 // On a real terminal, the rows follow its size, and nothing but lines is left of them in the end.
 func TestOnTerminal(t *testing.T) {
 	program, user := terminal.Open(t, 200, 24)
-	seen := watch(program, user)
+	shown := showing(t, user, 200, 24)
 	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "xterm", "NO_COLOR": "1"}[name] })
 	log.Begin("list", "List and plan")
 	log.Observe(migrate.Planned{Tags: 100})
@@ -68,26 +71,28 @@ func TestOnTerminal(t *testing.T) {
 		log.Observe(event)
 	}
 	s := log.view.(*screen)
-	for i, columns := range []int{200, 80, 200, 41} {
+	for i, columns := range []int{200, 100, 160, 81} {
 		terminal.Resize(t, user, columns, 24)
+		shown.resize(columns, 24)
 		log.Observe(migrate.Finished{Result: tag(strings.Repeat("x", i+1), migrate.Exact, nil)})
 		s.mu.Lock()
 		s.draw() // which learns of the size
 		s.resized = time.Time{}
 		s.draw()
+		rows := slices.Clone(s.shown)
+		s.mu.Unlock()
 		widest := 0
-		for _, row := range s.shown {
+		for _, row := range rows {
 			widest = max(widest, len(row))
 		}
-		if len(s.shown) != 21 || widest >= columns || widest < min(columns, 80)-10 {
-			t.Errorf("%d columns: %d rows, the widest has %d", columns, len(s.shown), widest)
+		if len(rows) != 12 || widest >= columns || widest < 80-10 {
+			t.Errorf("%d columns: %d rows, the widest has %d", columns, len(rows), widest)
 		}
-		s.mu.Unlock()
+		shown.await(t, rows[len(rows)-1])
 	}
 	log.Summary(migrate.Summary{}, target, time.Minute)
-	window := terminal.NewScreen(200, 24, true)
-	_, _ = io.WriteString(window, strings.ReplaceAll(seen(), "\r\n", "\n"))
-	expect(t, strings.Join(window.Lines(), "\n"),
+	shown.await(t, "0 of 100 tags are at "+target+", after 1m0s")
+	expect(t, strings.Join(shown.window.Lines(), "\n"),
 		empty(100),
 		"    1/100  exact         team/app:x  41cf6794ba42",
 		"    2/100  exact         team/app:xx  41cf6794ba42",
@@ -96,8 +101,53 @@ func TestOnTerminal(t *testing.T) {
 		"",
 		"0 of 100 tags are at "+target+", after 1m0s",
 	)
-	if unknown := window.Unknown(); len(unknown) > 0 {
+	if unknown := shown.window.Unknown(); len(unknown) > 0 {
 		t.Errorf("the terminal is sent %q", unknown)
+	}
+}
+
+// display shows what a program writes to a terminal, as it does.
+type display struct {
+	mu     sync.Mutex
+	window *terminal.Screen
+}
+
+func showing(t *testing.T, user io.Reader, columns, rows int) *display {
+	t.Helper()
+	d := &display{window: terminal.NewScreen(columns, rows, true)}
+	go func() {
+		for buffer := make([]byte, 1<<10); ; {
+			n, err := user.Read(buffer)
+			d.mu.Lock()
+			_, _ = d.window.Write(bytes.ReplaceAll(buffer[:n], []byte("\r\n"), []byte("\n")))
+			d.mu.Unlock()
+			if err != nil { // nobody has the other end any more
+				return
+			}
+		}
+	}()
+	return d
+}
+
+func (d *display) resize(columns, rows int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.window.Resize(columns, rows)
+}
+
+// await waits until the display ends with the line, which may be broken at its columns.
+func (d *display) await(t *testing.T, line string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		d.mu.Lock()
+		lines := d.window.Lines()
+		d.mu.Unlock()
+		if len(lines) > 0 && lines[len(lines)-1] == line {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the terminal shows\n%s\nand not at its end %q", strings.Join(lines, "\n"), line)
+		}
 	}
 }
 

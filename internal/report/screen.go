@@ -135,12 +135,13 @@ func (s *screen) occupied(columns int) int {
 	return n
 }
 
-// rows are what moves, the sum first: as many as there is place for below at least two lines.
+// rows are what moves, the sum first: as many as half of the terminal holds. So there is room for lines, and the rows are
+// all still there where a terminal that becomes half as wide breaks them.
 func (s *screen) rows(columns, height int) []string {
 	count, parts, share := s.tally.progress()
 	rows := []string{sum(columns, count, parts, share)}
 	workers := s.tally.workers()
-	place := max(0, height-len(rows)-3)
+	place := max(0, height/2-len(rows))
 	if len(workers) > place {
 		workers = slices.DeleteFunc(workers, free)
 	}
@@ -169,7 +170,7 @@ func sum(columns int, count string, parts []string, share float64) string {
 			count += bar(share, width) + "  "
 		}
 	}
-	return fit(count+text, columns)
+	return strings.TrimRight(fit(count+text, columns), " ")
 }
 
 // Widths in columns.

@@ -64,10 +64,9 @@ func TestRows(t *testing.T) {
 		}},
 		{"more workers than rows", 80, 8, work(16), []string{
 			"Copy  for 10s",
-			"  pull     team/app:1.0 +1  [>       ]      0 B of 10 MB",
-			"  extract  team/app:1.1 +1  [>       ]      1.0 of 10 MB",
-			"  push     team/app:1.2 +1  [=>      ]      2.0 of 10 MB",
-			"  and 13 more",
+			"  pull     team/app:1.0 +1   [>       ]      0 B of 10 MB", // others are called team/app:1.10
+			"  extract  team/app:1.1 +1   [>       ]      1.0 of 10 MB",
+			"  and 14 more",
 		}},
 		{"three rows", 80, 3, work(16), []string{"Copy  for 10s"}},
 		{"one row", 80, 1, work(16), []string{"Copy  for 10s"}},
@@ -86,7 +85,7 @@ func TestRows(t *testing.T) {
 			s := newScreen(nil, nil, counts)
 			rows := s.rows(test.columns-1, test.height)
 			expect(t, strings.Join(rows, "\n")+"\n", test.want...)
-			if len(rows) > max(1, test.height-3) {
+			if len(rows) > max(1, test.height/2) {
 				t.Errorf("%d rows", len(rows))
 			}
 			for _, row := range rows {
@@ -265,16 +264,28 @@ func (w *window) expect(t *testing.T) {
 	}
 }
 
-// surviving are those of the shown lines that begin one of the lines, in their order.
+// surviving are those of the shown lines that are what was left of one of the lines, in their order.
 func surviving(shown, lines []string) []string {
 	var found []string
 	for _, line := range shown {
-		at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, line) })
+		at := slices.IndexFunc(lines, func(l string) bool { return leftOf(l, line) })
 		if at >= 0 {
 			found, lines = append(found, line), lines[at+1:]
 		}
 	}
 	return found
+}
+
+// leftOf reports whether the text is the line with characters cut out of it.
+func leftOf(line, text string) bool {
+	for i := range len(text) {
+		at := strings.IndexByte(line, text[i])
+		if at < 0 {
+			return false
+		}
+		line = line[at+1:]
+	}
+	return true
 }
 
 // Many lines at once make few pictures, and none of them is lost, whenever the end comes.
@@ -347,7 +358,7 @@ func TestHostileRows(t *testing.T) {
 
 // A terminal that has gone takes nothing from a migration.
 func TestScreenWithoutReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
 		w := newWindow(80, 24, true)
 		w.screen.out = brokenPipe{}
 		w.observe(migrate.Planned{Tags: 1}, migrate.Moved{}, migrate.Finished{Result: tag("1", migrate.Failed, errors.New("no"))})

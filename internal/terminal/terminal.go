@@ -120,6 +120,9 @@ func (s *Screen) clear() {
 	s.lines = s.lines[:s.row+1]
 	s.lines[s.row].text = s.lines[s.row].text[:min(s.column, len(s.lines[s.row].text))]
 	s.lines[s.row].wrapped = false
+	if s.row > 0 && s.column == 0 {
+		s.lines[s.row-1].wrapped = false // what comes here goes on with nothing
+	}
 	for len(s.lines) < top+s.rows && top > 0 { // what is below is empty, and there
 		s.lines = append(s.lines, line{})
 	}
