@@ -58,11 +58,11 @@ func sizeOf(out io.Writer) func() (columns, rows int) {
 	}
 }
 
-// beatPause is how long a plain log says nothing at most, while something is going on.
+// beatPause is between two lines of a plain log that say how far things are, while something is going on.
 const beatPause = 30 * time.Second
 
-// plain is the view of who reads lines, now or later: in a CI log or a file. Half a minute without one is ended by one
-// that says how far things are.
+// plain is the view of who reads lines, now or later: in a CI log or a file. Every half minute one of them says how far
+// things are.
 type plain struct {
 	out      io.Writer
 	sections bool // the reader is GitLab's job log, which folds them
@@ -90,9 +90,6 @@ func (p *plain) Write(lines []byte) (int, error) {
 
 func (p *plain) write(lines []byte) (int, error) {
 	p.written += len(lines)
-	if p.moving {
-		p.beat.Reset(beatPause)
-	}
 	return p.out.Write(lines)
 }
 
@@ -109,6 +106,7 @@ func (p *plain) tick() {
 	defer p.mu.Unlock()
 	if p.moving {
 		_, _ = p.write(fmt.Appendf(nil, "%9s  %-12s  %s\n", count, "under way", strings.Join(parts, ", ")))
+		p.beat.Reset(beatPause)
 	}
 }
 
