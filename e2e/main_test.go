@@ -126,11 +126,14 @@ func expectNothingLeft(t *testing.T, e *engine.Engine) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	var images []struct{ ID string }
+	var images []struct {
+		ID                    string
+		RepoTags, RepoDigests []string
+	}
 	if err := json.NewDecoder(response.Body).Decode(&images); err != nil {
 		t.Fatal(err)
 	}
 	if len(images) > 0 {
-		t.Errorf("%d images are left in the engine: %v", len(images), images)
+		t.Errorf("%d images are left in the engine: %+v", len(images), images)
 	}
 }
