@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 
 // What all tests share: the program, and one engine of each kind, started when a test first asks for it.
 var (
-	program world.Program
-	engines = map[engine.Kind]*engine.Engine{}
+	program   world.Program
+	enginesMu sync.Mutex
+	engines   = map[engine.Kind]*engine.Engine{}
 )
 
 func TestMain(m *testing.M) {
@@ -51,6 +53,8 @@ func runTests(m *testing.M) int {
 // sharedEngine returns the engine of that kind. A missing engine fails the test.
 func sharedEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	t.Helper()
+	enginesMu.Lock()
+	defer enginesMu.Unlock()
 	if engines[kind] == nil {
 		e, err := engine.Start(t.Context(), kind, engine.Options{})
 		if err != nil {
