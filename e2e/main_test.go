@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 
 // What all tests share: the program, and one engine of each kind, started when a test first asks for it.
 var (
-	program world.Program
-	engines = map[engine.Kind]*engine.Engine{}
+	program   world.Program
+	enginesMu sync.Mutex
+	engines   = map[engine.Kind]*engine.Engine{}
 )
 
 func TestMain(m *testing.M) {
@@ -51,6 +53,8 @@ func runTests(m *testing.M) int {
 // sharedEngine returns the engine of that kind. A missing engine fails the test.
 func sharedEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	t.Helper()
+	enginesMu.Lock()
+	defer enginesMu.Unlock()
 	if engines[kind] == nil {
 		e, err := engine.Start(t.Context(), kind, engine.Options{})
 		if err != nil {
@@ -126,11 +130,14 @@ func expectNothingLeft(t *testing.T, e *engine.Engine) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	var images []struct{ ID string }
+	var images []struct {
+		ID                    string
+		RepoTags, RepoDigests []string
+	}
 	if err := json.NewDecoder(response.Body).Decode(&images); err != nil {
 		t.Fatal(err)
 	}
 	if len(images) > 0 {
-		t.Errorf("%d images are left in the engine: %v", len(images), images)
+		t.Errorf("%d images are left in the engine: %+v", len(images), images)
 	}
 }

@@ -15,6 +15,7 @@ type TinyOptions struct {
 	CacheDir     string // as in AccountOptions
 	Repositories int
 	Tags         int   // of each repository, each on an image of its own
+	Aliases      int   // further tags of each image
 	Layers       int   // of each image alone, beside the two that it shares
 	Size         int64 // of each layer in bytes before compression, which leaves about a quarter
 }
@@ -82,7 +83,11 @@ func (b tinyBuilder) repository(ctx context.Context, number int) (Repository, er
 		if err != nil {
 			return r, err
 		}
-		r.Images = append(r.Images, Image{Tags: []string{version(release)}, Object: image})
+		tags := []string{version(release)}
+		for i := range b.Aliases {
+			tags = append(tags, fmt.Sprintf("%s-%d", version(release), i+1))
+		}
+		r.Images = append(r.Images, Image{Tags: tags, Object: image})
 	}
 	return r, nil
 }

@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"time"
 )
 
 // CutReads ends the connection of the first downloads of blobs that reach so many bytes.
@@ -50,13 +52,20 @@ func StallReads(times int, after int64) *Fault {
 
 // Hang answers nothing to the first of these requests, until the client leaves. It takes their content in: a server hears
 // of a client that leaves once it has read all that was sent.
-func Hang(concerns Match, times int) *Fault {
+func Hang(concerns Match, times int) *Fault { return HangFor(concerns, times, longerThanAnyTest) }
+
+const longerThanAnyTest = 24 * time.Hour
+
+// HangFor is Hang with a server that hangs up after a time, as proxies before registries do.
+func HangFor(concerns Match, times int, patience time.Duration) *Fault {
 	f := &Fault{concerns: concerns}
 	strikes := f.atMost(times)
 	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strikes() {
 			_, _ = io.Copy(io.Discard, r.Body) // an error is a client that has left
-			untilGone(r)
+			ctx, cancel := context.WithTimeout(r.Context(), patience)
+			defer cancel()
+			untilGone(r.WithContext(ctx))
 		}
 		next.ServeHTTP(w, r)
 	}

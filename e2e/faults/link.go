@@ -22,6 +22,7 @@ func (l *Link) Announce(registry string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	zerolog.SetGlobalLevel(zerolog.WarnLevel) // some toxics have no other logger
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	l.proxy = toxiproxy.NewProxy(server, registry, net.JoinHostPort(host, "0"), registry)
 	if err := l.proxy.Start(); err != nil {

@@ -78,6 +78,9 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 		}
 	}
 	t.work.clear(ctx)
+	if ctx.Err() != nil {
+		t.work.afterCutPush(ctx)
+	}
 	return results
 }
 

@@ -108,6 +108,28 @@ func (e hangingEngine) Push(ctx context.Context, _ string) (digest.Digest, error
 	return "", ctx.Err()
 }
 
+// A push that the classic engine goes on with after it was cut off leaves an image under a digest that nobody knows.
+func TestRunCutOffPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource()
+		image := imageOf(t, "app")
+		source.push("app", image, "1")
+		engine := newEngine(source)
+		engine.store = ClassicStore
+		_, _, err := runIn(t, engine, func(o *Options) {
+			o.Engine = hangingEngine{engine}
+			o.Deadline = DeadlineAt(time.Now().Add(time.Minute), time.Now())
+		})
+		if !errors.Is(err, ErrDeadline) {
+			t.Errorf("error %v", err)
+		}
+		calls := engine.of("remove")
+		if last := calls[len(calls)-1]; last != "remove "+image.Config.Digest.String() {
+			t.Errorf("removed in the end: %q", last)
+		}
+	})
+}
+
 // Nothing left to do is no reason to run again, whatever the time.
 func TestRunDoneBeforeTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

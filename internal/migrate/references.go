@@ -84,7 +84,7 @@ func (r *references) release(ctx context.Context, ref string) error {
 	return err
 }
 
-// registrationDelay is how long after its pull was cut off the classic engine may still register an image.
+// registrationDelay is how long after a call was cut off the classic engine may still register an image.
 const registrationDelay = time.Second
 
 // leave reports whether the user who left was the last.

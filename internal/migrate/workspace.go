@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -21,6 +22,7 @@ type workspace struct {
 	pulled     []holding
 	cut        []blobID // that came by pulls which were cut off
 	named      []string
+	id         string // of the image in the classic store, which is its config's digest
 }
 
 func (c *copier) workspace(repository Repository) *workspace {
@@ -31,6 +33,7 @@ func (c *copier) workspace(repository Repository) *workspace {
 func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) error {
 	way := w.way(tree.Root)
 	if way == asImage && !tree.Root.IsIndex() {
+		w.id = tree.Root.Config.Digest.String()
 		if err := w.pull(ctx, tree.Root); err != nil {
 			return err
 		}
@@ -149,6 +152,23 @@ func (w *workspace) clear(ctx context.Context) {
 	w.unname(ctx)
 	w.release(ctx, w.handOver())
 }
+
+// afterCutPush takes away what a push that was cut off may leave: the classic engine can end it all the same, and then
+// keeps the image under the digest that it has pushed, which nobody knows.
+func (w *workspace) afterCutPush(ctx context.Context) {
+	if w.store != ClassicStore {
+		return
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	for range pushEndings {
+		time.Sleep(registrationDelay)
+		_ = w.engine.Remove(ctx, w.id)
+	}
+}
+
+// pushEndings is how often it is looked whether a push that was cut off has ended.
+const pushEndings = 3
 
 // release gives back what held blobs in the engine.
 func (c *copier) release(ctx context.Context, holds []holding) {
