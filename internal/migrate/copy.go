@@ -30,6 +30,7 @@ type copier struct {
 	sweeping  sync.RWMutex // pulls and loads read, a sweep writes
 	blobs     blobPulls
 	brought   brought
+	cutPushes cutPushes
 }
 
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
@@ -79,7 +80,7 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 	}
 	t.work.clear(ctx)
 	if ctx.Err() != nil {
-		t.work.afterCutPush(ctx)
+		c.cutPushes.note(t.work.id)
 	}
 	return results
 }

@@ -126,6 +126,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		r.copyAll(ctx, wave)
 	}
 	r.recoverAll(ctx)
+	r.copier.endCutPushes(ctx)
 	if options.Dedicated {
 		r.copier.sweep(ctx)
 	}

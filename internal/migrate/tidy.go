@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -28,4 +29,36 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 		return context.WithTimeout(grace, tidyingLimit)
 	}
 	return context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
+}
+
+// cutPushes are images whose push was cut off by the end of a run, by their IDs.
+type cutPushes struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (p *cutPushes) note(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ids = append(p.ids, id)
+}
+
+// cutPushLooks is how often it is looked whether pushes that were cut off have ended, a registrationDelay apart.
+const cutPushLooks = 3
+
+// endCutPushes takes away what pushes that were cut off may leave: the classic engine can end them all the same, and then
+// keeps an image under the digest that it has pushed, which nobody knows. An ID removes what has one name at most, so it
+// works once the copies have given back theirs.
+func (c *copier) endCutPushes(ctx context.Context) {
+	if c.store != ClassicStore || len(c.cutPushes.ids) == 0 {
+		return
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	for range cutPushLooks {
+		time.Sleep(registrationDelay)
+		for _, id := range c.cutPushes.ids {
+			_ = c.engine.Remove(ctx, id)
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -152,23 +151,6 @@ func (w *workspace) clear(ctx context.Context) {
 	w.unname(ctx)
 	w.release(ctx, w.handOver())
 }
-
-// afterCutPush takes away what a push that was cut off may leave: the classic engine can end it all the same, and then
-// keeps the image under the digest that it has pushed, which nobody knows.
-func (w *workspace) afterCutPush(ctx context.Context) {
-	if w.store != ClassicStore {
-		return
-	}
-	ctx, cancel := afterwards(ctx)
-	defer cancel()
-	for range pushEndings {
-		time.Sleep(registrationDelay)
-		_ = w.engine.Remove(ctx, w.id)
-	}
-}
-
-// pushEndings is how often it is looked whether a push that was cut off has ended.
-const pushEndings = 3
 
 // release gives back what held blobs in the engine.
 func (c *copier) release(ctx context.Context, holds []holding) {
