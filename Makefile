@@ -1,4 +1,5 @@
 # make demo    a real migration in the test world, shown step by step
+# make world   the test world alone, to try the program's commands in
 # make test    linters, unit tests and end-to-end tests, on both engines
 # make bench   what migrations take, ours beside others; two hours, on a machine that does nothing else
 # make fuzz    each fuzz target for FUZZ_TIME; what fails is kept as a seed under testdata/fuzz, which make test runs, too
@@ -34,7 +35,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 E2E_TIMEOUT ?= 60m
 FUZZ_TIME   ?= 20s
 
-.PHONY: build demo test bench unit fuzz e2e lint engines setup
+.PHONY: build demo world test bench unit fuzz e2e lint engines setup
 # The tests of two modules at once would share the processors that their timeouts count on.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
@@ -44,6 +45,9 @@ build:
 
 demo: setup
 	cd e2e && go run ./cmd/demo
+
+world: setup
+	cd e2e && go run ./cmd/demo -stay
 
 test: setup lint unit e2e
 

@@ -37,7 +37,7 @@ func TestRows(t *testing.T) {
 	}{
 		{"before there is a plan", 80, 24, nil, []string{"Copy  for 10s"}},
 		{"nobody works", 80, 24, []migrate.Event{migrate.Planned{Tags: 12}}, []string{
-			"0/12 tags  [>                                               ]  0 of 0 B  0 B/s",
+			"0/12 tags  [>                                               ]  for 10s",
 		}},
 		{"80 columns", 80, 24, append([]migrate.Event{migrate.Moved{Bytes: 100e6, Of: 3.8e9}, migrate.Planned{Tags: 108}}, work(3)...), []string{
 			"0/108 tags  [>                         ]  100 MB of 3.8 GB  10 MB/s  6m20s left",

@@ -120,12 +120,16 @@ func (t *tally) progress() (count string, parts []string, share float64) {
 		return "", []string{t.phase, "for " + people(now.Sub(t.began))}, 0
 	}
 	t.note(now)
-	parts = []string{amount(t.moved.Bytes, t.moved.Of)}
-	if bytes, _ := t.pace.rates(); t.pace.span() > 0 {
-		parts = append(parts, size(int64(bytes))+"/s")
+	if t.moved.Of > 0 { // else nothing has to be moved, as in a verification
+		parts = append(parts, amount(t.moved.Bytes, t.moved.Of))
+		if bytes, _ := t.pace.rates(); t.pace.span() > 0 {
+			parts = append(parts, size(int64(bytes))+"/s")
+		}
 	}
 	if left := t.left(); left > 0 {
 		parts = append(parts, people(left)+" left")
+	} else if len(parts) == 0 {
+		parts = append(parts, "for "+people(now.Sub(t.began)))
 	}
 	return fmt.Sprintf("%d/%d", t.done, t.total), parts, t.share()
 }

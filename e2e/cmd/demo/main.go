@@ -1,13 +1,17 @@
 // Demo shows the main job: a real migration of an account at the AWS stand-in to a project at the GitLab stand-in,
-// through a real engine, and what an independent client finds there afterwards.
+// through a real engine, looked ahead at, verified, and compared by an independent client. With -stay it leaves the
+// commands to its user.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,16 +22,24 @@ import (
 )
 
 func main() {
+	stay := flag.Bool("stay", false, "start the world, write its variables to "+envFile+", and wait for Ctrl-C")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := demo(ctx); err != nil {
+	if err := demo(ctx, *stay); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
+// What the demo leaves, beside the program's sources.
+const (
+	reportDir = "../demo-report"
+	envFile   = "../world.env"
+)
+
 // demo takes one step after the other and says which.
-func demo(ctx context.Context) (err error) {
+func demo(ctx context.Context, stay bool) (err error) {
 	step("1. Docker Engine: started; built first where this machine has none yet, which lasts about five minutes, once")
 	e, err := engine.Start(ctx, engine.Containerd, engine.Options{})
 	if err != nil {
@@ -45,13 +57,14 @@ func demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-
-	step("3. ecr2gitlab: compiled, and run with the variables of a CI job")
+	if stay {
+		return waitForUser(ctx, w)
+	}
 	if err := migrate(ctx, w); err != nil {
 		return err
 	}
 
-	step("4. GitLab: what an independent client reads there, every manifest and every layer compared with ECR's")
+	step("6. GitLab: what an independent client reads there, every manifest and every layer compared with ECR's")
 	return compare(ctx, w, account)
 }
 
@@ -73,17 +86,63 @@ func fill(ctx context.Context, w *world.World) ([]corpus.Repository, error) {
 	return account, nil
 }
 
+// migrate compiles the program and runs its commands one after the other, with the variables of a CI job.
 func migrate(ctx context.Context, w *world.World) error {
 	dir, err := os.MkdirTemp("", "ecr2gitlab-demo")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	if err := os.RemoveAll(reportDir); err != nil {
+		return err
+	}
 	program, err := world.Build(ctx, dir)
 	if err != nil {
 		return err
 	}
-	return program.Stream(ctx, os.Stdout, os.Stderr, w.Env())
+	env := append(w.Env(), "MIGRATE_REPORT_DIR="+reportDir)
+	for _, command := range []struct {
+		title string
+		args  []string
+	}{
+		{"3. ecr2gitlab plan: what would be moved, and what could not", []string{"plan"}},
+		{"4. ecr2gitlab: the migration", nil},
+		{"5. ecr2gitlab verify --pull 5: everything compared by the program itself, and five tags pulled from GitLab", []string{"verify", "--pull", "5"}},
+	} {
+		step(command.title)
+		if err := program.Stream(ctx, os.Stdout, os.Stderr, env, command.args...); err != nil {
+			return err
+		}
+		if command.args == nil {
+			fmt.Printf("\nFor the morning after: %s\n", absolute(filepath.Join(reportDir, "report.html")))
+			env = w.Env() // the reports are of the migration
+		}
+	}
+	return nil
+}
+
+// waitForUser keeps the world until the user has had enough of it.
+func waitForUser(ctx context.Context, w *world.World) (err error) {
+	var exports strings.Builder
+	for _, variable := range w.Env() {
+		key, value, _ := strings.Cut(variable, "=")
+		fmt.Fprintf(&exports, "export %s='%s'\n", key, value)
+	}
+	if err := os.WriteFile(envFile, []byte(exports.String()), 0o600); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(envFile)) }()
+	step("3. Yours: in another shell")
+	fmt.Printf("make build\n. %s\n./ecr2gitlab plan\n\nCtrl-C here ends it.\n", absolute(envFile))
+	<-ctx.Done()
+	return nil
+}
+
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 // compare fails where a tag is missing or differs.
