@@ -330,7 +330,7 @@ func TestScreenRests(t *testing.T) {
 		w := newWindow(80, 24, true)
 		writes := &writeCounter{}
 		w.screen.out = writes
-		w.observe(migrate.Planned{Tags: 10}, migrate.Moved{})
+		w.observe(migrate.Planned{Tags: 10}, migrate.Moved{Of: 1e9})
 		time.Sleep(2 * time.Minute)
 		n := writes.n
 		time.Sleep(time.Hour)
