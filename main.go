@@ -64,12 +64,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	case usage.Plan:
 		return planAll(ctx, line, hide, stdout, stderr)
-	case usage.Verify:
-		return doAll(ctx, hide, stdout, stderr, func(ctx context.Context, options migrate.Options) (migrate.Summary, error) {
-			return migrate.Verify(ctx, options, line.Pull)
-		})
 	}
-	return doAll(ctx, hide, stdout, stderr, migrate.Run)
+	return doAll(ctx, line, hide, stdout, stderr)
 }
 
 // fail says what is wrong and returns its exit code.
@@ -97,10 +93,7 @@ func fail(stderr io.Writer, err error) int {
 }
 
 // doAll is a migration or a verification: from the configuration to the last line of the report.
-func doAll(
-	ctx context.Context, hide *redact.Redactor, stdout, stderr io.Writer,
-	do func(context.Context, migrate.Options) (migrate.Summary, error),
-) int {
+func doAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout, stderr io.Writer) int {
 	started := time.Now()
 	cfg, err := loadConfig()
 	if err != nil {
@@ -109,7 +102,7 @@ func doAll(
 	log := report.NewLogFor(stdout, os.Getenv)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
-	record, err := openRecord(cfg, hide, log)
+	record, err := openRecord(cfg, line, hide, log)
 	if err != nil {
 		return fail(stderr, err)
 	}
@@ -120,9 +113,9 @@ func doAll(
 	}
 	log.Begin("list", "List and plan")
 	options.Observe = func(e migrate.Event) { log.Observe(e); record.Observe(e) }
-	options.Known = record.Known
+	options.Known, options.Earlier = record.Known, record.Earlier()
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
-	summary, err := do(ctx, options)
+	summary, err := do(ctx, line, options)
 	closeRecord(record, interrupt.Of(ctx, err), stderr)
 	if err != nil && len(summary.Results) == 0 {
 		return fail(stderr, interrupt.Of(ctx, err))
@@ -135,6 +128,14 @@ func doAll(
 		return exitIncomplete
 	}
 	return exitDone
+}
+
+// do does what the command line says.
+func do(ctx context.Context, line usage.Line, options migrate.Options) (migrate.Summary, error) {
+	if line.Command == usage.Verify {
+		return migrate.Verify(ctx, options, line.Pull)
+	}
+	return migrate.Run(ctx, options)
 }
 
 // planAll looks at both sides, and says what a migration would do.
@@ -168,9 +169,10 @@ func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout
 
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched: a folder that does not take it is a
 // fault of the configuration.
-func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*report.Record, error) {
+func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.Log) (*report.Record, error) {
 	about := report.About{
 		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
+		Compare: line.Command == usage.Verify,
 		Partial: cfg.NodeTotal > 1 || !cfg.choice(time.Now()).Everything(),
 	}
 	record, err := report.Open(cfg.ReportDir, about, log)

@@ -179,8 +179,12 @@ func TestVerify(t *testing.T) {
 			if err := s.AWS.Tag(shapes[1].Repository, "new", digestOf(t, shapes[1].Object)); err != nil {
 				t.Fatal(err)
 			}
+			if err := s.AWS.Untag(shapes[3].Repository, shapes[3].Tags[0]); err != nil {
+				t.Fatal(err)
+			}
 			outcome = s.command(t, []string{"verify"}, report)
 			expectExit(t, outcome, 3)
+			expectLine(t, outcome.Stdout, "extra", shapes[3].Repository+":"+shapes[3].Tags[0])
 			expectLine(t, outcome.Stdout, "different", shapes[0].Repository+":1.0")
 			expectLine(t, outcome.Stdout, "missing", shapes[1].Repository+":new")
 			expectLine(t, outcome.Stdout, good, shapes[1].Repository+":1.0")

@@ -57,7 +57,7 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	}
 	p := &preview{run: r, denied: map[string]map[string]error{}}
 	p.Results = found.unlisted()
-	unasked := r.each(found.tasks, func(t *task) { p.ask(ctx, t) })
+	unasked := each(r, found.tasks, func(t *task) { p.ask(ctx, t) })
 	p.tryAccess(ctx, found.tasks)
 	if len(unasked) > 0 || r.starting.Err() != nil {
 		return Outlook{}, r.cause()
@@ -147,7 +147,7 @@ func (p *preview) tryAccess(ctx context.Context, tasks []*task) {
 			samples = append(samples, ofOne[i])
 		}
 	}
-	p.run.each(samples, func(t *task) {
+	each(p.run, samples, func(t *task) {
 		refused := p.run.Access(ctx, t.image.Repository, p.run.copier.catalog.digest(t.blobs[0]))
 		p.mu.Lock()
 		defer p.mu.Unlock()

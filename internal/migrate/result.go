@@ -10,7 +10,7 @@ import (
 // Outcome is what became of a tag.
 type Outcome string
 
-// The outcomes. All but the last five mean that the tag is at the target.
+// The outcomes. Arrived tells which of them mean that the tag is at the target.
 const (
 	Exact       Outcome = "exact"        // the target answers with the digest that the source lists
 	Present     Outcome = "present"      // it did so before this run touched the tag, or has kept the digest of an earlier run
@@ -21,6 +21,7 @@ const (
 	NotStarted  Outcome = "not started" // the run ended before it was copied
 	Missing     Outcome = "missing"     // compared: the target has no such tag
 	Different   Outcome = "different"   // compared: the target has another image under the tag
+	Extra       Outcome = "extra"       // compared: the target has a tag that an earlier run brought, and the source does not list it
 )
 
 // Arrived reports whether the tag is at the target.

@@ -29,11 +29,20 @@ type Options struct {
 	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
 	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
 	Known func(repository, target string) (Pair, bool)
+	// Earlier are tags that earlier runs have brought. Verify alone asks for those that the source does not list any more.
+	Earlier []Earlier
 	// Access returns, by action, what the source refuses of all that the engine needs to pull the layer; nil: nobody
 	// asks. Preview alone calls it, concurrently.
 	Access func(ctx context.Context, repository Repository, layer digest.Digest) map[string]error
 
 	retries []retryRule // nil: those of the table
+}
+
+// Earlier is a tag that an earlier run has brought.
+type Earlier struct {
+	Repository, Tag string
+	Target          string        // the complete reference
+	Source          digest.Digest // as the source listed it
 }
 
 // Pair is a tag that was copied and is at the target with another digest, as the classic store leaves it.

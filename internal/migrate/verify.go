@@ -44,7 +44,7 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	}
 	var mu sync.Mutex
 	var there []compared
-	unasked := r.each(found.tasks, func(t *task) {
+	unasked := each(r, found.tasks, func(t *task) {
 		results := r.copier.compare(ctx, t)
 		if pulls > 0 {
 			mu.Lock()
@@ -54,6 +54,7 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 		r.finish(ctx, results...)
 	})
 	r.pullBack(ctx, there, pulls)
+	r.lookForExtra(ctx, found)
 	for _, t := range unasked {
 		r.finish(ctx, t.settle(t.image.Tags, NotStarted, r.cause())...)
 	}
@@ -71,17 +72,45 @@ func (t *task) hold(others []compared, results []Result) (there []compared, rest
 	return others, rest
 }
 
-// each calls do for the tasks, many at a time because it waits for the network, and returns those that were left when
+// lookForExtra asks the target for what earlier runs have brought and the source does not list any more. Where only a part
+// of the source was listed, nobody knows what that is.
+func (r *run) lookForExtra(ctx context.Context, found survey) {
+	if !r.Choice.Everything() || r.Share.Total > 1 {
+		return
+	}
+	listed := map[string]bool{}
+	for _, t := range found.tasks {
+		for _, tag := range t.image.Tags {
+			listed[t.image.Repository.Name+":"+tag] = true
+		}
+	}
+	gone := slices.DeleteFunc(slices.Clone(r.Earlier), func(e Earlier) bool {
+		return listed[e.Repository+":"+e.Tag] || found.failed[e.Repository] != nil
+	})
+	each(r, gone, func(e Earlier) {
+		result := Result{Repository: e.Repository, Tag: e.Tag, Source: e.Source, Root: e.Source, Target: e.Target, Outcome: Extra}
+		resolved, err := r.copier.engine.Resolve(ctx, e.Target)
+		switch result.Pushed = resolved.Digest; {
+		case errors.Is(err, ErrNotFound):
+			return
+		case err != nil:
+			result = result.failed(failedAt(StepVerify, e.Target, err))
+		}
+		r.finish(ctx, result)
+	})
+}
+
+// each calls do for the items, many at a time because it waits for the network, and returns those that were left when
 // the run had to end.
-func (r *run) each(tasks []*task, do func(*task)) (left []*task) {
+func each[T any](r *run, items []T, do func(T)) (left []T) {
 	var group errgroup.Group
 	group.SetLimit(checkConcurrency)
-	for i, t := range tasks {
+	for i, item := range items {
 		if r.starting.Err() != nil {
-			left = tasks[i:]
+			left = items[i:]
 			break
 		}
-		group.Go(func() error { do(t); return nil })
+		group.Go(func() error { do(item); return nil })
 	}
 	_ = group.Wait() // no function returns an error
 	return left

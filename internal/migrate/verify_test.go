@@ -163,6 +163,39 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// What earlier runs have brought is extra where the source does not list it any more, if the target has it, and if that
+// can be known.
+func TestVerifyExtra(t *testing.T) {
+	brought := func(repository, tag string) Earlier {
+		target := targetBase + "/" + repository + ":" + tag
+		return Earlier{Repository: repository, Tag: tag, Target: target, Source: digest.FromString(tag)}
+	}
+	earlier := []Earlier{brought("app", "1"), brought("app", "gone"), brought("app", "gone-there-too"), brought("web", "3")}
+	for _, test := range []struct {
+		name   string
+		change func(*Options)
+		want   []string
+	}{
+		{"all is listed", func(*Options) {}, []string{"app:1: exact", "app:gone: extra", "web:3: extra"}},
+		{"a part is listed", func(o *Options) { o.Choice.Tags = Patterns{"1"} }, []string{"app:1: exact"}},
+		{"a share is compared", func(o *Options) { o.Share = Share{Index: 1, Total: 2} }, []string{"app:1: exact"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			image := imageOf(t, "app")
+			source := newSource()
+			source.push("app", image, "1")
+			engine := newEngine(source)
+			engine.tags[targetBase+"/app:1"] = image.Digest
+			engine.tags[targetBase+"/app:gone"], engine.tags[targetBase+"/web:3"] = digest.FromString("gone"), digest.FromString("3")
+			summary, _, err := verifyIn(t, engine, 0, func(o *Options) { o.Earlier = earlier; test.change(o) })
+			got := slices.Sorted(slices.Values(outcomes(summary.Results)))
+			if err != nil || !slices.Equal(got, test.want) || summary.Incomplete() > 0 {
+				t.Errorf("%q, want %q, error %v", got, test.want, err)
+			}
+		})
+	}
+}
+
 // Each job compares its share, which is that of the migration.
 func TestVerifyShares(t *testing.T) {
 	source := newSource()

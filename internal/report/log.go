@@ -88,7 +88,7 @@ const (
 var colours = map[migrate.Outcome]string{
 	migrate.Exact: green, migrate.Present: green, migrate.Changed: yellow, migrate.OnePlatform: yellow,
 	migrate.Refused: red, migrate.Failed: red, migrate.NotStarted: yellow,
-	migrate.Missing: red, migrate.Different: red,
+	migrate.Missing: red, migrate.Different: red, migrate.Extra: yellow,
 }
 
 // Observe writes what the event means to a reader.

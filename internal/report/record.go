@@ -34,6 +34,7 @@ type About struct {
 	Program string // with its version
 	Target  string // CI_REGISTRY_IMAGE
 	Partial bool   // the run is for some of the tags: one that it has no result for may still be listed
+	Compare bool   // the run is a verification: it wants to know all that earlier runs have brought
 	// Redact takes secrets out of what others have said; nil: nothing is taken out.
 	Redact func(text string) string
 	Now    func() time.Time // nil: time.Now
@@ -47,6 +48,8 @@ type Record struct {
 	dir   string // of what is for people; empty: it is not written
 	save  func(document) error
 	known map[place]entry // of earlier runs; never changed
+	// earlier are all tags that earlier runs have brought, for a verification.
+	earlier []migrate.Earlier
 
 	mu      sync.Mutex
 	header  header
@@ -121,6 +124,11 @@ func newRecord(about About, earlier document, save func(document) error) *Record
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // the later replaces the earlier
+		if about.Compare && e.Outcome.Arrived() && e.SourceDigest.Validate() == nil {
+			r.earlier = append(r.earlier, migrate.Earlier{
+				Repository: e.Repository, Tag: e.Tag, Target: e.Reference, Source: e.SourceDigest,
+			})
+		}
 		if _, ok := e.pair(); ok {
 			r.known[place{e.Repository, e.Reference}] = entry{
 				Repository: e.Repository, Tag: e.Tag, Reference: e.Reference,
@@ -147,6 +155,14 @@ func (r *Record) Known(repository, reference string) (migrate.Pair, bool) {
 		return migrate.Pair{}, false
 	}
 	return r.known[place{repository, reference}].pair()
+}
+
+// Earlier returns the tags that earlier runs have brought, for a verification.
+func (r *Record) Earlier() []migrate.Earlier {
+	if r == nil {
+		return nil
+	}
+	return r.earlier
 }
 
 // ReadKnown is the Known of a Record for a folder that is left as it is.

@@ -113,6 +113,7 @@ func TestRecordIsTheSchema(t *testing.T) {
     "changed": 1,
     "different": 0,
     "exact": 0,
+    "extra": 0,
     "failed": 1,
     "missing": 0,
     "not started": 0,

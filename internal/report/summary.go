@@ -21,13 +21,14 @@ var meanings = []struct {
 	{migrate.Failed, "began, and did not arrive"},
 	{migrate.Missing, "GitLab does not have them"},
 	{migrate.Different, "GitLab has another image under the tag"},
+	{migrate.Extra, "ECR does not list them any more; an earlier run had brought them"},
 	{migrate.NotStarted, "the run ended before their turn"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {
 	n := 0
 	for _, r := range summary.Results {
-		if r.Referrers == 0 && r.Tag != "" && r.Outcome.Arrived() {
+		if isTag(r) && r.Outcome.Arrived() {
 			n++
 		}
 	}
@@ -84,7 +85,7 @@ func (l *Log) rest(n int) {
 func (l *Log) pairs(summary migrate.Summary) {
 	room, left, first := listRoom, 0, true
 	for _, r := range summary.Results {
-		if !r.Outcome.Arrived() || r.Source == r.Pushed {
+		if !r.Outcome.Arrived() || r.Outcome == migrate.Extra || r.Source == r.Pushed {
 			continue
 		}
 		if first {

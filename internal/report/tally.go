@@ -63,8 +63,10 @@ func (t *tally) observe(event migrate.Event) {
 	t.note(time.Now())
 }
 
-// isTag tells the result of a tag from that of referrers or of a repository.
-func isTag(r migrate.Result) bool { return r.Referrers == 0 && r.Tag != "" }
+// isTag tells the result of a tag of ECR's from that of referrers or of a repository.
+func isTag(r migrate.Result) bool {
+	return r.Referrers == 0 && r.Tag != "" && r.Outcome != migrate.Extra
+}
 
 // works keeps what a worker does at the place that its image has, so that rows stay where they are.
 func (t *tally) works(e migrate.Working) {
