@@ -18,13 +18,17 @@ APT_PACKAGES := \
 	docker-compose:docker-compose \
 	fonts-liberation \
 	gcc \
+	git:git \
 	iproute2 \
 	iptables \
 	libc6-dev \
 	libdevmapper1.02.1 \
 	libseccomp-dev \
+	nodejs:node \
+	npm:npm \
 	pigz \
-	pkgconf
+	pkgconf \
+	rsync:rsync
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 

@@ -142,7 +142,7 @@ func (c *Config) validate(problems *configError) {
 	problems.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
 	if c.WebIdentityToken != "" {
 		problems.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
-		if c.RoleARN == "" {
+		if c.RoleARN == "" && !hasAccessKey() {
 			problems.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
 		}
 	}
@@ -159,6 +159,12 @@ func (c *Config) validate(problems *configError) {
 	problems.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
 	c.validateShare(problems)
 	problems.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
+}
+
+// hasAccessKey tells whether the SDK will use an access key. Beside one an ID token needs no role: a job may have its
+// id_tokens either way.
+func hasAccessKey() bool {
+	return os.Getenv("AWS_ACCESS_KEY_ID") != "" && os.Getenv("AWS_SECRET_ACCESS_KEY") != ""
 }
 
 // validTarget checks the path that every repository's name will be appended to.

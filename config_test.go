@@ -67,6 +67,11 @@ func TestLoadConfig(t *testing.T) {
 			func(c *Config) { c.Region, c.DefaultRegion = "ap-southeast-2", "" },
 		},
 		{
+			"an ID token beside an access key",
+			map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"},
+			func(c *Config) { c.WebIdentityToken = "e.y.J" },
+		},
+		{
 			"web identity",
 			map[string]string{"AWS_ROLE_ARN": "arn:aws-cn:iam::123456789012:role/ci/migration", "AWS_WEB_IDENTITY_TOKEN": "e.y.J"},
 			func(c *Config) {
@@ -250,6 +255,14 @@ func TestLoadConfigRefuses(t *testing.T) {
 				t.Errorf("got\n%v\nwant one line that starts with\n%s", err, test.want)
 			}
 		})
+	}
+}
+
+func TestLoadConfigWantsARoleBesideHalfAnAccessKey(t *testing.T) {
+	setEnv(t, map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"})
+	_, err := loadConfig()
+	if want := "AWS_ROLE_ARN: missing beside AWS_WEB_IDENTITY_TOKEN; "; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s…", err, want)
 	}
 }
 

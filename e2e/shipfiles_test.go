@@ -66,7 +66,7 @@ func TestMigrationJobScript(t *testing.T) {
 // Readers copy the job from the README.
 func TestREADMEHasTheMigrationJob(t *testing.T) {
 	shipped, shown := readJob(t, ".gitlab-ci.yml"), readJob(t, "README.md")
-	if shown.Image != "registry.gitlab.com/ecr2gitlab/ecr2gitlab:latest" {
+	if shown.Image != programImage {
 		t.Errorf("the README's job runs in %q", shown.Image)
 	}
 	shown.Image = shipped.Image
@@ -77,20 +77,28 @@ func TestREADMEHasTheMigrationJob(t *testing.T) {
 }
 
 func TestREADMEHasEveryVariable(t *testing.T) {
+	readme := read(t, "README.md")
+	for _, name := range helpVariables(t) {
+		if !strings.Contains(readme, "`"+name+"`") {
+			t.Errorf("README.md does not have %s", name)
+		}
+	}
+}
+
+// helpVariables are the names of all variables that the program knows.
+func helpVariables(t *testing.T) (names []string) {
+	t.Helper()
 	help, err := program.Run(t.Context(), nil, "help")
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme := read(t, "README.md")
-	names := regexp.MustCompile(`(?m)^[* ] ([A-Z][A-Z_]+) `).FindAllStringSubmatch(help.Stdout, -1)
+	for _, match := range regexp.MustCompile(`(?m)^[* ] ([A-Z][A-Z_]+) `).FindAllStringSubmatch(help.Stdout, -1) {
+		names = append(names, match[1])
+	}
 	if len(names) == 0 {
 		t.Fatalf("help lists no variables:\n%s", help.Stdout)
 	}
-	for _, name := range names {
-		if !strings.Contains(readme, "`"+name[1]+"`") {
-			t.Errorf("README.md does not have %s", name[1])
-		}
-	}
+	return names
 }
 
 // job is what a reader's copy of the migration job has in common with the original.
@@ -98,16 +106,18 @@ type job struct {
 	Image         string              `yaml:"image"`
 	Services      []any               `yaml:"services"`
 	Variables     map[string]string   `yaml:"variables"`
+	IDTokens      map[string]any      `yaml:"id_tokens"`
 	Rules         []map[string]string `yaml:"rules"`
 	Interruptible *bool               `yaml:"interruptible"`
 	ResourceGroup string              `yaml:"resource_group"`
 	Timeout       string              `yaml:"timeout"`
+	Retry         map[string]any      `yaml:"retry"`
 	Script        []string            `yaml:"script"`
 	Cache         map[string]any      `yaml:"cache"`
 	Artifacts     map[string]any      `yaml:"artifacts"`
 }
 
-var migrationBlock = regexp.MustCompile("(?s)```yaml\n(.*?\nmigration:\n.*?)```")
+var migrationBlock = regexp.MustCompile("(?s)```yaml\n([^`]*\nmigration:\n[^`]*)```")
 
 // readJob reads the migration job of the pipeline, or of the block of a Markdown file that has it.
 func readJob(t *testing.T, name string) job {

@@ -50,6 +50,7 @@ func TestShippedFiles(t *testing.T) {
 	t.Run("image", s.testImage)
 	t.Run("CI job", s.testJob)
 	t.Run("compose", s.testCompose)
+	t.Run("pipelines", func(t *testing.T) { s.testPipelines(t, maker) })
 	t.Run("another platform", func(t *testing.T) { s.testPlatform(t, maker) })
 }
 
@@ -232,14 +233,14 @@ func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
 	}
 }
 
-// startWorld starts the stand-ins where containers reach them, and fills the account.
-func (s shipping) startWorld(t *testing.T) *world.World {
+func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(t, aws.Options{}) }
+
+// startWorldOf starts the stand-ins where containers reach them, and fills the account.
+func (s shipping) startWorldOf(t *testing.T, options aws.Options) *world.World {
 	t.Helper()
 	amazon, target := s.engine.HostAddrs[0]+":0", s.engine.HostAddrs[1]+":0"
-	w, err := world.Start(t.Context(), nil, world.Options{
-		AWS:    aws.Options{Addr: amazon, APIAddr: amazon},
-		GitLab: gitlab.Options{Addr: target},
-	})
+	options.Addr, options.APIAddr = amazon, amazon
+	w, err := world.Start(t.Context(), nil, world.Options{AWS: options, GitLab: gitlab.Options{Addr: target}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// NPM is the folder of the programs that the npm package in dir brings, as its lock file has them: installed once, and
+// kept beside the engines. It needs Node and npm.
+func NPM(ctx context.Context, dir string) (string, error) {
+	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Base(dir)
+	installed, err := cached(ctx, fmt.Sprintf("%s-%.6x", name, sha256.Sum256(lock)), func(ctx context.Context, target string) error {
+		say("installing %s with npm, once", name)
+		for _, file := range []string{".npmrc", "package.json", "package-lock.json"} {
+			content, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(target, file), content, 0o644); err != nil {
+				return err
+			}
+		}
+		return run(ctx, os.Environ(), target, "npm", "ci")
+	})
+	if err != nil {
+		return "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return filepath.Join(installed, "node_modules", ".bin"), nil
+}

@@ -1,0 +1,71 @@
+package standin
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+)
+
+// Runner are the names of the images that gitlab-ci-local works with beside those of a job.
+var Runner = struct{ Helper, Wait string }{"gitlab-ci-local-helper:standin", "gitlab-ci-local-wait:standin"}
+
+// MakeRunner makes them: one that moves caches and artifacts, and one that waits for a service's port.
+func (m Maker) MakeRunner(ctx context.Context) error {
+	if err := m.build(ctx, Runner.Helper, "", &image{fill: fillHelper}); err != nil {
+		return fmt.Errorf("stand-in for a runner's helper: %w", err)
+	}
+	// It is given host:port. After 30 s it gives up, as a runner does; the job then starts all the same.
+	wait := &image{fill: fillAlpine, changes: []string{
+		`ENTRYPOINT ["timeout", "30", "sh", "-c", "until timeout 2 nc \"${1%:*}\" \"${1#*:}\" </dev/null; do sleep 1; done", "wait"]`,
+	}}
+	if err := m.build(ctx, Runner.Wait, "", wait); err != nil {
+		return fmt.Errorf("stand-in for what waits for services: %w", err)
+	}
+	return nil
+}
+
+func fillHelper(ctx context.Context, t *tree) error {
+	if err := fillAlpine(ctx, t); err != nil {
+		return err
+	}
+	copied := map[string]bool{}
+	for _, name := range []string{"bash", "rsync"} {
+		program, err := exec.LookPath(name)
+		if err != nil {
+			return fmt.Errorf("%w: apt-get install %s", err, name)
+		}
+		if err := t.file("usr/local/bin/"+name, program); err != nil {
+			return err
+		}
+		libraries, err := libraries(ctx, program)
+		if err != nil {
+			return err
+		}
+		for _, library := range libraries {
+			if copied[library] {
+				continue
+			}
+			copied[library] = true
+			if err := t.file(library[1:], library); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var libraryPattern = regexp.MustCompile(`(?m)^\s+(?:\S+ => )?(/\S+) \(`)
+
+// libraries are the files that a program of this machine is linked with, its loader among them.
+func libraries(ctx context.Context, program string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "ldd", program).Output()
+	if err != nil {
+		return nil, fmt.Errorf("ldd %s: %w", program, err)
+	}
+	var files []string
+	for _, match := range libraryPattern.FindAllStringSubmatch(string(out), -1) {
+		files = append(files, match[1])
+	}
+	return files, nil
+}
