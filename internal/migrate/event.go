@@ -45,6 +45,8 @@ type Planned struct {
 	Store         Store
 	Contents      []Content    // by repository, in the order of their names
 	MostShared    []SharedBlob // that save the most bytes
+	BySize        []BlobClass  // the blobs by their bytes, from the smallest
+	ByUse         []BlobClass  // the blobs by how many images consist of them, from one
 }
 
 // Comparing begins the comparison of a verification: nothing is copied.

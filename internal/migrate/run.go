@@ -235,6 +235,7 @@ func (r *run) announce(ctx context.Context, found survey) {
 	}
 	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.tasks)
 	planned.Contents, planned.MostShared = r.copier.catalog.contents(found.tasks), r.copier.catalog.mostShared(found.tasks, mostShared)
+	planned.BySize, planned.ByUse = r.copier.catalog.classes(found.tasks)
 	r.observe(planned)
 	r.copier.meter.plan(found.tasks)
 	r.observe(r.copier.meter.state())

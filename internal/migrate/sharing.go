@@ -28,6 +28,20 @@ type SharedBlob struct {
 // Saved are the bytes that need not be moved because images share the blob.
 func (b SharedBlob) Saved() int64 { return b.Bytes * int64(b.Images-1) }
 
+// BlobClass are the blobs of about one size, or those that about as many images consist of.
+type BlobClass struct {
+	From  int64 // the least that belongs here, in bytes or images
+	Blobs int
+	Bytes int64 // of the blobs, each once
+}
+
+// The classes that people think in: they tell a layer of a few kilobytes from one that takes minutes, and what a single
+// image needs from what all of them do.
+var (
+	sizeClasses = []int64{0, 1e6, 10e6, 100e6, 1e9}
+	useClasses  = []int64{1, 2, 10, 100, 1000}
+)
+
 // contents sums up the images, sorted as a survey sorts them, by repository. Those that are refused do not count.
 func (c *catalog) contents(tasks []*task) []Content {
 	var contents []Content
@@ -95,6 +109,42 @@ func (b *SharedBlob) add(repository string) {
 	if b.Repository != repository {
 		b.Repositories++
 		b.Repository = repository
+	}
+}
+
+// classes sorts the blobs of the images into classes: by their size, and by how many images consist of them.
+func (c *catalog) classes(tasks []*task) (bySize, byUse []BlobClass) {
+	images := make([]int32, c.len())
+	for _, t := range tasks {
+		count(images, t.blobs, 1)
+	}
+	bySize, byUse = newClasses(sizeClasses), newClasses(useClasses)
+	for id, n := range images {
+		if n > 0 {
+			size := c.size(blobID(id))
+			classify(bySize, size, size)
+			classify(byUse, int64(n), size)
+		}
+	}
+	return bySize, byUse
+}
+
+func newClasses(edges []int64) []BlobClass {
+	classes := make([]BlobClass, len(edges))
+	for i, edge := range edges {
+		classes[i].From = edge
+	}
+	return classes
+}
+
+// classify counts a blob in the last class that its measure reaches.
+func classify(classes []BlobClass, measure, bytes int64) {
+	for i := len(classes) - 1; i >= 0; i-- {
+		if measure >= classes[i].From {
+			classes[i].Blobs++
+			classes[i].Bytes += bytes
+			return
+		}
 	}
 }
 

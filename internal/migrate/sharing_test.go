@@ -58,6 +58,27 @@ func TestSharing(t *testing.T) {
 	}
 }
 
+// Each blob is in one class of each kind, the edge of a class included, and what is refused is in none.
+func TestClasses(t *testing.T) {
+	blobs := newCatalog()
+	sized := func(name string, size int64) ocispec.Descriptor {
+		return ocispec.Descriptor{Digest: digest.FromString(name), Size: size}
+	}
+	image := func(of ...ocispec.Descriptor) *task { return &task{blobs: blobs.add(of)} }
+	blobs.add([]ocispec.Descriptor{sized("of no image", 5e6)})
+	tasks := []*task{image()}
+	for range 11 {
+		tasks = append(tasks, image(sized("base", 2e9), sized("config", 999_999)))
+	}
+	tasks = append(tasks, image(sized("config", 999_999), sized("layer", 1e6)))
+	bySize, byUse := blobs.classes(tasks)
+	wantBySize := []BlobClass{{0, 1, 999_999}, {1e6, 1, 1e6}, {10e6, 0, 0}, {100e6, 0, 0}, {1e9, 1, 2e9}}
+	wantByUse := []BlobClass{{1, 1, 1e6}, {2, 0, 0}, {10, 2, 2_000_999_999}, {100, 0, 0}, {1000, 0, 0}}
+	if !slices.Equal(bySize, wantBySize) || !slices.Equal(byUse, wantByUse) {
+		t.Errorf("by size %v, want %v; by use %v, want %v", bySize, wantBySize, byUse, wantByUse)
+	}
+}
+
 // What each worker did is told with its time, and with the bytes that were not there before.
 func TestWorked(t *testing.T) {
 	first, second := lightOf(t, "first", "base"), lightOf(t, "second", "base")

@@ -29,7 +29,8 @@ type tagColumns struct {
 	Platform   []int    `json:"platform"`
 	Pushed     []int    `json:"pushed"`
 	Bytes      []int64  `json:"bytes"`
-	At         []int32  `json:"at"` // milliseconds from the beginning
+	At         []int32  `json:"at"`    // milliseconds from the beginning
+	Cause      []int    `json:"cause"` // the error without the reference
 	Error      []int    `json:"error"`
 	Remedy     []int    `json:"remedy"`
 }
@@ -96,8 +97,17 @@ func (t *tagColumns) add(e entry, outcome int, known *texts) {
 	t.Pushed = append(t.Pushed, known.number(string(e.PushedDigest)))
 	t.Bytes = append(t.Bytes, e.bytes)
 	t.At = append(t.At, e.at)
+	t.Cause = append(t.Cause, known.number(firstLine(e.cause)))
 	t.Error = append(t.Error, known.number(e.Error))
 	t.Remedy = append(t.Remedy, known.number(e.Remedy))
+}
+
+// newSpanColumns has room for so many spans. Its lists are lists even where there are none.
+func newSpanColumns(n int) spanColumns {
+	return spanColumns{
+		Lane: make([]int, 0, n), Tag: make([]int, 0, n), Began: make([]int32, 0, n), Lasted: make([]int32, 0, n),
+		Bytes: make([]int64, 0, n), Well: make([]int, 0, n),
+	}
 }
 
 // columns orders the spans by lane and time: first the lanes that pull, then those that push, then what was copied alone.
@@ -114,6 +124,7 @@ func (h *history) columns(first map[image]int) (lanes []laneData, c spanColumns)
 		)
 	})
 	place := make([]int, len(order)) // by lane
+	lanes, c = make([]laneData, 0, len(order)), newSpanColumns(len(h.spans))
 	for at, i := range order {
 		place[i] = at
 		lanes = append(lanes, laneData{Step: cmp.Or(string(h.lanes[i].step), "alone"), Worker: h.lanes[i].worker + 1})

@@ -10,13 +10,20 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-// history is what people want to know besides the results: what each worker did when, and of what the images consist.
+// history is what people want to know besides the results: what the run was about, what each worker did when, and of
+// what the images consist.
 type history struct {
 	began  time.Time
 	lasted time.Duration
+	chosen *migrate.Chosen // nil: everything
+	shared *migrate.Shared // nil: no other job has a share
+	empty  []string        // repositories without a tag
 	plan   migrate.Planned
 	lanes  []lane
 	spans  []span
+
+	verification bool // the run compares, and copies nothing
+	pulledBack   int  // tags
 }
 
 // lane is one of the workers that pull, or of those that push. The step is empty for copies that were made alone.
@@ -40,6 +47,30 @@ type image struct {
 	digest     digest.Digest
 }
 
+// observe notes what an event says of the run as a whole.
+func (h *history) observe(event migrate.Event) {
+	switch e := event.(type) {
+	case migrate.Chosen:
+		e.Unmatched = slices.Clone(e.Unmatched)
+		for i, u := range e.Unmatched {
+			e.Unmatched[i].Pattern = Printable(u.Pattern)
+		}
+		h.chosen = &e
+	case migrate.Listed:
+		for _, name := range e.Empty {
+			h.empty = append(h.empty, Printable(name))
+		}
+	case migrate.Shared:
+		h.shared = &e
+	case migrate.Planned:
+		h.planned(e)
+	case migrate.Comparing:
+		h.verification = true
+	case migrate.PulledBack:
+		h.pulledBack++
+	}
+}
+
 // planned keeps the plan with printable names, and without the results in it, which come again.
 func (h *history) planned(e migrate.Planned) {
 	e.Refused = nil
@@ -49,6 +80,7 @@ func (h *history) planned(e migrate.Planned) {
 	}
 	for i := range e.MostShared {
 		e.MostShared[i].Repository = Printable(e.MostShared[i].Repository)
+		e.MostShared[i].Digest = printableDigest(e.MostShared[i].Digest)
 	}
 	h.plan = e
 }

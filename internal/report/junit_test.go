@@ -91,6 +91,34 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
+// What a verification does not find, or finds otherwise, is a failure.
+func TestJUnitOfVerification(t *testing.T) {
+	dir := t.TempDir()
+	runWith(t, dir, about, nil,
+		tag("1", migrate.Exact, nil),
+		tag("2", migrate.Missing, stepError(migrate.StepVerify, "ref:2", "GitLab does not have it", "")),
+		tag("3", migrate.Different, stepError(migrate.StepVerify, "ref:3", "GitLab has another image", "")),
+		tag("4", migrate.Missing, errors.New("the classic store cannot hold it")),
+		tag("5", migrate.Failed, stepError(migrate.StepReturn, "ref:5", "denied", "ask an owner")),
+	)
+	got := testsIn(t, dir)
+	want := []string{
+		"team/app | 1",
+		"team/app | 2 | failure: verify ref:2: GitLab does not have it",
+		"team/app | 3 | failure: verify ref:3: GitLab has another image",
+		"team/app | 4 | failure: the classic store cannot hold it",
+		"team/app | 5 | failure: pull back ref:5: denied\n\nask an owner",
+	}
+	if lines := lines(got); !slices.Equal(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+	for i, want := range []string{"verify", "verify", "missing", "pull back"} {
+		if failure := got.Suites[0].Testcases[i+1].Failure; failure.Type != want {
+			t.Errorf("tag %d is of the type %q, want %q", i+2, failure.Type, want)
+		}
+	}
+}
+
 // The time of an image counts once, however many tags it has.
 func TestJUnitTime(t *testing.T) {
 	key := image{"team/app", source}

@@ -24,6 +24,8 @@ type Log struct {
 	again  time.Time // the last line about a call made once more
 	terse  bool      // it was said that not all have a line
 	copies bool      // the phase of copies has begun
+
+	verifies bool // the run compares, and copies nothing
 }
 
 // NewLog returns a log that writes plain lines to out. What out does not take is lost: a migration does not end for its
@@ -104,6 +106,7 @@ func (l *Log) Observe(event migrate.Event) {
 	case migrate.Planned:
 		l.planned(e)
 	case migrate.Comparing:
+		l.verifies = true
 		l.Begin("verify", "Verify")
 		l.Line("Verify: %d tags are compared with GitLab's; nothing is copied", e.Tags)
 	case migrate.PulledBack:
@@ -254,5 +257,9 @@ func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration
 		l.Line("%7d  %-12s  by the engine from GitLab, whole, and removed from the engine again", summary.Pulled, "pulled")
 	}
 	l.pairs(summary)
-	l.causes("Not migrated", summary.Results)
+	title := "Not migrated"
+	if l.verifies {
+		title = "Not verified"
+	}
+	l.causes(title, summary.Results)
 }

@@ -351,3 +351,20 @@ func TestLogWithoutReader(t *testing.T) {
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// After a verification the summary says what it has found, and not what has come over.
+func TestSummaryOfVerification(t *testing.T) {
+	var out strings.Builder
+	log := NewLog(&out)
+	log.Observe(migrate.Comparing{Tags: 2})
+	out.Reset()
+	log.Summary(migrate.Summary{Results: []migrate.Result{
+		tag("1", migrate.Exact, nil),
+		tag("2", migrate.Failed, stepError(migrate.StepVerify, target+"/team/app:2", "no answer", "")),
+	}}, target, time.Minute)
+	for _, part := range []string{"could not be compared, or not be pulled from GitLab", "\nNot verified:\n  team/app:2\n"} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%q is missing in\n%s", part, out.String())
+		}
+	}
+}

@@ -34,15 +34,19 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	"count":    func(n int) string { return humanize.Comma(int64(n)) },
 	"duration": inWords,
 	"less":     func(n int) int { return n - 1 },
-	"moment":   func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") },
-	"plural":   plural,
-	"short":    short,
-	"slug":     func(o migrate.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
+	"rate": func(n int64, d time.Duration) string {
+		return humanize.Bytes(uint64(float64(max(0, n))/max(d.Seconds(), 0.001))) + "/s"
+	},
+	"moment": func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") },
+	"plural": plural,
+	"short":  short,
+	"slug":   func(o migrate.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 
 // A page has to stay a page: what is beyond these is told in fewer words, and found in the table.
 const (
 	maxGroups       = 60
+	openGroups      = 6 // of each outcome; the reader opens the others
 	maxRepositories = 400
 )
 
@@ -54,18 +58,23 @@ type page struct {
 	Script template.JS
 	Data   columns // for the script
 
-	Total, Arrived int // tags
+	Verification   bool            // the run compares, and copies nothing
+	Chosen         *migrate.Chosen // nil: everything
+	Shared         *migrate.Shared // nil: no other job has a share
 	Lasted         time.Duration
+	Total, Arrived int // tags
 	Outcomes       []segment
 	Referrers      []segment
-	Groups         []group
-	Others         []entry // that did not arrive, and are in none of the groups
-	Missing        int     // tags, sets of referrers and repositories, of the groups and others
+	PulledBack     int // tags
+	Blocks         []block
+	Others         []entry // that did not arrive, and are in none of the blocks
+	Missing        int     // tags, sets of referrers and repositories, of the blocks and others
 	Images         int
 	Plan           migrate.Planned
 	Pulled, Pushed int64 // bytes
 	Repositories   []repositoryRow
-	Further        int // repositories that have no row
+	Further        int      // repositories that have no row
+	Empty          []string // repositories without a tag
 }
 
 // segment is a part of a bar, in percent of its length.
@@ -76,9 +85,15 @@ type segment struct {
 	From, Width float64
 }
 
+// block is what did not arrive with one outcome, by cause.
+type block struct {
+	Outcome     migrate.Outcome
+	Count       int
+	First, Rest []group
+}
+
 // group is what did not arrive for one cause.
 type group struct {
-	Outcome      migrate.Outcome
 	Text, Remedy string
 	Count        int
 	Names        []names
@@ -102,10 +117,14 @@ type repositoryRow struct {
 
 // newPage collects what the page shows of the run.
 func newPage(d document, h *history) *page {
+	d.Tags = slices.Clone(d.Tags)
+	slices.SortStableFunc(d.Tags, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.Repository, b.Repository), naturally(a.Tag, b.Tag))
+	})
 	p := &page{
 		document: d, Style: template.CSS(pageStyle), Script: template.JS(pageScript), Policy: policyFor(pageScript),
-		Data: newColumns(d, h), Lasted: h.lasted, Plan: h.plan,
-		Total: max(len(d.Tags), h.plan.Tags), Outcomes: segments(d.Counts, len(d.Tags)),
+		Data: newColumns(d, h), Verification: h.verification, Chosen: h.chosen, Shared: h.shared, Lasted: h.lasted,
+		Total: max(len(d.Tags)-d.Counts[migrate.Extra], h.plan.Tags), PulledBack: h.pulledBack, Plan: h.plan, Empty: h.empty,
 	}
 	p.Pulled, p.Pushed = h.moved()
 	p.count()
@@ -116,9 +135,10 @@ func newPage(d document, h *history) *page {
 
 // count counts what arrived, and what refers to it.
 func (p *page) count() {
+	p.Outcomes = p.segments(p.Counts, p.Total+p.Counts[migrate.Extra])
 	earlier := 0
 	for _, e := range p.Tags {
-		if e.Outcome.Arrived() {
+		if e.Outcome.Arrived() && e.Outcome != migrate.Extra {
 			p.Arrived++
 		}
 		if e.Outcome == migrate.Present && e.SourceDigest != e.PushedDigest {
@@ -135,7 +155,7 @@ func (p *page) count() {
 	for _, e := range p.document.Referrers {
 		referrers[e.Outcome] += e.Referrers
 	}
-	p.Referrers = segments(referrers, 1)
+	p.Referrers = p.segments(referrers, 1)
 }
 
 // write writes the page.
@@ -155,16 +175,31 @@ func policyFor(script string) template.HTML {
 		base64.StdEncoding.EncodeToString(hash[:])))
 }
 
+// leastSegment is how much of a bar, in percent, even a single tag has: one that failed among thousands must be seen.
+const leastSegment = 0.4
+
 // segments are the parts of a bar by outcome, in the order of the summary.
-func segments(counts map[migrate.Outcome]int, whole int) []segment {
+func (p *page) segments(counts map[migrate.Outcome]int, whole int) []segment {
 	var parts []segment
-	from := 0.0
+	added, largest := 0.0, 0
 	for _, m := range meanings {
 		if n := counts[m.outcome]; n > 0 {
 			width := 100 * float64(n) / float64(whole)
-			parts = append(parts, segment{Outcome: m.outcome, Meaning: m.meaning, Count: n, From: rounded(from), Width: rounded(width)})
-			from += width
+			parts = append(parts, segment{Outcome: m.outcome, Meaning: m.of(p.Verification), Count: n, Width: max(width, leastSegment)})
+			added += max(0, leastSegment-width)
+			if width > parts[largest].Width {
+				largest = len(parts) - 1
+			}
 		}
+	}
+	from := 0.0
+	for i := range parts {
+		if i == largest {
+			parts[i].Width = max(leastSegment, parts[i].Width-added)
+		}
+		width := parts[i].Width
+		parts[i].From, parts[i].Width = rounded(from), rounded(width)
+		from += width
 	}
 	return parts
 }
@@ -206,17 +241,33 @@ func (p *page) group() {
 			}
 			continue
 		}
-		p.Groups = append(p.Groups, newGroup(k.outcome, k.text, k.remedy, members[k]))
+		p.add(k.outcome, newGroup(k.text, k.remedy, members[k]))
+	}
+}
+
+// add adds a group to the last block, or to a new one if it is of another outcome.
+func (p *page) add(outcome migrate.Outcome, g group) {
+	if len(p.Blocks) == 0 || p.Blocks[len(p.Blocks)-1].Outcome != outcome {
+		p.Blocks = append(p.Blocks, block{Outcome: outcome})
+	}
+	last := &p.Blocks[len(p.Blocks)-1]
+	last.Count += g.Count
+	if len(last.First) < openGroups {
+		last.First = append(last.First, g)
+	} else {
+		last.Rest = append(last.Rest, g)
 	}
 }
 
 // urgency is low for what somebody has to look at first.
 func urgency(o migrate.Outcome) int {
-	return slices.Index([]migrate.Outcome{migrate.Failed, migrate.Refused, migrate.NotStarted}, o)
+	return slices.Index([]migrate.Outcome{
+		migrate.Different, migrate.Missing, migrate.Failed, migrate.Refused, migrate.NotStarted,
+	}, o)
 }
 
-func newGroup(outcome migrate.Outcome, text, remedy string, members []*entry) group {
-	g := group{Outcome: outcome, Text: text, Remedy: remedy, Count: len(members)}
+func newGroup(text, remedy string, members []*entry) group {
+	g := group{Text: text, Remedy: remedy, Count: len(members)}
 	if len(members) == 1 {
 		g.Text = members[0].Error // with the reference
 	}
@@ -266,52 +317,28 @@ func (p *page) listRepositories() {
 		p.Repositories = p.Repositories[:maxRepositories]
 	}
 	for i := range p.Repositories {
-		p.Repositories[i].Segments = segments(counts[p.Repositories[i].Name], most)
+		p.Repositories[i].Segments = p.segments(counts[p.Repositories[i].Name], most)
 	}
 }
 
 // Headline says how it went.
 func (p *page) Headline() string {
+	done, one, are := "copy", "is at GitLab", "are at GitLab"
+	if p.Verification {
+		done, one, are = "compare", "is verified", "are verified"
+	}
 	switch total := humanize.Comma(int64(p.Total)); {
 	case p.Total == 0 && p.Error != "":
-		return "Nothing was copied"
+		return "The run ended before its first tag"
 	case p.Total == 0:
-		return "There was no tag to copy"
+		return "There was no tag to " + done
 	case p.Total == 1 && p.Arrived == 1:
-		return "The one tag is at GitLab"
+		return "The one tag " + one
 	case p.Arrived == p.Total:
-		return "All " + total + " tags are at GitLab"
+		return "All " + total + " tags " + are
 	default:
-		return humanize.Comma(int64(p.Arrived)) + " of " + total + " tags are at GitLab"
+		return humanize.Comma(int64(p.Arrived)) + " of " + total + " tags " + are
 	}
-}
-
-// Saved is what sharing saves, in percent.
-func (p *page) Saved() int {
-	if p.Plan.BytesUnshared == 0 {
-		return 0
-	}
-	return int(100 * float64(p.Plan.BytesUnshared-p.Plan.Bytes) / float64(p.Plan.BytesUnshared))
-}
-
-// Volumes are the bars that compare what there is to move, in percent of the longest.
-func (p *page) Volumes() []volume {
-	whole := float64(max(1, p.Plan.BytesUnshared, p.Pulled))
-	volumes := []volume{
-		{Name: "if no image shared a layer", Bytes: p.Plan.BytesUnshared},
-		{Name: "each layer once", Bytes: p.Plan.Bytes},
-		{Name: "pulled by this run", Bytes: p.Pulled},
-	}
-	for i := range volumes {
-		volumes[i].Width = rounded(100 * float64(volumes[i].Bytes) / whole)
-	}
-	return volumes
-}
-
-type volume struct {
-	Name  string
-	Bytes int64
-	Width float64
 }
 
 // inWords gives a duration with two units at the most.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/net/html"
@@ -39,6 +40,8 @@ func night() (About, []migrate.Event) {
 			Tags: 6, Blobs: 3, Bytes: 2500, BytesUnshared: 10000, Store: migrate.ContainerdStore,
 			Contents:   []migrate.Content{{Repository: "team/app", Images: 4, Bytes: 2500, BytesUnshared: 10000}},
 			MostShared: []migrate.SharedBlob{{Digest: pushed, Bytes: 2000, Images: 4, Repositories: 2, Repository: "team/app"}},
+			BySize:     []migrate.BlobClass{{From: 0, Blobs: 2, Bytes: 500}, {From: 1e6}, {From: 10e6, Blobs: 1, Bytes: 20e6}, {From: 100e6}},
+			ByUse:      []migrate.BlobClass{{From: 1, Blobs: 1, Bytes: 500}, {From: 2, Blobs: 2, Bytes: 20e6}, {From: 10}},
 		},
 		work(migrate.StepPull, 1, 0), work(migrate.StepPull, 0, 0), lost, work("", 0, 2*time.Second),
 		migrate.Finished{Result: tag("1", migrate.Exact, nil)},
@@ -135,21 +138,24 @@ func TestPageWithoutScript(t *testing.T) {
 		"2 refused cannot arrive whole",
 		"The run ended before every tag had its turn. out of time",
 		"Began Wed 25 Nov 2026, 22:00 UTC",
-		"To copy 4 images", "Pulled from ECR 3.0 kB", "Pushed to GitLab 1.0 kB", "Image store containerd", "By ecr2gitlab 1.2.3",
+		"Images 4 Pulled from ECR 3.0 kB Pushed to GitLab 1.0 kB Engine’s image store containerd",
 		"What did not arrive 4",
-		"failed 1 push " + target + "/team/app:3: denied: <b>no</b> What helps: ask an owner Which one team/app 3",
-		"refused 2 no index here Which ones team/app 2 4, 5",
-		"not started 1 out of time Which one team/app 6",
-		"4 images consist of 3 layers and configs. That images share them saves 75 % of the bytes.",
-		"if no image shared a layer 10 kB each layer once 2.5 kB pulled by this run 3.0 kB",
+		"1 failed 1 push " + target + "/team/app:3: denied: <b>no</b> What helps: ask an owner Which one team/app 3",
+		"2 refused 2 no index here Which ones, in 1 repository team/app 2 4, 5",
+		"1 not started 1 out of time Which one team/app 6",
+		"Throughput from ECR, 250 B/s on average to GitLab, 83 B/s",
+		"4 images consist of 3 layers and configs. That they share them saves 75 % of the bytes.",
+		"if none were shared 10 kB each of them once 2.5 kB pulled by this run 3.0 kB",
+		"By their size Bytes Layers less than 1 MB 500 B 2 1 MB to 10 MB 0 B 0 10 MB to 100 MB 20 MB 1 By",
+		"By the images that consist of them Bytes Layers 1 image 500 B 1 2 to 9 images 20 MB 2 Those",
 		short(pushed) + " 2.0 kB 4 6.0 kB team/app and 1 other",
-		"team/app 6 4 2.5 kB",
+		"team/app 6 4 2.5 kB", "Written by ecr2gitlab 1.2.3",
 	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("%q is missing in\n%s", part, text)
 		}
 	}
-	if i, j := strings.Index(text, "failed 1 push"), strings.Index(text, "refused 2 no index"); i > j {
+	if i, j := strings.Index(text, "1 failed 1 push"), strings.Index(text, "2 refused 2 no index"); i > j {
 		t.Error("what was refused is before what has failed")
 	}
 }
@@ -179,7 +185,7 @@ func TestPageHeadline(t *testing.T) {
 		want   string
 	}{
 		{nil, nil, "There was no tag to copy"},
-		{errors.New("AccessDenied"), nil, "Nothing was copied"},
+		{errors.New("AccessDenied"), nil, "The run ended before its first tag"},
 		{nil, []migrate.Event{one}, "The one tag is at GitLab"},
 		{nil, []migrate.Event{one, two}, "All 2 tags are at GitLab"},
 		{errors.New("killed"), []migrate.Event{migrate.Planned{Tags: 3000}, one}, "1 of 3,000 tags are at GitLab"},
@@ -248,6 +254,9 @@ func TestPageHostileNames(t *testing.T) {
 		if c := dataOf(t, page); !slices.Contains(c.Texts, Printable(hostile)) {
 			t.Errorf("%q is not in the data: %q", hostile, c.Texts)
 		}
+		if at := strings.IndexFunc(page, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); at >= 0 {
+			t.Errorf("with %q, the page has the character %q", hostile, page[at:at+4])
+		}
 	}
 }
 
@@ -307,8 +316,16 @@ func TestPageData(t *testing.T) {
 	if !slices.Equal(spans, wantSpans) {
 		t.Errorf("spans\n%s\nwant\n%s", strings.Join(spans, "\n"), strings.Join(wantSpans, "\n"))
 	}
-	if n := len(c.Texts); n != 9 { // the empty one, repository, target, two digests, three causes, a remedy: each once
+	if n := len(c.Texts); n != 10 { // the empty one, repository, target, two digests, three causes, one with its reference, a remedy: each once
 		t.Errorf("%d texts: %q", n, c.Texts)
+	}
+}
+
+// A run without work has lists for the script, too.
+func TestPageDataWithoutWork(t *testing.T) {
+	c := dataOf(t, pageOf(t, about, nil, migrate.Finished{Result: tag("1", migrate.Exact, nil)}))
+	if c.Lanes == nil || c.Spans.Lane == nil || c.Spans.Tag == nil || c.Spans.Bytes == nil {
+		t.Errorf("lanes %v, spans %+v", c.Lanes, c.Spans)
 	}
 }
 
@@ -353,8 +370,8 @@ func TestPageIsBounded(t *testing.T) {
 		events = append(events, migrate.Finished{Result: result})
 	}
 	found := elements(t, pageOf(t, about, nil, events...))
-	groups := slices.DeleteFunc(named(found, atom.Article), func(n *html.Node) bool { return !strings.HasPrefix(attribute(n, "class"), "group") })
-	if len(groups) != maxGroups+1 {
+	groups := slices.DeleteFunc(named(found, atom.Div), func(n *html.Node) bool { return attribute(n, "class") != "group" })
+	if len(groups) != maxGroups {
 		t.Errorf("%d groups", len(groups))
 	}
 	if rows := len(named(found, atom.Tr)); rows != maxRepositories+1 {
@@ -366,8 +383,100 @@ func TestPageIsBounded(t *testing.T) {
 			t.Fatalf("%s is missing", name)
 		}
 	}
-	if !strings.Contains(body, "600 smaller repositories are not in this table") {
-		t.Error("it does not say which repositories have no row")
+	for _, part := range []string{"600 smaller repositories are not in this table", "54 further causes", "940 for other causes"} {
+		if !strings.Contains(body, part) {
+			t.Errorf("it does not say %q", part)
+		}
+	}
+}
+
+// The page of a verification speaks of one, and the worst comes first.
+func TestPageOfVerification(t *testing.T) {
+	different := tag("3", migrate.Different, stepError(migrate.StepVerify, target+"/team/app:3", "GitLab has another image", ""))
+	missing := tag("4", migrate.Missing, stepError(migrate.StepVerify, target+"/team/app:4", "GitLab does not have it", ""))
+	about, planned := night()
+	events := []migrate.Event{
+		planned[0], migrate.Comparing{Tags: 5, Store: migrate.ContainerdStore}, migrate.PulledBack{Result: tag("1", migrate.Exact, nil)},
+		migrate.Finished{Result: tag("1", migrate.Exact, nil)},
+		migrate.Finished{Result: tag("2", migrate.Changed, nil)},
+		migrate.Finished{Result: different}, migrate.Finished{Result: missing},
+		migrate.Finished{Result: tag("5", migrate.Refused, errors.New("too deep"))},
+		migrate.Finished{Result: tag("6", migrate.Failed, stepError(migrate.StepVerify, target+"/team/app:6", "no answer", ""))},
+	}
+	page := elements(t, pageOf(t, about, nil, events...))
+	body := textOf(named(page, atom.Body)[0])
+	if title := textOf(named(page, atom.Title)[0]); title != "2 of 6 tags are verified" {
+		t.Errorf("the title is %q", title)
+	}
+	at := 0
+	for _, part := range []string{
+		"Amazon ECR compared with GitLab",
+		"1 changed digest changed, as an earlier run's report.json has it",
+		"1 refused cannot be there: GitLab does not take the name",
+		"1 failed could not be compared", "1 missing GitLab does not have them", "1 different GitLab has another image under the tag",
+		"Pulled from GitLab 1 tag, whole",
+		"What is not verified 4", "1 different 1 verify", "1 missing 1 verify", "1 failed 1 verify", "1 refused 1 too deep",
+		"each of them once 2.5 kB By their size",
+	} {
+		next := strings.Index(body[at:], part)
+		if next < 0 {
+			t.Fatalf("after %q, %q is missing in\n%s", body[:at], part, body[at:])
+		}
+		at += next
+	}
+	for _, word := range []string{"Pulled from ECR", "pulled by this run", "did not arrive", "Throughput"} {
+		if strings.Contains(body, word) {
+			t.Errorf("it says %q", word)
+		}
+	}
+}
+
+// Which part of the registry the run was for is the first that one has to know.
+func TestPageOfAPart(t *testing.T) {
+	hostile := "\u202e<b>*"
+	body := textOf(named(elements(t, pageOf(t, about, nil,
+		migrate.Chosen{
+			Repositories: 2, AllRepositories: 1000, Tags: 30, AllTags: 50,
+			Unmatched: []migrate.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: hostile}},
+		},
+		migrate.Listed{Empty: []string{"bare", hostile}},
+		migrate.Shared{Share: migrate.Share{Index: 2, Total: 3}, Tags: 10, Listed: 30},
+		migrate.Planned{Tags: 1, LeftReferrers: 7},
+		migrate.Finished{Result: tag("1", migrate.OnePlatform, nil)},
+	)), atom.Body)[0])
+	for _, part := range []string{
+		target + " Chosen were 2 of 1,000 repositories, and in them 30 of 50 tags. This is job 2 of 3, whose share is 10 of 30 tags. " +
+			`Nothing matches \u202e<b>* of MIGRATE_REPOSITORIES.`,
+		"because MIGRATE_PLATFORM leaves out what they refer to: 7",
+		`2 repositories have no tag bare, \u202e<b>*`,
+	} {
+		if !strings.Contains(body, part) {
+			t.Errorf("%q is missing in\n%s", part, body)
+		}
+	}
+}
+
+// A single tag that failed is seen, however many there are.
+func TestSegments(t *testing.T) {
+	for _, test := range []struct {
+		counts map[migrate.Outcome]int
+		whole  int
+		want   []segment
+	}{
+		{map[migrate.Outcome]int{migrate.Exact: 3, migrate.Failed: 1}, 4, []segment{{From: 0, Width: 75}, {From: 75, Width: 25}}},
+		{map[migrate.Outcome]int{migrate.Exact: 19998, migrate.Changed: 1, migrate.Failed: 1}, 20000, []segment{
+			{From: 0, Width: 99.2}, {From: 99.2, Width: 0.4}, {From: 99.6, Width: 0.4},
+		}},
+		{map[migrate.Outcome]int{migrate.Failed: 1}, 1000, []segment{{From: 0, Width: 0.4}}},
+		{nil, 0, nil},
+	} {
+		var got []segment
+		for _, part := range new(page).segments(test.counts, test.whole) {
+			got = append(got, segment{From: part.From, Width: part.Width})
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%v of %d: %v, want %v", test.counts, test.whole, got, test.want)
+		}
 	}
 }
 

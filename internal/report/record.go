@@ -182,10 +182,10 @@ func (r *Record) Observe(event migrate.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.history.observe(event)
 	switch e := event.(type) {
 	case migrate.Planned:
 		r.header.Store = e.Store
-		r.history.planned(e)
 	case migrate.Comparing:
 		r.header.Store = e.Store
 	case migrate.Worked:

@@ -8,21 +8,31 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
-// meanings are the outcomes in the order of the summary, and what a reader should know of each.
-var meanings = []struct {
-	outcome migrate.Outcome
-	meaning string
-}{
-	{migrate.Exact, "the digest at GitLab is the digest at ECR"},
-	{migrate.Present, "were there before, with the digest at ECR"},
-	{migrate.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks"},
-	{migrate.Changed, "digest changed: the engine compresses layers again"},
-	{migrate.Refused, "cannot arrive whole; nothing of them was copied"},
-	{migrate.Failed, "began, and did not arrive"},
-	{migrate.Missing, "GitLab does not have them"},
-	{migrate.Different, "GitLab has another image under the tag"},
-	{migrate.Extra, "ECR does not list them any more; an earlier run had brought them"},
-	{migrate.NotStarted, "the run ended before their turn"},
+// explanation is what a reader should know of an outcome, after a migration and after a verification.
+type explanation struct {
+	outcome           migrate.Outcome
+	meaning, compared string
+}
+
+func (e explanation) of(verification bool) string {
+	if verification {
+		return e.compared
+	}
+	return e.meaning
+}
+
+// meanings are the outcomes in the order of the summary.
+var meanings = []explanation{
+	{migrate.Exact, "the digest at GitLab is the digest at ECR", "the digest at GitLab is the digest at ECR"},
+	{migrate.Present, "were there before, with the digest at ECR", "are there, with the digest at ECR"},
+	{migrate.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks", "one platform of an index, as MIGRATE_PLATFORM asks"},
+	{migrate.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
+	{migrate.Refused, "cannot arrive whole; nothing of them was copied", "cannot be there: GitLab does not take the name"},
+	{migrate.Failed, "began, and did not arrive", "could not be compared, or not be pulled from GitLab"},
+	{migrate.Missing, "GitLab does not have them", "GitLab does not have them"},
+	{migrate.Different, "GitLab has another image under the tag", "GitLab has another image under the tag"},
+	{migrate.Extra, "", "ECR does not list them any more; an earlier run had brought them"},
+	{migrate.NotStarted, "the run ended before their turn", "the run ended before their turn"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {
@@ -51,7 +61,7 @@ func (l *Log) counts(summary migrate.Summary) {
 	}
 	for _, m := range meanings {
 		if tags[m.outcome] > 0 {
-			l.number(tags[m.outcome], m.outcome, m.meaning)
+			l.number(tags[m.outcome], m.outcome, m.of(l.verifies))
 		}
 	}
 	if earlier > 0 {

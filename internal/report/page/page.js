@@ -61,8 +61,9 @@ const nameOf = (row) => repositoryOf(row) + ":" + tags.tag[row];
 const outcomeOf = (row) => data.outcomes[tags.outcome[row]];
 const sourceOf = (row) => texts[tags.source[row]];
 const pushedOf = (row) => texts[tags.pushed[row]];
+const causeOf = (row) => texts[tags.cause[row]];
 
-// digestsOf is what the table shows: the digest, or both where GitLab has another than ECR.
+// digestsOf is the digest, or both where GitLab has another than ECR.
 function digestsOf(row) {
   const [source, pushed] = [short(sourceOf(row)), short(pushedOf(row))];
   return pushed && source && pushed !== source ? `${source} → ${pushed}` : pushed || source;
@@ -102,7 +103,7 @@ function showDetail(row) {
   addCode("Digest at GitLab", pushedOf(row));
   addCode("Reference", `${texts[tags.target[row]]}:${tags.tag[row]}`);
   addText("Size", tags.bytes[row] > 0 && inBytes(tags.bytes[row]));
-  addText("Work", spans.lane ? worksOf(row).map(inWordsOf).join("\n") : "");
+  addText("Work", worksOf(row).map(inWordsOf).join("\n"));
   dialog.showModal();
 }
 
@@ -126,6 +127,7 @@ function setUpTable() {
   let shown = every;
   let height = 0;
   let haystacks = null;
+  let current = 0; // the place that the Tab key leads to
 
   function newRow() {
     const row = element("div", { role: "row", class: "row" });
@@ -136,7 +138,7 @@ function setUpTable() {
     }
     const [repository, tag] = ["repository", "tag"].map((name) => element("span", { class: name }));
     const [symbol, word] = [mark("exact"), new Text()];
-    const button = element("button", { type: "button" }, repository, ":", tag);
+    const button = element("button", { type: "button", tabindex: -1 }, repository, ":", tag);
     cells.name.append(button);
     cells.outcome.append(symbol, word);
     body.append(row);
@@ -160,7 +162,8 @@ function setUpTable() {
     it.repository.textContent = repositoryOf(tagRow);
     it.tag.textContent = tags.tag[tagRow];
     it.button.title = nameOf(tagRow);
-    it.cells.digest.textContent = digestsOf(tagRow);
+    it.cells.digest.textContent = causeOf(tagRow) || digestsOf(tagRow);
+    it.cells.digest.classList.toggle("why", causeOf(tagRow) !== "");
     it.cells.bytes.textContent = tags.bytes[tagRow] > 0 ? inBytes(tags.bytes[tagRow]) : "–";
     it.cells.at.textContent = clock(tags.at[tagRow]);
   }
@@ -170,7 +173,11 @@ function setUpTable() {
     const first = Math.max(0, Math.floor(-top / height) - spare);
     const last = Math.min(shown.length, Math.ceil((innerHeight - top) / height) + spare);
     for (let at = first; at < last; at++) fill(rows[at % rows.length], at);
-    for (const it of rows) it.row.hidden = it.at < first || it.at >= last;
+    if (current < first || current >= last) current = Math.max(0, Math.min(Math.ceil(-top / height), last - 1));
+    for (const it of rows) {
+      it.row.hidden = it.at < first || it.at >= last;
+      it.button.tabIndex = it.at === current ? 0 : -1;
+    }
   }
 
   function resize() {
@@ -178,6 +185,8 @@ function setUpTable() {
     table.style.setProperty("--under", tools.offsetHeight - 1 + "px");
     while (rows.length < Math.ceil(innerHeight / height) + 2 * spare + 2) rows.push(newRow());
     for (const it of rows) it.at = -1;
+    // A filter leaves the table in the window, however few tags it leaves.
+    body.style.minHeight = Math.min(every.length * height, 0.8 * innerHeight) + "px";
     body.style.height = shown.length * height + "px";
     render();
   }
@@ -187,6 +196,7 @@ function setUpTable() {
     matches.textContent = shown.length === tags.tag.length
       ? plural(shown.length, "tag", "tags") : `${number(shown.length)} of ${plural(tags.tag.length, "tag", "tags")}`;
     table.setAttribute("aria-rowcount", shown.length + 1);
+    current = 0;
     if (shown.length > 0) none.remove();
     else body.append(none);
     body.style.height = shown.length * height + "px";
@@ -195,13 +205,17 @@ function setUpTable() {
     render();
   }
 
-  function haystackOf(row) {
-    return [nameOf(row), outcomeOf(row), sourceOf(row), pushedOf(row), texts[tags.error[row]]].join("\n").toLowerCase();
+  // prepare makes what is searched of each tag: before anybody searches, if the browser finds the time.
+  function prepare() {
+    if (haystacks) return;
+    const lower = texts.map((text) => text.toLowerCase());
+    haystacks = Array.from(every, (row) => `${lower[tags.repository[row]]}:${tags.tag[row].toLowerCase()}\n${outcomeOf(row)}\n` +
+      `${lower[tags.source[row]]}\n${lower[tags.pushed[row]]}\n${lower[tags.error[row]]}`);
   }
 
   function filter() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    if (words.length > 0) haystacks ??= Array.from(every, haystackOf);
+    if (words.length > 0) prepare();
     shown = words.length === 0 && wanted.size === 0 ? order : order.filter((row) =>
       (wanted.size === 0 || wanted.has(tags.outcome[row])) && words.every((word) => haystacks[row].includes(word)));
     show();
@@ -215,13 +229,8 @@ function setUpTable() {
   }
 
   function sortOn(event) {
-    const cell = event.currentTarget.parentElement;
     const column = event.currentTarget.dataset.sort;
-    const before = cell.getAttribute("aria-sort");
-    const descending = before ? before === "ascending" : column === "bytes"; // the largest are what one looks for
-    for (const other of table.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
-    cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    sortBy(column, descending);
+    sortBy(column, turned(table, event.currentTarget.parentElement, column === "bytes"));
   }
 
   function setUpOutcomes() {
@@ -240,12 +249,13 @@ function setUpTable() {
     });
   }
 
-  // move puts the focus a row up or down.
+  // move puts the focus on another row.
   function move(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const at = rows.find((it) => it.button === event.target)?.at + step;
+    const from = rows.find((it) => it.button === event.target)?.at;
+    const at = { ArrowDown: from + 1, ArrowUp: from - 1, Home: 0, End: shown.length - 1 }[event.key];
     if (!(at >= 0 && at < shown.length)) return;
     event.preventDefault();
+    current = at;
     const top = body.getBoundingClientRect().top + at * height;
     const edge = table.firstElementChild.getBoundingClientRect().bottom;
     if (top < edge) scrollBy(0, top - edge);
@@ -254,12 +264,15 @@ function setUpTable() {
     rows[at % rows.length].button.focus({ preventScroll: true });
   }
 
+  // setUpLinks has the names of repositories lead to their tags.
   function setUpLinks() {
-    for (const link of document.querySelectorAll("a[data-repository]")) {
+    for (const cell of document.querySelectorAll(".repositories tbody th")) {
+      const link = element("a", { href: "#tags" }, cell.textContent);
       link.addEventListener("click", () => {
-        search.value = link.dataset.repository + ":";
+        search.value = link.textContent + ":";
         filter();
       });
+      cell.replaceChildren(link);
     }
   }
 
@@ -283,157 +296,226 @@ function setUpTable() {
   addEventListener("resize", resize);
   resize();
   show();
+  (window.requestIdleCallback ?? setTimeout)(prepare);
 }
 
 // ---- Charts over time
 
-const left = 56; // pixels for the names of lanes and rates
+const left = 66; // pixels for the names of lanes and rates
 const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400]; // seconds
+const cursors = []; // of all charts: they have the same hours
 
-// timeAxis has lines at round times of day, and returns the place of a moment.
-function timeAxis(svg, width, height) {
+const many = lanes.length > 40; // lanes are narrow then, and have no room for words
+
+// plotOf is where a chart of this width has its marks. At the right there is room for sums, if it is wide.
+function plotOf(width) {
+  const right = width < 720 || many ? width : width - 140;
   const lasts = Math.max(data.lasted, 1);
-  const x = (at) => left + (width - left) * Math.min(at / lasts, 1);
-  const step = 1000 * (steps.find((s) => 1000 * s * (width - left) >= 76 * lasts) ?? 604800);
-  const form = step < 60000 ? [11, 19] : [11, 16];
-  for (let moment = Math.ceil(data.began / step) * step; moment <= data.began + lasts; moment += step) {
-    const at = x(moment - data.began);
-    const text = shape("text", { x: at, y: height + 16, "text-anchor": at > width - 16 ? "end" : "middle" });
-    text.textContent = new Date(moment).toISOString().slice(...form);
-    svg.append(shape("line", { class: "grid", x1: at, x2: at, y1: 0, y2: height }), text);
-  }
-  return x;
+  return { right, width: right - left, x: (at) => left + (right - left) * Math.min(at / lasts, 1) };
 }
 
-// rates are the bytes a second of each of so many slices of the run, pulled and pushed.
-function rates(slices) {
+// sizeTo has the chart shrink where the paper is narrower than the window.
+function sizeTo(svg, width, height) {
+  svg.setAttribute("height", height);
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+}
+
+function addText(svg, text, attributes) {
+  svg.append(shape("text", attributes, text));
+}
+
+// addTimeAxis draws lines at round times of day.
+function addTimeAxis(svg, plot, height) {
+  const step = 1000 * (steps.find((s) => 1000 * s * plot.width >= 76 * data.lasted) ?? 604800);
+  const form = step < 60000 ? [11, 19] : [11, 16];
+  for (let moment = Math.ceil(data.began / step) * step; moment <= data.began + data.lasted; moment += step) {
+    const at = plot.x(moment - data.began);
+    const anchor = at > svg.clientWidth - 24 ? "end" : at < 24 ? "start" : "middle";
+    svg.append(shape("line", { class: "grid", x1: at, x2: at, y1: 0, y2: height }));
+    addText(svg, new Date(moment).toISOString().slice(...form), { x: at, y: height + 17, "text-anchor": anchor });
+  }
+}
+
+// addCursor has the chart show the moment at the pointer, and so do all others. tellOf gives the text, if there is any.
+function addCursor(svg, plot, height, tellOf) {
+  const cursor = svg.appendChild(shape("line", { class: "cursor", y1: 0, y2: height, visibility: "hidden" }));
+  cursors.push(cursor);
+  const leave = () => {
+    for (const each of cursors) each.setAttribute("visibility", "hidden");
+    tell(null);
+  };
+  svg.onpointermove = svg.onpointerdown = (event) => {
+    const box = svg.getBoundingClientRect();
+    const at = event.clientX - box.left;
+    if (at < left || at > plot.right) return leave();
+    for (const each of cursors) {
+      each.setAttribute("visibility", "visible");
+      for (const end of ["x1", "x2"]) each.setAttribute(end, at);
+    }
+    const text = tellOf(at, event.clientY - box.top);
+    tell(text ? event : null, text);
+  };
+  svg.onpointerleave = leave;
+}
+
+// rates are the bytes a second in each of so many slices of the run, of these spans.
+function rates(list, slices) {
   const length = Math.max(data.lasted, 1) / slices; // milliseconds
-  const [pulled, pushed] = [new Float64Array(slices), new Float64Array(slices)];
-  for (let i = 0; i < spans.lane.length; i++) {
+  const result = new Float64Array(slices);
+  for (const i of list) {
     const [began, lasted] = [spans.began[i], Math.max(spans.lasted[i], 1)];
     const first = Math.min(slices - 1, Math.floor(began / length));
     const last = Math.min(slices - 1, Math.floor((began + lasted) / length));
-    const step = lanes[spans.lane[i]].step;
     for (let slice = first; slice <= last; slice++) {
       const within = Math.min(began + lasted, (slice + 1) * length) - Math.max(began, slice * length);
-      const rate = (first === last ? 1 : within / lasted) * spans.bytes[i] * 1000 / length;
-      if (step !== "push") pulled[slice] += rate;
-      if (step !== "pull") pushed[slice] += rate;
+      result[slice] += (first === last ? 1 : within / lasted) * spans.bytes[i] * 1000 / length;
     }
   }
-  return { length, pulled, pushed };
+  return result;
 }
 
-// roundUp is the next number that begins with 1, 2, 4 or 5.
+// spansBut are all spans but those of a step.
+const spansBut = (step) => [...spans.lane.keys()].filter((i) => lanes[spans.lane[i]].step !== step);
+
+// roundUp is the next number that one likes to read, and the half of it, too.
 function roundUp(n) {
   const power = 10 ** Math.floor(Math.log10(n));
-  return power * [1, 2, 4, 5, 10].find((lead) => lead * power >= n || lead === 10);
+  return power * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((lead) => lead * power >= n || lead === 10);
 }
 
 function drawThroughput(svg, width) {
-  const height = 160;
+  const height = 168;
+  const plot = plotOf(width);
   svg.replaceChildren();
-  svg.setAttribute("height", height + 24);
-  const slices = Math.max(1, Math.min(300, Math.floor((width - left) / 3)));
-  const { length, pulled, pushed } = rates(slices);
+  sizeTo(svg, width, height + 24);
+  const slices = Math.max(1, Math.floor(plot.width / 5));
+  const length = Math.max(data.lasted, 1) / slices;
+  const [pulled, pushed] = [rates(spansBut("push"), slices), rates(spansBut("pull"), slices)];
   const highest = Math.max(...pulled, ...pushed);
   const top = roundUp(Math.max(highest, 1));
-  const y = (rate) => height - height * rate / top;
+  const y = (rate) => 8 + (height - 8) * (1 - rate / top);
+  addTimeAxis(svg, plot, height);
   for (const part of [0, 0.5, 1]) {
-    const text = shape("text", { x: left - 8, y: y(part * top) + 4, "text-anchor": "end" });
-    text.textContent = part === 0 ? "0" : inBytes(part * top) + "/s";
-    svg.append(shape("line", { class: "grid", x1: left, x2: width, y1: y(part * top), y2: y(part * top) }), text);
+    svg.append(shape("line", { class: "grid", x1: left, x2: plot.right, y1: y(part * top), y2: y(part * top) }));
+    addText(svg, part === 0 ? "0" : inBytes(part * top) + "/s", { x: left - 8, y: y(part * top) + 4, "text-anchor": "end" });
   }
-  const x = timeAxis(svg, width, height);
-  const points = (list) => Array.from(list, (rate, i) => `${x((i + 0.5) * length).toFixed(1)} ${y(rate).toFixed(1)}`).join("L");
+  const points = (list) => Array.from(list, (rate, i) => `${plot.x((i + 0.5) * length).toFixed(1)} ${y(rate).toFixed(1)}`).join("L");
   svg.append(
-    shape("path", { class: "pulled", d: `M${left} ${height}L${points(pulled)}L${width} ${height}Z` }),
+    shape("path", { class: "pulled", d: `M${left} ${height}L${points(pulled)}L${plot.right} ${height}Z` }),
     shape("path", { class: "pushed", d: "M" + points(pushed) }),
   );
   svg.setAttribute("aria-label", `Throughput over ${inWords(data.lasted)}, at most ${inBytes(highest)} a second`);
-  const cursor = svg.appendChild(shape("line", { class: "cursor", y1: 0, y2: height, x1: -9, x2: -9 }));
-  svg.onpointermove = (event) => {
-    const at = Math.max(0, (event.clientX - svg.getBoundingClientRect().left - left) / (width - left));
-    const slice = Math.min(slices - 1, Math.floor(at * slices));
-    for (const end of ["x1", "x2"]) cursor.setAttribute(end, x((slice + 0.5) * length));
-    tell(event, `${clock(slice * length)} to ${clock((slice + 1) * length)}\n` +
-      `${inBytes(pulled[slice])}/s from ECR\n${inBytes(pushed[slice])}/s to GitLab`);
-  };
-  svg.onpointerleave = () => {
-    for (const end of ["x1", "x2"]) cursor.setAttribute(end, -9);
-    tell(null);
-  };
+  addCursor(svg, plot, height, (at) => {
+    const slice = Math.min(slices - 1, Math.floor((at - left) / plot.width * slices));
+    return `${clock(slice * length)} to ${clock((slice + 1) * length)}\n` +
+      `${inBytes(pulled[slice])}/s from ECR\n${inBytes(pushed[slice])}/s to GitLab`;
+  });
 }
 
-// boxes are the spans of a lane as one path. What is nearer than half a pixel becomes one box, so that a path stays
-// small however much a worker did.
-function boxes(list, x, top, height) {
-  const parts = [];
-  let [from, to] = [NaN, NaN];
-  const end = () => {
-    if (to >= from) parts.push(`M${from.toFixed(1)} ${top}H${to.toFixed(1)}v${height}H${from.toFixed(1)}z`);
-  };
-  for (const span of list) {
-    const begins = x(spans.began[span]);
-    const ends = Math.max(begins + 0.8, x(spans.began[span] + spans.lasted[span]));
-    if (begins - to < 0.5) {
-      to = Math.max(to, ends);
-      continue;
-    }
-    end();
-    [from, to] = [begins, ends];
+// A lane is drawn in shades: the stronger, the more bytes a second. The rate of the strongest leaves few out.
+const shades = [1, 2, 3, 4];
+const shadeOf = (rate, strong) => Math.min(4, 1 + Math.floor(4 * rate / strong));
+
+function strongOf(list) {
+  const sorted = list.filter((rate) => rate > 0).sort((a, b) => a - b);
+  return roundUp(sorted[Math.floor(sorted.length * 0.9)] || 1);
+}
+
+// marksOf are what is drawn of a lane: from and to in pixels, bytes a second, and whether it went well. Where there are
+// too many spans to tell one from the other, it is what happened in every few pixels.
+function marksOf(list, plot, dense) {
+  if (!dense) {
+    return list.map((i) => ({
+      from: plot.x(spans.began[i]), to: plot.x(spans.began[i] + spans.lasted[i]), well: spans.well[i],
+      rate: spans.bytes[i] * 1000 / Math.max(spans.lasted[i], 1),
+    }));
   }
-  end();
-  return parts.join("");
+  const slices = Math.floor(plot.width / 3);
+  const wide = plot.width / slices;
+  const moved = rates(list, slices);
+  const busy = new Uint8Array(slices); // 1: something that went well, 2: something that did not
+  for (const i of list) {
+    const [from, to] = [plot.x(spans.began[i]), plot.x(spans.began[i] + spans.lasted[i])];
+    const last = Math.min(slices - 1, Math.floor((to - left) / wide));
+    for (let slice = Math.floor((from - left) / wide); slice <= last; slice++) busy[slice] |= spans.well[i] ? 1 : 2;
+  }
+  return Array.from(busy, (state, slice) => ({ state, from: left + slice * wide, to: left + (slice + 1) * wide, well: state < 2, rate: moved[slice] }))
+    .filter(({ state }) => state > 0);
+}
+
+// boxes are marks as one path. Single spans are a little apart.
+function boxes(marks, top, height, gap) {
+  const at = (n) => n.toFixed(1);
+  return marks.map(({ from, to }) => `M${at(from)} ${top}H${at(Math.max(to - gap, from + 1))}v${height}H${at(from)}z`).join("");
+}
+
+// sumsOf says what a worker has done.
+function sumsOf(list) {
+  const bytes = list.reduce((sum, i) => sum + spans.bytes[i], 0);
+  return `${plural(list.length, "image", "images")}, ${inBytes(bytes)}`;
 }
 
 function drawLanes(svg, width) {
-  const [high, gap] = lanes.length > 40 ? [5, 1] : [12, 3];
-  const height = lanes.length * (high + gap);
+  const [high, gap] = many ? [5, 1] : [14, 3];
+  const height = lanes.length * (high + gap) - gap;
+  const plot = plotOf(width);
   svg.replaceChildren();
-  svg.setAttribute("height", height + 24);
+  sizeTo(svg, width, height + 24);
   const ofLane = lanes.map(() => []);
   spans.lane.forEach((lane, span) => ofLane[lane].push(span)); // which are in the order of time
+  const dense = Math.max(...ofLane.map((list) => list.length)) > plot.width / 6;
+  const marks = ofLane.map((list) => marksOf(list, plot, dense));
+  const strong = strongOf(marks.flat().map(({ rate }) => rate));
   const background = svg.appendChild(shape("g", {}));
-  const x = timeAxis(svg, width, height);
+  addTimeAxis(svg, plot, height);
   lanes.forEach((lane, i) => {
     const top = i * (high + gap);
-    background.append(shape("rect", { class: "lane", x: left, y: top, width: width - left, height: high }));
-    if (lane.worker === 1 || high > 10) {
-      const text = shape("text", { x: left - 8, y: top + high - 2, "text-anchor": "end" });
-      text.textContent = lane.step === "alone" ? "alone" : `${lane.step} ${lane.worker}`;
-      svg.append(text);
+    background.append(shape("rect", { class: "lane", x: left, y: top, width: plot.width, height: high }));
+    for (const shade of shades) {
+      const some = marks[i].filter(({ well, rate }) => well && shadeOf(rate, strong) === shade);
+      svg.append(shape("path", { class: `span-${lane.step} shade-${shade}`, d: boxes(some, top, high, dense ? 0 : 1) }));
     }
-    const well = ofLane[i].filter((span) => spans.well[span]);
-    const failed = ofLane[i].filter((span) => !spans.well[span]);
-    svg.append(
-      shape("path", { class: "span-" + lane.step, d: boxes(well, x, top, high) }),
-      shape("path", { class: "span-failed", d: boxes(failed, x, top, high) }),
-    );
+    svg.append(shape("path", { class: "span-failed", d: boxes(marks[i].filter(({ well }) => !well), top, high, dense ? 0 : 1) }));
+    if (many && lane.worker > 1) return;
+    const y = top + Math.max(high - 3, 9);
+    addText(svg, lane.step === "alone" ? "alone" : `${lane.step} ${lane.worker}`, { x: left - 8, y, "text-anchor": "end" });
+    if (plot.right < width) addText(svg, sumsOf(ofLane[i]), { x: width, y, "text-anchor": "end" });
   });
-  svg.setAttribute("aria-label", `What each worker did: ${plural(spans.lane.length, "pull or push", "pulls and pushes")}`);
+  svg.setAttribute("aria-label", "What each worker did. " +
+    lanes.map((lane, i) => `${lane.step} ${lane.worker}: ${sumsOf(ofLane[i])}`).join("; "));
+  explainShades(strong);
 
   // under is the span at the pointer, or the nearest one within a few pixels.
-  function under(event) {
-    const box = svg.getBoundingClientRect();
-    const at = event.clientX - box.left;
+  function under(at, y) {
     let [nearest, distance] = [-1, 4];
-    for (const span of ofLane[Math.floor((event.clientY - box.top) / (high + gap))] ?? []) {
-      const away = Math.max(x(spans.began[span]) - at, at - x(spans.began[span] + spans.lasted[span]), 0);
+    for (const span of ofLane[Math.floor(y / (high + gap))] ?? []) {
+      const away = Math.max(plot.x(spans.began[span]) - at, at - plot.x(spans.began[span] + spans.lasted[span]), 0);
       if (away < distance) [nearest, distance] = [span, away];
     }
     return nearest;
   }
-  svg.onpointermove = (event) => {
-    const span = under(event);
-    const name = span >= 0 && spans.tag[span] >= 0 ? nameOf(spans.tag[span]) + "\n" : "";
-    tell(span >= 0 ? event : null, span >= 0 ? name + inWordsOf(span) : "");
-  };
-  svg.onpointerleave = () => tell(null);
+  addCursor(svg, plot, height, (at, y) => {
+    const span = under(at, y);
+    if (span < 0) return "";
+    return (spans.tag[span] >= 0 ? nameOf(spans.tag[span]) + "\n" : "") + inWordsOf(span);
+  });
   svg.onclick = (event) => {
-    const span = under(event);
+    const box = svg.getBoundingClientRect();
+    const span = under(event.clientX - box.left, event.clientY - box.top);
     if (span >= 0 && spans.tag[span] >= 0) showDetail(spans.tag[span]);
   };
+}
+
+// explainShades says what the colours of the lanes are.
+function explainShades(strong) {
+  const key = (text, ...swatch) => element("span", { class: "key" }, ...swatch, text);
+  const ofStep = (step) => element("span", { class: `swatch shades span-${step}` },
+    ...shades.map((shade) => element("i", { class: `shade-${shade}` })));
+  const keys = [...new Set(lanes.map(({ step }) => step))].map((step) =>
+    key(step === "alone" ? "copied alone" : step, ofStep(step)));
+  if (spans.well.includes(0)) keys.push(key("failed", element("span", { class: "swatch span-failed" })));
+  keys.push(key(`the stronger, the faster: up to ${inBytes(strong)}/s and more`));
+  byId("scale").replaceChildren(...keys);
 }
 
 // tell shows a text at the pointer, or hides the last one.
@@ -453,6 +535,7 @@ function setUpCharts() {
     const now = byId("time").clientWidth;
     if (now === width) return;
     width = now;
+    cursors.length = 0;
     drawThroughput(byId("throughput"), width);
     drawLanes(byId("lanes"), width);
   };
@@ -464,7 +547,13 @@ function setUpCharts() {
 
 function setUpRepositories() {
   const table = document.querySelector(".repositories");
-  const further = table.tBodies[0].rows.length - 15;
+  const rows = [...table.tBodies[0].rows];
+  for (const cell of table.tHead.querySelectorAll("[data-sort]")) {
+    const button = element("button", { type: "button" }, cell.textContent);
+    button.addEventListener("click", () => sortRepositories(table, rows, cell));
+    cell.replaceChildren(button);
+  }
+  const further = rows.length - 15;
   if (further <= 0) return;
   const more = element("button", { type: "button", class: "more" }, `Show ${plural(further, "other", "others")}`);
   more.addEventListener("click", () => {
@@ -472,6 +561,28 @@ function setUpRepositories() {
     more.remove();
   });
   table.after(more);
+}
+
+// sortRepositories sorts by a column, and once more the other way round.
+function sortRepositories(table, rows, cell) {
+  const column = cell.dataset.sort;
+  const descending = turned(table, cell, column !== "name");
+  const sign = descending ? -1 : 1;
+  const names = new Intl.Collator("en", { numeric: true });
+  const byName = (a, b) => names.compare(a.cells[0].textContent, b.cells[0].textContent);
+  const byColumn = column === "name" ? byName : (a, b) => a.dataset[column] - b.dataset[column];
+  rows.sort((a, b) => sign * byColumn(a, b) || byName(a, b));
+  table.tBodies[0].append(...rows);
+}
+
+// turned marks the column as that by which a table is sorted, and tells whether it is so from the largest. It is the
+// first time, if that is what one looks for.
+function turned(table, cell, largest) {
+  const before = cell.getAttribute("aria-sort");
+  const descending = before ? before === "ascending" : largest;
+  for (const other of table.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
+  cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  return descending;
 }
 
 setUpDetail();

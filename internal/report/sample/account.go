@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -52,7 +53,7 @@ type account struct {
 	made      int // layers
 }
 
-func newAccount(tags int) *account {
+func newAccount(tags int, told story) *account {
 	a := &account{chance: rand.New(rand.NewPCG(1, 2))}
 	var bases [][]layer
 	for range 9 {
@@ -67,8 +68,40 @@ func newAccount(tags int) *account {
 	for a.tags < tags { // what rounding has left out
 		a.fill(names[0]+"-archive", tags-a.tags, bases[0])
 	}
+	if told.hostile {
+		a.spoil()
+	}
 	slices.SortStableFunc(a.pictures, func(x, y picture) int { return cmp.Compare(x.repository, y.repository) })
 	return a
+}
+
+// names that try to be something else, or to be in the way.
+var hostile = []string{
+	`</script><script>document.title = "hostile"</script>`,
+	`<img src=x onerror="document.title = 'hostile'">`,
+	`" onfocus="document.title = 'hostile'" autofocus x="`,
+	"gpj.exe\u202efdp\u2066\u200b",
+	"שלום-עולם/مرحبا",
+	"\x1b[31m\x00\x07\r\n\t\u2028red",
+	strings.Repeat("long", 200),
+	strings.Repeat("very/deep/", 40) + "name",
+	"z" + strings.Repeat("\u0300\u0323", 60) + "algo",
+	"javascript:document.title='hostile'",
+	"__proto__", "constructor", "${document.title}", "{{.Program}}",
+}
+
+// spoil gives some of the images such names, of their repositories and of their tags.
+func (a *account) spoil() {
+	for i := range a.pictures {
+		name := hostile[i/2%len(hostile)]
+		switch p := &a.pictures[i]; {
+		case i%2 == 0:
+			p.repository = name
+		default:
+			p.tags = append(p.tags, name)
+			a.tags++
+		}
+	}
 }
 
 func (a *account) harmonic(n int) (sum float64) {
@@ -123,6 +156,28 @@ func (a *account) fill(repository string, tags int, base []layer) {
 	a.tags += tags
 }
 
+// introduced is what a run would tell before it begins to copy.
+func (a *account) introduced(told story) []migrate.Event {
+	var events []migrate.Event
+	plan := a.planned()
+	if told.classic {
+		plan.Store = migrate.ClassicStore
+	}
+	if told.chosen {
+		events = append(events,
+			migrate.Chosen{
+				Repositories: len(plan.Contents), AllRepositories: 3 * len(plan.Contents), Tags: 2 * a.tags, AllTags: 5 * a.tags,
+				Unmatched: []migrate.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "payments/*"}},
+			},
+			migrate.Shared{Share: migrate.Share{Index: 1, Total: 2}, Tags: a.tags, Listed: 2 * a.tags})
+	}
+	events = append(events, migrate.Listed{Empty: []string{"sandbox/first-steps", "web/abandoned"}}, plan)
+	if told.verification {
+		events = append(events, migrate.Comparing{Tags: a.tags, Store: plan.Store})
+	}
+	return events
+}
+
 // planned is what a run would tell of the account.
 func (a *account) planned() migrate.Planned {
 	e := migrate.Planned{Tags: a.tags, Store: migrate.ContainerdStore}
@@ -154,7 +209,28 @@ func (a *account) planned() migrate.Planned {
 	}
 	slices.SortStableFunc(all, func(x, y *migrate.SharedBlob) int { return cmp.Compare(y.Saved(), x.Saved()) })
 	for _, blob := range all[:min(12, len(all))] {
-		e.MostShared = append(e.MostShared, *blob)
+		if blob.Images > 1 {
+			e.MostShared = append(e.MostShared, *blob)
+		}
 	}
+	e.BySize = classesOf(all, []int64{0, 1e6, 10e6, 100e6, 1e9}, func(b *migrate.SharedBlob) int64 { return b.Bytes })
+	e.ByUse = classesOf(all, []int64{1, 2, 10, 100, 1000}, func(b *migrate.SharedBlob) int64 { return int64(b.Images) })
 	return e
+}
+
+// classesOf sorts blobs into classes that begin at these edges.
+func classesOf(all []*migrate.SharedBlob, edges []int64, measure func(*migrate.SharedBlob) int64) []migrate.BlobClass {
+	classes := make([]migrate.BlobClass, len(edges))
+	for i, edge := range edges {
+		classes[i].From = edge
+	}
+	for _, blob := range all {
+		at, found := slices.BinarySearch(edges, measure(blob))
+		if !found {
+			at--
+		}
+		classes[at].Blobs++
+		classes[at].Bytes += blob.Bytes
+	}
+	return classes
 }

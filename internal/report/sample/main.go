@@ -1,37 +1,64 @@
-// Sample writes the report of a night that never was, to look at and to test with:
+// Sample writes the report of a run that never was, to look at and to test with:
 //
-//	go run ./internal/report/sample -tags 20000 FOLDER
+//	go run ./internal/report/sample -tags 20000 -story stopped FOLDER
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
+// story is what kind of run there was.
+type story struct {
+	quiet        bool // nothing goes wrong
+	barred       bool // it ends before there is a plan
+	stopped      bool // the run is out of time before its end
+	chosen       bool // it is for a part of the registry
+	hostile      bool // the registry has names that no registry should have
+	classic      bool // the engine has the classic store
+	verification bool
+}
+
+var stories = map[string]story{
+	"night":        {},
+	"quiet":        {quiet: true},
+	"barred":       {barred: true},
+	"stopped":      {stopped: true},
+	"chosen":       {quiet: true, chosen: true},
+	"hostile":      {hostile: true},
+	"classic":      {classic: true},
+	"verification": {verification: true},
+	"verified":     {verification: true, quiet: true},
+}
+
 func main() {
 	tags := flag.Int("tags", 20000, "how many tags there are")
-	stopped := flag.Bool("stopped", false, "the run is out of time before its end")
+	name := flag.String("story", "night", strings.Join(slices.Sorted(maps.Keys(stories)), ", "))
 	flag.Parse()
-	if err := write(flag.Arg(0), *tags, *stopped); err != nil {
-		fmt.Fprintln(os.Stderr, "sample:", err)
+	told, ok := stories[*name]
+	if err := write(flag.Arg(0), *tags, told); err != nil || !ok {
+		fmt.Fprintln(os.Stderr, "sample:", cmp.Or(err, fmt.Errorf("there is no story %q", *name)))
 		os.Exit(1)
 	}
 }
 
-// write tells a record what happened in the night, as a run would.
-func write(dir string, tags int, stopped bool) error {
+// write tells a record what happened, as a run would.
+func write(dir string, tags int, told story) error {
 	if dir == "" {
 		return errors.New("name the folder")
 	}
-	a := newAccount(tags)
-	n := newNight(a, stopped)
+	a := newAccount(tags, told)
+	n := newNight(a, told)
 	now := evening
 	record, err := report.Open(dir, report.About{
 		Program: "ecr2gitlab 1.2.3 (sample)", Target: target, Now: func() time.Time { return now },
@@ -39,14 +66,20 @@ func write(dir string, tags int, stopped bool) error {
 	if err != nil {
 		return err
 	}
-	record.Observe(a.planned())
+	if told.barred {
+		now = now.Add(3 * time.Second)
+		return record.Close(errBarred)
+	}
+	for _, event := range a.introduced(told) {
+		record.Observe(event)
+	}
 	slices.SortStableFunc(n.moments, func(x, y moment) int { return x.at.Compare(y.at) })
 	for _, m := range n.moments {
 		now = m.at
 		record.Observe(m.event)
 	}
 	now = now.Add(2 * time.Second)
-	if stopped {
+	if told.stopped {
 		return record.Close(migrate.ErrDeadline)
 	}
 	return record.Close(nil)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -18,17 +19,25 @@ var evening = time.Date(2026, time.November, 25, 21, 58, 7, 0, time.UTC)
 const (
 	workers = 8
 	pause   = 900 * time.Millisecond // what a copy costs beside its bytes
-	speed   = 14e6                   // bytes a second, of each worker
+	speed   = 6e6                    // bytes a second, of each worker, on average
+	tagLong = 330 * time.Millisecond // about what all of this makes for a tag
 )
 
-// What goes wrong in the night.
+// What goes wrong.
 var (
 	errDenied      = errors.New("denied: requested access to the resource is denied")
 	errUnavailable = errors.New("received unexpected HTTP status: 503 Service Unavailable")
 	errArchived    = errors.New("the image is archived in ECR and cannot be pulled: restore it " +
 		"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
-	errDeep = errors.New("GitLab finds images at most two levels below the project: set MIGRATE_NAME_SEPARATOR")
+	errBarred = errors.New("AWS: AccessDeniedException: User: arn:aws:iam::123456789012:user/migration is not authorized to " +
+		"perform: ecr:DescribeRepositories: the policy must allow ecr:DescribeRepositories")
+	errMissing = errors.New("GitLab does not have it")
+	errOther   = errors.New("GitLab has another image under this tag, and no report.json of an earlier run says that it was " +
+		"made of this one")
 )
+
+const deniedRemedy = "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, " +
+	"when the path is more than two levels below the project, or when the job is over that the token belongs to"
 
 type moment struct {
 	at    time.Time
@@ -37,10 +46,12 @@ type moment struct {
 
 // night is what happens from the evening on.
 type night struct {
+	story
 	chance     *rand.Rand
 	protected  string
 	moments    []moment
-	end        time.Time // of the run's time
+	length     time.Duration // about
+	end        time.Time     // of the run's time
 	pull, push *side
 }
 
@@ -54,7 +65,7 @@ type side struct {
 func newSide(step migrate.Step) *side {
 	s := &side{step: step, has: map[digest.Digest]bool{}}
 	for i := range s.free {
-		s.free[i] = evening.Add(40 * time.Second)
+		s.free[i] = evening.Add(10 * time.Second)
 	}
 	return s
 }
@@ -70,28 +81,55 @@ func (s *side) bring(p picture) (bytes int64) {
 	return bytes
 }
 
-func newNight(a *account, stopped bool) *night {
-	n := &night{chance: a.chance, protected: a.protected, end: evening.Add(1000 * time.Hour), pull: newSide(migrate.StepPull), push: newSide(migrate.StepPush)}
-	if stopped {
-		n.end = evening.Add(90 * time.Minute)
+// next is when the first worker of the side is free for what is ready by then.
+func (s *side) next(ready time.Time) time.Time {
+	first := slices.MinFunc(s.free[:], time.Time.Compare)
+	if ready.After(first) {
+		return ready
+	}
+	return first
+}
+
+func newNight(a *account, told story) *night {
+	n := &night{
+		story: told, chance: a.chance, protected: a.protected, length: time.Duration(a.tags) * tagLong,
+		end: evening.Add(1000 * time.Hour), pull: newSide(migrate.StepPull), push: newSide(migrate.StepPush),
+	}
+	if told.stopped {
+		n.end = evening.Add(n.length * 6 / 10)
 	}
 	for i, p := range a.pictures {
-		n.copy(i, p)
+		if told.verification {
+			n.compare(i, p)
+		} else {
+			n.copy(i, p)
+		}
 	}
 	return n
 }
 
-// copy does with one image what a run would.
-func (n *night) copy(i int, p picture) {
+// refusal is why an image cannot arrive.
+func (n *night) refusal(p picture) error {
 	switch {
-	case n.chance.IntN(250) == 0:
-		n.finish(evening.Add(30*time.Second), p, migrate.Refused, errArchived)
-		return
+	case n.quiet:
+		return nil
 	case strings.Count(p.repository, "/") > 1:
-		n.finish(evening.Add(30*time.Second), p, migrate.Refused, errDeep)
+		return fmt.Errorf(`GitLab takes no image more than 2 levels below its project, and %q has %d: set MIGRATE_NAME_SEPARATOR, `+
+			`for example to "-"`, p.repository, 1+strings.Count(p.repository, "/"))
+	case n.chance.IntN(250) == 0:
+		return errArchived
+	}
+	return nil
+}
+
+// copy does with one image what a migration would.
+func (n *night) copy(i int, p picture) {
+	if err := n.refusal(p); err != nil {
+		n.finish(evening.Add(8*time.Second), p, migrate.Refused, err)
 		return
-	case i%11 == 3:
-		n.finish(evening.Add(time.Minute+time.Duration(i)*20*time.Millisecond), p, migrate.Present, nil)
+	}
+	if i%11 == 3 {
+		n.finish(evening.Add(10*time.Second+time.Duration(i)*20*time.Millisecond), p, migrate.Present, nil)
 		return
 	}
 	pulled, ok := n.work(n.pull, evening, p, nil)
@@ -99,25 +137,51 @@ func (n *night) copy(i int, p picture) {
 		n.finish(n.end, p, migrate.NotStarted, migrate.ErrDeadline)
 		return
 	}
-	err := n.trouble(p, pulled)
-	if pushed, ok := n.work(n.push, pulled, p, err); !ok {
+	err := n.trouble(p, n.push.next(pulled))
+	switch pushed, ok := n.work(n.push, pulled, p, err); {
+	case !ok:
 		n.finish(n.end, p, migrate.NotStarted, migrate.ErrDeadline)
-	} else if err != nil {
+	case err != nil:
 		n.finish(pushed, p, migrate.Failed, err)
-	} else {
+	case n.classic:
+		n.finish(pushed, p, migrate.Changed, nil)
+	default:
 		n.finish(pushed, p, migrate.Exact, nil)
 	}
 }
 
-// trouble is why the image's push fails, if it does: a rule for protected tags, and half an hour without GitLab.
+// compare does with one image what a verification would.
+func (n *night) compare(i int, p picture) {
+	at := evening.Add(10*time.Second + time.Duration(i)*12*time.Millisecond)
+	ref := target + "/" + p.repository + ":" + p.tags[0]
+	switch err := n.refusal(p); {
+	case errors.Is(err, errArchived):
+		n.finish(at, p, migrate.Missing, err)
+	case err != nil:
+		n.finish(at, p, migrate.Refused, err)
+	case !n.quiet && p.repository == n.protected && strings.HasPrefix(p.tags[0], "1.0.1"):
+		n.finish(at, p, migrate.Different, &migrate.StepError{Step: migrate.StepVerify, Ref: ref, Err: errOther})
+	case !n.quiet && i%97 == 5:
+		n.finish(at, p, migrate.Missing, &migrate.StepError{Step: migrate.StepVerify, Ref: ref, Err: errMissing})
+	case i%40 == 7:
+		n.finish(at, p, migrate.Changed, nil)
+	default:
+		n.finish(at, p, migrate.Exact, nil)
+	}
+	if i%(1+len(p.tags)*50) == 1 {
+		n.moments = append(n.moments, moment{at, migrate.PulledBack{}})
+	}
+}
+
+// trouble is why the image's push fails, if it does: a rule for protected tags, and a while without GitLab.
 func (n *night) trouble(p picture, at time.Time) error {
 	ref := target + "/" + p.repository + ":" + p.tags[0]
-	if p.repository == n.protected && strings.HasPrefix(p.tags[0], "1.0.") {
-		return &migrate.StepError{Step: migrate.StepPush, Ref: ref, Err: errDenied,
-			Remedy: "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, when " +
-				"the path is more than two levels below the project, or when the job is over that the token belongs to"}
-	}
-	if out := at.Sub(evening.Add(70 * time.Minute)); out > 0 && out < 9*time.Minute {
+	switch out := at.Sub(evening.Add(n.length * 7 / 10)); {
+	case n.quiet:
+		return nil
+	case p.repository == n.protected && strings.HasPrefix(p.tags[0], "1.0.1"):
+		return &migrate.StepError{Step: migrate.StepPush, Ref: ref, Err: errDenied, Remedy: deniedRemedy}
+	case out > 0 && out < n.length/25:
 		return &migrate.StepError{Step: migrate.StepPush, Ref: ref, Err: errUnavailable}
 	}
 	return nil
@@ -145,7 +209,7 @@ func (n *night) work(s *side, ready time.Time, p picture, err error) (done time.
 	lasts := time.Duration((0.4 + 1.2*n.chance.Float64()) * float64(pause))
 	if err == nil {
 		e.Bytes = s.bring(p)
-		lasts += time.Duration(float64(e.Bytes) / speed * float64(time.Second))
+		lasts += time.Duration(float64(e.Bytes) / n.speed(began) * float64(time.Second))
 	} else {
 		lasts += 20 * time.Second // of retries
 	}
@@ -155,6 +219,11 @@ func (n *night) work(s *side, ready time.Time, p picture, err error) (done time.
 	return done, true
 }
 
+// speed is how fast a worker is by then: networks have their hours.
+func (n *night) speed(at time.Time) float64 {
+	return speed * (1 + 0.45*math.Sin(9*float64(at.Sub(evening))/float64(n.length)))
+}
+
 // finish tells what became of the image's tags.
 func (n *night) finish(at time.Time, p picture, outcome migrate.Outcome, err error) {
 	for _, tag := range slices.Sorted(slices.Values(p.tags)) {
@@ -162,8 +231,13 @@ func (n *night) finish(at time.Time, p picture, outcome migrate.Outcome, err err
 			Repository: p.repository, Tag: tag, Source: p.digest, Root: p.digest, Bytes: p.bytes(),
 			Target: fmt.Sprintf("%s/%s:%s", target, p.repository, tag), Outcome: outcome, Err: err,
 		}
-		if outcome.Arrived() {
-			r.Pushed = p.digest
+		switch outcome {
+		case migrate.Changed, migrate.Different:
+			r.Pushed = digest.FromString("again " + string(p.digest))
+		default:
+			if outcome.Arrived() {
+				r.Pushed = p.digest
+			}
 		}
 		n.moments = append(n.moments, moment{at, migrate.Finished{Result: r}})
 	}
