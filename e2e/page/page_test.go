@@ -23,7 +23,7 @@ const (
 
 // tries is how often the page may be too slow: whatever else the machine does can stop it at any moment, and what
 // counts is whether the page by itself is fast enough.
-const tries = 5
+const tries = 10
 
 // program is what writes reports of made-up runs.
 var program string

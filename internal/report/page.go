@@ -176,7 +176,7 @@ func policyFor(script string) template.HTML {
 }
 
 // leastSegment is how much of a bar, in percent, even a single tag has: one that failed among thousands must be seen.
-const leastSegment = 0.4
+const leastSegment = 0.8
 
 // segments are the parts of a bar by outcome, in the order of the summary.
 func (p *page) segments(counts map[migrate.Outcome]int, whole int) []segment {

@@ -465,9 +465,9 @@ func TestSegments(t *testing.T) {
 	}{
 		{map[migrate.Outcome]int{migrate.Exact: 3, migrate.Failed: 1}, 4, []segment{{From: 0, Width: 75}, {From: 75, Width: 25}}},
 		{map[migrate.Outcome]int{migrate.Exact: 19998, migrate.Changed: 1, migrate.Failed: 1}, 20000, []segment{
-			{From: 0, Width: 99.2}, {From: 99.2, Width: 0.4}, {From: 99.6, Width: 0.4},
+			{From: 0, Width: 98.4}, {From: 98.4, Width: 0.8}, {From: 99.2, Width: 0.8},
 		}},
-		{map[migrate.Outcome]int{migrate.Failed: 1}, 1000, []segment{{From: 0, Width: 0.4}}},
+		{map[migrate.Outcome]int{migrate.Failed: 1}, 1000, []segment{{From: 0, Width: 0.8}}},
 		{nil, 0, nil},
 	} {
 		var got []segment
