@@ -175,6 +175,13 @@ func (w *window) observe(events ...migrate.Event) {
 
 func (w *window) resize(columns, rows int) {
 	w.Resize(columns, rows)
+	w.learn(columns, rows)
+}
+
+// learn has the program know of a size.
+func (w *window) learn(columns, rows int) {
+	w.screen.mu.Lock() // which it asks for the size under
+	defer w.screen.mu.Unlock()
 	w.columns, w.rows = columns, rows
 }
 
@@ -225,10 +232,10 @@ func TestDragging(t *testing.T) {
 			w.observe(migrate.Finished{Result: tag(fmt.Sprint(columns), migrate.Exact, nil)})
 			time.Sleep(50 * time.Millisecond)
 			if columns%4 == 0 { // every 200 ms
-				w.columns = columns
+				w.learn(columns, 24)
 			}
 		}
-		w.columns = 60
+		w.learn(60, 24)
 		time.Sleep(settlePause + framePause)
 		w.wait(t)
 		w.log.End()
