@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -119,7 +120,7 @@ func expectLine(t *testing.T, output, outcome, named string) {
 	t.Helper()
 	for line := range strings.Lines(output) {
 		fields := strings.Fields(line)
-		if len(fields) >= 3 && fields[1] == outcome && fields[2] == named {
+		if i := slices.Index(fields, named); i > 0 && fields[i-1] == outcome {
 			return
 		}
 	}
