@@ -36,7 +36,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	if program, err = world.Build(context.Background(), dir); err != nil {
+	if program, err = world.Build(context.Background(), dir, true); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

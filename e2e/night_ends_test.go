@@ -28,7 +28,7 @@ func TestPasswordRefusedHalfway(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			var h hazards
-			h.account = corpus.TinyOptions{Repositories: 6, Tags: 10, Layers: 1, Size: 60 << 10}
+			h.account = corpus.TinyOptions{Repositories: 6, Tags: 8, Layers: 1, Size: 60 << 10}
 			revoked := faults.At(faults.ManifestWrite, 10, func() { h.scene.GitLab.Revoke() })
 			h.atGitLab(revoked)
 			s, account := h.start(t, kind)
@@ -61,6 +61,7 @@ func TestPasswordRefusedHalfway(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel() // it waits most of its time
 			var h hazards
 			h.slowLinks(crawl)
 			s, account := h.start(t, kind)
@@ -96,6 +97,7 @@ func crawl(link *faults.Link) error { return link.Limit(60) }
 func TestTerminated(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel() // it waits most of its time
 			var h hazards
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
@@ -133,6 +135,7 @@ func TestTerminated(t *testing.T) {
 func TestKilled(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel() // it waits most of its time
 			var h hazards
 			h.alone = true
 			ctx, kill := context.WithTimeout(t.Context(), rowLimit)

@@ -123,7 +123,7 @@ func Run(ctx context.Context, options Options) (results *Results, err error) {
 // prepare makes what no measurement is to wait for.
 func (b *bench) prepare(ctx context.Context) (err error) {
 	b.say("preparing: the program, the tools and the account")
-	if b.program, err = world.Build(ctx, b.dir); err != nil {
+	if b.program, err = world.Build(ctx, b.dir, false); err != nil {
 		return err
 	}
 	if b.account, err = newAccount(ctx, corpus.Large); err != nil {

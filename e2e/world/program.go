@@ -17,12 +17,12 @@ import (
 // Program is the built program.
 type Program struct{ path string }
 
-// Build compiles the program into dir, with the race detector where the caller has it.
-func Build(ctx context.Context, dir string) (Program, error) {
+// Build compiles the program into dir, with the race detector if it is wanted.
+func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	_, here, _, _ := runtime.Caller(0)
 	path := filepath.Join(dir, "ecr2gitlab")
 	args := []string{"build", "-o", path}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	build := exec.CommandContext(ctx, "go", append(args, ".")...)

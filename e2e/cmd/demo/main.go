@@ -96,7 +96,7 @@ func migrate(ctx context.Context, w *world.World) error {
 	if err := os.RemoveAll(reportDir); err != nil {
 		return err
 	}
-	program, err := world.Build(ctx, dir)
+	program, err := world.Build(ctx, dir, false)
 	if err != nil {
 		return err
 	}
