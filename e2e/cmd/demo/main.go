@@ -131,7 +131,7 @@ func waitForUser(ctx context.Context, w *world.World) (err error) {
 	if err := os.WriteFile(envFile, []byte(exports.String()), 0o600); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(envFile)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(envFile)) }()
 	step("3. Yours: in another shell")
 	fmt.Printf("make build\n. %s\n./ecr2gitlab plan\n\nCtrl-C here ends it.\n", absolute(envFile))
 	<-ctx.Done()
