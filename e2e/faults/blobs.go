@@ -9,12 +9,20 @@ import (
 
 // CutReads ends the connection of the first downloads of blobs that reach so many bytes.
 func CutReads(times int, after int64) *Fault {
+	return tripReads(times, after, func(*http.Request) { panic(http.ErrAbortHandler) })
+}
+
+// StallReads sends nothing more of the first downloads of blobs that reach so many bytes, until the client leaves.
+func StallReads(times int, after int64) *Fault { return tripReads(times, after, untilGone) }
+
+// tripReads has the first downloads of blobs that reach so many bytes trip, which ends them.
+func tripReads(times int, after int64, trip func(*http.Request)) *Fault {
 	f := &Fault{concerns: BlobRead}
 	strikes := f.atMost(times)
 	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&tripWriter{w, after, func() {
 			if strikes() {
-				panic(http.ErrAbortHandler)
+				trip(r)
 			}
 		}}, r)
 	}
@@ -32,20 +40,6 @@ func CutWrites(times int, after int64) *Fault {
 			}
 		}}
 		next.ServeHTTP(w, r)
-	}
-	return f
-}
-
-// StallReads sends nothing more of the first downloads of blobs that reach so many bytes, until the client leaves.
-func StallReads(times int, after int64) *Fault {
-	f := &Fault{concerns: BlobRead}
-	strikes := f.atMost(times)
-	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&tripWriter{w, after, func() {
-			if strikes() {
-				untilGone(r)
-			}
-		}}, r)
 	}
 	return f
 }
