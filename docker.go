@@ -687,13 +687,22 @@ func (r *pushReport) outcome(byDigest bool) (digest.Digest, error) {
 	return r.digest, nil
 }
 
-// engineFailure keeps the engine's words and the cause that they stand for.
+// engineFailure keeps the engine's words and the cause that they stand for, or nil.
 type engineFailure struct {
 	error
 	cause error
 }
 
-func (f engineFailure) Unwrap() error { return f.cause }
+// Error returns the engine's words without the query of any URL: an engine quotes the signed URL of a layer whole.
+func (f engineFailure) Error() string { return redact.URLs(f.error.Error()) }
+
+// Unwrap returns the cause, or else the engine's own error.
+func (f engineFailure) Unwrap() error {
+	if f.cause == nil {
+		return f.error
+	}
+	return f.cause
+}
 
 // lost is for a connection to the engine that fails, unless it is the context that has ended.
 func lost(err, cause error) error {
@@ -730,10 +739,7 @@ func engineError(err error) error {
 	if known := new(engineFailure); err == nil || isEnd(err) || errors.As(err, known) || errors.Is(err, errCutOff) {
 		return err
 	}
-	if cause := causeOf(err); cause != nil {
-		return engineFailure{err, cause}
-	}
-	return err
+	return engineFailure{err, causeOf(err)}
 }
 
 // causeOf is the cause that an error stands for, or nil.

@@ -517,7 +517,7 @@ type awsError struct {
 }
 
 func (e *awsError) Error() string {
-	text := "cannot " + e.doing + ": " + cause(e.err)
+	text := "cannot " + e.doing + ": " + redact.URLs(cause(e.err))
 	if e.remedy != "" {
 		text += "\n  " + e.remedy
 	}

@@ -95,6 +95,43 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 	}
 }
 
+// TestSignedURLsAreHidden has an engine quote the URL of a layer, as it does when the bucket refuses it or breaks off.
+func TestSignedURLsAreHidden(t *testing.T) {
+	const bucket = "https://prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com/1a2b/layer"
+	words := "unexpected status from GET request to " + bucket + "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAEXAMPLE" +
+		"%2F20261128&X-Amz-Security-Token=IQoJb3JpZ2lu&X-Amz-Signature=0123456789abcdef: 403 Forbidden"
+	tests := []struct {
+		name, call string
+		answer     http.HandlerFunc
+	}{
+		{"pull", pullPath, problem(http.StatusInternalServerError, words)},
+		{"pull, in the stream", pullPath, stream(status("Preparing"), streamError(words))},
+		{"pull, cause known", pullPath, stream(status("Preparing"), streamError(words+": no space left on device"))},
+		{"push", pushPath, stream(status("Preparing"), streamError(words))},
+		{"resolve", resolvePath, problem(http.StatusInternalServerError, words)},
+		{"a listing", "DescribeRepositories", ecrError("ServerException", words)},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, map[string]http.HandlerFunc{test.call: test.answer})
+			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
+			code, stdout, stderr := w.run(t.Context(), t)
+			texts := w.reports(t)
+			texts["output"] = stdout + stderr
+			for name, text := range texts {
+				if !strings.Contains(text, bucket) {
+					t.Errorf("%s does not say where the layer is (exit code %d):\n%s", name, code, text)
+				}
+				for _, part := range []string{"X-Amz-", "ASIAEXAMPLE", "IQoJb3JpZ2lu", "0123456789abcdef"} {
+					if strings.Contains(text, part) {
+						t.Errorf("%s shows %s:\n%s", name, part, text)
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestRoleCredentialsAreHidden: those that STS gives are in no variable.
 func TestRoleCredentialsAreHidden(t *testing.T) {
 	w := newWorld(t, map[string]http.HandlerFunc{
@@ -131,6 +168,7 @@ func panics(cfg Config) map[string]any {
 		"joined errors":           errors.Join(fmt.Errorf("%q", cfg.RegistryPassword), fmt.Errorf("%v", []any{cfg, auth})),
 		"what a redactor knows":   secretsOfEnvironment(),
 		"what an engine is given": registryAuth(cfg.targetAuth),
+		"an engine's error":       engineError(errors.New(`Get "https://bucket.example.com/layer?X-Amz-Signature=` + string(cfg.RegistryPassword) + `": EOF`)),
 	}
 }
 

@@ -64,23 +64,38 @@ func (r *Redactor) Knows(secret string) bool {
 	return r.forms[secret]
 }
 
-// Text returns the text with [hidden] in the place of every secret, however it is written.
-func (r *Redactor) Text(text string) string {
+// Text returns the text with [hidden] in the place of every secret, however it is written, and with no more of a URL
+// than its scheme, host and path.
+func (r *Redactor) Text(text string) string { return URLs(r.hideSecrets(text)) }
+
+func (r *Redactor) hideSecrets(text string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.replacer.Replace(text)
 }
 
-// Writer redacts what is written to w, each write by itself: what prints a line prints it at once.
-func (r *Redactor) Writer(w io.Writer) io.Writer { return redactingWriter{w, r} }
+// Writer redacts what is written to w. A secret is recognized within one write, because what prints a line prints it at
+// once; a URL is recognized over several. The writer may be used concurrently.
+func (r *Redactor) Writer(w io.Writer) io.Writer { return &redactingWriter{out: w, redactor: r} }
 
 type redactingWriter struct {
 	out      io.Writer
 	redactor *Redactor
+
+	mu   sync.Mutex
+	urls scanner
 }
 
-func (w redactingWriter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.out, w.redactor.Text(string(p))); err != nil {
+func (w *redactingWriter) Write(p []byte) (int, error) {
+	text := w.redactor.hideSecrets(string(p))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range len(text) {
+		w.urls.next(text[i])
+	}
+	_, err := w.out.Write(w.urls.out)
+	w.urls.out = w.urls.out[:0]
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -88,7 +103,7 @@ func (w redactingWriter) Write(p []byte) (int, error) {
 
 // Fd is the descriptor of the file behind the writer, for whoever asks whether that is a terminal. Without a file it is
 // that of none.
-func (w redactingWriter) Fd() uintptr {
+func (w *redactingWriter) Fd() uintptr {
 	if file, ok := w.out.(interface{ Fd() uintptr }); ok {
 		return file.Fd()
 	}

@@ -30,7 +30,7 @@ func FuzzRedact(f *testing.F) {
 		for _, text := range []string{
 			plain, report.Printable(plain), strconv.Quote(plain), url.QueryEscape(plain), url.Values{"password": {secret}}.Encode(), string(encoded),
 		} {
-			if got := hide.Text(text); strings.Contains(got, secret) || !strings.Contains(got, redact.Hidden) {
+			if got := hide.Text(text); strings.Contains(got, secret) || !strings.Contains(got, redact.Hidden) && redact.URLs(text) == text {
 				t.Errorf("%q is written as %q", text, got)
 			}
 		}
