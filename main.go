@@ -82,13 +82,13 @@ func fail(stderr io.Writer, err error) int {
 		return exitUnfinished
 	case errors.As(err, &config):
 		say(stderr, "ecr2gitlab: the configuration is not complete; nothing was touched")
-		say(stderr, "  - "+strings.ReplaceAll(report.Printable(config.Error()), "\n", "\n  - "))
+		say(stderr, "  - "+strings.ReplaceAll(redact.Printable(config.Error()), "\n", "\n  - "))
 		return exitConfig
 	case errors.As(err, &line):
-		say(stderr, "ecr2gitlab: "+report.Printable(line.Error()))
+		say(stderr, "ecr2gitlab: "+redact.Printable(line.Error()))
 		return exitConfig
 	}
-	say(stderr, "ecr2gitlab: "+report.Printable(err.Error()))
+	say(stderr, "ecr2gitlab: "+redact.Printable(err.Error()))
 	return exitFailed
 }
 
@@ -187,7 +187,7 @@ func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.
 // closeRecord writes the report's last state. A report that cannot be written takes nothing from what has arrived.
 func closeRecord(record *report.Record, cause error, stderr io.Writer) {
 	if err := record.Close(cause); err != nil {
-		say(stderr, "ecr2gitlab: "+report.Printable(err.Error()))
+		say(stderr, "ecr2gitlab: "+redact.Printable(err.Error()))
 	}
 }
 

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
 // Hidden is what stands in the place of a secret.
@@ -114,7 +112,7 @@ func (w *redactingWriter) Fd() uintptr {
 func formsOf(secret string) []string {
 	quoted, _ := json.Marshal(secret)
 	texts := []string{
-		secret, report.Printable(secret), url.QueryEscape(secret), url.PathEscape(secret),
+		secret, Printable(secret), url.QueryEscape(secret), url.PathEscape(secret),
 		unquoted(strconv.Quote(secret)), unquoted(string(quoted)),
 	}
 	forms := slices.Clone(texts)

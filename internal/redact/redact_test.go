@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
 func FuzzRedact(f *testing.F) {
@@ -28,7 +27,7 @@ func FuzzRedact(f *testing.F) {
 		plain := before + secret + after
 		encoded, _ := json.Marshal(map[string]string{before: secret + after})
 		for _, text := range []string{
-			plain, report.Printable(plain), strconv.Quote(plain), url.QueryEscape(plain), url.Values{"password": {secret}}.Encode(), string(encoded),
+			plain, redact.Printable(plain), strconv.Quote(plain), url.QueryEscape(plain), url.Values{"password": {secret}}.Encode(), string(encoded),
 		} {
 			if got := hide.Text(text); strings.Contains(got, secret) || !strings.Contains(got, redact.Hidden) && redact.URLs(text) == text {
 				t.Errorf("%q is written as %q", text, got)

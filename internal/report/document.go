@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // documentVersion is that of report.json's schema, which the README describes. No other is read.
@@ -72,18 +73,18 @@ func (a About) printable(text string) string {
 	if a.Redact != nil {
 		text = a.Redact(text)
 	}
-	return Printable(text)
+	return redact.Printable(text)
 }
 
 func (a About) entry(r migrate.Result) entry {
 	e := entry{
-		Repository:   Printable(r.Repository),
-		Tag:          Printable(r.Tag),
+		Repository:   redact.Printable(r.Repository),
+		Tag:          redact.Printable(r.Tag),
 		Subject:      printableDigest(r.Subject),
 		Referrers:    r.Referrers,
 		Outcome:      r.Outcome,
 		SourceDigest: printableDigest(r.Source),
-		Reference:    Printable(r.Target),
+		Reference:    redact.Printable(r.Target),
 		PushedDigest: printableDigest(r.Pushed),
 		bytes:        r.Bytes,
 	}
@@ -96,12 +97,14 @@ func (a About) entry(r migrate.Result) entry {
 	}
 	var step *migrate.StepError
 	if errors.As(r.Err, &step) {
-		e.Step, e.Remedy = migrate.Step(Printable(string(step.Step))), a.printable(step.Remedy)
+		e.Step, e.Remedy = migrate.Step(redact.Printable(string(step.Step))), a.printable(step.Remedy)
 	}
 	return e
 }
 
-func printableDigest(d digest.Digest) digest.Digest { return digest.Digest(Printable(string(d))) }
+func printableDigest(d digest.Digest) digest.Digest {
+	return digest.Digest(redact.Printable(string(d)))
+}
 
 // pair returns the digests of a tag that is at the target as another manifest than the one that was copied.
 func (e entry) pair() (migrate.Pair, bool) {

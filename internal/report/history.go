@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // history is what people want to know besides the results: what the run was about, what each worker did when, and of
@@ -53,12 +54,12 @@ func (h *history) observe(event migrate.Event) {
 	case migrate.Chosen:
 		e.Unmatched = slices.Clone(e.Unmatched)
 		for i, u := range e.Unmatched {
-			e.Unmatched[i].Pattern = Printable(u.Pattern)
+			e.Unmatched[i].Pattern = redact.Printable(u.Pattern)
 		}
 		h.chosen = &e
 	case migrate.Listed:
 		for _, name := range e.Empty {
-			h.empty = append(h.empty, Printable(name))
+			h.empty = append(h.empty, redact.Printable(name))
 		}
 	case migrate.Shared:
 		h.shared = &e
@@ -76,10 +77,10 @@ func (h *history) planned(e migrate.Planned) {
 	e.Refused = nil
 	e.Contents, e.MostShared = slices.Clone(e.Contents), slices.Clone(e.MostShared)
 	for i := range e.Contents {
-		e.Contents[i].Repository = Printable(e.Contents[i].Repository)
+		e.Contents[i].Repository = redact.Printable(e.Contents[i].Repository)
 	}
 	for i := range e.MostShared {
-		e.MostShared[i].Repository = Printable(e.MostShared[i].Repository)
+		e.MostShared[i].Repository = redact.Printable(e.MostShared[i].Repository)
 		e.MostShared[i].Digest = printableDigest(e.MostShared[i].Digest)
 	}
 	h.plan = e

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // testsIn reads the junit.xml of a folder.
@@ -155,7 +156,7 @@ func TestJUnitHostileNames(t *testing.T) {
 	if len(got.Suites) != 2 || len(got.Suites[1].Testcases) != 2 {
 		t.Fatalf("%+v", got)
 	}
-	plain := Printable(hostile)
+	plain := redact.Printable(hostile)
 	suite := got.Suites[1]
 	if suite.Name != plain || suite.Testcases[1].Name != plain {
 		t.Errorf("suite %q, case %q, want %q", suite.Name, suite.Testcases[1].Name, plain)

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // Log writes a migration as lines, for a CI log or a terminal. Its methods are not for concurrent use.
@@ -68,7 +67,7 @@ func (w endingWriter) Write(p []byte) (int, error) {
 
 // Line writes one line, or several; the arguments may come from outside, and are made printable.
 func (l *Log) Line(format string, args ...any) {
-	l.write(Printable(fmt.Sprintf(format, args...)))
+	l.write(redact.Printable(fmt.Sprintf(format, args...)))
 }
 
 func (l *Log) write(text string) { _, _ = io.WriteString(l.view, text+"\n") }
@@ -79,7 +78,7 @@ func (l *Log) row(left string, outcome migrate.Outcome, rest string) {
 	if colour := colours[outcome]; l.colour && colour != "" {
 		word = colour + string(outcome) + plainColour + word[len(outcome):]
 	}
-	l.write(Printable(left) + "  " + word + "  " + Printable(rest))
+	l.write(redact.Printable(left) + "  " + word + "  " + redact.Printable(rest))
 }
 
 const (
@@ -230,20 +229,6 @@ func short(d digest.Digest) string {
 		return ""
 	}
 	return d.Encoded()[:12]
-}
-
-// Printable makes text from outside safe for a terminal and a CI log: what is no printable character, line ends and
-// tabs aside, is written as an escape of Go's.
-func Printable(text string) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-	}
-	return b.String()
 }
 
 // Summary writes the end of a run: the counts, then everything that did not arrive, by cause.

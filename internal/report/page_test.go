@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/html/atom"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // night is a run with one of everything, at a time of its own.
@@ -251,7 +252,7 @@ func TestPageHostileNames(t *testing.T) {
 				}
 			}
 		}
-		if c := dataOf(t, page); !slices.Contains(c.Texts, Printable(hostile)) {
+		if c := dataOf(t, page); !slices.Contains(c.Texts, redact.Printable(hostile)) {
 			t.Errorf("%q is not in the data: %q", hostile, c.Texts)
 		}
 		if at := strings.IndexFunc(page, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); at >= 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // The files of a report. The first is kept up to date during a run, because a later run reads it; the others are for
@@ -118,7 +119,7 @@ func newRecord(about About, earlier document, save func(document) error) *Record
 	r := &Record{
 		about: about, save: save, known: map[place]entry{},
 		header: header{
-			Version: documentVersion, Program: Printable(about.Program), Started: asWritten(began), Target: Printable(about.Target),
+			Version: documentVersion, Program: redact.Printable(about.Program), Started: asWritten(began), Target: redact.Printable(about.Target),
 		},
 		history: history{began: began},
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),

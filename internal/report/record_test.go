@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 var about = About{Program: "ecr2gitlab 1.2.3", Target: target}
@@ -561,7 +562,7 @@ func TestRecordHostileNames(t *testing.T) {
 		}
 	}
 	d := reportIn(t, dir)
-	if len(d.Tags) != 2 || len(d.Referrers) != 1 || len(d.Repositories) != 1 || d.Tags[0].Repository != Printable(hostile) {
+	if len(d.Tags) != 2 || len(d.Referrers) != 1 || len(d.Repositories) != 1 || d.Tags[0].Repository != redact.Printable(hostile) {
 		t.Errorf("%d tags, %d referrers, %d repositories", len(d.Tags), len(d.Referrers), len(d.Repositories))
 	}
 	r, _ := openIn(t, dir, about)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const (
@@ -210,7 +211,7 @@ func nameOf(image migrate.Image, columns int) string {
 	default:
 		name += ":" + image.Tags[0]
 	}
-	return shorten(ascii(Printable(name)), columns-len(more)) + more
+	return shorten(ascii(redact.Printable(name)), columns-len(more)) + more
 }
 
 // ascii takes one column a byte: names at ECR have nothing else.
