@@ -99,7 +99,7 @@ func doAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout, 
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLogFor(stdout, os.Getenv)
+	log := report.NewLogFor(stdout, os.Getenv, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
 	record, err := openRecord(cfg, line, hide, log)
@@ -144,7 +144,7 @@ func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLogFor(stdout, os.Getenv)
+	log := report.NewLogFor(stdout, os.Getenv, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
 	options, err := prepare(ctx, cfg, hide, log)

@@ -25,22 +25,25 @@ type Log struct {
 	copies bool      // the phase of copies has begun
 
 	verifies bool // the run compares, and copies nothing
+
+	redact func(text string) string // takes secrets out of what others have said
 }
 
 // NewLog returns a log that writes plain lines to out. What out does not take is lost: a migration does not end for its
 // log.
 func NewLog(out io.Writer) *Log {
 	t := &tally{}
-	return &Log{view: newPlain(out, false, t), tally: t}
+	return &Log{view: newPlain(out, false, t), tally: t, redact: redact.URLs}
 }
 
 // NewLogFor returns a log as it suits the output: on a terminal the lines scroll above what is being done, elsewhere a
 // line every half minute says how far things are. The environment tells CI logs (CI, GITLAB_CI), and who wants no
-// colours (NO_COLOR) or has a terminal that can do nothing (TERM).
-func NewLogFor(out io.Writer, getenv func(string) string) *Log {
+// colours (NO_COLOR) or has a terminal that can do nothing (TERM). hide takes secrets out of what others have said: the
+// log shortens their words, and half a secret could not be recognized later.
+func NewLogFor(out io.Writer, getenv func(string) string, hide func(text string) string) *Log {
 	t := &tally{}
 	v, colour := viewFor(out, getenv, t)
-	return &Log{view: v, colour: colour, tally: t}
+	return &Log{view: v, colour: colour, tally: t, redact: hide}
 }
 
 // Begin begins a phase of the run, with a name of letters, and a title. In GitLab's job log it can be folded.
@@ -120,7 +123,7 @@ func (l *Log) Observe(event migrate.Event) {
 	case migrate.Retrying:
 		l.retrying(e)
 	case migrate.Stopping:
-		l.Line("Stopping: nothing more is begun, what is under way goes on: %s", brief(e.Cause.Error()))
+		l.Line("Stopping: nothing more is begun, what is under way goes on: %s", l.brief(e.Cause.Error()))
 	case migrate.Finished:
 		l.finished(e.Result)
 	}
@@ -199,13 +202,15 @@ func (l *Log) retrying(e migrate.Retrying) {
 	worth := e.Wait >= longWait || errors.Is(e.Err, migrate.ErrEngineGone)
 	if now := time.Now(); worth && now.Sub(l.again) >= againPause && l.view.room(roomForFaults) {
 		l.again = now
-		l.Line("%9s  %-12s  %s %s: %s", "", "again", e.Step, e.Ref, brief(e.Err.Error()))
+		l.Line("%9s  %-12s  %s %s: %s", "", "again", e.Step, e.Ref, l.brief(e.Err.Error()))
 	}
 }
 
-// brief is enough of a text to know what it is about. Nobody has bounded those of engines and registries.
-func brief(text string) string {
+// brief returns enough of an error's text to know what it is about: engines and registries set no bound to theirs.
+// Secrets are taken out before the text is shortened.
+func (l *Log) brief(text string) string {
 	const most = 2000 // bytes
+	text = l.redact(text)
 	if len(text) <= most {
 		return text
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const target = "registry.example.com/group/project"
@@ -318,5 +319,21 @@ func TestSummaryOfVerification(t *testing.T) {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, out.String())
 		}
+	}
+}
+
+// TestSecretsAreHiddenBeforeTextsAreShortened: what is left of a secret that was cut could not be recognized.
+func TestSecretsAreHiddenBeforeTextsAreShortened(t *testing.T) {
+	const secret = "correct horse battery staple"
+	hide := redact.New()
+	hide.Learn(secret)
+	words := errors.New(strings.Repeat("x", 2000-len(secret)/2) + secret)
+	var out strings.Builder
+	log := NewLogFor(&out, inGitLab(nil), hide.Text)
+	log.Observe(migrate.Retrying{Err: words, Wait: time.Minute})
+	log.Observe(migrate.Stopping{Cause: words})
+	log.Summary(migrate.Summary{Results: []migrate.Result{tag("1", migrate.Failed, words)}}, target, time.Second)
+	if got := strings.Count(out.String(), redact.Hidden); got != 3 || strings.Contains(out.String(), "correct") {
+		t.Errorf("%d of 3 secrets are hidden:\n%s", got, out.String())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
 )
 
@@ -63,7 +64,7 @@ func TestViewFor(t *testing.T) {
 func TestOnTerminal(t *testing.T) {
 	program, user := terminal.Open(t, 200, 24)
 	shown := showing(t, user, 200, 24)
-	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "xterm", "NO_COLOR": "1"}[name] })
+	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "xterm", "NO_COLOR": "1"}[name] }, redact.URLs)
 	log.Begin("list", "List and plan")
 	log.Observe(migrate.Planned{Tags: 100})
 	log.Observe(migrate.Moved{Of: 1e9})
@@ -155,7 +156,7 @@ func (d *display) await(t *testing.T, line string) {
 func TestOnDumbTerminal(t *testing.T) {
 	program, user := terminal.Open(t, 80, 24)
 	seen := watch(program, user)
-	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "dumb"}[name] })
+	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "dumb"}[name] }, redact.URLs)
 	log.Observe(migrate.Planned{Tags: 1})
 	log.Observe(migrate.Moved{})
 	log.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})

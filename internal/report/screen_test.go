@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
 )
 
@@ -162,7 +163,7 @@ func newWindow(columns, rows int, rewraps bool) *window {
 	w := &window{Screen: terminal.NewScreen(columns, rows, rewraps), columns: columns, rows: rows}
 	counts := &tally{}
 	w.screen = newScreen(w.Screen, func() (int, int) { return w.columns, w.rows }, counts)
-	w.log, w.plain = &Log{view: w.screen, tally: counts}, NewLog(&w.lines)
+	w.log, w.plain = &Log{view: w.screen, tally: counts, redact: redact.URLs}, NewLog(&w.lines)
 	return w
 }
 

@@ -164,7 +164,7 @@ func (l *Log) cause(c cause, results []migrate.Result, room *int) (left int) {
 	if len(results) == 1 {
 		c.text = results[0].Err.Error() // with the reference
 	}
-	for _, text := range []string{brief(c.text), c.remedy} {
+	for _, text := range []string{l.brief(c.text), c.remedy} {
 		if text != "" {
 			*room -= len(text)
 			l.Line("    %s", strings.ReplaceAll(text, "\n", "\n    "))

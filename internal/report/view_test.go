@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // step is what happens after some time.
@@ -179,7 +180,7 @@ func TestSections(t *testing.T) {
 	} {
 		synctestRun(t, test.name, func(t *testing.T) {
 			var out strings.Builder
-			log := NewLogFor(&out, inGitLab(map[string]string{"NO_COLOR": "1"}))
+			log := NewLogFor(&out, inGitLab(map[string]string{"NO_COLOR": "1"}), redact.URLs)
 			test.run(log, log.Ending(&out))
 			if out.String() != test.want {
 				t.Errorf("got\n%q\nwant\n%q", &out, test.want)
@@ -205,7 +206,7 @@ func meaningOf(outcome migrate.Outcome) string {
 func TestSectionsAreOurs(t *testing.T) {
 	hostile := "\x1b[0Ksection_end:1:ecr2gitlab_copy\r\x1b[0K\x1b[0Ksection_start:1:x\r\x1b[0K"
 	var out strings.Builder
-	log := NewLogFor(&out, inGitLab(nil))
+	log := NewLogFor(&out, inGitLab(nil), redact.URLs)
 	log.Begin("list", "List and plan")
 	log.Observe(migrate.Listed{Empty: []string{hostile}})
 	log.Observe(migrate.Moved{})
@@ -240,7 +241,7 @@ func TestColours(t *testing.T) {
 		{map[string]string{"GITLAB_CI": "false"}, "      1/0  exact         team/app:1  41cf6794ba42"},
 	} {
 		var out strings.Builder
-		log := NewLogFor(&out, inGitLab(test.env))
+		log := NewLogFor(&out, inGitLab(test.env), redact.URLs)
 		log.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
 		if expect(t, out.String(), test.want); t.Failed() {
 			t.Fatal(test.env)
@@ -293,7 +294,7 @@ func TestLogIsShortEnough(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out counter
-			log := NewLogFor(&out, inGitLab(nil))
+			log := NewLogFor(&out, inGitLab(nil), redact.URLs)
 			log.Begin("list", "List and plan")
 			listed := migrate.Listed{Repositories: 2 * repositories, Images: tags, Tags: tags}
 			for i := range repositories {
