@@ -429,18 +429,8 @@ func origin(name string) string {
 	return "Settings > CI/CD > Variables"
 }
 
-// Secret is a string that prints, formats and marshals as [hidden]. Its value is had by converting it to a string.
-type Secret string
-
-const hidden = redact.Hidden
-
-func (Secret) String() string               { return hidden }
-func (Secret) GoString() string             { return hidden }
-func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
-
-// Format hides the value from every verb, also from those that do not ask for a Stringer, such as %x.
-func (Secret) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, hidden) }
+// Secret is what no output shows.
+type Secret = redact.Secret
 
 // secretsOfEnvironment is a redactor that knows them.
 func secretsOfEnvironment() *redact.Redactor {

@@ -18,6 +18,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
@@ -192,9 +193,9 @@ func FuzzDecodeToken(f *testing.F) {
 	f.Add("QVdTOnNlY3JldA", "http://[::1")
 	messages := []string{"what came is not valid base64", "what came is not of the form user:password", "it came without a registry endpoint"}
 	f.Fuzz(func(t *testing.T, token, endpoint string) {
-		auth, err := decodeToken(token, endpoint)
+		auth, err := ecr.DecodeToken(token, endpoint)
 		if err != nil {
-			if !slices.Contains(messages, err.Error()) || auth != (RegistryAuth{}) {
+			if !slices.Contains(messages, err.Error()) || auth != (ecr.RegistryAuth{}) {
 				t.Errorf("an error that may hold the token: %v, %+v", err, auth)
 			}
 			return
