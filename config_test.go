@@ -317,10 +317,10 @@ func TestVariables(t *testing.T) {
 			t.Errorf("%s stands in for %s, but is required itself", v.Instead, v.Name)
 		}
 	}
-	if v := variableNamed("MIGRATE_DISK"); v.Default != "15GB" || v.Required || v.secret {
+	if v := variableNamed("MIGRATE_DISK"); v.Default != "15GB" || v.Required || v.Secret {
 		t.Errorf("got %+v", v)
 	}
-	if v := variableNamed("CI_REGISTRY_PASSWORD"); !v.Required || !v.secret {
+	if v := variableNamed("CI_REGISTRY_PASSWORD"); !v.Required || !v.Secret {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -398,7 +398,7 @@ func TestSecretsStayHidden(t *testing.T) {
 
 func TestProblemsHoldNoSecret(t *testing.T) {
 	for _, v := range variables() {
-		if !v.secret {
+		if !v.Secret {
 			continue
 		}
 		setEnv(t, map[string]string{v.Name: "glcbt-secret"})

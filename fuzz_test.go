@@ -20,6 +20,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
 // streamSeeds are what engines say, and what they had better not.
@@ -245,7 +246,7 @@ func FuzzLoadConfig(f *testing.F) {
 			}
 		}
 		for _, v := range variables() {
-			if v.secret && set[v.Name] != "" {
+			if v.Secret && set[v.Name] != "" {
 				set[v.Name] = hostileSecret
 			}
 		}
@@ -269,7 +270,7 @@ func FuzzLoadConfig(f *testing.F) {
 
 // ours tells the variables that a test may set from those that the test itself needs.
 func ours(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v variable) bool { return v.Name == name })
+	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v usage.Variable) bool { return v.Name == name })
 }
 
 func loadEnv(t *testing.T, env map[string]string) (Config, error) {
