@@ -63,17 +63,6 @@ type Config struct {
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
 
-// variable is one line of the reference.
-type variable struct {
-	Name        string
-	Default     string
-	Required    bool
-	Instead     string // the variable that does as well, of one that is required
-	Short       string
-	Description string
-	secret      bool
-}
-
 const (
 	maxConcurrency = 64
 	ownPrefix      = "MIGRATE_"
@@ -96,7 +85,7 @@ func loadConfig() (Config, error) {
 	var problems configError
 	cfg.read(&problems)
 	cfg.validate(&problems)
-	findUnknown(&problems, os.Environ())
+	problems = append(problems, usage.Unknown(ownPrefix, variables(), os.Environ())...)
 	if len(problems) > 0 {
 		return Config{}, problems
 	}
@@ -317,65 +306,8 @@ func (c *Config) platform() *ocispec.Platform {
 	return &platform
 }
 
-// findUnknown finds the misspelled ones among the variables that can only be meant for this program.
-func findUnknown(problems *configError, environ []string) {
-	known := ownVariables()
-	for _, entry := range slices.Sorted(slices.Values(environ)) {
-		name, value, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, ownPrefix) && value != "" && !slices.Contains(known, name) {
-			plain := strings.Trim(strconv.Quote(name), `"`) // it may hold a line end
-			*problems = append(*problems, fmt.Sprintf("%s: unknown; there %s", plain, nearest(name, known)))
-		}
-	}
-}
-
-// nearest tells which variable was meant, or else all that there are. Their common beginning tells nothing.
-func nearest(name string, known []string) string {
-	var endings []string
-	for _, v := range known {
-		endings = append(endings, strings.TrimPrefix(v, ownPrefix))
-	}
-	if near := usage.Nearest(strings.TrimPrefix(name, ownPrefix), endings); near != "" {
-		return "is " + ownPrefix + near
-	}
-	return "are " + strings.Join(known, ", ")
-}
-
-func ownVariables() []string {
-	var names []string
-	for _, v := range variables() {
-		if strings.HasPrefix(v.Name, ownPrefix) {
-			names = append(names, v.Name)
-		}
-	}
-	return names
-}
-
 // variables is the reference of all variables, in the order of Config's fields.
-func variables() []variable {
-	var all []variable
-	for field := range reflect.TypeFor[Config]().Fields() {
-		all = append(all, variable{
-			Name:        field.Tag.Get("envconfig"),
-			Default:     field.Tag.Get("default"),
-			Required:    field.Tag.Get("required") == "true",
-			Instead:     field.Tag.Get("instead"),
-			Short:       field.Tag.Get("short"),
-			Description: field.Tag.Get("desc"),
-			secret:      field.Type == reflect.TypeFor[Secret](),
-		})
-	}
-	return all
-}
-
-// helpVariables is what help has of the variables.
-func helpVariables() []usage.Variable {
-	var all []usage.Variable
-	for _, v := range variables() {
-		all = append(all, usage.Variable{Name: v.Name, Default: v.Default, Purpose: v.Short, Required: v.Required})
-	}
-	return all
-}
+func variables() []usage.Variable { return usage.VariablesOf(reflect.TypeFor[Config]()) }
 
 // configError is everything that is wrong with the configuration, one problem a line. It holds no secret.
 type configError []string
@@ -403,7 +335,7 @@ func (e *configError) add(name, fault string) {
 	}
 	v := variableNamed(name)
 	subject := name
-	if value := os.Getenv(name); value != "" && !v.secret {
+	if value := os.Getenv(name); value != "" && !v.Secret {
 		subject += fmt.Sprintf(" %q", value)
 	}
 	*e = append(*e, fmt.Sprintf("%s: %s; it is %s (%s)", subject, fault, v.Description, origin(name)))
@@ -413,9 +345,9 @@ func problemOf(line string) string {
 	return line[:strings.IndexAny(line, ": ")]
 }
 
-func variableNamed(name string) variable {
+func variableNamed(name string) usage.Variable {
 	all := variables()
-	return all[slices.IndexFunc(all, func(v variable) bool { return v.Name == name })]
+	return all[slices.IndexFunc(all, func(v usage.Variable) bool { return v.Name == name })]
 }
 
 // origin says who sets a variable.
@@ -429,25 +361,15 @@ func origin(name string) string {
 	return "Settings > CI/CD > Variables"
 }
 
-// Secret is a string that prints, formats and marshals as [hidden]. Its value is had by converting it to a string.
-type Secret string
-
-const hidden = redact.Hidden
-
-func (Secret) String() string               { return hidden }
-func (Secret) GoString() string             { return hidden }
-func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
-
-// Format hides the value from every verb, also from those that do not ask for a Stringer, such as %x.
-func (Secret) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, hidden) }
+// Secret is what no output shows.
+type Secret = redact.Secret
 
 // secretsOfEnvironment is a redactor that knows them.
 func secretsOfEnvironment() *redact.Redactor {
 	hide := redact.New()
 	hide.Learn(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
 	for _, v := range variables() {
-		if v.secret {
+		if v.Secret {
 			hide.Learn(os.Getenv(v.Name))
 		}
 	}

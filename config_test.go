@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // job is what a CI job with everything required has in its environment.
@@ -315,10 +317,10 @@ func TestVariables(t *testing.T) {
 			t.Errorf("%s stands in for %s, but is required itself", v.Instead, v.Name)
 		}
 	}
-	if v := variableNamed("MIGRATE_DISK"); v.Default != "15GB" || v.Required || v.secret {
+	if v := variableNamed("MIGRATE_DISK"); v.Default != "15GB" || v.Required || v.Secret {
 		t.Errorf("got %+v", v)
 	}
-	if v := variableNamed("CI_REGISTRY_PASSWORD"); !v.Required || !v.secret {
+	if v := variableNamed("CI_REGISTRY_PASSWORD"); !v.Required || !v.Secret {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -369,7 +371,7 @@ func assertHidden(t *testing.T, value any, secrets ...string) {
 				t.Errorf("%T with %s shows a secret: %s", value, how, text)
 			}
 		}
-		if strings.HasPrefix(how, "%") && !strings.Contains(text, hidden) {
+		if strings.HasPrefix(how, "%") && !strings.Contains(text, redact.Hidden) {
 			t.Errorf("%T with %s does not say that something is hidden: %s", value, how, text)
 		}
 	}
@@ -391,12 +393,12 @@ func TestSecretsStayHidden(t *testing.T) {
 	assertHidden(t, &cfg, password, token)
 	assertHidden(t, cfg.RegistryPassword, password)
 	assertHidden(t, []Secret{cfg.RegistryPassword}, password)
-	assertHidden(t, RegistryAuth{Username: "AWS", Password: password, ServerAddress: "host"}, password)
+	assertHidden(t, ecr.RegistryAuth{Username: "AWS", Password: password, ServerAddress: "host"}, password)
 }
 
 func TestProblemsHoldNoSecret(t *testing.T) {
 	for _, v := range variables() {
-		if !v.secret {
+		if !v.Secret {
 			continue
 		}
 		setEnv(t, map[string]string{v.Name: "glcbt-secret"})

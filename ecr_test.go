@@ -22,11 +22,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/smithy-go"
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
@@ -36,39 +37,39 @@ var app = migrate.Repository{Name: "team/app", URI: "registry.example/team/app"}
 
 // fakeECR answers with its functions; a call that a test does not expect panics.
 type fakeECR struct {
-	describeRepositories  func(*ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error)
-	describeImages        func(*ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error)
-	batchGetImage         func(*ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error)
-	checkLayer            func(*ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error)
-	getLayer              func(*ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error)
-	getAuthorizationToken func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error)
+	describeRepositories  func(*awsecr.DescribeRepositoriesInput) (*awsecr.DescribeRepositoriesOutput, error)
+	describeImages        func(*awsecr.DescribeImagesInput) (*awsecr.DescribeImagesOutput, error)
+	batchGetImage         func(*awsecr.BatchGetImageInput) (*awsecr.BatchGetImageOutput, error)
+	checkLayer            func(*awsecr.BatchCheckLayerAvailabilityInput) (*awsecr.BatchCheckLayerAvailabilityOutput, error)
+	getLayer              func(*awsecr.GetDownloadUrlForLayerInput) (*awsecr.GetDownloadUrlForLayerOutput, error)
+	getAuthorizationToken func(context.Context, *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error)
 }
 
-func (f *fakeECR) DescribeRepositories(_ context.Context, in *ecr.DescribeRepositoriesInput, _ ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error) {
+func (f *fakeECR) DescribeRepositories(_ context.Context, in *awsecr.DescribeRepositoriesInput, _ ...func(*awsecr.Options)) (*awsecr.DescribeRepositoriesOutput, error) {
 	return f.describeRepositories(in)
 }
 
-func (f *fakeECR) DescribeImages(_ context.Context, in *ecr.DescribeImagesInput, _ ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error) {
+func (f *fakeECR) DescribeImages(_ context.Context, in *awsecr.DescribeImagesInput, _ ...func(*awsecr.Options)) (*awsecr.DescribeImagesOutput, error) {
 	return f.describeImages(in)
 }
 
-func (f *fakeECR) BatchGetImage(_ context.Context, in *ecr.BatchGetImageInput, _ ...func(*ecr.Options)) (*ecr.BatchGetImageOutput, error) {
+func (f *fakeECR) BatchGetImage(_ context.Context, in *awsecr.BatchGetImageInput, _ ...func(*awsecr.Options)) (*awsecr.BatchGetImageOutput, error) {
 	return f.batchGetImage(in)
 }
 
 func (f *fakeECR) BatchCheckLayerAvailability(
-	_ context.Context, in *ecr.BatchCheckLayerAvailabilityInput, _ ...func(*ecr.Options),
-) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
+	_ context.Context, in *awsecr.BatchCheckLayerAvailabilityInput, _ ...func(*awsecr.Options),
+) (*awsecr.BatchCheckLayerAvailabilityOutput, error) {
 	return f.checkLayer(in)
 }
 
 func (f *fakeECR) GetDownloadUrlForLayer( //nolint:staticcheck // the AWS SDK's name
-	_ context.Context, in *ecr.GetDownloadUrlForLayerInput, _ ...func(*ecr.Options),
-) (*ecr.GetDownloadUrlForLayerOutput, error) {
+	_ context.Context, in *awsecr.GetDownloadUrlForLayerInput, _ ...func(*awsecr.Options),
+) (*awsecr.GetDownloadUrlForLayerOutput, error) {
 	return f.getLayer(in)
 }
 
-func (f *fakeECR) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthorizationTokenInput, _ ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
+func (f *fakeECR) GetAuthorizationToken(ctx context.Context, in *awsecr.GetAuthorizationTokenInput, _ ...func(*awsecr.Options)) (*awsecr.GetAuthorizationTokenOutput, error) {
 	return f.getAuthorizationToken(ctx, in)
 }
 
@@ -100,12 +101,12 @@ func TestRepositories(t *testing.T) {
 			all = append(all, types.Repository{RepositoryName: &name, RepositoryUri: aws.String("registry.example/" + name)})
 			want = append(want, migrate.Repository{Name: name, URI: "registry.example/" + name})
 		}
-		a := amazonOver(&fakeECR{describeRepositories: func(in *ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error) {
+		a := amazonOver(&fakeECR{describeRepositories: func(in *awsecr.DescribeRepositoriesInput) (*awsecr.DescribeRepositoriesOutput, error) {
 			if aws.ToString(in.RegistryId) != account || aws.ToInt32(in.MaxResults) != 1000 {
 				t.Errorf("asked with %+v", in)
 			}
 			items, next := page(all, in.NextToken, 3)
-			return &ecr.DescribeRepositoriesOutput{Repositories: items, NextToken: next}, nil
+			return &awsecr.DescribeRepositoriesOutput{Repositories: items, NextToken: next}, nil
 		}})
 		got, err := a.Repositories(t.Context())
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -115,11 +116,11 @@ func TestRepositories(t *testing.T) {
 }
 
 func TestRepositoriesFailsWithAnyPage(t *testing.T) {
-	a := amazonOver(&fakeECR{describeRepositories: func(in *ecr.DescribeRepositoriesInput) (*ecr.DescribeRepositoriesOutput, error) {
+	a := amazonOver(&fakeECR{describeRepositories: func(in *awsecr.DescribeRepositoriesInput) (*awsecr.DescribeRepositoriesOutput, error) {
 		if in.NextToken != nil {
 			return nil, errors.New("broken")
 		}
-		return &ecr.DescribeRepositoriesOutput{Repositories: make([]types.Repository, 1), NextToken: aws.String("x")}, nil
+		return &awsecr.DescribeRepositoriesOutput{Repositories: make([]types.Repository, 1), NextToken: aws.String("x")}, nil
 	}})
 	got, err := a.Repositories(t.Context())
 	if want := "cannot list the repositories of the ECR registry 123456789012: broken"; err == nil || err.Error() != want || got != nil {
@@ -152,13 +153,13 @@ func TestImages(t *testing.T) {
 		{Repository: app, Digest: four, Tags: []string{"restored"}, Archived: true},
 	}
 	for _, size := range []int{1, 2, 100} {
-		a := amazonOver(&fakeECR{describeImages: func(in *ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error) {
+		a := amazonOver(&fakeECR{describeImages: func(in *awsecr.DescribeImagesInput) (*awsecr.DescribeImagesOutput, error) {
 			if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || aws.ToInt32(in.MaxResults) != 1000 ||
 				*in.Filter != (types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny}) {
 				t.Errorf("asked with %+v", in)
 			}
 			items, next := page(listed, in.NextToken, size)
-			return &ecr.DescribeImagesOutput{ImageDetails: items, NextToken: next}, nil
+			return &awsecr.DescribeImagesOutput{ImageDetails: items, NextToken: next}, nil
 		}})
 		got, err := a.Images(t.Context(), app)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -181,12 +182,12 @@ func TestManifestsAsksForAHundredAtATime(t *testing.T) {
 		wanted = append(wanted, d, d)
 	}
 	var batches []int
-	a := amazonOver(&fakeECR{batchGetImage: func(in *ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
+	a := amazonOver(&fakeECR{batchGetImage: func(in *awsecr.BatchGetImageInput) (*awsecr.BatchGetImageOutput, error) {
 		if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || !slices.Equal(in.AcceptedMediaTypes, manifestTypes) {
 			t.Errorf("asked with %+v", in)
 		}
 		batches = append(batches, len(in.ImageIds))
-		output := &ecr.BatchGetImageOutput{}
+		output := &awsecr.BatchGetImageOutput{}
 		for _, id := range in.ImageIds {
 			output.Images = append(output.Images, types.Image{ImageId: &id, ImageManifest: aws.String(texts[*id.ImageDigest])})
 		}
@@ -220,8 +221,8 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 		{name: "refused", digest: digest.FromString("z"), fails: &types.ImageFailure{FailureCode: "ImageNotFound", FailureReason: aws.String("Requested image not found")}, want: "ImageNotFound: Requested image not found"},
 		{name: "passed over", digest: digest.FromString("silence"), want: "ECR has not answered for it"},
 	}
-	a := amazonOver(&fakeECR{batchGetImage: func(*ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
-		output := &ecr.BatchGetImageOutput{Failures: []types.ImageFailure{{}}} // about nothing in particular
+	a := amazonOver(&fakeECR{batchGetImage: func(*awsecr.BatchGetImageInput) (*awsecr.BatchGetImageOutput, error) {
+		output := &awsecr.BatchGetImageOutput{Failures: []types.ImageFailure{{}}} // about nothing in particular
 		for _, test := range tests {
 			id := &types.ImageIdentifier{ImageDigest: aws.String(test.digest.String())}
 			if test.image != nil {
@@ -260,11 +261,11 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 
 func TestManifestsKeepsWhatItHasWhenACallFails(t *testing.T) {
 	calls := 0
-	a := amazonOver(&fakeECR{batchGetImage: func(in *ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
+	a := amazonOver(&fakeECR{batchGetImage: func(in *awsecr.BatchGetImageInput) (*awsecr.BatchGetImageOutput, error) {
 		if calls++; calls == 2 {
 			return nil, errors.New("broken")
 		}
-		output := &ecr.BatchGetImageOutput{}
+		output := &awsecr.BatchGetImageOutput{}
 		for i := range 300 {
 			text := aManifest(i)
 			id := types.ImageIdentifier{ImageDigest: aws.String(digest.FromString(text).String())}
@@ -288,20 +289,20 @@ func TestDecodeToken(t *testing.T) {
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	tests := []struct {
 		name, token, endpoint string
-		want                  RegistryAuth
+		want                  ecr.RegistryAuth
 		wantErr               string
 	}{
 		{
 			name: "ECR's", token: encode("AWS:ey:J"), endpoint: "https://123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
-			want: RegistryAuth{Username: "AWS", Password: "ey:J", ServerAddress: "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"},
+			want: ecr.RegistryAuth{Username: "AWS", Password: "ey:J", ServerAddress: "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"},
 		},
 		{
 			name: "a port", token: encode("AWS:secret"), endpoint: "http://127.0.0.1:5000",
-			want: RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "127.0.0.1:5000"},
+			want: ecr.RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "127.0.0.1:5000"},
 		},
 		{
 			name: "a bare host", token: encode("AWS:secret"), endpoint: "localhost:4566",
-			want: RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "localhost:4566"},
+			want: ecr.RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "localhost:4566"},
 		},
 		{name: "not base64", token: "secret!", endpoint: "https://host", wantErr: "what came is not valid base64"},
 		{name: "no user", token: encode("secret"), endpoint: "https://host", wantErr: "what came is not of the form user:password"},
@@ -310,7 +311,7 @@ func TestDecodeToken(t *testing.T) {
 		{name: "no endpoint", token: encode("AWS:secret"), wantErr: "it came without a registry endpoint"},
 	}
 	for _, test := range tests {
-		got, err := decodeToken(test.token, test.endpoint)
+		got, err := ecr.DecodeToken(test.token, test.endpoint)
 		if err != nil && err.Error() != test.wantErr || err == nil && test.wantErr != "" {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.wantErr)
 		}
@@ -321,8 +322,8 @@ func TestDecodeToken(t *testing.T) {
 }
 
 // tokenOutput is an answer of ECR.
-func tokenOutput(password string, end time.Time) *ecr.GetAuthorizationTokenOutput {
-	return &ecr.GetAuthorizationTokenOutput{AuthorizationData: []types.AuthorizationData{{
+func tokenOutput(password string, end time.Time) *awsecr.GetAuthorizationTokenOutput {
+	return &awsecr.GetAuthorizationTokenOutput{AuthorizationData: []types.AuthorizationData{{
 		AuthorizationToken: aws.String(base64.StdEncoding.EncodeToString([]byte("AWS:" + password))),
 		ProxyEndpoint:      aws.String("https://registry.example"),
 		ExpiresAt:          &end,
@@ -349,7 +350,7 @@ func TestCredentialsAreRenewed(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 			clock, calls := start, 0
-			registry := &fakeECR{getAuthorizationToken: func(_ context.Context, in *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+			registry := &fakeECR{getAuthorizationToken: func(_ context.Context, in *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error) {
 				calls++
 				if !slices.Equal(in.RegistryIds, []string{account}) { //nolint:staticcheck // deprecated, as fetchToken says
 					t.Errorf("asked for the registries %v", in)
@@ -360,7 +361,7 @@ func TestCredentialsAreRenewed(t *testing.T) {
 			for _, look := range test.looks {
 				clock = start.Add(look.at)
 				got, err := a.Credentials(t.Context())
-				want := RegistryAuth{Username: "AWS", Password: Secret(fmt.Sprint("token ", look.want)), ServerAddress: "registry.example"}
+				want := ecr.RegistryAuth{Username: "AWS", Password: Secret(fmt.Sprint("token ", look.want)), ServerAddress: "registry.example"}
 				if err != nil || got != want || calls != look.want {
 					t.Errorf("after %s: %d calls, %q, %v; want %d", look.at, calls, string(got.Password), err, look.want)
 				}
@@ -372,7 +373,7 @@ func TestCredentialsAreRenewed(t *testing.T) {
 func TestCredentialsSurviveAFailedRenewal(t *testing.T) {
 	clock := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	calls, broken := 0, false
-	registry := &fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+	registry := &fakeECR{getAuthorizationToken: func(context.Context, *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error) {
 		if calls++; broken {
 			return nil, errors.New("broken")
 		}
@@ -410,10 +411,10 @@ func TestFetchTokenRefusesWhatIsNone(t *testing.T) {
 		{[]types.AuthorizationData{{AuthorizationToken: &secret}}, "cannot get a token for the ECR registry 123456789012: what came is not of the form user:password"},
 	}
 	for _, test := range tests {
-		a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
-			return &ecr.GetAuthorizationTokenOutput{AuthorizationData: test.data}, nil
+		a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error) {
+			return &awsecr.GetAuthorizationTokenOutput{AuthorizationData: test.data}, nil
 		}})
-		if got, err := a.Credentials(t.Context()); err == nil || err.Error() != test.want || got != (RegistryAuth{}) {
+		if got, err := a.Credentials(t.Context()); err == nil || err.Error() != test.want || got != (ecr.RegistryAuth{}) {
 			t.Errorf("got %v, want %s", err, test.want)
 		}
 	}
@@ -430,7 +431,7 @@ func TestCallersShareARenewal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var calls atomic.Int32
 				answer := make(chan struct{})
-				a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+				a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error) {
 					calls.Add(1)
 					<-answer
 					return tokenOutput("good", time.Now().Add(12*time.Hour)), nil
@@ -461,7 +462,7 @@ func TestCallersShareARenewal(t *testing.T) {
 
 func TestRenewReplacesAGoodToken(t *testing.T) {
 	calls := 0
-	a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *ecr.GetAuthorizationTokenInput) (*ecr.GetAuthorizationTokenOutput, error) {
+	a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error) {
 		calls++
 		return tokenOutput(fmt.Sprint("token ", calls), time.Now().Add(12*time.Hour)), nil
 	}})
@@ -500,11 +501,11 @@ func realAmazon(t *testing.T) *amazon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := loadAWS(t.Context(), cfg)
+	loaded, err := ecr.Load(t.Context(), cfg.login())
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded.Retryer = func() aws.Retryer { return impatient{newRetryer()} }
+	loaded.Retryer = func() aws.Retryer { return impatient{ecr.NewRetryer()} }
 	return newAmazonFrom(loaded, cfg)
 }
 
@@ -652,7 +653,7 @@ func TestWebIdentityComesAfterKeysAndFile(t *testing.T) {
 }
 
 func TestThrottlingIsSurvived(t *testing.T) {
-	for _, failures := range []int{listAttempts - 1, listAttempts} {
+	for _, failures := range []int{ecr.ListAttempts - 1, ecr.ListAttempts} {
 		calls := 0
 		_, endpoint := startStandIn(t, map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, r *http.Request) {
 			if calls++; calls <= failures {
@@ -663,19 +664,19 @@ func TestThrottlingIsSurvived(t *testing.T) {
 		}})
 		awsEnv(t, endpoint, nil)
 		got, err := realAmazon(t).Repositories(t.Context())
-		if failures < listAttempts {
+		if failures < ecr.ListAttempts {
 			if err != nil || !slices.Equal(got, []migrate.Repository{{Name: "a", URI: "h/a"}}) {
 				t.Errorf("throttled %d times: got %v, %v", failures, got, err)
 			}
 			continue
 		}
-		assertAWSError(t, err, throttled, "ThrottlingException: Rate exceeded (request request-1)", "MIGRATE_CONCURRENCY")
+		assertAWSError(t, err, ecr.Throttled, "ThrottlingException: Rate exceeded (request request-1)", "MIGRATE_CONCURRENCY")
 	}
 }
 
-// TestRetriesHaveNoQuota draws more retries than the SDK's quota of 500 tokens has, at 5 a throttled call.
+// TestRetriesHaveNoQuota draws more retries than the SDK's quota of 500 tokens has, at 5 a ecr.Throttled call.
 func TestRetriesHaveNoQuota(t *testing.T) {
-	retryer := newRetryer()
+	retryer := ecr.NewRetryer()
 	for i := range 1000 {
 		if _, err := retryer.GetRetryToken(t.Context(), errors.New("throttled")); err != nil {
 			t.Fatalf("retry %d: %v", i, err)
@@ -683,11 +684,11 @@ func TestRetriesHaveNoQuota(t *testing.T) {
 	}
 }
 
-func assertAWSError(t *testing.T, err error, class awsErrorClass, parts ...string) {
+func assertAWSError(t *testing.T, err error, class ecr.Class, parts ...string) {
 	t.Helper()
-	var failed *awsError
+	var failed *ecr.Error
 	if !errors.As(err, &failed) {
-		t.Fatalf("got %v, which is no awsError", err)
+		t.Fatalf("got %v, which is no ecr.Error", err)
 	}
 	if failed.Class != class {
 		t.Errorf("class %q, want %q: %v", failed.Class, class, err)
@@ -722,89 +723,89 @@ func TestRefusals(t *testing.T) {
 		env     map[string]string
 		answers map[string]http.HandlerFunc
 		call    func(context.Context, *amazon) error
-		class   awsErrorClass
+		class   ecr.Class
 		parts   []string
 		calls   int // 0: not looked at
 	}{
 		{
 			name:    "an action that the policy lacks",
 			answers: map[string]http.HandlerFunc{"DescribeRepositories": ecrError("AccessDeniedException", "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:DescribeRepositories on resource: *")},
-			call:    listing, class: accessDenied, calls: 1,
+			call:    listing, class: ecr.AccessDenied, calls: 1,
 			parts: []string{"cannot list the repositories of the ECR registry 123456789012: AccessDeniedException: User: ", "(request request-1)", "must allow ecr:DescribeRepositories, as the one in the README"},
 		},
 		{
 			name:    "an action that AWS does not name",
 			answers: map[string]http.HandlerFunc{"BatchGetImage": ecrError("AccessDeniedException", "no")},
-			call:    manifests, class: accessDenied, calls: 1,
+			call:    manifests, class: ecr.AccessDenied, calls: 1,
 			parts: []string{"cannot get manifests of team/app: AccessDeniedException: no", "must allow ecr:BatchGetImage"},
 		},
 		{
 			name:    "a token that the policy denies",
 			answers: map[string]http.HandlerFunc{"GetAuthorizationToken": ecrError("AccessDeniedException", "no")},
-			call:    token, class: accessDenied, calls: 1,
+			call:    token, class: ecr.AccessDenied, calls: 1,
 			parts: []string{"cannot get a token for the ECR registry 123456789012", "must allow ecr:GetAuthorizationToken"},
 		},
 		{
 			name:    "a repository deleted meanwhile",
 			answers: map[string]http.HandlerFunc{"DescribeImages": ecrError("RepositoryNotFoundException", "The repository does not exist")},
-			call:    images, class: otherTrouble, calls: 1,
+			call:    images, class: ecr.OtherTrouble, calls: 1,
 			parts: []string{"cannot list the images of team/app: RepositoryNotFoundException: The repository does not exist (request request-1)"},
 		},
 		{
 			name:    "an unknown key at ECR",
 			answers: map[string]http.HandlerFunc{"DescribeRepositories": ecrError("UnrecognizedClientException", "The security token included in the request is invalid.")},
-			call:    listing, class: badCredentials, calls: 1,
+			call:    listing, class: ecr.BadCredentials, calls: 1,
 			parts: []string{"check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN"},
 		},
 		{
 			name:    "an unknown key",
 			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("InvalidClientTokenId", "The security token included in the request is invalid.")},
-			call:    who, class: badCredentials, calls: 1,
+			call:    who, class: ecr.BadCredentials, calls: 1,
 			parts: []string{"cannot find out whose AWS credentials these are: InvalidClientTokenId: The security token", "check AWS_ACCESS_KEY_ID"},
 		},
 		{
 			name:    "a wrong secret",
 			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("SignatureDoesNotMatch", "The request signature does not match.")},
-			call:    who, class: badCredentials, calls: 1, parts: []string{"SignatureDoesNotMatch: ", "AWS_SECRET_ACCESS_KEY"},
+			call:    who, class: ecr.BadCredentials, calls: 1, parts: []string{"SignatureDoesNotMatch: ", "AWS_SECRET_ACCESS_KEY"},
 		},
 		{
 			name:    "temporary keys at their end",
 			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("ExpiredToken", "The security token included in the request is expired")},
-			call:    who, class: badCredentials, calls: 1, parts: []string{"ExpiredToken: ", "AWS_SESSION_TOKEN"},
+			call:    who, class: ecr.BadCredentials, calls: 1, parts: []string{"ExpiredToken: ", "AWS_SESSION_TOKEN"},
 		},
 		{
 			name: "a role that does not trust GitLab", env: webIdentity,
 			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")},
-			call:    who, class: accessDenied, calls: 1,
+			call:    who, class: ecr.AccessDenied, calls: 1,
 			parts: []string{"the trust policy of the role in AWS_ROLE_ARN must allow sts:AssumeRoleWithWebIdentity"},
 		},
 		{
 			name: "an ID token for someone else", env: webIdentity,
 			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("InvalidIdentityToken", "Incorrect token audience")},
-			call:    who, class: badCredentials, calls: identityAttempts,
+			call:    who, class: ecr.BadCredentials, calls: ecr.IdentityAttempts,
 			parts: []string{"InvalidIdentityToken: Incorrect token audience", "check AWS_ROLE_ARN, and AWS_WEB_IDENTITY_TOKEN with the aud:"},
 		},
 		{
-			name: "no credentials at all", env: noKeys, call: who, class: noCredentials,
+			name: "no credentials at all", env: noKeys, call: who, class: ecr.NoCredentials,
 			parts: []string{"AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN", "id_tokens:", "protected"},
 		},
 		{
-			name: "half a pair of keys", env: map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, call: who, class: noCredentials,
+			name: "half a pair of keys", env: map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, call: who, class: ecr.NoCredentials,
 			parts: []string{"AWS_SECRET_ACCESS_KEY (which is missing)"},
 		},
 		{
-			name: "the other half", env: map[string]string{"AWS_ACCESS_KEY_ID": ""}, call: who, class: noCredentials,
+			name: "the other half", env: map[string]string{"AWS_ACCESS_KEY_ID": ""}, call: who, class: ecr.NoCredentials,
 			parts: []string{"AWS_SECRET_ACCESS_KEY (the first of which is missing)"},
 		},
 		{
 			name:    "something that is not AWS",
 			answers: map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }},
-			call:    listing, class: otherTrouble, parts: []string{"cannot list the repositories", "404"},
+			call:    listing, class: ecr.OtherTrouble, parts: []string{"cannot list the repositories", "404"},
 		},
 		{
 			name:    "a server in trouble",
 			answers: map[string]http.HandlerFunc{"DescribeRepositories": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }},
-			call:    listing, class: otherTrouble, parts: []string{"502"}, calls: listAttempts,
+			call:    listing, class: ecr.OtherTrouble, parts: []string{"502"}, calls: ecr.ListAttempts,
 		},
 	}
 	for _, test := range tests {
@@ -831,11 +832,11 @@ func TestAnotherAccountsRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := a.Repositories(t.Context())
-	assertAWSError(t, err, wrongRegistry,
+	assertAWSError(t, err, ecr.WrongRegistry,
 		"AWS_ACCOUNT_ID is 123456789012, but the credentials belong to account 210987654321: set AWS_ACCOUNT_ID to 210987654321, or have the "+
 			"repository policies of 123456789012 allow ecr:DescribeRepositories")
 	_, err = a.Credentials(t.Context())
-	assertAWSError(t, err, accessDenied, "the IAM policy of these credentials must allow ecr:GetAuthorizationToken")
+	assertAWSError(t, err, ecr.AccessDenied, "the IAM policy of these credentials must allow ecr:GetAuthorizationToken")
 }
 
 func TestNoConnection(t *testing.T) {
@@ -844,9 +845,9 @@ func TestNoConnection(t *testing.T) {
 	awsEnv(t, dead.URL, nil)
 	a := realAmazon(t)
 	_, err := a.CallerIdentity(t.Context())
-	assertAWSError(t, err, noConnection, "connection refused", dead.URL+" must be reachable from the job: check the region (eu-west-1)")
+	assertAWSError(t, err, ecr.NoConnection, "connection refused", dead.URL+" must be reachable from the job: check the region (eu-west-1)")
 	_, err = a.Credentials(t.Context())
-	assertAWSError(t, err, noConnection, dead.URL)
+	assertAWSError(t, err, ecr.NoConnection, dead.URL)
 }
 
 func TestInterruption(t *testing.T) {
@@ -857,7 +858,7 @@ func TestInterruption(t *testing.T) {
 	}})
 	awsEnv(t, endpoint, nil)
 	_, err := realAmazon(t).Repositories(ctx)
-	assertAWSError(t, err, interrupted)
+	assertAWSError(t, err, ecr.Interrupted)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is no cancellation", err)
 	}
@@ -870,7 +871,7 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newAmazon(t.Context(), cfg, secretsOfEnvironment())
-	assertAWSError(t, err, otherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
+	assertAWSError(t, err, ecr.OtherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }
 
 // Access asks for what a pull needs, and pulls nothing.
@@ -887,17 +888,17 @@ func TestAccess(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := amazonOver(&fakeECR{
-				checkLayer: func(in *ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
+				checkLayer: func(in *awsecr.BatchCheckLayerAvailabilityInput) (*awsecr.BatchCheckLayerAvailabilityOutput, error) {
 					if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || !slices.Equal(in.LayerDigests, []string{imageHash}) {
 						t.Errorf("asked with %+v", in)
 					}
-					return &ecr.BatchCheckLayerAvailabilityOutput{}, test.checked
+					return &awsecr.BatchCheckLayerAvailabilityOutput{}, test.checked
 				},
-				getLayer: func(in *ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error) {
+				getLayer: func(in *awsecr.GetDownloadUrlForLayerInput) (*awsecr.GetDownloadUrlForLayerOutput, error) {
 					if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || aws.ToString(in.LayerDigest) != imageHash {
 						t.Errorf("asked with %+v", in)
 					}
-					return &ecr.GetDownloadUrlForLayerOutput{}, test.gotten
+					return &awsecr.GetDownloadUrlForLayerOutput{}, test.gotten
 				},
 			})
 			refused := a.Access(t.Context(), app, imageHash)

@@ -18,7 +18,9 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
 // streamSeeds are what engines say, and what they had better not.
@@ -192,9 +194,9 @@ func FuzzDecodeToken(f *testing.F) {
 	f.Add("QVdTOnNlY3JldA", "http://[::1")
 	messages := []string{"what came is not valid base64", "what came is not of the form user:password", "it came without a registry endpoint"}
 	f.Fuzz(func(t *testing.T, token, endpoint string) {
-		auth, err := decodeToken(token, endpoint)
+		auth, err := ecr.DecodeToken(token, endpoint)
 		if err != nil {
-			if !slices.Contains(messages, err.Error()) || auth != (RegistryAuth{}) {
+			if !slices.Contains(messages, err.Error()) || auth != (ecr.RegistryAuth{}) {
 				t.Errorf("an error that may hold the token: %v, %+v", err, auth)
 			}
 			return
@@ -244,7 +246,7 @@ func FuzzLoadConfig(f *testing.F) {
 			}
 		}
 		for _, v := range variables() {
-			if v.secret && set[v.Name] != "" {
+			if v.Secret && set[v.Name] != "" {
 				set[v.Name] = hostileSecret
 			}
 		}
@@ -268,7 +270,7 @@ func FuzzLoadConfig(f *testing.F) {
 
 // ours tells the variables that a test may set from those that the test itself needs.
 func ours(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v variable) bool { return v.Name == name })
+	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v usage.Variable) bool { return v.Name == name })
 }
 
 func loadEnv(t *testing.T, env map[string]string) (Config, error) {

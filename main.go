@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	switch line.Command {
 	case usage.Help:
-		say(stdout, usage.Text(helpVariables()))
+		say(stdout, usage.Text(variables()))
 		return exitDone
 	case usage.Version:
 		say(stdout, versionLine())

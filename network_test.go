@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 )
 
 // lookups records the names that the process asks DNS for, and has no answer to any.
@@ -109,7 +111,7 @@ func TestAWSIsReachedInTheRegionAlone(t *testing.T) {
 			_, identityErr := a.CallerIdentity(t.Context())
 			_, listErr := a.Repositories(t.Context())
 			for _, err := range []error{identityErr, listErr} {
-				assertAWSError(t, err, noConnection)
+				assertAWSError(t, err, ecr.NoConnection)
 			}
 			looked.mu.Lock()
 			defer looked.mu.Unlock()

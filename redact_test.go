@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker/docker/api/types/registry"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
@@ -84,11 +85,11 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
 			code, stdout, stderr := w.run(t.Context(), t) // which looks for secrets
 			for name, text := range w.reports(t) {
-				if !strings.Contains(text, "you said ") || !strings.Contains(text, hidden) {
+				if !strings.Contains(text, "you said ") || !strings.Contains(text, redact.Hidden) {
 					t.Errorf("%s does not say why:\n%s", name, text)
 				}
 			}
-			if code == exitDone || !strings.Contains(stdout+stderr, "you said ") || !strings.Contains(stdout+stderr, hidden) {
+			if code == exitDone || !strings.Contains(stdout+stderr, "you said ") || !strings.Contains(stdout+stderr, redact.Hidden) {
 				t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
 			}
 		})
@@ -140,7 +141,7 @@ func TestRoleCredentialsAreHidden(t *testing.T) {
 	})
 	w.env["AWS_ACCESS_KEY_ID"], w.env["AWS_SECRET_ACCESS_KEY"] = "", ""
 	_, stdout, stderr := w.run(t.Context(), t)
-	if output := stdout + stderr; strings.Contains(output, "session-of-the-role") || !strings.Contains(output, "X-Amz-Security-Token: "+hidden) {
+	if output := stdout + stderr; strings.Contains(output, "session-of-the-role") || !strings.Contains(output, "X-Amz-Security-Token: "+redact.Hidden) {
 		t.Errorf("got %s", output)
 	}
 }
@@ -156,14 +157,14 @@ func TestRedactorLetsShortWordsPass(t *testing.T) {
 
 // panics are values that hold secrets, and end a program with all that the runtime says of them.
 func panics(cfg Config) map[string]any {
-	auth := RegistryAuth{Username: "AWS", Password: cfg.RegistryPassword}
+	auth := ecr.RegistryAuth{Username: "AWS", Password: cfg.RegistryPassword}
 	return map[string]any{
 		"configuration":           cfg,
 		"its address":             &cfg,
 		"secret":                  cfg.RegistryPassword,
-		"token for the SDK":       identityToken{cfg.WebIdentityToken},
+		"token for the SDK":       ecr.IdentityToken{Secret: cfg.WebIdentityToken},
 		"ECR's credentials":       auth,
-		"message":                 fmt.Sprintf("%v %+v %#v %s", cfg, auth, &cfg, identityToken{cfg.WebIdentityToken}),
+		"message":                 fmt.Sprintf("%v %+v %#v %s", cfg, auth, &cfg, ecr.IdentityToken{Secret: cfg.WebIdentityToken}),
 		"error":                   fmt.Errorf("with %+v: %w", auth, errors.ErrUnsupported),
 		"joined errors":           errors.Join(fmt.Errorf("%q", cfg.RegistryPassword), fmt.Errorf("%v", []any{cfg, auth})),
 		"what a redactor knows":   secretsOfEnvironment(),
@@ -205,11 +206,11 @@ func TestEachPasswordIsLearned(t *testing.T) {
 			t.Fatal(config, err)
 		}
 		header, _ := registry.EncodeAuthConfig(config)
-		if got := hide.Text(header); got != hidden {
+		if got := hide.Text(header); got != redact.Hidden {
 			t.Errorf("the header with %q is written as %s", password, got)
 		}
 	}
-	if got := hide.Text(strings.Join(passwords, ", ")); got != hidden+"\n, "+hidden+", short" {
+	if got := hide.Text(strings.Join(passwords, ", ")); got != redact.Hidden+"\n, "+redact.Hidden+", short" {
 		t.Errorf("got %s", got)
 	}
 }

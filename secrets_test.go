@@ -26,35 +26,25 @@ var bareSecrets = []string{
 }
 
 // revealers are the functions that take a secret out of its type, each for somebody who has to have it.
-var revealers = []string{"(amazon).engineAuth", "(Config).targetAuth", "(identityToken).GetIdentityToken"}
+var revealers = []string{"(amazon).engineAuth", "(Config).targetAuth", "(IdentityToken).GetIdentityToken"}
+
+// secretType is the type that they are taken out of.
+const secretType = "gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact.Secret"
+
+// holders are the folders of the packages that handle secrets.
+var holders = []string{".", "internal/ecr"}
 
 // TestSecretsStayInTheirTypes reads the program as the compiler does. A secret leaves its type where an engine or the
 // SDK needs it, no other type is made of it, which would not have its methods, and nothing that holds one as a plain
 // string is passed on as any, as all that prints takes it.
 func TestSecretsStayInTheirTypes(t *testing.T) {
-	program := load(t)
 	var revealed []string
-	for _, file := range program.files {
-		for _, declaration := range file.Decls {
-			function, _ := declaration.(*ast.FuncDecl)
-			ast.Inspect(declaration, func(node ast.Node) bool {
-				switch n := node.(type) {
-				case *ast.TypeSpec:
-					if name, ok := n.Type.(*ast.Ident); ok && program.isSecret(name) {
-						t.Errorf("%s: %s has not the methods of what it is made of: embed it", program.position(n), n.Name)
-					}
-				case *ast.CallExpr:
-					if program.reveals(n) {
-						revealed = append(revealed, nameOf(function))
-					}
-					for _, argument := range program.asAny(n) {
-						if held := bareSecret(program.info.TypeOf(argument), nil); held != "" {
-							t.Errorf("%s: what holds a %s is passed on as any", program.position(argument), held)
-						}
-					}
-				}
-				return true
-			})
+	for _, folder := range holders {
+		program := load(t, folder)
+		for _, file := range program.files {
+			for _, declaration := range file.Decls {
+				revealed = append(revealed, program.inspect(t, declaration)...)
+			}
 		}
 	}
 	if slices.Sort(revealed); !slices.Equal(slices.Compact(revealed), slices.Sorted(slices.Values(revealers))) {
@@ -62,15 +52,41 @@ func TestSecretsStayInTheirTypes(t *testing.T) {
 	}
 }
 
+// inspect checks one declaration, and returns its function once for each secret that it takes out of its type.
+func (s source) inspect(t *testing.T, declaration ast.Decl) (revealed []string) {
+	function, _ := declaration.(*ast.FuncDecl)
+	ast.Inspect(declaration, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.TypeSpec:
+			if !n.Assign.IsValid() && s.isSecret(n.Type) { // an alias has the methods
+				t.Errorf("%s: %s has not the methods of what it is made of: embed it", s.position(n), n.Name)
+			}
+		case *ast.CallExpr:
+			if s.reveals(n) {
+				revealed = append(revealed, nameOf(function))
+			}
+			for _, argument := range s.asAny(n) {
+				if held := bareSecret(s.info.TypeOf(argument), nil); held != "" {
+					t.Errorf("%s: what holds a %s is passed on as any", s.position(argument), held)
+				}
+			}
+		}
+		return true
+	})
+	return revealed
+}
+
 // TestNoChildProcess: what a child is given, in its arguments or its environment, others can read.
 func TestNoChildProcess(t *testing.T) {
-	imports := load(t).types.Imports()
-	if slices.ContainsFunc(imports, func(p *types.Package) bool { return p.Path() == "os/exec" }) {
-		t.Error("the program starts others")
+	for _, folder := range holders {
+		imports := load(t, folder).types.Imports()
+		if slices.ContainsFunc(imports, func(p *types.Package) bool { return p.Path() == "os/exec" }) {
+			t.Errorf("%s starts other programs", folder)
+		}
 	}
 }
 
-// source is the program's own package, type-checked.
+// source is a package of the program, type-checked.
 type source struct {
 	fset  *token.FileSet
 	files []*ast.File
@@ -78,10 +94,10 @@ type source struct {
 	info  *types.Info
 }
 
-// load has the compiler tell what the packages export that the program imports.
-func load(t *testing.T) source {
+// load has the compiler tell what the packages export that the folder's package imports.
+func load(t *testing.T, folder string) source {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".")
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./"+folder)
 	output, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +110,7 @@ func load(t *testing.T) source {
 	s := source{fset: token.NewFileSet(), info: &types.Info{
 		Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{},
 	}}
-	names, _ := filepath.Glob("*.go")
+	names, _ := filepath.Glob(filepath.Join(folder, "*.go"))
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -107,7 +123,7 @@ func load(t *testing.T) source {
 	}
 	open := func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }
 	config := types.Config{Importer: importer.ForCompiler(s.fset, "gc", open)}
-	if s.types, err = config.Check("main", s.fset, s.files, s.info); err != nil {
+	if s.types, err = config.Check(folder, s.fset, s.files, s.info); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -116,7 +132,8 @@ func load(t *testing.T) source {
 func (s source) position(node ast.Node) token.Position { return s.fset.Position(node.Pos()) }
 
 func (s source) isSecret(expression ast.Expr) bool {
-	return types.Identical(s.info.TypeOf(expression), s.types.Scope().Lookup("Secret").Type())
+	named, ok := types.Unalias(s.info.TypeOf(expression)).(*types.Named)
+	return ok && named.String() == secretType
 }
 
 // reveals reports whether the call is the conversion of a secret to something else.

@@ -141,12 +141,6 @@ func Nearest(name string, names []string) string {
 	return nearest
 }
 
-// Variable is one that the program reads.
-type Variable struct {
-	Name, Default, Purpose string
-	Required               bool
-}
-
 // Text is the help: it has room on one screen.
 func Text(variables []Variable) string {
 	var b strings.Builder
@@ -160,7 +154,7 @@ func Text(variables []Variable) string {
 		if v.Required {
 			mark = "*"
 		}
-		fmt.Fprintf(&b, "%s %-22s  %s", mark, v.Name, v.Purpose)
+		fmt.Fprintf(&b, "%s %-22s  %s", mark, v.Name, v.Short)
 		if v.Default != "" {
 			fmt.Fprintf(&b, " (default %s)", v.Default)
 		}

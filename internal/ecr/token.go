@@ -1,0 +1,125 @@
+// Package ecr is what the calls to Amazon ECR need besides the SDK: credentials, the registry token, and the causes of
+// AWS's errors with their remedies.
+package ecr
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+)
+
+const (
+	// renewalMargin is how long before its end a registry token is renewed, or a tenth of its life if that is less.
+	renewalMargin = 30 * time.Minute
+	// unknownLife is how long a token is used that comes with no end, or with one in the past.
+	unknownLife = 5 * time.Minute
+	// renewalPause is how long a token that still lives is used after its renewal has failed.
+	renewalPause = time.Minute
+)
+
+// RegistryAuth is what the engine logs in to the ECR registry with.
+type RegistryAuth struct {
+	Username      string
+	Password      redact.Secret
+	ServerAddress string // host, with its port where it has one
+}
+
+// DecodeToken takes "user:password" out of the token, and the host out of the endpoint. Its errors do not hold the token.
+func DecodeToken(token, endpoint string) (RegistryAuth, error) {
+	decoded, err := base64.StdEncoding.DecodeString(token)
+	if err != nil {
+		return RegistryAuth{}, errors.New("what came is not valid base64")
+	}
+	user, password, found := strings.Cut(string(decoded), ":")
+	if !found || user == "" || password == "" {
+		return RegistryAuth{}, errors.New("what came is not of the form user:password")
+	}
+	host := endpoint
+	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
+		host = u.Host
+	}
+	if host == "" {
+		return RegistryAuth{}, errors.New("it came without a registry endpoint")
+	}
+	return RegistryAuth{Username: user, Password: redact.Secret(password), ServerAddress: host}, nil
+}
+
+// TokenCache holds a registry token in memory and renews it.
+type TokenCache struct {
+	fetch func(context.Context) (RegistryAuth, time.Time, error)
+	now   func() time.Time
+
+	turn     chan struct{} // a mutex that a cancelled caller need not wait for; guards what follows
+	auth     RegistryAuth
+	renewAt  time.Time
+	end      time.Time
+	renewals atomic.Int64 // read without the turn, too
+}
+
+// NewTokenCache makes a cache that fetch fills: with a token and the time of its end.
+func NewTokenCache(fetch func(context.Context) (RegistryAuth, time.Time, error), now func() time.Time) *TokenCache {
+	return &TokenCache{fetch: fetch, now: now, turn: make(chan struct{}, 1)}
+}
+
+// Get returns the token, renewed when its end is near. One that still lives survives a renewal that fails.
+func (c *TokenCache) Get(ctx context.Context) (RegistryAuth, error) {
+	if err := c.lock(ctx); err != nil {
+		return RegistryAuth{}, err
+	}
+	defer c.unlock()
+	if c.now().Before(c.renewAt) {
+		return c.auth, nil
+	}
+	if err := c.refresh(ctx); err != nil {
+		if !c.now().Before(c.end) {
+			return RegistryAuth{}, err
+		}
+		c.renewAt = c.now().Add(renewalPause)
+	}
+	return c.auth, nil
+}
+
+// Renew replaces the token. Of several that wait for a renewal one makes it.
+func (c *TokenCache) Renew(ctx context.Context) error {
+	before := c.renewals.Load()
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	if c.renewals.Load() != before {
+		return nil
+	}
+	return c.refresh(ctx)
+}
+
+func (c *TokenCache) refresh(ctx context.Context) error {
+	auth, end, err := c.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	now := c.now()
+	life := end.Sub(now)
+	if life <= 0 {
+		life = unknownLife
+	}
+	c.auth, c.end, c.renewAt = auth, now.Add(life), now.Add(life-min(renewalMargin, life/10))
+	c.renewals.Add(1)
+	return nil
+}
+
+func (c *TokenCache) lock(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *TokenCache) unlock() { <-c.turn }

@@ -1,0 +1,75 @@
+package usage
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+)
+
+// Variable is one line of the reference of an environment.
+type Variable struct {
+	Name        string
+	Default     string
+	Required    bool
+	Instead     string // the variable that does as well, of one that is required
+	Short       string
+	Description string
+	Secret      bool
+}
+
+// VariablesOf reads the reference from the tags of a configuration's fields, in their order.
+func VariablesOf(config reflect.Type) []Variable {
+	var all []Variable
+	for field := range config.Fields() {
+		all = append(all, Variable{
+			Name:        field.Tag.Get("envconfig"),
+			Default:     field.Tag.Get("default"),
+			Required:    field.Tag.Get("required") == "true",
+			Instead:     field.Tag.Get("instead"),
+			Short:       field.Tag.Get("short"),
+			Description: field.Tag.Get("desc"),
+			Secret:      field.Type == reflect.TypeFor[redact.Secret](),
+		})
+	}
+	return all
+}
+
+// Unknown finds the misspelled ones among the set variables that, by their prefix, can only be meant for this program.
+func Unknown(prefix string, reference []Variable, environ []string) []string {
+	known := prefixed(prefix, reference)
+	var problems []string
+	for _, entry := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, prefix) && value != "" && !slices.Contains(known, name) {
+			plain := strings.Trim(strconv.Quote(name), `"`) // it may hold a line end
+			problems = append(problems, fmt.Sprintf("%s: unknown; there %s", plain, nearest(prefix, name, known)))
+		}
+	}
+	return problems
+}
+
+// nearest tells which variable was meant, or else all that there are. Their common beginning tells nothing.
+func nearest(prefix, name string, known []string) string {
+	var endings []string
+	for _, v := range known {
+		endings = append(endings, strings.TrimPrefix(v, prefix))
+	}
+	if near := Nearest(strings.TrimPrefix(name, prefix), endings); near != "" {
+		return "is " + prefix + near
+	}
+	return "are " + strings.Join(known, ", ")
+}
+
+func prefixed(prefix string, reference []Variable) []string {
+	var names []string
+	for _, v := range reference {
+		if strings.HasPrefix(v.Name, prefix) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
