@@ -27,6 +27,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
@@ -285,9 +286,9 @@ func (e *engine) watched(ctx context.Context, call func(context.Context, *watch)
 	}
 	err := call(ctx, w)
 	if err != nil && errors.Is(context.Cause(ctx), migrate.ErrStalled) {
-		return engineFailure{fmt.Errorf("no progress for %s, by MIGRATE_STALL", e.stall), migrate.ErrStalled}
+		return docker.Failure(fmt.Sprintf("no progress for %s, by MIGRATE_STALL", e.stall), migrate.ErrStalled)
 	}
-	return engineError(err)
+	return docker.Classify(err)
 }
 
 // see takes a message for progress if it says something new: engines repeat themselves ten times a second.
@@ -330,17 +331,10 @@ func (m streamMessage) transfer() (migrate.Transfer, bool) {
 // finishedPull begins the status without which a pull has not succeeded.
 const finishedPull = "Digest: "
 
-var (
-	// notUnpacked begins how the containerd store ends the pull of what it cannot unpack, after all of it has come.
-	notUnpacked = regexp.MustCompile(`^failed to unpack image on snapshotter \S+: `)
-	// blobPulled is the same for a blob pulled by its digest: it is there, under that reference.
-	blobPulled = regexp.MustCompile(notUnpacked.String() + `unexpected media type application/octet-stream\b`)
-)
-
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
 	err := e.pull(ctx, ref, func(streamMessage) error { return nil })
-	if err != nil && blobPulled.MatchString(err.Error()) {
+	if docker.IsBlob(err) {
 		return nil
 	}
 	return err
@@ -459,7 +453,7 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	request.Header.Set(registry.AuthHeader, auth)
 	response, err := e.client.HTTPClient().Do(request)
 	if err != nil {
-		return nil, lost(err, migrate.ErrEngineGone)
+		return nil, docker.Lost(err, docker.ErrEngineGone)
 	}
 	return response.Body, refusedAnswer(response)
 }
@@ -613,7 +607,7 @@ func (m streamMessage) failure() string {
 }
 
 // errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
-var errTruncated = engineFailure{errors.New("the engine's answer ended before it said that it was done"), migrate.ErrBrokenOff}
+var errTruncated = docker.Failure("the engine's answer ended before it said that it was done", docker.ErrBrokenOff)
 
 // maxMessage bounds one message of an engine, in bytes. Real ones have a line, or a few descriptors.
 const maxMessage = 1 << 20
@@ -636,9 +630,9 @@ func drain(stream io.Reader, see func(streamMessage) error) error {
 		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
 			return errTruncated
 		case err != nil:
-			return lost(err, migrate.ErrBrokenOff)
+			return docker.Lost(err, docker.ErrBrokenOff)
 		case m.failure() != "":
-			return engineError(errors.New(m.failure()))
+			return docker.Classify(errors.New(m.failure()))
 		}
 		if err := see(m); err != nil {
 			return err
@@ -654,8 +648,8 @@ var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
 
 // What an engine misses it misses again: such a push is not made once more as it is.
 var (
-	errMissing = engineFailure{errors.New("the engine misses content of the image"), migrate.ErrInvalid}
-	errInstead = engineFailure{errors.New("the engine misses content of the image, and pushed one manifest instead of the index"), migrate.ErrInvalid}
+	errMissing = docker.Failure("the engine misses content of the image", docker.ErrInvalid)
+	errInstead = docker.Failure("the engine misses content of the image, and pushed one manifest instead of the index", docker.ErrInvalid)
 )
 
 // see fails as soon as the engine pushes less than the reference names: whoever stops reading stops the push. Where
@@ -685,88 +679,4 @@ func (r *pushReport) outcome(byDigest bool) (digest.Digest, error) {
 		return "", errTruncated
 	}
 	return r.digest, nil
-}
-
-// engineFailure keeps the engine's words and the cause that they stand for, or nil.
-type engineFailure struct {
-	error
-	cause error
-}
-
-// Error returns the engine's words without the query of any URL: an engine quotes the signed URL of a layer whole.
-func (f engineFailure) Error() string { return redact.URLs(f.error.Error()) }
-
-// Unwrap returns the cause, or else the engine's own error.
-func (f engineFailure) Unwrap() error {
-	if f.cause == nil {
-		return f.error
-	}
-	return f.cause
-}
-
-// lost is for a connection to the engine that fails, unless it is the context that has ended.
-func lost(err, cause error) error {
-	if isEnd(err) {
-		return err
-	}
-	return engineFailure{err, cause}
-}
-
-// isEnd tells the end of the context, which is not the engine's doing.
-func isEnd(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// The words for the causes. Those of one word are told from parts of names, such as an image called access-denied.
-var (
-	deniedWords          = regexp.MustCompile(`(?i)(^|[\s"'(\[>])((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)
-	unauthenticatedWords = regexp.MustCompile(`(?i)(^|[\s"'(\[>])unauthorized: authentication required`)
-	notFoundWords        = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found|does not exist locally`)
-	noSpaceWords         = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
-	throttledWords       = regexp.MustCompile(`(?i)\btoo ?many ?requests\b`)
-	// unavailableWords are of registries (the status), of networks, and of answers that ended early.
-	unavailableWords = regexp.MustCompile(`(?i)\b50[0-4] [a-z]|status[^\n]{0,80}: 5[0-9]{2}\b|HTTP 5[0-9]{2}\b|\bEOF\b|\btime(d )?out\b|deadline exceeded|` +
-		`connection (reset|refused|closed)|broken pipe|closed network connection|no such host|server misbehaving|` +
-		`temporary failure|unreachable|no route to host|short read|blob upload (unknown|invalid)|\bunavailable\b`)
-	invalidWords = regexp.MustCompile(`(?i)\b(manifest|name|tag|digest) invalid\b|blob unknown|\bunsupported\b|not supported|no longer supported`)
-	// ownContent is what the engine misses itself, of something that the registry has.
-	ownContent = regexp.MustCompile(`(?i)content digest sha256:[0-9a-f]+: not found`)
-)
-
-// engineError tells the causes apart that the migration treats differently. In a stream, and in what the engine
-// passes on of a registry, words are all there is to go by; they go before the status, which may be the engine's own.
-func engineError(err error) error {
-	if known := new(engineFailure); err == nil || isEnd(err) || errors.As(err, known) || errors.Is(err, errCutOff) {
-		return err
-	}
-	return engineFailure{err, causeOf(err)}
-}
-
-// causeOf is the cause that an error stands for, or nil.
-func causeOf(err error) error {
-	switch words := err.Error(); {
-	case client.IsErrConnectionFailed(err):
-		return migrate.ErrEngineGone
-	case noSpaceWords.MatchString(words):
-		return migrate.ErrNoSpace
-	case throttledWords.MatchString(words), cerrdefs.IsResourceExhausted(err):
-		return migrate.ErrThrottled
-	case notUnpacked.MatchString(words):
-		return migrate.ErrNotUnpacked
-	case unauthenticatedWords.MatchString(words):
-		return migrate.ErrUnauthenticated
-	case deniedWords.MatchString(words), cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
-		return migrate.ErrDenied
-	case ownContent.MatchString(words):
-		return nil
-	case invalidWords.MatchString(words):
-		return migrate.ErrInvalid
-	case notFoundWords.MatchString(words):
-		return migrate.ErrNotFound
-	case unavailableWords.MatchString(words), cerrdefs.IsUnavailable(err):
-		return migrate.ErrUnavailable
-	case cerrdefs.IsNotFound(err):
-		return migrate.ErrNotFound
-	}
-	return nil
 }

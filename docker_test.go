@@ -31,7 +31,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/system"
@@ -1012,52 +1011,6 @@ func writePEMs(t *testing.T, dir string, pems map[string][]byte) {
 	}
 }
 
-// The words of real engines (20.10, and 29's code) for what registries and networks do to them.
-func TestCausesByWords(t *testing.T) {
-	for _, test := range []struct{ words, cause string }{
-		{"failed to resolve reference \"h/app@sha256:0\": unexpected status from HEAD request to http://h/v2/app/manifests/sha256:0: 503 Service Unavailable", "unavailable"},
-		{"failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://h/v2/app/blobs/sha256:0: 500 Internal Server Error", "unavailable"},
-		{"failed to copy: read tcp 10.0.0.2:43118->10.0.0.3:443: read: connection reset by peer", "unavailable"},
-		{"short read: expected 4194304 bytes but got 1048576: unexpected EOF", "unavailable"},
-		{"received unexpected HTTP status: 503 Service Unavailable", "unavailable"},
-		{"error parsing HTTP 502 response body: invalid character '<' looking for beginning of value: \"<html>\"", "unavailable"},
-		{"Get \"https://h/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)", "unavailable"},
-		{"Get \"https://h/v2/\": dial tcp: lookup h on 10.0.0.1:53: server misbehaving", "unavailable"},
-		{"Get \"https://h/v2/\": net/http: TLS handshake timeout", "unavailable"},
-		{"failed to do request: Put \"http://h/v2/app/blobs/uploads/1\": write: broken pipe", "unavailable"},
-		{"Head \"http://h/v2/app/blobs/sha256:0\": EOF", "unavailable"},
-		{"blob upload unknown", "unavailable"},
-		{"unexpected status from GET request to http://h/v2/app/manifests/1: 429 Too Many Requests", "throttled"},
-		{"toomanyrequests: Rate exceeded", "throttled"},
-		{"manifest invalid: manifest invalid", "invalid"},
-		{"blob unknown: blob unknown to registry", "invalid"},
-		{"unsupported: the operation is unsupported", "invalid"},
-		{"An image does not exist locally with the tag: registry.example.com/group/project/app", "not found"},
-		{"unauthorized: authentication required", "denied"},
-		{"mount callback failed on /tmp/containerd-mount1: write /usr/lib/x: no space left on device", "full"},
-		{"something that nobody has seen", ""},
-		{"content digest sha256:" + strings.Repeat("0", 64) + ": not found", ""},
-	} {
-		t.Run(test.words, func(t *testing.T) { assertFailure(t, engineError(errors.New(test.words)), test.words, test.cause) })
-	}
-}
-
-// A registry that has seen no valid token is told from one that refuses the credentials, or what they ask for.
-func TestUnauthenticated(t *testing.T) {
-	for words, want := range map[string]bool{
-		"unauthorized: authentication required":                      true,
-		"failed to authorize: unauthorized: authentication required": true,
-		"unauthorized: HTTP Basic: Access denied":                    false,
-		"denied: requested access to the resource is denied":         false,
-		"pull of not-unauthorized: authentication required/team/app": false,
-	} {
-		err := engineError(errors.New(words))
-		if errors.Is(err, migrate.ErrUnauthenticated) != want || want && !errors.Is(err, migrate.ErrDenied) {
-			t.Errorf("%q: %#v", words, err)
-		}
-	}
-}
-
 // A call without progress ends, whatever else an engine says meanwhile, and one with progress does not.
 func TestStall(t *testing.T) {
 	repeating := func(message func(i int) string) http.HandlerFunc {
@@ -1128,21 +1081,6 @@ func TestEngineGone(t *testing.T) {
 		if !errors.Is(err, migrate.ErrEngineGone) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestEngineErrorKeepsTheEnginesOwn(t *testing.T) {
-	if err := engineError(nil); err != nil {
-		t.Errorf("nothing became %v", err)
-	}
-	for _, err := range []error{context.Canceled, context.DeadlineExceeded} {
-		wrapped := fmt.Errorf("denied: not found: %w", err)
-		if got := engineError(wrapped); got != wrapped { //nolint:errorlint // the very same
-			t.Errorf("%v became %v", wrapped, got)
-		}
-	}
-	if err := engineError(cerrdefs.ErrNotFound.WithMessage("gone")); err.Error() != "gone" || !errors.Is(err, migrate.ErrNotFound) {
-		t.Errorf("got %v", err)
 	}
 }
 

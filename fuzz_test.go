@@ -14,7 +14,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 
@@ -154,34 +153,6 @@ func TestDrainBoundsAMessage(t *testing.T) {
 	if err := drain(strings.NewReader(strings.Repeat(long, 5)), func(streamMessage) error { seen++; return nil }); err != nil || seen != 5 {
 		t.Errorf("five long messages: %d, %v", seen, err)
 	}
-}
-
-func FuzzEngineError(f *testing.F) {
-	for i, words := range []string{
-		"denied: requested access to the resource is denied", "no space left on device: not found", "access-denied:1.2",
-		"content digest " + imageHash + ": not found", "manifest unknown", "401 Unauthorized", "",
-	} {
-		f.Add(words, uint8(i))
-	}
-	statuses := []error{nil, cerrdefs.ErrNotFound, cerrdefs.ErrPermissionDenied, cerrdefs.ErrUnauthenticated, cerrdefs.ErrInternal}
-	known := []error{migrate.ErrNotFound, migrate.ErrDenied, migrate.ErrNoSpace}
-	f.Fuzz(func(t *testing.T, words string, status uint8) {
-		err := errors.New(words)
-		if of := statuses[int(status)%len(statuses)]; of != nil {
-			err = errors.Join(err, of)
-		}
-		got := engineError(err)
-		if got.Error() != err.Error() {
-			t.Errorf("%q became %q", err, got)
-		}
-		of := slices.DeleteFunc(slices.Clone(known), func(cause error) bool { return !errors.Is(got, cause) })
-		if len(of) > 1 {
-			t.Errorf("%q is all of %v", err, of)
-		}
-		if noSpaceWords.MatchString(words) && !errors.Is(got, migrate.ErrNoSpace) {
-			t.Errorf("%q is %v", err, of)
-		}
-	})
 }
 
 func FuzzDecodeToken(f *testing.F) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker/docker/api/types/registry"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -169,7 +170,7 @@ func panics(cfg Config) map[string]any {
 		"joined errors":           errors.Join(fmt.Errorf("%q", cfg.RegistryPassword), fmt.Errorf("%v", []any{cfg, auth})),
 		"what a redactor knows":   secretsOfEnvironment(),
 		"what an engine is given": registryAuth(cfg.targetAuth),
-		"an engine's error":       engineError(errors.New(`Get "https://bucket.example.com/layer?X-Amz-Signature=` + string(cfg.RegistryPassword) + `": EOF`)),
+		"an engine's error":       docker.Classify(errors.New(`Get "https://bucket.example.com/layer?X-Amz-Signature=` + string(cfg.RegistryPassword) + `": EOF`)),
 	}
 }
 

@@ -2,11 +2,11 @@ package migrate
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 // Store is the kind of image store that an engine keeps its images in. It decides what the engine can carry.
@@ -18,31 +18,19 @@ const (
 	ContainerdStore Store = "containerd" // everything, unchanged
 )
 
-// Causes that an Engine tells apart, for errors.Is.
+// Causes that an Engine tells apart, for errors.Is: see package docker.
 var (
-	// ErrNotFound: the reference does not exist, at the registry or in the engine.
-	ErrNotFound = errors.New("not found")
-	// ErrDenied: the registry refuses the credentials, or what they ask for.
-	ErrDenied = errors.New("denied")
-	// ErrUnauthenticated is an ErrDenied: the registry has seen no valid token, which a token service in trouble brings
-	// about as well as the token's end.
-	ErrUnauthenticated = fmt.Errorf("%w: authentication required", ErrDenied)
-	// ErrNoSpace: the engine's disk is full.
-	ErrNoSpace = errors.New("no space left on the engine's disk")
-	// ErrInvalid: the registry or the engine does not take what it is given.
-	ErrInvalid = errors.New("invalid")
-	// ErrNotUnpacked: the engine has all of what it pulled, and cannot unpack it.
-	ErrNotUnpacked = errors.New("not unpacked")
-	// ErrThrottled: the registry wants fewer requests.
-	ErrThrottled = errors.New("throttled")
-	// ErrUnavailable: the registry has trouble of its own, or the connection to it.
-	ErrUnavailable = errors.New("unavailable")
-	// ErrBrokenOff: the engine's answer ended early.
-	ErrBrokenOff = errors.New("broken off")
-	// ErrStalled: nothing has moved for too long.
-	ErrStalled = errors.New("no progress")
-	// ErrEngineGone: the engine does not answer.
-	ErrEngineGone = errors.New("the engine is gone")
+	ErrNotFound        = docker.ErrNotFound
+	ErrDenied          = docker.ErrDenied
+	ErrUnauthenticated = docker.ErrUnauthenticated
+	ErrNoSpace         = docker.ErrNoSpace
+	ErrInvalid         = docker.ErrInvalid
+	ErrNotUnpacked     = docker.ErrNotUnpacked
+	ErrThrottled       = docker.ErrThrottled
+	ErrUnavailable     = docker.ErrUnavailable
+	ErrBrokenOff       = docker.ErrBrokenOff
+	ErrStalled         = docker.ErrStalled
+	ErrEngineGone      = docker.ErrEngineGone
 )
 
 // Resolved is what a registry answers for a reference.
