@@ -1,5 +1,5 @@
-// Package e2e holds the tests of the whole program, on real engines and real registries.
-package e2e
+// Package scenarios holds the tests of the whole program, on real engines and real registries.
+package scenarios
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // What all tests share: the program, and one engine of each kind, started when a test first asks for it.
