@@ -39,7 +39,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 E2E_TIMEOUT ?= 60m
 FUZZ_TIME   ?= 20s
 
-.PHONY: build demo world test bench unit fuzz e2e lint engines setup
+.PHONY: build demo world test bench bench-test unit fuzz e2e lint engines setup
 # The tests of two modules at once would share the processors that their timeouts count on.
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
@@ -72,13 +72,17 @@ fuzz:
 	done
 
 # The results are not cached: they depend on the engines, too. The engines run as root. First the page in a browser, by
-# itself, because its times count; then the parts of the test world, then the program in it, which says what it does, and
-# prints the table of all shapes of images. That program has the race detector, and its world has not, which would keep the
-# processors busy.
+# itself, because its times count; then the parts of the test world and what is shipped, then the program in that world,
+# which says what it does, and prints the table of all shapes of images. That program has the race detector, and its world
+# has not, which would keep the processors busy.
 e2e: setup
 	cd e2e && go test -count=1 ./page
-	cd e2e && go test -race -count=1 -timeout $(E2E_TIMEOUT) $$(go list ./... | grep /e2e/ | grep -v /page$$)
-	cd e2e && go test -count=1 -timeout $(E2E_TIMEOUT) -v .
+	cd e2e && go test -race -count=1 -timeout $(E2E_TIMEOUT) ./world/... ./shipped/...
+	cd e2e && go test -count=1 -timeout $(E2E_TIMEOUT) -v ./scenarios
+
+# The benchmark's own tests, which no change to the program can break.
+bench-test: setup
+	cd e2e && go test -race -count=1 -timeout $(E2E_TIMEOUT) ./bench
 
 lint:
 	@echo 'lint: golangci-lint builds from its Go module, which lasts two or three minutes the first time'

@@ -8,8 +8,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 )
 
 // account is what the contenders migrate: the images of the first run, and those that get their tag for the last.

@@ -3,10 +3,10 @@ package bench
 import (
 	"testing"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 )
 
 // TestAccount has one more tag in each repository appear and go again.

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // Names of contenders, for -only and the tables. Scale is no contender, but measured beside them.

@@ -14,8 +14,8 @@ import (
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // The versions of the daemonless tools. Crane's is that of go-containerregistry in go.mod.

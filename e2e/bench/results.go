@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // Sample is what one run took.

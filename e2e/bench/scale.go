@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // planLimit bounds the wait for a plan of the simulated account.

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 )
 
 func TestLineWatcher(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 )
 
 // The simulated account: as many repositories, and images with one tag each in every one of them. A fifth of them are

@@ -9,12 +9,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/faults"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/faults"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
 // source is the account at ECR, filled once for all contenders.

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // target is what the program has set itself. Judge says what was measured and whether that is enough; measured is empty

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/bench"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 func main() {

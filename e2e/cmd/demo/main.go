@@ -15,10 +15,10 @@ import (
 	"syscall"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 func main() {

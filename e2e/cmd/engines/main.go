@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 func main() {

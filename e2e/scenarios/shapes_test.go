@@ -1,10 +1,9 @@
-package e2e
+package scenarios
 
 import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -12,10 +11,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // Every shape of image and artifact goes through both engines: to the containerd store's target byte for byte, to the
@@ -34,27 +33,6 @@ func TestShapes(t *testing.T) {
 			compareShapes(t, w, shapes, outcome.Stdout)
 			expectNothingLeft(t, w.Engine)
 		})
-	}
-}
-
-// fillShapes pushes the shapes to ECR, where several may share a repository.
-func fillShapes(t *testing.T, w *world.World, shapes []corpus.Shape) {
-	t.Helper()
-	repositories := map[string]bool{}
-	for _, shape := range shapes {
-		if !repositories[shape.Repository] {
-			repositories[shape.Repository] = true
-			if _, err := w.AWS.CreateRepository(shape.Repository); err != nil {
-				t.Fatal(err)
-			}
-		}
-		repo, auth, err := w.Owner(shape.Repository)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := shape.Push(t.Context(), repo, auth); err != nil {
-			t.Fatalf("%s: %v", shape.Name, err)
-		}
 	}
 }
 
@@ -84,47 +62,6 @@ func keys(set map[string]bool) []string {
 		all = append(all, key)
 	}
 	return all
-}
-
-// compareTag returns exact, changed or refused, and fails the test where that is not what the row promises.
-func compareTag(t *testing.T, w *world.World, checker *check.Checker, shape corpus.Shape, tag, output string) string {
-	t.Helper()
-	source, target := w.Source(shape.Repository, ":"+tag), w.Target(shape.Repository, ":"+tag)
-	named := shape.Repository + ":" + tag
-	if w.Engine.Kind == engine.Classic && shape.Classic == corpus.Refuses {
-		if digest, err := check.Digest(t.Context(), target); err != nil || digest != "" {
-			t.Errorf("%s: %s is at the target as %s (%v), and should have been refused", shape.Name, tag, digest, err)
-		}
-		expectLine(t, output, "refused", named)
-		return "refused"
-	}
-	compare, became := checker.Same, "exact"
-	if w.Engine.Kind == engine.Classic {
-		compare, became = checker.SameContent, "changed"
-	}
-	report, err := compare(t.Context(), source, target)
-	if err != nil {
-		t.Errorf("%s: %v", shape.Name, err)
-		return "unreadable"
-	}
-	for _, difference := range report.Differences {
-		t.Errorf("%s: %s: %s", shape.Name, tag, difference)
-		became = "DIFFERENT"
-	}
-	expectLine(t, output, became, named)
-	return became
-}
-
-// expectLine makes sure that the log has a line for the tag, with that outcome.
-func expectLine(t *testing.T, output, outcome, named string) {
-	t.Helper()
-	for line := range strings.Lines(output) {
-		fields := strings.Fields(line)
-		if i := slices.Index(fields, named); i > 0 && fields[i-1] == outcome {
-			return
-		}
-	}
-	t.Errorf("no line says that %s is %s", named, outcome)
 }
 
 // compareReferrers finds the referrers as cosign and oras do on a registry without a referrers API, and compares them.

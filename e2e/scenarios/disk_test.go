@@ -1,4 +1,4 @@
-package e2e
+package scenarios
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // diskWorld is an account with its own engine of that kind, whose disk has so many bytes.

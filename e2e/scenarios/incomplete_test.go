@@ -1,11 +1,9 @@
-package e2e
+package scenarios
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -15,11 +13,11 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/proxy"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
 // No way may lead to a green result with less at the target than in ECR. Each row makes a real engine, or the wire to
@@ -108,41 +106,12 @@ var wholeImages = world.Options{AWS: aws.Options{Wrap: func(next http.Handler) h
 	})
 }}}
 
-// ownEngine starts an engine for one test.
-func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
-	t.Helper()
-	e, err := engine.Start(t.Context(), kind, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
-}
-
 // shortfallLimit ends a run whose engine waits for ever for content that it does not have.
 const shortfallLimit = time.Minute
 
 func (s *scene) boundedRun(t *testing.T, changes ...string) world.Outcome {
 	t.Helper()
 	return s.runWithin(t, shortfallLimit, changes...)
-}
-
-// runWithin is run with a limit: a program that does not end by itself is interrupted, and its exit code is 143.
-func (s *scene) runWithin(t *testing.T, limit time.Duration, changes ...string) world.Outcome {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	outcome, err := program.Run(ctx, append(s.Env(), changes...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("exit code %d after %s", outcome.ExitCode, outcome.Took.Round(time.Millisecond))
-	s.expectNoSecrets(t, outcome)
-	return outcome
 }
 
 // onlyFor leaves the calls for other repositories alone. A load has no reference, and is passed on.
@@ -291,28 +260,6 @@ func removed(architecture string) func(*testing.T, *scene, corpus.Shape) proxy.A
 			engine.ServeHTTP(w, r)
 		}
 	}
-}
-
-// ask makes a call of the engine's API beside the program, and returns the answer.
-func (s *scene) ask(t *testing.T, method, path string, header http.Header) string {
-	t.Helper()
-	client := http.Client{Transport: proxy.Transport(s.Engine.Host)}
-	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, "http://engine"+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header = header
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode >= http.StatusBadRequest {
-		t.Errorf("%s %s: %s %s %v", method, path, response.Status, body, err)
-	}
-	return string(body)
 }
 
 // An image of someone else's on the engine, with the same files in other blobs, keeps the engine from pulling ours

@@ -1,4 +1,4 @@
-package e2e
+package shipped
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 
 	"go.yaml.in/yaml/v2"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/standin"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/shipped/standin"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // pipelineLimit bounds a pipeline, which takes some twenty seconds.
@@ -31,7 +31,7 @@ var artifacts = []string{"report.html", "junit.xml", "report.json", "migration.l
 
 // The packages come from whichever registry npm is set up for, and are the ones whose hashes the lock file has.
 func TestLockFileNamesNoRegistry(t *testing.T) {
-	lock := read(t, "e2e/gitlab-ci-local/package-lock.json")
+	lock := read(t, "e2e/shipped/gitlab-ci-local/package-lock.json")
 	if strings.Contains(lock, `"resolved"`) {
 		t.Error("it has URLs of packages; .npmrc has npm leave them out")
 	}

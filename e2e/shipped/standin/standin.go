@@ -10,7 +10,7 @@ import (
 	"os"
 	"regexp"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
 // Maker makes stand-ins in one engine.

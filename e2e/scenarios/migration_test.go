@@ -1,13 +1,17 @@
-package e2e
+package scenarios
 
 import (
+	"maps"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
 // A whole account goes over, on both engines, and an independent client compares every tag at the target.
@@ -60,33 +64,31 @@ func compareAccount(t *testing.T, w *world.World, account []corpus.Repository, k
 	}
 }
 
-// compareTags compares every tag with the target, byte for byte, or on the classic store file by file, and counts.
-func compareTags(t *testing.T, w *world.World, account []corpus.Repository, kind engine.Kind) (tags, repositories int) {
-	t.Helper()
-	var checker check.Checker
-	for _, repository := range account {
-		digests, err := repository.Tags()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(digests) > 0 {
-			repositories++
-		}
-		for tag := range digests {
-			tags++
-			compare := checker.Same
-			if kind == engine.Classic {
-				compare = checker.SameContent
-			}
-			report, err := compare(t.Context(), w.Source(repository.Name, ":"+tag), w.Target(repository.Name, ":"+tag))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, difference := range report.Differences {
-				t.Errorf("%s:%s: %s", repository.Name, tag, difference)
-			}
+// A run after a complete one asks, and moves nothing.
+func TestSecondRun(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillWith(t, append(slices.Clone(tinyAccount), "oci-index", "nested-index", "referred-image")...)
+	expectExit(t, s.run(t), 0)
+	pulled, uploaded := s.AWS.BlobPulls(), s.GitLab.Uploads()
+
+	var mu sync.Mutex
+	verbs := map[proxy.Verb]int{}
+	again := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		mu.Lock()
+		verbs[proxy.CallOf(r).Verb]++
+		mu.Unlock()
+		engine.ServeHTTP(w, r)
+	}))
+	expectExit(t, again, 0)
+	for _, shape := range shapes {
+		for _, tag := range shape.Tags {
+			expectLine(t, again.Stdout, "present", shape.Repository+":"+tag)
 		}
 	}
-	t.Logf("compared %d tags in %d repositories", tags, repositories)
-	return tags, repositories
+	if verbs[proxy.Pull]+verbs[proxy.Load]+verbs[proxy.Push] > 0 || verbs[proxy.Distribution] == 0 {
+		t.Errorf("the engine's calls: %v", verbs)
+	}
+	if !maps.Equal(pulled, s.AWS.BlobPulls()) || !maps.Equal(uploaded, s.GitLab.Uploads()) {
+		t.Error("blobs have moved")
+	}
 }

@@ -1,7 +1,6 @@
-package e2e
+package scenarios
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,16 +8,78 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/proxy"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
+
+// What is not chosen stays where it is; what belongs to a chosen image comes.
+func TestChoice(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	all := s.fillWith(t, "docker-manifest", "oci-manifest", "twelve-tags", "referred-image")
+	signed := s.fillSigned(t)
+	listOf := func(object corpus.Object) string { return "sha256-" + digestOf(t, object).Encoded() }
+	arrived := map[string][]string{}
+	for _, step := range []struct {
+		name   string
+		env    []string
+		arrive map[string][]string
+		says   []string
+	}{
+		{
+			name: "nothing", env: []string{"MIGRATE_REPOSITORIES=shape/**", "MIGRATE_TAGS=v*"},
+			says: []string{"Chosen: 0 of 5 repositories, and 0 of 0 tags", `MIGRATE_REPOSITORIES: nothing matches "shape/**"`, `MIGRATE_TAGS: nothing matches "v*"`},
+		},
+		{name: "nothing so young", env: []string{"MIGRATE_SINCE=2999-01-01"}, says: []string{"Chosen: 5 of 5 repositories, and 0 of 19 tags"}},
+		{
+			name: "tags of an image", env: []string{"MIGRATE_REPOSITORIES=**/twelve-tags", "MIGRATE_TAGS=1.4* latest !1.4.2"},
+			arrive: map[string][]string{"shapes/twelve-tags": {"1.4", "latest"}},
+			says:   []string{"Chosen: 1 of 5 repositories, and 2 of 12 tags"},
+		},
+		{
+			name: "repositories", env: []string{"MIGRATE_REPOSITORIES=shapes/{docker,oci}-*, !**/oci-*", "MIGRATE_SINCE=1d"},
+			arrive: map[string][]string{"shapes/docker-manifest": {"1.0"}},
+		},
+		{
+			name: "signatures go with their image", env: []string{"MIGRATE_REPOSITORIES=shapes/signed shapes/referred-image", "MIGRATE_TAGS=1.0", "MIGRATE_NEWEST=1"},
+			arrive: map[string][]string{
+				"shapes/signed":         {"1.0", listOf(signed) + ".att", listOf(signed) + ".sbom", listOf(signed) + ".sig"},
+				"shapes/referred-image": {"1.0", listOf(all[3].Object)},
+			},
+		},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			outcome := s.run(t, step.env...)
+			expectExit(t, outcome, 0)
+			expectOutput(t, outcome.Stdout, step.says...)
+			for repository, tags := range step.arrive {
+				arrived[repository] = tags
+			}
+			for _, repository := range []string{
+				"shapes/docker-manifest", "shapes/oci-manifest", "shapes/twelve-tags", "shapes/referred-image", "shapes/signed",
+			} {
+				s.expectTags(t, repository, arrived[repository]...)
+			}
+			expectNothingLeft(t, s.Engine)
+		})
+	}
+}
+
+// fillSigned pushes an image with what cosign leaves beside it, and returns the image.
+func (s *scene) fillSigned(t *testing.T) corpus.Object {
+	t.Helper()
+	all, err := allShapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := slices.DeleteFunc(slices.Clone(all), func(shape corpus.Shape) bool { return shape.Repository != "shapes/signed" })
+	fillShapes(t, s.World, signed)
+	return signed[0].Object
+}
 
 // One platform on purpose: an index arrives as that platform's manifest, what lacks it fails by name.
 func TestOnePlatform(t *testing.T) {
@@ -80,49 +141,6 @@ func (s *scene) expectReduced(t *testing.T, shape corpus.Shape, output string) {
 	if !strings.Contains(output, "one platform  "+shape.Repository+":1.0") {
 		t.Errorf("no line marks %s:1.0 as one platform:\n%s", shape.Repository, output)
 	}
-}
-
-// childFor finds an image of the platform in an index, or in an index within it.
-func childFor(t *testing.T, object corpus.Object, platform v1.Platform) v1.Hash {
-	t.Helper()
-	index, ok := object.(v1.ImageIndex)
-	if !ok {
-		t.Fatalf("%T is no index", object)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, child := range manifest.Manifests {
-		switch {
-		case child.Platform != nil && child.Platform.Equals(platform):
-			return child.Digest
-		case child.MediaType.IsIndex():
-			nested, err := index.ImageIndex(child.Digest)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return childFor(t, nested.(corpus.Object), platform)
-		}
-	}
-	t.Fatalf("the index has no image for %s", platform)
-	return v1.Hash{}
-}
-
-// named is an account with one small image in each of the repositories.
-func named(t *testing.T, repositories ...string) []corpus.Repository {
-	t.Helper()
-	all, err := allShapes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var account []corpus.Repository
-	for _, repository := range repositories {
-		account = append(account, corpus.Repository{
-			Name: repository, Images: []corpus.Image{{Tags: []string{"1.0"}, Object: all[len(account)].Object}},
-		})
-	}
-	return account
 }
 
 // Names that GitLab does not take are found before anything is copied.
@@ -198,50 +216,6 @@ func (s *scene) repositories(t *testing.T) []string {
 	return found
 }
 
-// A tag that moves during the run: what was listed is what arrives.
-func TestTagMoves(t *testing.T) {
-	for _, kind := range engine.Kinds() {
-		t.Run(string(kind), func(t *testing.T) {
-			s := startScene(t, kind, world.Options{})
-			shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
-			listed, moved := shapes[0], shapes[1].Object
-			var once sync.Once
-			outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
-				if proxy.CallOf(r).Verb == proxy.Pull {
-					once.Do(func() { s.retag(t, listed.Repository, "1.0", moved) })
-				}
-				engine.ServeHTTP(w, r)
-			}))
-			expectExit(t, outcome, 0)
-			compare := check.Same
-			if kind == engine.Classic {
-				compare = new(check.Checker).SameContent
-			}
-			was := s.Source(listed.Repository, "@"+digestOf(t, listed.Object).String())
-			report, err := compare(t.Context(), was, s.Target(listed.Repository, ":1.0"))
-			if err != nil || len(report.Differences) > 0 {
-				t.Errorf("%v %q", err, report.Differences)
-			}
-			now, err := check.Digest(t.Context(), s.Source(listed.Repository, ":1.0"))
-			if err != nil || now != digestOf(t, moved).String() {
-				t.Errorf("the tag has not moved: it is %s (%v)", now, err)
-			}
-		})
-	}
-}
-
-// retag has the account's owner push another image under a tag.
-func (s *scene) retag(t *testing.T, repository, tag string, object corpus.Object) {
-	t.Helper()
-	repo, auth, err := s.Owner(repository)
-	if err == nil {
-		err = remote.Push(repo.Tag(tag), object, remote.WithAuth(auth), remote.WithContext(t.Context()))
-	}
-	if err != nil {
-		t.Error(err)
-	}
-}
-
 // The bound on copies is kept, at its ends, too.
 func TestConcurrency(t *testing.T) {
 	for _, kind := range engine.Kinds() {
@@ -285,64 +259,4 @@ func (g *gauge) enter() func() {
 		defer g.mu.Unlock()
 		g.now--
 	}
-}
-
-// A run after a complete one asks, and moves nothing.
-func TestSecondRun(t *testing.T) {
-	s := startScene(t, engine.Containerd, world.Options{})
-	shapes := s.fillWith(t, append(slices.Clone(tinyAccount), "oci-index", "nested-index", "referred-image")...)
-	expectExit(t, s.run(t), 0)
-	pulled, uploaded := s.AWS.BlobPulls(), s.GitLab.Uploads()
-
-	var mu sync.Mutex
-	verbs := map[proxy.Verb]int{}
-	again := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
-		mu.Lock()
-		verbs[proxy.CallOf(r).Verb]++
-		mu.Unlock()
-		engine.ServeHTTP(w, r)
-	}))
-	expectExit(t, again, 0)
-	for _, shape := range shapes {
-		for _, tag := range shape.Tags {
-			expectLine(t, again.Stdout, "present", shape.Repository+":"+tag)
-		}
-	}
-	if verbs[proxy.Pull]+verbs[proxy.Load]+verbs[proxy.Push] > 0 || verbs[proxy.Distribution] == 0 {
-		t.Errorf("the engine's calls: %v", verbs)
-	}
-	if !maps.Equal(pulled, s.AWS.BlobPulls()) || !maps.Equal(uploaded, s.GitLab.Uploads()) {
-		t.Error("blobs have moved")
-	}
-}
-
-// Referrers that the target lists already are nobody's to replace.
-func TestOtherReferrersAtTheTarget(t *testing.T) {
-	s := startScene(t, engine.Containerd, world.Options{})
-	shapes := s.fillWith(t, "referred-image", "docker-manifest")
-	subject := digestOf(t, shapes[0].Object)
-	tag := subject.Algorithm().String() + "-" + subject.Encoded()
-	theirs := putAtTarget(t, s, shapes[0].Repository, tag, shapes[1].Object)
-
-	outcome := s.run(t)
-	expectExit(t, outcome, 3)
-	s.expectArrived(t, outcome.Stdout, shapes...)
-	expectOutput(t, outcome.Stdout, shapes[0].Repository+"@"+subject.String(),
-		"the target lists other referrers under this tag, and they are left alone", "delete the tag in GitLab")
-	if now, err := check.Digest(t.Context(), s.Target(shapes[0].Repository, ":"+tag)); err != nil || now != theirs {
-		t.Errorf("the target's own referrers were replaced: %s is now %s (%v)", theirs, now, err)
-	}
-}
-
-// putAtTarget pushes an image to GitLab beside the program, and returns its digest.
-func putAtTarget(t *testing.T, s *scene, repository, tag string, object corpus.Object) string {
-	t.Helper()
-	ref, err := name.NewTag(s.GitLab.Image+"/"+repository+":"+tag, name.Insecure)
-	if err == nil {
-		err = remote.Push(ref, object, remote.WithAuth(s.GitLab.Auth()), remote.WithContext(context.WithoutCancel(t.Context())))
-	}
-	if err != nil {
-		t.Error(err)
-	}
-	return digestOf(t, object).String()
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/opencontainers/go-digest"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/registry"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/registry"
 )
 
 // Options configures the stand-in. The zero value is an empty account on loopback whose one user has

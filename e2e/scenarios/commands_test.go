@@ -1,24 +1,13 @@
-package e2e
+package scenarios
 
 import (
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
-
-// command runs another command than the migration, with the scene's environment and what changes it.
-func (s *scene) command(t *testing.T, args []string, changes ...string) world.Outcome {
-	t.Helper()
-	outcome := run(t, append(s.Env(), changes...), args...)
-	s.expectNoSecrets(t, outcome)
-	return outcome
-}
 
 // A plan says what a migration then does, and moves nothing.
 func TestPlan(t *testing.T) {
@@ -66,82 +55,6 @@ func TestPlanNamesWhatThePolicyLacks(t *testing.T) {
 			expectExit(t, outcome, code)
 			expectOutput(t, outcome.Stdout+outcome.Stderr, "must allow ecr:"+action)
 		})
-	}
-}
-
-// What is not chosen stays where it is; what belongs to a chosen image comes.
-func TestChoice(t *testing.T) {
-	s := startScene(t, engine.Containerd, world.Options{})
-	all := s.fillWith(t, "docker-manifest", "oci-manifest", "twelve-tags", "referred-image")
-	signed := s.fillSigned(t)
-	listOf := func(object corpus.Object) string { return "sha256-" + digestOf(t, object).Encoded() }
-	arrived := map[string][]string{}
-	for _, step := range []struct {
-		name   string
-		env    []string
-		arrive map[string][]string
-		says   []string
-	}{
-		{
-			name: "nothing", env: []string{"MIGRATE_REPOSITORIES=shape/**", "MIGRATE_TAGS=v*"},
-			says: []string{"Chosen: 0 of 5 repositories, and 0 of 0 tags", `MIGRATE_REPOSITORIES: nothing matches "shape/**"`, `MIGRATE_TAGS: nothing matches "v*"`},
-		},
-		{name: "nothing so young", env: []string{"MIGRATE_SINCE=2999-01-01"}, says: []string{"Chosen: 5 of 5 repositories, and 0 of 19 tags"}},
-		{
-			name: "tags of an image", env: []string{"MIGRATE_REPOSITORIES=**/twelve-tags", "MIGRATE_TAGS=1.4* latest !1.4.2"},
-			arrive: map[string][]string{"shapes/twelve-tags": {"1.4", "latest"}},
-			says:   []string{"Chosen: 1 of 5 repositories, and 2 of 12 tags"},
-		},
-		{
-			name: "repositories", env: []string{"MIGRATE_REPOSITORIES=shapes/{docker,oci}-*, !**/oci-*", "MIGRATE_SINCE=1d"},
-			arrive: map[string][]string{"shapes/docker-manifest": {"1.0"}},
-		},
-		{
-			name: "signatures go with their image", env: []string{"MIGRATE_REPOSITORIES=shapes/signed shapes/referred-image", "MIGRATE_TAGS=1.0", "MIGRATE_NEWEST=1"},
-			arrive: map[string][]string{
-				"shapes/signed":         {"1.0", listOf(signed) + ".att", listOf(signed) + ".sbom", listOf(signed) + ".sig"},
-				"shapes/referred-image": {"1.0", listOf(all[3].Object)},
-			},
-		},
-	} {
-		t.Run(step.name, func(t *testing.T) {
-			outcome := s.run(t, step.env...)
-			expectExit(t, outcome, 0)
-			expectOutput(t, outcome.Stdout, step.says...)
-			for repository, tags := range step.arrive {
-				arrived[repository] = tags
-			}
-			for _, repository := range []string{
-				"shapes/docker-manifest", "shapes/oci-manifest", "shapes/twelve-tags", "shapes/referred-image", "shapes/signed",
-			} {
-				s.expectTags(t, repository, arrived[repository]...)
-			}
-			expectNothingLeft(t, s.Engine)
-		})
-	}
-}
-
-// fillSigned pushes an image with what cosign leaves beside it, and returns the image.
-func (s *scene) fillSigned(t *testing.T) corpus.Object {
-	t.Helper()
-	all, err := allShapes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed := slices.DeleteFunc(slices.Clone(all), func(shape corpus.Shape) bool { return shape.Repository != "shapes/signed" })
-	fillShapes(t, s.World, signed)
-	return signed[0].Object
-}
-
-// expectTags wants these tags at GitLab, and no others.
-func (s *scene) expectTags(t *testing.T, repository string, want ...string) {
-	t.Helper()
-	got, err := check.Tags(t.Context(), s.GitLab.Image+"/"+repository, s.GitLab.Auth())
-	if err != nil && !strings.Contains(err.Error(), "UNAUTHORIZED") {
-		t.Fatal(err)
-	}
-	if slices.Sort(want); !slices.Equal(got, want) {
-		t.Errorf("%s has the tags %q, want %q", repository, got, want)
 	}
 }
 

@@ -1,4 +1,4 @@
-package e2e
+package shipped
 
 import (
 	"bytes"
@@ -145,7 +145,7 @@ func readJob(t *testing.T, name string) job {
 // read returns a file of the repository's top level.
 func read(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", name))
+	text, err := os.ReadFile(filepath.Join("../..", name))
 	if err != nil {
 		t.Fatal(err)
 	}

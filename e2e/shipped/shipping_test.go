@@ -1,4 +1,4 @@
-package e2e
+package shipped
 
 import (
 	"bytes"
@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/aws"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/standin"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/shipped/standin"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
 const (
@@ -38,13 +38,13 @@ func TestShippedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := shipping{startBridgeEngine(t), account[:2]}
-	maker := standin.Maker{Engine: s.engine, Module: ".."}
+	maker := standin.Maker{Engine: s.engine, Module: "../.."}
 	began := time.Now()
-	if err := maker.Make(t.Context(), "../Dockerfile", "../docker-compose.yml"); err != nil {
+	if err := maker.Make(t.Context(), "../../Dockerfile", "../../docker-compose.yml"); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("stand-ins after %s", time.Since(began).Round(time.Second))
-	s.docker(t, "build", "--tag", jobImage, "--build-arg", "VERSION=v1.2.3", "--build-arg", "REVISION=0123abc", "..")
+	s.docker(t, "build", "--tag", jobImage, "--build-arg", "VERSION=v1.2.3", "--build-arg", "REVISION=0123abc", "../..")
 	t.Logf("job image after %s", time.Since(began).Round(time.Second))
 
 	t.Run("image", s.testImage)
@@ -162,15 +162,15 @@ func (s shipping) testCompose(t *testing.T) {
 // copySources copies what docker-compose and the build read.
 func copySources(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.CopyFS(filepath.Join(dir, "internal"), os.DirFS("../internal")); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "internal"), os.DirFS("../../internal")); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob("../*.go")
+	files, err := filepath.Glob("../../*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"go.mod", "go.sum", "Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example"} {
-		files = append(files, filepath.Join("..", name))
+		files = append(files, filepath.Join("../..", name))
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
@@ -212,11 +212,11 @@ func fillIn(t *testing.T, example, env string, variables []string) {
 // testPlatform builds the image for the other platform it is published for. It replaces the base's stand-in.
 func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
 	const platform, machine = "linux/arm64", elf.EM_AARCH64
-	if err := maker.MakeFor(t.Context(), platform, "../Dockerfile"); err != nil {
+	if err := maker.MakeFor(t.Context(), platform, "../../Dockerfile"); err != nil {
 		t.Fatal(err)
 	}
 	image := jobImage + ":arm64"
-	s.docker(t, "build", "--platform", platform, "--tag", image, "..")
+	s.docker(t, "build", "--platform", platform, "--tag", image, "../..")
 	if got := s.docker(t, "image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", image); strings.TrimSpace(got) != platform {
 		t.Errorf("the image is for %s", got)
 	}
@@ -249,7 +249,9 @@ func (s shipping) startWorldOf(t *testing.T, options aws.Options) *world.World {
 			t.Error(err)
 		}
 	})
-	fill(t, w, s.account)
+	if err := w.Fill(t.Context(), s.account); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 

@@ -26,8 +26,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/gitlab"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/registry"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/registry"
 )
 
 // TestSameFindsEveryDifference damages a copy in one way at a time. The image is an index with a

@@ -1,4 +1,4 @@
-package e2e
+package scenarios
 
 import (
 	"context"
@@ -15,11 +15,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/check"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/corpus"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/faults"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/proxy"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/faults"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
 // A password that is refused from some moment on ends the run soon, and not tag by tag: it says why, what has arrived is
@@ -157,6 +158,54 @@ func TestKilled(t *testing.T) {
 			s.expectAsTold(t, account, output.String(), 3)
 			s.expectRest(t, account, s.missing(t, account, output.String()), env...)
 		})
+	}
+}
+
+// A job that is cancelled ends soon, says what it has done, and leaves nothing in the engine: neither the image that
+// waits for its push, nor those from before the pull that is cut off. In each row one call is under way at most.
+func TestInterrupted(t *testing.T) {
+	for _, test := range []struct {
+		verb         proxy.Verb
+		nth          int32
+		repositories []string
+		says         string
+	}{
+		{proxy.Pull, 5, tinyAccount, "not started"},
+		{proxy.Push, 3, []string{"odd-tags"}, "2 of 8 tags are at "},
+	} {
+		for _, kind := range engine.Kinds() {
+			t.Run(fmt.Sprintf("%s/%s", test.verb, kind), func(t *testing.T) {
+				s := startScene(t, kind, world.Options{})
+				s.fillWith(t, test.repositories...)
+				ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
+				defer interrupt()
+				outcome, err := program.Run(ctx, append(s.Env(), "MIGRATE_CONCURRENCY=1", s.through(t, hold(test.verb, test.nth, interrupt))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if outcome.Took > time.Minute {
+					t.Errorf("it took %s", outcome.Took)
+				}
+				expectExit(t, outcome, 143)
+				expectOutput(t, outcome.Stdout, "tags are at "+s.GitLab.Image, test.says)
+				expectOutput(t, outcome.Stderr, "interrupted by ")
+				s.expectNoSecrets(t, outcome)
+				expectNothingLeft(t, s.Engine)
+			})
+		}
+	}
+}
+
+// hold keeps the nth call of a kind from the engine until the program gives up, and calls then.
+func hold(verb proxy.Verb, nth int32, then func()) proxy.Around {
+	var calls atomic.Int32
+	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if proxy.CallOf(r).Verb == verb && calls.Add(1) == nth {
+			then()
+			<-r.Context().Done()
+			return
+		}
+		engine.ServeHTTP(w, r)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/registry"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/registry"
 )
 
 // Options configures the stand-in. The zero value is a project "group/project" on loopback, with a

@@ -1,0 +1,131 @@
+package scenarios
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
+)
+
+// What concerns single tags leaves the others alone: they arrive, and the run ends with those that did not by name.
+func TestSomeTagsFail(t *testing.T) {
+	const victim = "shapes/docker-manifest"
+	for _, test := range []struct {
+		name    string
+		prepare func(t *testing.T, s *scene, victim corpus.Shape) proxy.Around
+		outcome string
+		says    []string
+	}{
+		{
+			name: "gone since the listing", outcome: "failed",
+			prepare: func(t *testing.T, s *scene, shape corpus.Shape) proxy.Around {
+				return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+					if call := proxy.CallOf(r); call.Verb == proxy.Pull && strings.Contains(call.Ref, victim) {
+						if err := s.AWS.Archive(victim, digestOf(t, shape.Object)); err != nil {
+							t.Error(err)
+						}
+					}
+					engine.ServeHTTP(w, r)
+				}
+			},
+			says: []string{"pull ", victim + "@sha256:", "it was listed and is gone"},
+		},
+		{
+			name: "archived image", outcome: "refused",
+			prepare: func(t *testing.T, s *scene, shape corpus.Shape) proxy.Around {
+				if err := s.AWS.Archive(victim, digestOf(t, shape.Object)); err != nil {
+					t.Fatal(err)
+				}
+				return nil
+			},
+			says: []string{"archived in ECR and cannot be pulled", "update-image-storage-class"},
+		},
+	} {
+		for _, kind := range engine.Kinds() {
+			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				s := startScene(t, kind, world.Options{})
+				shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "odd-tags")
+				outcome := s.run(t, s.through(t, test.prepare(t, s, shapes[0])))
+				expectExit(t, outcome, 3)
+				expectLine(t, outcome.Stdout, test.outcome, victim+":1.0")
+				_, closing, _ := strings.Cut(outcome.Stdout, "Not migrated:")
+				expectOutput(t, closing, append(test.says, "  "+victim+":1.0\n")...)
+				s.expectAbsent(t, victim, "1.0")
+				s.expectArrived(t, outcome.Stdout, shapes[1:]...)
+				expectNothingLeft(t, s.Engine)
+			})
+		}
+	}
+}
+
+// GitLab's rules are for tags: the others of the same image arrive.
+func TestOneTagOfAnImageIsProtected(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			shape := s.fillWith(t, "twelve-tags")[0]
+			s.GitLab.Protect("production", "sta*")
+			outcome := s.run(t)
+			expectExit(t, outcome, 3)
+			expectOutput(t, outcome.Stdout, "9 of 12 tags are at "+s.GitLab.Image)
+			expectOutput(t, outcome.Stdout, "push", "denied", "when the user's role is below Developer, when the tag is protected or immutable")
+			for _, tag := range []string{"production", "stable", "staging"} {
+				expectLine(t, outcome.Stdout, "failed", shape.Repository+":"+tag)
+				s.expectAbsent(t, shape.Repository, tag)
+			}
+			shape.Tags = slices.DeleteFunc(slices.Clone(shape.Tags), func(tag string) bool {
+				return tag == "production" || strings.HasPrefix(tag, "sta")
+			})
+			s.expectArrived(t, outcome.Stdout, shape)
+		})
+	}
+}
+
+// Without the permission to read manifests nothing can be planned, and the report names the permission.
+func TestManifestsMayNotBeRead(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	s.fillWith(t, "docker-manifest", "oci-manifest")
+	s.AWS.Deny("BatchGetImage")
+	outcome := s.run(t)
+	expectExit(t, outcome, 3)
+	expectOutput(t, outcome.Stdout, "0 of 2 tags are at", "must allow ecr:BatchGetImage", "shapes/docker-manifest:1.0", "shapes/oci-manifest:1.0")
+}
+
+// Layers need a permission of their own, which the pull shows.
+func TestLayersMayNotBeRead(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			s.fillWith(t, "docker-manifest")
+			s.AWS.Deny("GetDownloadUrlForLayer")
+			outcome := s.run(t)
+			expectExit(t, outcome, 3)
+			expectOutput(t, outcome.Stdout, "0 of 1 tags are at", "pull ", "must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer")
+		})
+	}
+}
+
+// Referrers that the target lists already are nobody's to replace.
+func TestOtherReferrersAtTheTarget(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillWith(t, "referred-image", "docker-manifest")
+	subject := digestOf(t, shapes[0].Object)
+	tag := subject.Algorithm().String() + "-" + subject.Encoded()
+	theirs := putAtTarget(t, s, shapes[0].Repository, tag, shapes[1].Object)
+
+	outcome := s.run(t)
+	expectExit(t, outcome, 3)
+	s.expectArrived(t, outcome.Stdout, shapes...)
+	expectOutput(t, outcome.Stdout, shapes[0].Repository+"@"+subject.String(),
+		"the target lists other referrers under this tag, and they are left alone", "delete the tag in GitLab")
+	if now, err := check.Digest(t.Context(), s.Target(shapes[0].Repository, ":"+tag)); err != nil || now != theirs {
+		t.Errorf("the target's own referrers were replaced: %s is now %s (%v)", theirs, now, err)
+	}
+}

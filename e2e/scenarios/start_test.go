@@ -1,0 +1,240 @@
+package scenarios
+
+import (
+	"bytes"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
+)
+
+const otherAccount = "210987654321"
+
+// What stops a run as a whole: each cause has its exit code, and a message that names it and what to do.
+func TestNothingCanBeDone(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		options aws.Options
+		prepare func(*scene)
+		changes []string
+		exit    int
+		says    []string
+	}{
+		{
+			name: "registry of another account", changes: []string{"AWS_ACCOUNT_ID=" + otherAccount}, exit: 1,
+			says: []string{"AWS_ACCOUNT_ID is " + otherAccount, "credentials belong to account 123456789012", "ecr:DescribeRepositories"},
+		},
+		{
+			name: "identity of another account", options: aws.Options{IdentityAccountID: otherAccount}, exit: 1,
+			says: []string{"AWS_ACCOUNT_ID is 123456789012", "credentials belong to account " + otherAccount},
+		},
+		{
+			name: "secret key refused", changes: []string{"AWS_SECRET_ACCESS_KEY=" + strings.Repeat("wrong", 8)}, exit: 1,
+			says: []string{"SignatureDoesNotMatch", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"},
+		},
+		{
+			name: "no AWS credentials", changes: []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, exit: 1,
+			says: []string{"AWS credentials were looked for", "Settings > CI/CD > Variables"},
+		},
+		{
+			name: "AWS out of reach", changes: []string{"AWS_ENDPOINT_URL=http://127.0.0.1:1"}, exit: 1,
+			says: []string{"http://127.0.0.1:1 must be reachable", "AWS_ENDPOINT_URL", "eu-central-1"},
+		},
+		{
+			name: "job token refused", changes: []string{"CI_REGISTRY_PASSWORD=glcbt-64_of-an-ended-job"}, exit: 1,
+			says: []string{"refuses the login of gitlab-ci-token", "die with the job", "write_registry"},
+		},
+		{
+			name: "no permission for a token", exit: 1, prepare: func(s *scene) { s.AWS.Deny("GetAuthorizationToken") },
+			says: []string{"AccessDeniedException", "must allow ecr:GetAuthorizationToken"},
+		},
+		{
+			name: "no permission to list repositories", exit: 1, prepare: func(s *scene) { s.AWS.Deny("DescribeRepositories") },
+			says: []string{"AccessDeniedException", "must allow ecr:DescribeRepositories"},
+		},
+		{
+			name: "no permission to list images", exit: 1, prepare: func(s *scene) { s.AWS.Deny("DescribeImages") },
+			says: []string{"AccessDeniedException", "must allow ecr:DescribeImages"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startScene(t, engine.Containerd, world.Options{AWS: test.options})
+			s.fillWith(t, "docker-manifest")
+			if test.prepare != nil {
+				test.prepare(s)
+			}
+			outcome := s.run(t, test.changes...)
+			expectExit(t, outcome, test.exit)
+			expectOutput(t, outcome.Stderr, test.says...)
+			expectUntouched(t, s)
+		})
+	}
+}
+
+// expectUntouched makes sure that no image was read at ECR and nothing was written to GitLab.
+func expectUntouched(t *testing.T, s *scene) {
+	t.Helper()
+	if n := s.AWS.Calls()["BatchGetImage"]; n > 0 {
+		t.Errorf("%d calls of BatchGetImage", n)
+	}
+	if n := s.AWS.BytesOut(); n > 0 {
+		t.Errorf("%d bytes were read at ECR", n)
+	}
+	if n := s.GitLab.BytesIn(); n > 0 {
+		t.Errorf("%d bytes were sent to GitLab", n)
+	}
+}
+
+// All that is missing is said at once, before any call.
+func TestMissingVariables(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	missing := []string{"AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"}
+	var changes []string
+	for _, name := range missing {
+		changes = append(changes, name+"=")
+	}
+	outcome := s.run(t, changes...)
+	expectExit(t, outcome, 2)
+	for _, name := range missing {
+		expectOutput(t, outcome.Stderr, "- "+name+": missing")
+	}
+	if calls := s.AWS.Calls(); len(calls) > 0 {
+		t.Errorf("AWS was called: %v", calls)
+	}
+}
+
+// A registry that does not take AWS's own token ends the run before anything is listed.
+func TestRegistryTokenRefused(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	s.fillWith(t, "docker-manifest")
+	outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if proxy.CallOf(r).Verb == proxy.Login {
+			s.AWS.ExpireTokens()
+		}
+		engine.ServeHTTP(w, r)
+	}))
+	expectExit(t, outcome, 1)
+	expectOutput(t, outcome.Stderr, "the ECR registry "+s.AWS.RegistryHost+" refuses the login", "AWS_ACCOUNT_ID and the region")
+	if n := s.AWS.Calls()["DescribeRepositories"]; n > 0 {
+		t.Errorf("the registry was listed %d times", n)
+	}
+}
+
+// Without an engine the program gives up after its minute, and says what it tried and what is usually wrong.
+func TestNoEngine(t *testing.T) {
+	t.Parallel() // it is all waiting
+	w, err := world.Start(t.Context(), nil, world.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close() //nolint:errcheck // nothing was pushed
+	host := "unix://" + filepath.Join(t.TempDir(), "docker.sock")
+	outcome := run(t, append(w.Env(), "DOCKER_HOST="+host))
+	expectExit(t, outcome, 1)
+	expectOutput(t, outcome.Stdout, "waiting for it at "+host+", for up to 1m0s")
+	expectOutput(t, outcome.Stderr, "no Docker Engine answers at "+host, "services: [docker:29-dind]", "DOCKER_TLS_CERTDIR", "privileged = true")
+	if outcome.Took.Minutes() > 1.5 {
+		t.Errorf("it took %s", outcome.Took)
+	}
+}
+
+// An engine that comes up late is waited for. It is on TCP, as in a job's service.
+func TestEngineComesUpLate(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillWith(t, "docker-manifest", "oci-index")
+	address := startProxy(t, proxy.Options{Engine: s.Engine.Host, Listen: "tcp://127.0.0.1:0"})
+	if err := address.Close(); err != nil { // nothing listens there now
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	late := proxy.Options{Engine: s.Engine.Host, Listen: address.Host}
+	watch := &lineWatch{written: &stdout, wanted: "waiting for it", then: func() { startProxy(t, late) }}
+	if err := program.Stream(t.Context(), watch, &stderr, append(s.Env(), "DOCKER_HOST="+address.Host)); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, stdout.String(), stderr.String())
+	}
+	expectOutput(t, stdout.String(), "Engine: waiting for it at "+address.Host, "Engine: Docker "+s.Engine.Version)
+	s.expectArrived(t, stdout.String(), shapes...)
+	s.expectNoSecrets(t, world.Outcome{Stdout: stdout.String(), Stderr: stderr.String()})
+}
+
+// lineWatch calls then once, when the program has written what is wanted.
+type lineWatch struct {
+	written *bytes.Buffer
+	wanted  string
+	then    func()
+	once    sync.Once
+}
+
+func (w *lineWatch) Write(data []byte) (int, error) {
+	n, err := w.written.Write(data)
+	if strings.Contains(w.written.String(), w.wanted) {
+		w.once.Do(w.then)
+	}
+	return n, err
+}
+
+func TestNothingToDo(t *testing.T) {
+	t.Run("empty registry", func(t *testing.T) {
+		s := startScene(t, engine.Containerd, world.Options{})
+		outcome := s.run(t)
+		expectExit(t, outcome, 0)
+		expectOutput(t, outcome.Stdout, "ECR: 0 tags of 0 images in 0 repositories")
+	})
+	t.Run("repository without tags", func(t *testing.T) {
+		s := startScene(t, engine.Containerd, world.Options{})
+		shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
+		if err := s.AWS.Untag(shapes[0].Repository, shapes[0].Tags[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.AWS.CreateRepository("never/pushed"); err != nil {
+			t.Fatal(err)
+		}
+		outcome := s.run(t)
+		expectExit(t, outcome, 0)
+		expectOutput(t, outcome.Stdout, "without any tag: never/pushed, shapes/docker-manifest")
+		s.expectArrived(t, outcome.Stdout, shapes[1])
+	})
+}
+
+// A job with an ID token needs no keys.
+func TestWebIdentity(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{WebIdentityToken: "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"}})
+	shapes := s.fillWith(t, "docker-manifest")
+	env := append(s.AWS.WebIdentityEnv(), s.GitLab.Env()...)
+	outcome := run(t, append(env, "DOCKER_HOST="+s.Engine.Host))
+	expectExit(t, outcome, 0)
+	expectOutput(t, outcome.Stdout, "AWS: account 123456789012, arn:aws:sts::123456789012:assumed-role/gitlab-ci/ecr2gitlab")
+	s.expectArrived(t, outcome.Stdout, shapes...)
+	s.expectNoSecrets(t, outcome)
+	if kinds := s.secrets.Kinds(); !slices.Contains(kinds, "SessionToken") || !slices.Contains(kinds, "SecretAccessKey") {
+		t.Errorf("the role's credentials were not looked for, only %q", kinds)
+	}
+}
+
+func TestWebIdentityRefused(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{WebIdentityToken: "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"}})
+	env := append(s.AWS.WebIdentityEnv(), s.GitLab.Env()...)
+	outcome := run(t, append(env, "AWS_WEB_IDENTITY_TOKEN=eyJhbGciOiJSUzI1NiJ9.e30.of-another-issuer"))
+	expectExit(t, outcome, 1)
+	expectOutput(t, outcome.Stderr, "InvalidIdentityToken", "check AWS_ROLE_ARN, and AWS_WEB_IDENTITY_TOKEN")
+	if strings.Contains(outcome.Stderr+outcome.Stdout, "of-another-issuer") {
+		t.Error("the output shows the token")
+	}
+}
+
+// An identity of another account may migrate where the registry's policy allows it, and is told what it needs.
+func TestAllowedIdentityOfAnotherAccount(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{IdentityAccountID: otherAccount, CrossAccount: true}})
+	shapes := s.fillWith(t, "docker-manifest")
+	outcome := s.run(t)
+	expectExit(t, outcome, 0)
+	expectOutput(t, outcome.Stdout, "AWS: account "+otherAccount, "not of the account whose registry is migrated, 123456789012")
+	s.expectArrived(t, outcome.Stdout, shapes...)
+}
