@@ -74,16 +74,16 @@ func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree,
 	if !tree.Root.IsIndex() {
 		return tree, false, p.hasPlatform(ctx, t, tree.Root)
 	}
-	best := pick(tree, *p.platform)
+	single, found := tree.pick(*p.platform)
 	listed := tree.platforms()
 	switch {
-	case best == nil && len(listed) == 0:
+	case found:
+		return single, true, nil
+	case len(listed) == 0:
 		return tree, false, nil
-	case best == nil:
-		return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
-			platforms.FormatAll(*p.platform), strings.Join(listed, ", "))
 	}
-	return NewTree(tree.manifests[best.Digest], tree.manifests), true, nil
+	return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
+		platforms.FormatAll(*p.platform), strings.Join(listed, ", "))
 }
 
 // hasPlatform fails where a single image is for another platform than the one asked for. A registry tells that of
@@ -125,16 +125,16 @@ func otherPlatform(wanted, platform ocispec.Platform) error {
 		platforms.FormatAll(platform), platforms.FormatAll(wanted))
 }
 
-// pick returns the first descriptor of the platform among all the indexes of the tree, or nil.
-func pick(tree Tree, wanted ocispec.Platform) *ocispec.Descriptor {
-	for _, manifest := range tree.Manifests() {
+// pick returns the tree of the first manifest for the platform among all the indexes of the tree.
+func (t Tree) pick(wanted ocispec.Platform) (single Tree, found bool) {
+	for _, manifest := range t.Manifests() {
 		for _, child := range manifest.Children {
 			if child.Platform != nil && !isIndex(child.MediaType) && fits(wanted, *child.Platform) {
-				return &child
+				return NewTree(t.manifests[child.Digest], t.manifests), true
 			}
 		}
 	}
-	return nil
+	return Tree{}, false
 }
 
 // fits reports whether a platform is the one wanted, and of the version of Windows, or the beginning of one, that is

@@ -392,6 +392,9 @@ func (e *memoryEngine) expectEmpty(t *testing.T) {
 	}
 }
 
+// containerdName is the annotation by which containerd names an image that it imports.
+const containerdName = "io.containerd.image.name"
+
 // layout is what an archive for Load holds.
 type layout struct {
 	files     map[string][]byte
@@ -421,8 +424,8 @@ func readLayout(archive io.Reader) (layout, error) {
 		return layout{}, err
 	}
 	for _, d := range index.Manifests {
-		found.names = append(found.names, d.Annotations[imageNameAnnotation])
-		found.roots[d.Annotations[imageNameAnnotation]] = d.Digest
+		found.names = append(found.names, d.Annotations[containerdName])
+		found.roots[d.Annotations[containerdName]] = d.Digest
 	}
 	return found, found.readManifests()
 }

@@ -53,11 +53,23 @@ func FuzzParseManifest(f *testing.F) {
 		if tag := referrersTag(m.Subject); m.Subject != "" && !reference.TagRegexp.MatchString(tag) {
 			t.Errorf("the tag of its referrers would be %q", tag)
 		}
+		testArchive(t, m)
+	})
+}
+
+func FuzzLedger(f *testing.F) {
+	f.Add([]byte(`{"layers":[{"digest":"`+hash+`","size":9223372036854775807},`+leastDescriptor+`,`+leastDescriptor+`]}`), mediaTypeDockerManifest)
+	f.Add([]byte(`{"config":{"digest":"`+hash+`","size":-1},"layers":[{"digest":"sha512:`+strings.Repeat("0", 128)+`","size":-9}]}`), "")
+	f.Add([]byte(`{"manifests":[]}`), mediaTypeDockerList)
+	f.Fuzz(func(t *testing.T, raw []byte, mediaType string) {
+		m, err := ParseManifest(raw, mediaType)
+		if err != nil {
+			return
+		}
 		if err := classicManifest(m); err == nil && m.IsIndex() {
 			t.Error("the classic store takes an index")
 		}
 		testLedger(t, m)
-		testArchive(t, m)
 	})
 }
 
@@ -95,7 +107,7 @@ func testArchive(t *testing.T, m Manifest) {
 	l := newLoading()
 	l.add([]string{targetBase + "/app:1"}, m)
 	got := readBack(t, l)
-	if got.roots[targetBase+"/app:1"] != m.Digest || string(got.files[blobPath(m.Digest)]) != string(m.Raw) {
+	if got.roots[targetBase+"/app:1"] != m.Digest || string(got.files[blobFile(m.Digest)]) != string(m.Raw) {
 		t.Errorf("%s came back as %+v", m.Digest, got.roots)
 	}
 }

@@ -25,6 +25,9 @@ func readBack(t *testing.T, l *loading) layout {
 	return found
 }
 
+// blobFile is where a layout holds the blob.
+func blobFile(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
+
 func TestLayoutArchive(t *testing.T) {
 	index, children := pairOf(t, "app")
 	names := []string{targetBase + "/app:1", targetBase + "/app:latest"}
@@ -33,7 +36,7 @@ func TestLayoutArchive(t *testing.T) {
 	l.add([]string{"again"}, children[0])
 	got := readBack(t, l)
 	want := []string{
-		blobPath(index.Digest), blobPath(children[0].Digest), blobPath(children[1].Digest),
+		blobFile(index.Digest), blobFile(children[0].Digest), blobFile(children[1].Digest),
 		ocispec.ImageIndexFile, ocispec.ImageLayoutFile,
 	}
 	slices.Sort(want)
@@ -57,7 +60,7 @@ func TestLayoutArchive(t *testing.T) {
 			t.Errorf("the layout lists %+v", d)
 		}
 	}
-	if string(got.files[blobPath(index.Digest)]) != string(index.Raw) {
+	if string(got.files[blobFile(index.Digest)]) != string(index.Raw) {
 		t.Error("the root is not the bytes that the source holds")
 	}
 }
