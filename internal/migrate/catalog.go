@@ -101,20 +101,3 @@ func (c *catalog) sum(tasks []*task) (blobs int, bytes, unshared int64) {
 	}
 	return blobs, bytes, unshared
 }
-
-// blobs are what a manifest's image consists of, its config first.
-func (m Manifest) blobs() []ocispec.Descriptor {
-	if m.IsIndex() {
-		return nil
-	}
-	return append([]ocispec.Descriptor{m.Config}, m.Layers...)
-}
-
-// blobs are those of all manifests of the tree.
-func (t Tree) blobs() []ocispec.Descriptor {
-	var all []ocispec.Descriptor
-	for _, leaf := range t.Leaves() {
-		all = append(all, leaf.blobs()...)
-	}
-	return all
-}

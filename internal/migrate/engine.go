@@ -9,15 +9,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Store is the kind of image store that an engine keeps its images in. It decides what the engine can carry.
-type Store string
-
-// The two stores there are.
-const (
-	ClassicStore    Store = "classic"    // one platform an image; layers are compressed again on push
-	ContainerdStore Store = "containerd" // everything, unchanged
-)
-
 // Causes that an Engine tells apart, for errors.Is.
 var (
 	// ErrNotFound: the reference does not exist, at the registry or in the engine.
@@ -44,12 +35,6 @@ var (
 	// ErrEngineGone: the engine does not answer.
 	ErrEngineGone = errors.New("the engine is gone")
 )
-
-// Resolved is what a registry answers for a reference.
-type Resolved struct {
-	Digest    digest.Digest
-	Platforms []ocispec.Platform // of a single image: its own, where its config tells
-}
 
 // Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
 // It does not retry; its errors are in the engine's own words, and one of the causes above where those tell. None of its

@@ -1,0 +1,3 @@
+package testkit
+
+const TargetBase = "registry.example.com/group/project"
