@@ -11,11 +11,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// imageNameAnnotation is what containerd names an imported image by
-// (containerd, core/images/annotations.go).
+// imageNameAnnotation holds the name that containerd gives an imported image (containerd, core/images/annotations.go).
 const imageNameAnnotation = "io.containerd.image.name"
 
-// Layout is what one archive brings into the engine.
+// Layout is an OCI image layout of manifests, without the blobs that they list. An engine with the containerd store
+// loads it, and finds the blobs among those that it has pulled or will pull. So an index becomes an image whatever its
+// platforms are, and an image gets a name that tagging cannot give it, such as a digest reference to another repository.
 type Layout struct {
 	index ocispec.Index
 	files []layoutFile
@@ -26,11 +27,12 @@ type layoutFile struct {
 	data []byte
 }
 
+// NewLayout returns an empty layout.
 func NewLayout() *Layout {
 	return &Layout{index: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}}
 }
 
-// Add has the engine know the root by the names. Blobs that it refers to may be absent.
+// Add names root by each of the names, and adds the other manifests to the blobs of the layout.
 func (l *Layout) Add(names []string, root Manifest, others ...Manifest) {
 	for _, manifest := range append([]Manifest{root}, others...) {
 		file := layoutFile{blobPath(manifest.Digest), manifest.Raw}
@@ -48,9 +50,7 @@ func (l *Layout) Add(names []string, root Manifest, others ...Manifest) {
 	}
 }
 
-// Archive writes an OCI image layout of manifests alone. An engine with the containerd store loads it and finds the
-// blobs among those it has or will have pulled: so an index becomes an image whatever its platforms are, and an image
-// gets a name that no tag call can give it, such as a digest of another repository.
+// Archive returns the layout as a tar archive.
 func (l *Layout) Archive() ([]byte, error) {
 	marker, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 	if err != nil {

@@ -9,9 +9,26 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ParseManifest reads an image manifest or an index, of Docker or of OCI, and computes its digest from its bytes.
-// mediaType is what the registry says of it; where that is empty the document's own mediaType counts,
-// which an OCI index need not have.
+// Media types of Docker's Image Manifest Version 2, Schema 2 (distribution, docs/spec/manifest-v2-2.md).
+const (
+	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	MediaTypeDockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+	MediaTypeDockerConfig   = "application/vnd.docker.container.image.v1+json"
+	MediaTypeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+)
+
+// Manifest is an image manifest or an index.
+type Manifest struct {
+	ocispec.Descriptor                      // of the manifest itself, with its artifact type and annotations
+	Raw                []byte               // exactly as the registry serves it
+	Config             ocispec.Descriptor   // zero for an index
+	Layers             []ocispec.Descriptor // nil for an index
+	Children           []ocispec.Descriptor // of an index, in the order in which it lists them
+	Subject            digest.Digest        // of a referrer; empty otherwise
+}
+
+// ParseManifest parses a Docker or OCI image manifest or index, and computes its digest. mediaType is the type that the
+// registry serves it with; if that is empty, the document's own mediaType counts, which an OCI index may omit.
 func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
 	var document struct {
 		MediaType    string               `json:"mediaType"`
@@ -53,7 +70,8 @@ func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
 	return m, nil
 }
 
-// validDigests refuses what no registry could answer for. An index has no config, and not everything a subject.
+// validDigests returns an error for digests that no registry could resolve. An index has no config, and most manifests
+// have no subject.
 func validDigests(config ocispec.Descriptor, subject *ocispec.Descriptor, listed []ocispec.Descriptor) error {
 	if config.Digest != "" {
 		listed = append(listed, config)
@@ -69,27 +87,20 @@ func validDigests(config ocispec.Descriptor, subject *ocispec.Descriptor, listed
 	return nil
 }
 
-// IsIndex reports whether the manifest lists other manifests: a Docker manifest list or an OCI index.
+// IsIndex reports whether the manifest is a Docker manifest list or an OCI index.
 func (m Manifest) IsIndex() bool { return IsIndex(m.MediaType) }
 
+// IsIndex reports whether the media type is that of a Docker manifest list or an OCI index.
 func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == MediaTypeDockerIndex
 }
 
-// Media types of Docker's image manifest, version 2 schema 2 (distribution, docs/spec/manifest-v2-2.md).
-const (
-	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	MediaTypeDockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
-	MediaTypeDockerConfig   = "application/vnd.docker.container.image.v1+json"
-	MediaTypeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-)
-
-// IsContainerImage reports whether the manifest is an image that containers run from, not some other artifact.
+// IsContainerImage reports whether containers can run from the manifest: it is neither an index nor another artifact.
 func (m Manifest) IsContainerImage() bool {
 	return m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == MediaTypeDockerConfig
 }
 
-// Kind names an artifact by what says most about it.
+// Kind returns the artifact type, which defaults to the config's media type.
 func (m Manifest) Kind() string {
 	if m.ArtifactType != "" {
 		return m.ArtifactType
@@ -97,20 +108,10 @@ func (m Manifest) Kind() string {
 	return m.Config.MediaType
 }
 
-// Blobs are what a manifest's image consists of, its config first.
+// Blobs returns the config and the layers of an image manifest, and nil for an index.
 func (m Manifest) Blobs() []ocispec.Descriptor {
 	if m.IsIndex() {
 		return nil
 	}
 	return append([]ocispec.Descriptor{m.Config}, m.Layers...)
-}
-
-// Manifest is an image manifest or an index, as the source registry holds it.
-type Manifest struct {
-	ocispec.Descriptor // MediaType, Digest and Size of the manifest itself
-	Raw                []byte
-	Config             ocispec.Descriptor   // empty for an index
-	Layers             []ocispec.Descriptor // none for an index
-	Children           []ocispec.Descriptor // of an index, in its order
-	Subject            digest.Digest        // empty where there is none
 }

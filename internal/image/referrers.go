@@ -11,35 +11,39 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// SubjectOf is the digest of the image that the tag goes with, or empty: sha256-<hex>, as OCI 1.1 has it for referrers,
-// and the same with an ending, as cosign has it for signatures.
-func SubjectOf(tag string) digest.Digest {
-	algorithm, rest, _ := strings.Cut(tag, "-")
-	encoded, _, _ := strings.Cut(rest, ".")
-	d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
-	if d.Validate() != nil {
-		return ""
-	}
-	return d
-}
-
-// ReferrersTag is the tag that clients look for where a registry has no referrers API, as GitLab's has none
-// (OCI distribution specification 1.1, "Referrers Tag Schema").
+// ReferrersTag returns the tag under which a subject's referrers are listed in a registry without a referrers API,
+// such as GitLab's (OCI Distribution Specification 1.1, "Referrers Tag Schema").
 func ReferrersTag(subject digest.Digest) string {
 	return strings.Replace(subject.String(), ":", "-", 1)
 }
 
-// ReferrersIndex makes the index of the referrers tag schema. The same referrers make the same bytes.
-func ReferrersIndex(trees []Tree) (Tree, error) {
-	trees = slices.SortedFunc(slices.Values(trees), func(a, b Tree) int {
+// SubjectOf parses a tag that names the digest of another image: sha256-<hex>, the referrers tag, or that with a suffix,
+// such as cosign's ".sig". It returns the digest and the suffix, or an empty digest for any other tag.
+func SubjectOf(tag string) (subject digest.Digest, suffix string) {
+	algorithm, rest, _ := strings.Cut(tag, "-")
+	encoded, suffix, dotted := strings.Cut(rest, ".")
+	subject = digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
+	if subject.Validate() != nil {
+		return "", ""
+	}
+	if dotted {
+		suffix = "." + suffix
+	}
+	return subject, suffix
+}
+
+// ReferrersIndex returns the index that lists referrers under their subject's referrers tag, with everything below it.
+// The same referrers yield the same bytes, whatever their order.
+func ReferrersIndex(referrers []Tree) (Tree, error) {
+	referrers = slices.SortedFunc(slices.Values(referrers), func(a, b Tree) int {
 		return strings.Compare(string(a.Root.Digest), string(b.Root.Digest))
 	})
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	below := map[digest.Digest]Manifest{}
-	for _, referrer := range trees {
+	for _, referrer := range referrers {
 		index.Manifests = append(index.Manifests, referrer.Root.asReferrer())
-		for _, manifest := range referrer.Manifests() {
-			below[manifest.Digest] = manifest
+		for _, m := range referrer.Manifests() {
+			below[m.Digest] = m
 		}
 	}
 	raw, err := json.Marshal(index)
@@ -53,8 +57,8 @@ func ReferrersIndex(trees []Tree) (Tree, error) {
 	return NewTree(root, below), nil
 }
 
-// asReferrer is the descriptor that the specification asks for: with the artifact type, which is the config's media
-// type where the manifest has none, and the manifest's annotations.
+// asReferrer returns the descriptor by which the specification lists a referrer: with the manifest's annotations and
+// its artifact type, which defaults to the config's media type.
 func (m Manifest) asReferrer() ocispec.Descriptor {
 	d := m.Descriptor
 	if d.ArtifactType == "" {

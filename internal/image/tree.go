@@ -5,22 +5,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Blobs are those of all manifests of the tree.
-func (t Tree) Blobs() []ocispec.Descriptor {
-	var all []ocispec.Descriptor
-	for _, leaf := range t.Leaves() {
-		all = append(all, leaf.Blobs()...)
-	}
-	return all
-}
-
-// Tree is a manifest and all that it lists, by digest.
+// Tree is a manifest with everything that it lists, directly or through other indexes.
 type Tree struct {
 	Root      Manifest
-	manifests map[digest.Digest]Manifest
+	manifests map[digest.Digest]Manifest // the root included
 }
 
-// NewTree makes a tree of a root and the manifests below it; what root does not reach is left out.
+// NewTree returns the tree of root. It leaves out what root does not reach, and what is not in below.
 func NewTree(root Manifest, below map[digest.Digest]Manifest) Tree {
 	t := Tree{Root: root, manifests: map[digest.Digest]Manifest{}}
 	t.add(root, below)
@@ -39,7 +30,7 @@ func (t Tree) add(m Manifest, below map[digest.Digest]Manifest) {
 	}
 }
 
-// Leaves returns the manifests of the tree that are no index, each once, in the order of their listing.
+// Leaves returns the manifests that are not indexes, each once, in the order in which they are listed.
 func (t Tree) Leaves() []Manifest {
 	return t.walk(func(m Manifest) bool { return !m.IsIndex() })
 }
@@ -49,7 +40,7 @@ func (t Tree) Manifests() []Manifest {
 	return t.walk(func(Manifest) bool { return true })
 }
 
-// Digests are those of all manifests of the tree, the root's first.
+// Digests returns the digests of all manifests of the tree, the root's first.
 func (t Tree) Digests() []digest.Digest {
 	var digests []digest.Digest
 	for _, m := range t.Manifests() {
@@ -58,7 +49,7 @@ func (t Tree) Digests() []digest.Digest {
 	return digests
 }
 
-// Without returns the digests of the tree's manifests that other does not have.
+// Without returns the digests of the manifests that are not in other.
 func (t Tree) Without(other Tree) []digest.Digest {
 	var digests []digest.Digest
 	for _, m := range t.Manifests() {
@@ -69,6 +60,7 @@ func (t Tree) Without(other Tree) []digest.Digest {
 	return digests
 }
 
+// walk returns the manifests that want accepts, each once, parents before their children.
 func (t Tree) walk(want func(Manifest) bool) []Manifest {
 	var found []Manifest
 	seen := map[digest.Digest]bool{}
@@ -88,4 +80,13 @@ func (t Tree) walk(want func(Manifest) bool) []Manifest {
 	}
 	visit(t.Root.Digest)
 	return found
+}
+
+// Blobs returns the blobs of all leaves: one that several leaves list comes several times.
+func (t Tree) Blobs() []ocispec.Descriptor {
+	var all []ocispec.Descriptor
+	for _, leaf := range t.Leaves() {
+		all = append(all, leaf.Blobs()...)
+	}
+	return all
 }

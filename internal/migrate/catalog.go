@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -75,14 +74,6 @@ func (c *catalog) size(id blobID) int64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.sizes[id]
-}
-
-// short is what engines call the blob: the first twelve digits of its digest.
-func (c *catalog) short(id blobID) string {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	_, digits, _ := strings.Cut(c.digests[id].String(), ":")
-	return digits[:min(12, len(digits))]
 }
 
 // sum is what the images consist of: their blobs and bytes, each blob counted once, and the bytes were none shared.

@@ -146,7 +146,7 @@ func (c Choice) tags(images []Image) wantedTags {
 	var found []pushedTag
 	for _, img := range images {
 		for _, tag := range img.Tags {
-			if image.SubjectOf(tag) == "" && c.Tags.choose(tag) && !img.PushedAt.Before(c.Since) {
+			if subject, _ := image.SubjectOf(tag); subject == "" && c.Tags.choose(tag) && !img.PushedAt.Before(c.Since) {
 				found = append(found, pushedTag{tag, img.Digest, img.PushedAt})
 			}
 		}
@@ -184,7 +184,7 @@ func (w wantedTags) follow(images []Image, patterns Patterns) {
 	for _, img := range images {
 		listed[img.Digest] = len(img.Tags) > 0
 		for _, tag := range img.Tags {
-			if subject := image.SubjectOf(tag); subject != "" && !patterns.exclude(tag) {
+			if subject, _ := image.SubjectOf(tag); subject != "" && !patterns.exclude(tag) {
 				waiting = append(waiting, companion{pushedTag{name: tag, image: img.Digest}, subject})
 			}
 		}

@@ -1,3 +1,4 @@
+// Package testkit has images, registries and layouts in memory, for the tests of all rooms.
 package testkit
 
 import (
