@@ -2,11 +2,6 @@ package migrate
 
 import "gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 
-type (
-	document = testkit.Document
-	layout   = testkit.Layout
-)
-
 const (
 	hash            = testkit.EmptyDigest
 	targetBase      = testkit.TargetBase
@@ -25,6 +20,5 @@ var (
 	pairOf        = testkit.Pair
 	byDigest      = testkit.ByDigest
 	digestsOf     = testkit.Digests
-	readBack      = testkit.ReadBack
 	readLayout    = testkit.ReadLayout
 )

@@ -15,6 +15,7 @@ import (
 // LeastDescriptor is the shortest text of a descriptor that has a digest.
 const LeastDescriptor = `{"digest":"` + EmptyDigest + `"}`
 
+// EmptyDigest is the digest of no bytes at all.
 const EmptyDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // Document is a manifest as a test writes it.
@@ -29,6 +30,7 @@ type Document struct {
 	Annotations   map[string]string    `json:"annotations,omitempty"`
 }
 
+// Manifest is what a registry holds of the document.
 func (d Document) Manifest(t testing.TB) image.Manifest {
 	t.Helper()
 	d.SchemaVersion = 2
@@ -43,6 +45,7 @@ func (d Document) Manifest(t testing.TB) image.Manifest {
 	return m
 }
 
+// Blob describes a blob of the content.
 func Blob(mediaType, content string) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(content), Size: int64(len(content))}
 }
@@ -59,6 +62,7 @@ func Image(t testing.TB, content string) image.Manifest {
 	return ImageDocument(content).Manifest(t)
 }
 
+// ImageDocument is the document of Image.
 func ImageDocument(content string) Document {
 	config := Blob(ocispec.MediaTypeImageConfig, "config of "+content)
 	return Document{
@@ -86,10 +90,12 @@ func Child(m image.Manifest, platform *ocispec.Platform) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, Platform: platform}
 }
 
+// Linux is a platform.
 func Linux(architecture string, variant ...string) *ocispec.Platform {
 	return &ocispec.Platform{OS: "linux", Architecture: architecture, Variant: slices.Concat(variant, []string{""})[0]}
 }
 
+// Index lists the children.
 func Index(t testing.TB, children ...ocispec.Descriptor) image.Manifest {
 	return Document{MediaType: ocispec.MediaTypeImageIndex, Manifests: children}.Manifest(t)
 }
@@ -100,6 +106,7 @@ func Pair(t testing.TB, content string) (index image.Manifest, children []image.
 	return Index(t, Child(amd, Linux("amd64")), Child(arm, Linux("arm64"))), []image.Manifest{amd, arm}
 }
 
+// ByDigest maps manifests by their digests.
 func ByDigest(manifests ...image.Manifest) map[digest.Digest]image.Manifest {
 	found := map[digest.Digest]image.Manifest{}
 	for _, m := range manifests {
@@ -108,6 +115,7 @@ func ByDigest(manifests ...image.Manifest) map[digest.Digest]image.Manifest {
 	return found
 }
 
+// Digests returns the digests of the manifests.
 func Digests(manifests []image.Manifest) []digest.Digest {
 	digests := make([]digest.Digest, len(manifests))
 	for i, m := range manifests {
