@@ -7,6 +7,8 @@ import (
 
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // classicRemedy ends every refusal of the classic store.
@@ -18,9 +20,9 @@ func (p *planner) classicCarries(ctx context.Context, t *task, tree Tree) error 
 	if err := classicManifest(tree.Root); err != nil {
 		return err
 	}
-	resolved, err := p.resolve(ctx, t.image.Repository.reference(tree.Root))
+	resolved, err := p.resolve(ctx, t.image.Repository.Reference(tree.Root))
 	if err != nil {
-		return failedAt(StepPlan, t.image.Repository.reference(tree.Root), err)
+		return failedAt(StepPlan, t.image.Repository.Reference(tree.Root), err)
 	}
 	for _, platform := range resolved.Platforms {
 		if platform.OS != "" && platform.OS != "linux" {
@@ -30,17 +32,14 @@ func (p *planner) classicCarries(ctx context.Context, t *task, tree Tree) error 
 	return nil
 }
 
-// reference is how an engine pulls one of the repository's manifests.
-func (r Repository) reference(m Manifest) string { return r.URI + "@" + m.Digest.String() }
-
 // classicManifest refuses what can be told from the manifest alone.
 func classicManifest(m Manifest) error {
 	if m.IsIndex() {
 		return fmt.Errorf("the classic image store would flatten this index of %d manifests to one platform: %s, or set "+
 			"MIGRATE_PLATFORM to copy one platform on purpose", len(m.Children), classicRemedy)
 	}
-	if !m.isContainerImage() {
-		return fmt.Errorf("the classic image store takes container images alone, and this is %s: %s", m.kind(), classicRemedy)
+	if !m.IsContainerImage() {
+		return fmt.Errorf("the classic image store takes container images alone, and this is %s: %s", m.Kind(), classicRemedy)
 	}
 	for _, layer := range m.Layers {
 		if !classicLayer(layer.MediaType) {
@@ -50,19 +49,11 @@ func classicManifest(m Manifest) error {
 	return nil
 }
 
-// kind names an artifact by what says most about it.
-func (m Manifest) kind() string {
-	if m.ArtifactType != "" {
-		return m.ArtifactType
-	}
-	return m.Config.MediaType
-}
-
 // classicLayer tells the layers that Engine 20.10 pulls: gzip and plain tar archives that are distributed with the image.
 func classicLayer(mediaType string) bool {
 	switch mediaType {
-	case mediaTypeDockerLayer, ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip,
-		strings.TrimSuffix(mediaTypeDockerLayer, ".gzip"):
+	case image.MediaTypeDockerLayer, ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip,
+		strings.TrimSuffix(image.MediaTypeDockerLayer, ".gzip"):
 		return true
 	}
 	return false
@@ -74,27 +65,27 @@ func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree,
 	if !tree.Root.IsIndex() {
 		return tree, false, p.hasPlatform(ctx, t, tree.Root)
 	}
-	best := pick(tree, *p.platform)
-	listed := tree.platforms()
+	single, found := tree.Pick(*p.platform)
+	listed := tree.Platforms()
 	switch {
-	case best == nil && len(listed) == 0:
+	case found:
+		return single, true, nil
+	case len(listed) == 0:
 		return tree, false, nil
-	case best == nil:
-		return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
-			platforms.FormatAll(*p.platform), strings.Join(listed, ", "))
 	}
-	return NewTree(tree.manifests[best.Digest], tree.manifests), true, nil
+	return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
+		platforms.FormatAll(*p.platform), strings.Join(listed, ", "))
 }
 
 // hasPlatform fails where a single image is for another platform than the one asked for. A registry tells that of
 // Docker's images alone; checkPlatform sees the others.
 func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
-	if !m.isContainerImage() {
+	if !m.IsContainerImage() {
 		return nil
 	}
-	resolved, err := p.resolve(ctx, t.image.Repository.reference(m))
+	resolved, err := p.resolve(ctx, t.image.Repository.Reference(m))
 	if err != nil {
-		return failedAt(StepPlan, t.image.Repository.reference(m), err)
+		return failedAt(StepPlan, t.image.Repository.Reference(m), err)
 	}
 	for _, platform := range resolved.Platforms {
 		if err := otherPlatform(*p.platform, platform); err != nil {
@@ -106,7 +97,7 @@ func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
 
 // checkPlatform fails where the single image that was pulled is for another platform than the one asked for.
 func (c *copier) checkPlatform(ctx context.Context, t *task, root Manifest) error {
-	if c.platform == nil || t.reduced || !root.isContainerImage() {
+	if c.platform == nil || t.reduced || !root.IsContainerImage() {
 		return nil
 	}
 	ref := t.tagged(t.pending[0])
@@ -118,43 +109,11 @@ func (c *copier) checkPlatform(ctx context.Context, t *task, root Manifest) erro
 }
 
 func otherPlatform(wanted, platform ocispec.Platform) error {
-	if fits(wanted, platform) {
+	if image.Fits(wanted, platform) {
 		return nil
 	}
 	return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
 		platforms.FormatAll(platform), platforms.FormatAll(wanted))
-}
-
-// pick returns the first descriptor of the platform among all the indexes of the tree, or nil.
-func pick(tree Tree, wanted ocispec.Platform) *ocispec.Descriptor {
-	for _, manifest := range tree.Manifests() {
-		for _, child := range manifest.Children {
-			if child.Platform != nil && !isIndex(child.MediaType) && fits(wanted, *child.Platform) {
-				return &child
-			}
-		}
-	}
-	return nil
-}
-
-// fits reports whether a platform is the one wanted, and of the version of Windows, or the beginning of one, that is
-// wanted: containerd's matchers compare versions on Windows alone.
-func fits(wanted, platform ocispec.Platform) bool {
-	return platforms.OnlyStrict(wanted).Match(platform) &&
-		(wanted.OSVersion == "" || strings.HasPrefix(platform.OSVersion+".", wanted.OSVersion+"."))
-}
-
-// platforms lists those of the tree's children that have one, for messages.
-func (t Tree) platforms() []string {
-	var names []string
-	for _, manifest := range t.Manifests() {
-		for _, child := range manifest.Children {
-			if child.Platform != nil && child.Platform.OS != "unknown" {
-				names = append(names, platforms.FormatAll(*child.Platform))
-			}
-		}
-	}
-	return names
 }
 
 // resolve asks the source's registry what the reference stands for.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 func TestClassicManifest(t *testing.T) {
@@ -16,7 +18,7 @@ func TestClassicManifest(t *testing.T) {
 		for _, mediaType := range mediaTypes {
 			document.Layers = append(document.Layers, blob(mediaType, mediaType))
 		}
-		return document.manifest(t)
+		return document.Manifest(t)
 	}
 	index, _ := pairOf(t, "app")
 	chart := imageDocument("chart")
@@ -26,14 +28,14 @@ func TestClassicManifest(t *testing.T) {
 		manifest Manifest
 		says     string
 	}{
-		{"docker layers", layers(mediaTypeDockerLayer, "application/vnd.docker.image.rootfs.diff.tar"), ""},
+		{"docker layers", layers(image.MediaTypeDockerLayer, "application/vnd.docker.image.rootfs.diff.tar"), ""},
 		{"OCI layers", layers(ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip), ""},
 		{"no layers", layers(), ""},
 		{"zstd", layers(ocispec.MediaTypeImageLayerGzip, ocispec.MediaTypeImageLayerZstd), ocispec.MediaTypeImageLayerZstd},
 		{"layers of elsewhere", layers("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "foreign"},
 		{"a layer without a type", layers(""), "cannot read a layer of type"},
 		{"index", index, "flatten this index of 2 manifests"},
-		{"chart", chart.manifest(t), "this is application/vnd.cncf.helm.config.v1+json"},
+		{"chart", chart.Manifest(t), "this is application/vnd.cncf.helm.config.v1+json"},
 		{"signature", artifactOf(t, "application/x-signature", "s", index), "this is application/x-signature"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestClassicManifest(t *testing.T) {
 }
 
 func TestClassicCarries(t *testing.T) {
-	image := imageOf(t, "app")
+	img := imageOf(t, "app")
 	for _, test := range []struct {
 		name      string
 		platforms []ocispec.Platform
@@ -57,13 +59,13 @@ func TestClassicCarries(t *testing.T) {
 		{name: "linux", platforms: []ocispec.Platform{*linux("s390x")}},
 		{name: "no word on it", platforms: nil},
 		{name: "windows", platforms: []ocispec.Platform{{OS: "windows", Architecture: "amd64"}}, says: "an image for windows/amd64"},
-		{name: "gone", err: ErrNotFound, says: "plan " + sourceHost + "/app@" + image.Digest.String() + ": not found"},
+		{name: "gone", err: ErrNotFound, says: "plan " + sourceHost + "/app@" + img.Digest.String() + ": not found"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &planner{engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
-				return Resolved{Digest: image.Digest, Platforms: test.platforms}, test.err
+				return Resolved{Digest: img.Digest, Platforms: test.platforms}, test.err
 			}}}
-			err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(image, nil))
+			err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(img, nil))
 			expectError(t, err, saying(test.says)...)
 		})
 	}
@@ -71,17 +73,17 @@ func TestClassicCarries(t *testing.T) {
 
 // A token that has ended before its time is replaced while it is planned, too.
 func TestClassicCarriesWithFreshCredentials(t *testing.T) {
-	image, renewed := imageOf(t, "app"), false
+	img, renewed := imageOf(t, "app"), false
 	p := &planner{
 		source: fakeSource{renew: func(context.Context) error { renewed = true; return nil }},
 		engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
 			if !renewed {
 				return Resolved{}, ErrDenied
 			}
-			return Resolved{Digest: image.Digest}, nil
+			return Resolved{Digest: img.Digest}, nil
 		}},
 	}
-	if err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(image, nil)); err != nil {
+	if err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(img, nil)); err != nil {
 		t.Error(err)
 	}
 }

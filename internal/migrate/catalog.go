@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -77,14 +76,6 @@ func (c *catalog) size(id blobID) int64 {
 	return c.sizes[id]
 }
 
-// short is what engines call the blob: the first twelve digits of its digest.
-func (c *catalog) short(id blobID) string {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	_, digits, _ := strings.Cut(c.digests[id].String(), ":")
-	return digits[:min(12, len(digits))]
-}
-
 // sum is what the images consist of: their blobs and bytes, each blob counted once, and the bytes were none shared.
 func (c *catalog) sum(tasks []*task) (blobs int, bytes, unshared int64) {
 	counted := make([]bool, c.len())
@@ -100,21 +91,4 @@ func (c *catalog) sum(tasks []*task) (blobs int, bytes, unshared int64) {
 		}
 	}
 	return blobs, bytes, unshared
-}
-
-// blobs are what a manifest's image consists of, its config first.
-func (m Manifest) blobs() []ocispec.Descriptor {
-	if m.IsIndex() {
-		return nil
-	}
-	return append([]ocispec.Descriptor{m.Config}, m.Layers...)
-}
-
-// blobs are those of all manifests of the tree.
-func (t Tree) blobs() []ocispec.Descriptor {
-	var all []ocispec.Descriptor
-	for _, leaf := range t.Leaves() {
-		all = append(all, leaf.blobs()...)
-	}
-	return all
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // Patterns choose names: those that one of them matches, or all names where there are exclusions alone; and never one
@@ -119,11 +121,11 @@ func (c Choice) images(all []Image) []Image {
 	wanted := c.tags(all)
 	wanted.follow(all, c.Tags)
 	var images []Image
-	for _, image := range all {
-		image.Tags = wanted[image.Digest]
-		slices.Sort(image.Tags)
-		if len(image.Tags) > 0 || image.Subject != "" {
-			images = append(images, image)
+	for _, img := range all {
+		img.Tags = wanted[img.Digest]
+		slices.Sort(img.Tags)
+		if len(img.Tags) > 0 || img.Subject != "" {
+			images = append(images, img)
 		}
 	}
 	return images
@@ -142,10 +144,10 @@ type pushedTag struct {
 // tags are those that are wanted for their own sake.
 func (c Choice) tags(images []Image) wantedTags {
 	var found []pushedTag
-	for _, image := range images {
-		for _, tag := range image.Tags {
-			if followed(tag) == "" && c.Tags.choose(tag) && !image.PushedAt.Before(c.Since) {
-				found = append(found, pushedTag{tag, image.Digest, image.PushedAt})
+	for _, img := range images {
+		for _, tag := range img.Tags {
+			if subject, _ := image.SubjectOf(tag); subject == "" && c.Tags.choose(tag) && !img.PushedAt.Before(c.Since) {
+				found = append(found, pushedTag{tag, img.Digest, img.PushedAt})
 			}
 		}
 	}
@@ -179,11 +181,11 @@ func (w wantedTags) follow(images []Image, patterns Patterns) {
 	}
 	var waiting []companion
 	listed := map[digest.Digest]bool{}
-	for _, image := range images {
-		listed[image.Digest] = len(image.Tags) > 0
-		for _, tag := range image.Tags {
-			if subject := followed(tag); subject != "" && !patterns.exclude(tag) {
-				waiting = append(waiting, companion{pushedTag{name: tag, image: image.Digest}, subject})
+	for _, img := range images {
+		listed[img.Digest] = len(img.Tags) > 0
+		for _, tag := range img.Tags {
+			if subject, _ := image.SubjectOf(tag); subject != "" && !patterns.exclude(tag) {
+				waiting = append(waiting, companion{pushedTag{name: tag, image: img.Digest}, subject})
 			}
 		}
 	}
@@ -197,16 +199,4 @@ func (w wantedTags) follow(images []Image, patterns Patterns) {
 			return comes
 		})
 	}
-}
-
-// followed is the digest of the image that the tag goes with, or empty: sha256-<hex>, as OCI 1.1 has it for referrers,
-// and the same with an ending, as cosign has it for signatures.
-func followed(tag string) digest.Digest {
-	algorithm, rest, _ := strings.Cut(tag, "-")
-	encoded, _, _ := strings.Cut(rest, ".")
-	d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
-	if d.Validate() != nil {
-		return ""
-	}
-	return d
 }

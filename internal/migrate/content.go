@@ -12,11 +12,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-)
 
-// maxBlobPull is the largest blob that an engine with the containerd store pulls by its own digest, in bytes: what it
-// resolves it takes for a manifest (containerd, core/remotes/docker/resolver.go, MaxManifestSize).
-const maxBlobPull = 4 * 1048 * 1048
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
 
 // blobConcurrency is how many blobs of one image are pulled at once.
 const blobConcurrency = 4
@@ -67,7 +65,7 @@ func (w *workspace) way(m Manifest) way {
 	return asImage
 }
 
-func isLarge(blob ocispec.Descriptor) bool { return blob.Size > maxBlobPull }
+func isLarge(blob ocispec.Descriptor) bool { return blob.Size > image.MaxBlobPull }
 
 // content brings the blobs of one manifest into the engine, those that it does not have.
 func (w *workspace) content(ctx context.Context, m Manifest) error {
@@ -96,7 +94,7 @@ func isForeign(blob ocispec.Descriptor) bool {
 func (w *workspace) missing(m Manifest) []ocispec.Descriptor {
 	var blobs []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
-	for _, blob := range m.blobs() {
+	for _, blob := range m.Blobs() {
 		if !seen[blob.Digest] && !w.present[blob.Digest] {
 			seen[blob.Digest] = true
 			blobs = append(blobs, blob)
@@ -145,7 +143,7 @@ func (w *workspace) pullContent(ctx context.Context, m Manifest) error {
 			layers = append(layers, blob.Digest)
 		}
 	}
-	ref := w.repository.reference(m)
+	ref := w.repository.Reference(m)
 	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers) }
 	w.sweeping.RLock()
 	err := withFreshCredentials(ctx, w.source, pull)
@@ -161,14 +159,14 @@ func (w *workspace) pullContent(ctx context.Context, m Manifest) error {
 }
 
 // keep has the engine know each blob that images to come consist of, too, by an artifact of its own.
-func (w *workspace) keep(l *loading, blobs []ocispec.Descriptor) {
+func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 	for _, blob := range blobs {
 		if !w.shared[blob.Digest] {
 			continue
 		}
 		keeper, empty := keeperOf(blob)
 		name := keeperName + ":" + blob.Digest.Encoded()
-		l.add([]string{name}, keeper, empty)
+		l.Add([]string{name}, keeper, empty)
 		w.held.adopt(name)
 		w.pulled = append(w.pulled, holding{ref: name, blobs: w.catalog.add([]ocispec.Descriptor{blob})})
 	}
@@ -200,8 +198,8 @@ func keeperOf(blob ocispec.Descriptor) (keeper, config Manifest) {
 
 // pull fetches one manifest with its blobs, as an image.
 func (w *workspace) pull(ctx context.Context, m Manifest) error {
-	ref := w.repository.reference(m)
-	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.add(m.blobs())})
+	ref := w.repository.Reference(m)
+	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.add(m.Blobs())})
 	if err := w.held.pull(ctx, ref); err != nil {
 		return failedAt(StepPull, ref, err)
 	}

@@ -28,7 +28,7 @@ func layersOf(t testing.TB, layer func(mediaType, content string) ocispec.Descri
 	for _, each := range append(shared, content) {
 		d.Layers = append(d.Layers, layer(ocispec.MediaTypeImageLayerGzip, each))
 	}
-	return d.manifest(t)
+	return d.Manifest(t)
 }
 
 func digestOf(content string) string { return digest.FromString(content).String() }
@@ -169,7 +169,7 @@ func TestCopyForeignLayers(t *testing.T) {
 	} {
 		d := imageDocument("app")
 		d.Layers[0] = blob(mediaType, "app")
-		image := d.manifest(t)
+		image := d.Manifest(t)
 		s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
 		s.copier.dedicated = true
 		s.copy(t, "app:1: exact")
@@ -230,7 +230,7 @@ func TestRunOnAFullDisk(t *testing.T) {
 				source.push("other", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
 			}
 			engine := newEngine(source)
-			full := &fullEngine{memoryEngine: engine, ref: repositoryNamed("app").reference(image), times: test.times}
+			full := &fullEngine{memoryEngine: engine, ref: repositoryNamed("app").Reference(image), times: test.times}
 			summary, _, err := runIn(t, engine, func(o *Options) { o.Engine = full })
 			if err != nil || len(summary.Results) != 6 {
 				t.Fatalf("results %q, error %v", outcomes(summary.Results), err)

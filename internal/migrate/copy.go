@@ -54,7 +54,7 @@ func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
 // whereabouts are the blobs of the image that need not be brought, as things were when its turn came, and those that others wait for.
 func (c *copier) whereabouts(t *task, tree Tree) (present, shared map[digest.Digest]bool) {
 	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
-	for _, blob := range tree.blobs() {
+	for _, blob := range tree.Blobs() {
 		id := c.catalog.id(blob.Digest)
 		present[blob.Digest] = !slices.Contains(t.absent, id)
 		shared[blob.Digest] = slices.Contains(t.shared, id)

@@ -37,7 +37,7 @@ func newSetup(t *testing.T, store Store, fill func(*sourceRegistry)) *setup {
 
 func (s *setup) target(tag string) string { return s.task.tagged(tag) }
 
-func (s *setup) pulled(m Manifest) string { return s.task.image.Repository.reference(m) }
+func (s *setup) pulled(m Manifest) string { return s.task.image.Repository.Reference(m) }
 
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
 func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {

@@ -1,5 +1,9 @@
 package migrate
 
+import (
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
+
 // unlimited is the disk of an engine of which nobody has said how much may be used.
 const unlimited = int64(1) << 62
 
@@ -43,7 +47,7 @@ func (d *disk) need(blobs []blobID) int64 {
 			continue
 		}
 		size := d.catalog.size(id)
-		if d.store == ClassicStore || size > maxBlobPull {
+		if d.store == ClassicStore || size > image.MaxBlobPull {
 			size *= 1 + expansion
 		}
 		bytes += size
@@ -58,7 +62,7 @@ func (d *disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
 func (d *disk) use(blobs []blobID) {
 	for _, id := range blobs {
 		if d.users[id] == 0 {
-			d.unpacked[id] = d.catalog.size(id) > maxBlobPull
+			d.unpacked[id] = d.catalog.size(id) > image.MaxBlobPull
 			d.used += d.cost(id)
 		}
 		d.users[id]++

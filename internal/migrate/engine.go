@@ -9,15 +9,6 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
-// Store is the kind of image store that an engine keeps its images in. It decides what the engine can carry.
-type Store string
-
-// The two stores there are.
-const (
-	ClassicStore    Store = "classic"    // one platform an image; layers are compressed again on push
-	ContainerdStore Store = "containerd" // everything, unchanged
-)
-
 // Causes that an Engine tells apart, for errors.Is: see package docker.
 var (
 	ErrNotFound        = docker.ErrNotFound
@@ -32,12 +23,6 @@ var (
 	ErrStalled         = docker.ErrStalled
 	ErrEngineGone      = docker.ErrEngineGone
 )
-
-// Resolved is what a registry answers for a reference.
-type Resolved struct {
-	Digest    digest.Digest
-	Platforms []ocispec.Platform // of a single image: its own, where its config tells
-}
 
 // Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
 // It does not retry; its errors are in the engine's own words, and one of the causes above where those tell. None of its

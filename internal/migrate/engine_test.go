@@ -1,13 +1,10 @@
 package migrate
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -16,9 +13,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
 
-const targetBase = "registry.example.com/group/project"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
 
 // fakeEngine is an Engine of functions: a call that a test does not expect ends it.
 type fakeEngine struct {
@@ -34,27 +31,36 @@ type fakeEngine struct {
 	sweep   func(ctx context.Context) error
 }
 
-func (f fakeEngine) Pull(ctx context.Context, ref string) error     { return f.pull(ctx, ref) }
+func (f fakeEngine) Pull(ctx context.Context, ref string) error { return f.pull(ctx, ref) }
+
 func (f fakeEngine) Load(ctx context.Context, archive []byte) error { return f.load(ctx, archive) }
+
 func (f fakeEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
 	return f.config(ctx, ref)
 }
+
 func (f fakeEngine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
 	return f.missing(ctx, ref)
 }
+
 func (f fakeEngine) Tag(ctx context.Context, source, target string) error {
 	return f.tag(ctx, source, target)
 }
+
 func (f fakeEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
 	return f.push(ctx, ref)
 }
+
 func (f fakeEngine) Resolve(ctx context.Context, ref string) (Resolved, error) {
 	return f.resolve(ctx, ref)
 }
+
 func (f fakeEngine) Remove(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
+
 func (f fakeEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
 	return f.content(ctx, ref, layers)
 }
+
 func (f fakeEngine) Sweep(ctx context.Context) error { return f.sweep(ctx) }
 
 // memoryEngine is an engine, with the source it pulls from and the target it pushes to, in memory.
@@ -124,7 +130,7 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
 	spoilt := e.broken[m.Digest] || rivalled && e.hasBlobs(e.manifests[rival])
 	e.local[ref] = m.Digest
 	e.manifests[m.Digest] = m
-	for _, blob := range m.blobs() {
+	for _, blob := range m.Blobs() {
 		e.content[blob.Digest] = e.content[blob.Digest] || !spoilt
 	}
 	return err
@@ -141,7 +147,7 @@ func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.D
 	if !ok {
 		return fmt.Errorf("%s: %w", ref, ErrNotFound)
 	}
-	for _, blob := range m.blobs() {
+	for _, blob := range m.Blobs() {
 		arrived := !e.hasty[m.Digest]
 		e.content[blob.Digest], e.pinned[blob.Digest] = arrived || e.content[blob.Digest], arrived
 	}
@@ -160,8 +166,8 @@ func (e *memoryEngine) Sweep(ctx context.Context) error {
 func (e *memoryEngine) pullBlob(ref string) error {
 	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
 	for _, m := range e.source.manifests[name] {
-		for _, blob := range m.blobs() {
-			if blob.Digest.String() == d && blob.Size <= maxBlobPull && e.store == ContainerdStore && !e.noBlobs {
+		for _, blob := range m.Blobs() {
+			if blob.Digest.String() == d && blob.Size <= image.MaxBlobPull && e.store == ContainerdStore && !e.noBlobs {
 				e.blobs[ref], e.content[blob.Digest] = blob.Digest, true
 				return errors.New("failed to unpack image: unexpected media type application/octet-stream")
 			}
@@ -188,15 +194,15 @@ func (e *memoryEngine) Load(ctx context.Context, archive []byte) error {
 	if err != nil {
 		return err
 	}
-	err = e.begin(ctx, "load "+files.names[0])
+	err = e.begin(ctx, "load "+files.Names[0])
 	defer e.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	for _, m := range files.manifests {
+	for _, m := range files.Manifests {
 		e.manifests[m.Digest] = m
 	}
-	maps.Copy(e.local, files.roots)
+	maps.Copy(e.local, files.Roots)
 	return nil
 }
 
@@ -236,7 +242,7 @@ func (e *memoryEngine) incomplete(tree Tree) []digest.Digest {
 
 // hasBlobs reports whether all of an image's blobs are there. It has none of an image that it has never seen.
 func (e *memoryEngine) hasBlobs(m Manifest) bool {
-	return m.Raw != nil && !slices.ContainsFunc(m.blobs(), func(blob ocispec.Descriptor) bool { return !e.content[blob.Digest] })
+	return m.Raw != nil && !slices.ContainsFunc(m.Blobs(), func(blob ocispec.Descriptor) bool { return !e.content[blob.Digest] })
 }
 
 func (e *memoryEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
@@ -268,7 +274,7 @@ func (e *memoryEngine) Push(ctx context.Context, ref string) (digest.Digest, err
 	if err != nil {
 		return "", err
 	}
-	for _, blob := range tree.blobs() {
+	for _, blob := range tree.Blobs() {
 		if !e.content[blob.Digest] && !e.arrived[repositoryOf(ref)+"@"+blob.Digest.String()] {
 			return "", fmt.Errorf("content digest %s: not found", blob.Digest)
 		}
@@ -302,7 +308,7 @@ func (e *memoryEngine) arrive(ref string, pushed digest.Digest, tree Tree) {
 	e.tags[ref] = pushed
 	for _, m := range tree.Manifests() {
 		e.arrived[repositoryOf(ref)+"@"+m.Digest.String()] = true
-		for _, blob := range m.blobs() {
+		for _, blob := range m.Blobs() {
 			e.arrived[repositoryOf(ref)+"@"+blob.Digest.String()] = true
 		}
 	}
@@ -353,7 +359,7 @@ func (e *memoryEngine) prune() {
 		needed[d] = true
 	}
 	for _, d := range e.local {
-		for _, blob := range NewTree(e.manifests[d], e.manifests).blobs() {
+		for _, blob := range NewTree(e.manifests[d], e.manifests).Blobs() {
 			needed[blob.Digest] = true
 		}
 	}
@@ -390,57 +396,4 @@ func (e *memoryEngine) expectEmpty(t *testing.T) {
 		t.Errorf("left in the engine: %q, %q and %d pinned blobs",
 			slices.Sorted(maps.Keys(e.local)), slices.Sorted(maps.Keys(e.blobs)), len(e.pinned))
 	}
-}
-
-// layout is what an archive for Load holds.
-type layout struct {
-	files     map[string][]byte
-	names     []string                 // in the order of the index
-	roots     map[string]digest.Digest // by name
-	manifests []Manifest
-}
-
-// readLayout reads an OCI image layout the way an engine does: by its index.
-func readLayout(archive io.Reader) (layout, error) {
-	found := layout{files: map[string][]byte{}, roots: map[string]digest.Digest{}}
-	reader := tar.NewReader(archive)
-	for {
-		header, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return layout{}, err
-		}
-		if found.files[header.Name], err = io.ReadAll(reader); err != nil {
-			return layout{}, err
-		}
-	}
-	var index ocispec.Index
-	if err := json.Unmarshal(found.files[ocispec.ImageIndexFile], &index); err != nil {
-		return layout{}, err
-	}
-	for _, d := range index.Manifests {
-		found.names = append(found.names, d.Annotations[imageNameAnnotation])
-		found.roots[d.Annotations[imageNameAnnotation]] = d.Digest
-	}
-	return found, found.readManifests()
-}
-
-func (l *layout) readManifests() error {
-	for name, data := range l.files {
-		d, isBlob := strings.CutPrefix(name, "blobs/sha256/")
-		if !isBlob {
-			continue
-		}
-		m, err := ParseManifest(data, "")
-		if err != nil {
-			return err
-		}
-		if m.Digest.Encoded() != d {
-			return fmt.Errorf("%s holds the bytes of %s", name, m.Digest)
-		}
-		l.manifests = append(l.manifests, m)
-	}
-	return nil
 }

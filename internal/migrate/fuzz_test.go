@@ -11,53 +11,23 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// leastDescriptor is the shortest text of a descriptor that has a digest.
-const leastDescriptor = `{"digest":"` + hash + `"}`
-
-func FuzzParseManifest(f *testing.F) {
-	index, _ := pairOf(f, "seed")
-	artifact := artifactOf(f, "application/x", "seed", index)
-	for _, m := range []Manifest{
-		imageOf(f, "seed"), index, artifact, indexOf(f), indexOf(f, child(index, nil), child(artifact, linux("arm", "v6"))),
-	} {
-		f.Add(m.Raw, m.MediaType)
-		f.Add(m.Raw, "")
-	}
-	f.Add([]byte(`{"schemaVersion":1,"name":"a","tag":"b","architecture":"amd64","fsLayers":[{"blobSum":"`+hash+`"}],"history":[]}`),
-		"application/vnd.docker.distribution.manifest.v1+prettyjws")
-	f.Add([]byte(`{"layers":[{"digest":"`+hash+`","size":9223372036854775807},`+leastDescriptor+`,`+leastDescriptor+`]}`), mediaTypeDockerManifest)
+func FuzzLedger(f *testing.F) {
+	f.Add([]byte(`{"layers":[{"digest":"`+hash+`","size":9223372036854775807},`+leastDescriptor+`,`+leastDescriptor+`]}`), image.MediaTypeDockerManifest)
 	f.Add([]byte(`{"config":{"digest":"`+hash+`","size":-1},"layers":[{"digest":"sha512:`+strings.Repeat("0", 128)+`","size":-9}]}`), "")
-	f.Add([]byte(`{"manifests":[{"digest":"../../etc"}],"subject":null,"layers":null}`), "")
-	f.Add([]byte(`{"manifests":[null,{}],"config":null}`), mediaTypeDockerList)
-	f.Add([]byte(`{"subject":{"digest":"latest"}}`), "")
-	f.Add([]byte(`{"config":[]}`), "")
+	f.Add([]byte(`{"manifests":[]}`), image.MediaTypeDockerIndex)
 	f.Fuzz(func(t *testing.T, raw []byte, mediaType string) {
 		m, err := ParseManifest(raw, mediaType)
 		if err != nil {
 			return
 		}
-		if m.Digest != digest.FromBytes(raw) || m.Size != int64(len(raw)) || string(m.Raw) != string(raw) {
-			t.Errorf("%s, %d bytes", m.Digest, m.Size)
-		}
-		listed := slices.Concat(m.Layers, m.Children)
-		if len(listed)*len(leastDescriptor) > len(raw) {
-			t.Errorf("%d bytes list %d descriptors", len(raw), len(listed))
-		}
-		for _, d := range listed {
-			if err := d.Digest.Validate(); err != nil {
-				t.Errorf("it lists %q: %v", d.Digest, err)
-			}
-		}
-		if tag := referrersTag(m.Subject); m.Subject != "" && !reference.TagRegexp.MatchString(tag) {
-			t.Errorf("the tag of its referrers would be %q", tag)
-		}
 		if err := classicManifest(m); err == nil && m.IsIndex() {
 			t.Error("the classic store takes an index")
 		}
 		testLedger(t, m)
-		testArchive(t, m)
 	})
 }
 
@@ -69,7 +39,7 @@ func testLedger(t *testing.T, m Manifest) {
 	}
 	for _, store := range []Store{ClassicStore, ContainerdStore} {
 		c := newCatalog()
-		blobs := c.add(tree.blobs())
+		blobs := c.add(tree.Blobs())
 		bound := int64(len(blobs)) * maxBlob * (1 + expansion)
 		if count, bytes, unshared := c.sum([]*task{{blobs: blobs}}); count != len(blobs) || bytes < 0 || bytes > bound || unshared != bytes {
 			t.Errorf("%d blobs of %d bytes, or %d", count, bytes, unshared)
@@ -87,16 +57,6 @@ func testLedger(t *testing.T, m Manifest) {
 		if d.leave(blobs); d.used != 0 {
 			t.Errorf("%d bytes are left", d.used)
 		}
-	}
-}
-
-// testArchive wants the manifest to come out of an archive as it went in.
-func testArchive(t *testing.T, m Manifest) {
-	l := newLoading()
-	l.add([]string{targetBase + "/app:1"}, m)
-	got := readBack(t, l)
-	if got.roots[targetBase+"/app:1"] != m.Digest || string(got.files[blobPath(m.Digest)]) != string(m.Raw) {
-		t.Errorf("%s came back as %+v", m.Digest, got.roots)
 	}
 }
 
@@ -139,7 +99,7 @@ func FuzzTree(f *testing.F) {
 					t.Errorf("%s is a leaf", leaf.Digest)
 				}
 			}
-			if extra := tree.without(tree); len(extra) > 0 || len(tree.digests()) != len(manifests) {
+			if extra := tree.Without(tree); len(extra) > 0 || len(tree.Digests()) != len(manifests) {
 				t.Errorf("%q of %q are not its own", extra, manifests)
 			}
 			read, err := readTree(t.Context(), eachOnce(t, all), app, root.Digest)

@@ -2,23 +2,9 @@ package migrate
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 )
-
-// difference is empty for equal values, where a nil and an empty list are equal.
-func difference(got, want Manifest) string {
-	for _, m := range []*Manifest{&got, &want} {
-		if len(m.Children) == 0 {
-			m.Children = nil
-		}
-	}
-	if reflect.DeepEqual(got, want) {
-		return ""
-	}
-	return fmt.Sprintf("got  %+v\nwant %+v", got, want)
-}
 
 // expectError fails the test unless the error says all of the words; no words stand for no error.
 func expectError(t *testing.T, err error, words ...string) {

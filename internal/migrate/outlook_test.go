@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // previewIn looks at what the engine's source and its target have.
@@ -31,7 +33,7 @@ func previewIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Outlo
 // sizeOf are the bytes of the blobs of all manifests together.
 func sizeOf(manifests ...Manifest) (bytes int64) {
 	for _, m := range manifests {
-		for _, blob := range m.blobs() {
+		for _, blob := range m.Blobs() {
 			bytes += blob.Size
 		}
 	}
@@ -91,7 +93,7 @@ func TestPreview(t *testing.T) {
 				e.source.failing["broken"] = errors.New("AccessDeniedException")
 				delete(e.source.manifests["lib"], there.Digest)
 				e.fails["resolve "+targetBase+"/app:3"] = ErrDenied
-				e.tags[targetBase+"/app:"+referrersTag(next.Digest)] = digest.FromString("others")
+				e.tags[targetBase+"/app:"+image.ReferrersTag(next.Digest)] = digest.FromString("others")
 			},
 			want: Outlook{
 				Present: 1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),

@@ -145,7 +145,7 @@ func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Dige
 	if err == nil && p.platform != nil {
 		whole := tree
 		tree, t.reduced, err = p.reduce(ctx, t, whole)
-		t.left = countReferrers(t.referrers, whole.without(tree))
+		t.left = countReferrers(t.referrers, whole.Without(tree))
 	}
 	if err == nil && p.store == ClassicStore {
 		err = p.classicCarries(ctx, t, tree)
@@ -161,7 +161,7 @@ func (p *planner) settle(t *task, tree Tree) {
 	if t.reduced {
 		t.root = tree.Root.Digest
 	}
-	t.blobs = p.catalog.add(tree.blobs())
+	t.blobs = p.catalog.add(tree.Blobs())
 	for _, id := range t.blobs {
 		t.bytes += p.catalog.size(id)
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // StepExtract is the end of a pull, where the engine unpacks what it has. No copy fails there: to a copy it is one
@@ -164,7 +166,7 @@ func (m *meter) sizes(d direction, blobs []blobID) map[string]int64 {
 	sizes := map[string]int64{}
 	for _, id := range blobs {
 		if int(id) < len(m.users) && !m.counted[d][id] {
-			sizes[m.catalog.short(id)] = m.catalog.size(id)
+			sizes[image.Short(m.catalog.digest(id))] = m.catalog.size(id)
 		}
 	}
 	return sizes

@@ -36,7 +36,7 @@ func TestRecoverImage(t *testing.T) {
 	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "2") })
 	s.engine.rivals[image.Digest] = rival.Digest
 	s.engine.manifests[rival.Digest] = rival
-	for _, blob := range rival.blobs() {
+	for _, blob := range rival.Blobs() {
 		s.engine.content[blob.Digest] = true
 	}
 	s.setAside(t)

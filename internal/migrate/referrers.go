@@ -2,24 +2,16 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
 
-// referrersTag is the tag that clients look for where a registry has no referrers API, as GitLab's has none
-// (OCI distribution specification 1.1, "Referrers Tag Schema").
-func referrersTag(subject digest.Digest) string {
-	return strings.Replace(subject.String(), ":", "-", 1)
-}
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
 
 // referrers is what refers to one subject.
 type referrers struct {
@@ -38,23 +30,23 @@ func (p *planner) bySubject(ctx context.Context, images []Image) map[digest.Dige
 	}
 	own := ownReferrersTags(images, concerned)
 	var roots []digest.Digest
-	for _, image := range append(slices.Clone(concerned), slices.Collect(maps.Values(own))...) {
-		if !image.Archived {
-			roots = append(roots, image.Digest)
+	for _, img := range append(slices.Clone(concerned), slices.Collect(maps.Values(own))...) {
+		if !img.Archived {
+			roots = append(roots, img.Digest)
 		}
 	}
 	manifests, readErr := readManifests(ctx, p.source, images[0].Repository, roots)
 	found := map[digest.Digest]*referrers{}
-	for _, image := range concerned {
-		listing, tagged := own[referrersTag(image.Subject)]
-		if tagged && slices.Contains(NewTree(manifests[listing.Digest], manifests).digests(), image.Digest) {
+	for _, img := range concerned {
+		listing, tagged := own[image.ReferrersTag(img.Subject)]
+		if tagged && slices.Contains(NewTree(manifests[listing.Digest], manifests).Digests(), img.Digest) {
 			continue
 		}
-		if found[image.Subject] == nil {
-			found[image.Subject] = &referrers{}
+		if found[img.Subject] == nil {
+			found[img.Subject] = &referrers{}
 		}
-		tree, err := wholeTree(image.Digest, manifests, readErr)
-		found[image.Subject].add(image, tree, tagged, err)
+		tree, err := wholeTree(img.Digest, manifests, readErr)
+		found[img.Subject].add(img, tree, tagged, err)
 	}
 	return found
 }
@@ -62,14 +54,14 @@ func (p *planner) bySubject(ctx context.Context, images []Image) map[digest.Dige
 // ownReferrersTags are the images that have the referrers tag of one that is referred to.
 func ownReferrersTags(images, referring []Image) map[string]Image {
 	wanted := map[string]bool{}
-	for _, image := range referring {
-		wanted[referrersTag(image.Subject)] = true
+	for _, img := range referring {
+		wanted[image.ReferrersTag(img.Subject)] = true
 	}
 	own := map[string]Image{}
-	for _, image := range images {
-		for _, tag := range image.Tags {
+	for _, img := range images {
+		for _, tag := range img.Tags {
 			if wanted[tag] {
-				own[tag] = image
+				own[tag] = img
 			}
 		}
 	}
@@ -77,19 +69,19 @@ func ownReferrersTags(images, referring []Image) map[string]Image {
 }
 
 // add takes one referrer, or says why it cannot be brought.
-func (r *referrers) add(image Image, tree Tree, tagged bool, err error) {
+func (r *referrers) add(img Image, tree Tree, tagged bool, err error) {
 	r.count++
 	switch {
-	case image.Archived:
-		r.broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", image.Digest)
+	case img.Archived:
+		r.broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", img.Digest)
 	case tagged:
 		r.broken = fmt.Errorf("the repository's own tag %s does not list the referrer %s: add it there, or delete the tag",
-			referrersTag(image.Subject), image.Digest)
+			image.ReferrersTag(img.Subject), img.Digest)
 	case err != nil:
 		r.broken = err
 	default:
-		r.roots = append(r.roots, image.Digest)
-		r.members = append(r.members, tree.digests()...)
+		r.roots = append(r.roots, img.Digest)
+		r.members = append(r.members, tree.Digests()...)
 	}
 }
 
@@ -109,7 +101,7 @@ func countReferrers(bySubject map[digest.Digest]*referrers, subjects []digest.Di
 func (c *copier) bringReferrers(ctx context.Context, t *task) []Result {
 	var results []Result
 	for _, subject := range t.subjects() {
-		done := c.brought.lock(t.tagged(referrersTag(subject)))
+		done := c.brought.lock(t.tagged(image.ReferrersTag(subject)))
 		if !done.yes {
 			result := c.bringReferrersOf(ctx, t, subject)
 			done.yes = result.Outcome.Arrived()
@@ -199,9 +191,9 @@ func (r Result) onClassic() Result {
 func (t *task) referrersResult(subject digest.Digest) Result {
 	return Result{
 		Repository: t.image.Repository.Name,
-		Tag:        referrersTag(subject),
+		Tag:        image.ReferrersTag(subject),
 		Subject:    subject,
-		Target:     t.tagged(referrersTag(subject)),
+		Target:     t.tagged(image.ReferrersTag(subject)),
 		Referrers:  t.referrers[subject].count,
 	}
 }
@@ -216,7 +208,7 @@ func (c *copier) readReferrers(ctx context.Context, repository Repository, roots
 			return Tree{}, err
 		}
 	}
-	return referrersIndex(trees)
+	return image.ReferrersIndex(trees)
 }
 
 var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
@@ -240,38 +232,4 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 		return result.failed(err)
 	}
 	return c.push(ctx, result, tree.Root.Digest, Exact)
-}
-
-// referrersIndex makes the index of the referrers tag schema. The same referrers make the same bytes.
-func referrersIndex(trees []Tree) (Tree, error) {
-	trees = slices.SortedFunc(slices.Values(trees), func(a, b Tree) int {
-		return strings.Compare(string(a.Root.Digest), string(b.Root.Digest))
-	})
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
-	below := map[digest.Digest]Manifest{}
-	for _, referrer := range trees {
-		index.Manifests = append(index.Manifests, referrer.Root.asReferrer())
-		for _, manifest := range referrer.Manifests() {
-			below[manifest.Digest] = manifest
-		}
-	}
-	raw, err := json.Marshal(index)
-	if err != nil {
-		return Tree{}, fmt.Errorf("index of referrers: %w", err)
-	}
-	root, err := ParseManifest(raw, ocispec.MediaTypeImageIndex)
-	if err != nil {
-		return Tree{}, err
-	}
-	return NewTree(root, below), nil
-}
-
-// asReferrer is the descriptor that the specification asks for: with the artifact type, which is the config's media
-// type where the manifest has none, and the manifest's annotations.
-func (m Manifest) asReferrer() ocispec.Descriptor {
-	d := m.Descriptor
-	if d.ArtifactType == "" {
-		d.ArtifactType = m.Config.MediaType
-	}
-	return d
 }

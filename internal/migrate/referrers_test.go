@@ -10,23 +10,25 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 func referrersOf(m Manifest, n string) string { return n + " referrers of " + m.Digest.String() }
 
 func TestReferrersIndex(t *testing.T) {
-	image := imageOf(t, "app")
-	signature, sbom := artifactOf(t, "application/x-signature", "s", image), artifactOf(t, "application/x-sbom", "b", image)
+	img := imageOf(t, "app")
+	signature, sbom := artifactOf(t, "application/x-signature", "s", img), artifactOf(t, "application/x-sbom", "b", img)
 	chart := imageDocument("chart")
 	chart.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
-	helm := chart.manifest(t)
+	helm := chart.Manifest(t)
 	trees := []Tree{NewTree(signature, nil), NewTree(sbom, nil), NewTree(helm, nil)}
-	first, err := referrersIndex(trees)
+	first, err := image.ReferrersIndex(trees)
 	if err != nil {
 		t.Fatal(err)
 	}
 	slices.Reverse(trees)
-	second, err := referrersIndex(trees)
+	second, err := image.ReferrersIndex(trees)
 	if err != nil || first.Root.Digest != second.Root.Digest {
 		t.Errorf("the same referrers make %s and %s; error %v", first.Root.Digest, second.Root.Digest, err)
 	}
@@ -64,7 +66,7 @@ func TestBringReferrers(t *testing.T) {
 		r.push("app", signature)
 	}
 	one := func(m Manifest) Tree {
-		tree, err := referrersIndex([]Tree{NewTree(m, nil)})
+		tree, err := image.ReferrersIndex([]Tree{NewTree(m, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +106,7 @@ func TestBringReferrers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, ContainerdStore, fill)
-			tag := s.task.tagged(referrersTag(pair.Digest))
+			tag := s.task.tagged(image.ReferrersTag(pair.Digest))
 			test.change(s, tag)
 			before := s.engine.tags[tag]
 			results := s.copy(t, test.want...)
@@ -123,10 +125,10 @@ func TestBringReferrers(t *testing.T) {
 
 // Referrers follow an image of which one tag is at the target, however it came there.
 func TestReferrersWithoutAllTags(t *testing.T) {
-	image := imageOf(t, "app")
+	img := imageOf(t, "app")
 	fill := func(r *sourceRegistry) {
-		r.push("app", image, "1", "2")
-		r.push("app", artifactOf(t, "application/x", "signature", image))
+		r.push("app", img, "1", "2")
+		r.push("app", artifactOf(t, "application/x", "signature", img))
 	}
 	for _, test := range []struct {
 		name   string
@@ -134,19 +136,19 @@ func TestReferrersWithoutAllTags(t *testing.T) {
 		want   []string
 	}{
 		{"one tag denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = ErrDenied },
-			[]string{"app:1: failed", "app:2: exact", referrersOf(image, "1") + ": exact"}},
+			[]string{"app:1: failed", "app:2: exact", referrersOf(img, "1") + ": exact"}},
 		{"one present, one denied", func(s *setup) {
-			s.engine.tags[s.target("1")] = image.Digest
+			s.engine.tags[s.target("1")] = img.Digest
 			s.engine.fails["push "+s.target("2")] = ErrDenied
-		}, []string{"app:1: present", "app:2: failed", referrersOf(image, "1") + ": exact"}},
+		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
 		{"one present, no more to be had", func(s *setup) {
-			s.engine.tags[s.target("1")] = image.Digest
-			s.engine.fails["pull "+s.pulled(image)] = ErrNotFound
-		}, []string{"app:1: present", "app:2: failed", referrersOf(image, "1") + ": exact"}},
+			s.engine.tags[s.target("1")] = img.Digest
+			s.engine.fails["pull "+s.pulled(img)] = ErrNotFound
+		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
 		{"all present", func(s *setup) {
-			s.engine.tags[s.target("1")], s.engine.tags[s.target("2")] = image.Digest, image.Digest
-		}, []string{"app:1: present", "app:2: present", referrersOf(image, "1") + ": exact"}},
-		{"none arrived", func(s *setup) { s.engine.fails["pull "+s.pulled(image)] = ErrNotFound },
+			s.engine.tags[s.target("1")], s.engine.tags[s.target("2")] = img.Digest, img.Digest
+		}, []string{"app:1: present", "app:2: present", referrersOf(img, "1") + ": exact"}},
+		{"none arrived", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = ErrNotFound },
 			[]string{"app:1: failed", "app:2: failed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -158,10 +160,10 @@ func TestReferrersWithoutAllTags(t *testing.T) {
 }
 
 func TestPlanReferrers(t *testing.T) {
-	image := imageOf(t, "app")
-	first, second := artifactOf(t, "application/x", "first", image), artifactOf(t, "application/x", "second", image)
+	img := imageOf(t, "app")
+	first, second := artifactOf(t, "application/x", "first", img), artifactOf(t, "application/x", "second", img)
 	own := indexOf(t, child(first, nil))
-	ownTag := referrersTag(image.Digest)
+	ownTag := image.ReferrersTag(img.Digest)
 	for _, test := range []struct {
 		name  string
 		fill  func(*sourceRegistry)
@@ -187,9 +189,9 @@ func TestPlanReferrers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := newSource()
-			source.push("app", image, "1")
+			source.push("app", img, "1")
 			test.fill(source)
-			set := planOf(t, source, nil)[0].referrers[image.Digest]
+			set := planOf(t, source, nil)[0].referrers[img.Digest]
 			if set == nil {
 				set = &referrers{}
 			}
@@ -202,14 +204,14 @@ func TestPlanReferrers(t *testing.T) {
 }
 
 func TestReferrersBroken(t *testing.T) {
-	image := imageOf(t, "app")
+	img := imageOf(t, "app")
 	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
-		r.push("app", image, "1")
-		r.push("app", artifactOf(t, "application/x", "signature", image))
-		r.push("app", artifactOf(t, "application/x", "archived", image))
+		r.push("app", img, "1")
+		r.push("app", artifactOf(t, "application/x", "signature", img))
+		r.push("app", artifactOf(t, "application/x", "archived", img))
 		r.images["app"][2].Archived = true
 	})
-	results := s.copy(t, "app:1: exact", referrersOf(image, "2")+": failed")
+	results := s.copy(t, "app:1: exact", referrersOf(img, "2")+": failed")
 	expectError(t, results[1].Err, "archived in ECR")
 	if d := s.engine.tags[results[1].Target]; d != "" {
 		t.Errorf("a part of them is at the target: %s", d)
@@ -217,12 +219,12 @@ func TestReferrersBroken(t *testing.T) {
 }
 
 func TestReferrersClassic(t *testing.T) {
-	image := imageOf(t, "app")
+	img := imageOf(t, "app")
 	s := newSetup(t, ClassicStore, func(r *sourceRegistry) {
-		r.push("app", image, "1")
-		r.push("app", artifactOf(t, "application/x", "signature", image))
+		r.push("app", img, "1")
+		r.push("app", artifactOf(t, "application/x", "signature", img))
 	})
-	results := s.copy(t, "app:1: changed", referrersOf(image, "1")+": refused")
+	results := s.copy(t, "app:1: changed", referrersOf(img, "1")+": refused")
 	expectError(t, results[1].Err, classicRemedy)
 }
 
@@ -244,7 +246,7 @@ func TestReferrersShared(t *testing.T) {
 	if err != nil || len(summary.Results) != images+1 || summary.Incomplete() != 0 {
 		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 	}
-	if n := engine.count("push " + targetBase + "/app:" + referrersTag(shared.Digest)); n != 1 {
+	if n := engine.count("push " + targetBase + "/app:" + image.ReferrersTag(shared.Digest)); n != 1 {
 		t.Errorf("%d pushes of the shared referrers", n)
 	}
 	engine.expectEmpty(t)
@@ -252,16 +254,16 @@ func TestReferrersShared(t *testing.T) {
 
 // If the first who comes cannot bring them, the next one tries.
 func TestReferrersSharedTriedAgain(t *testing.T) {
-	image := imageOf(t, "app")
+	img := imageOf(t, "app")
 	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
-		r.push("app", image, "1")
-		r.push("app", artifactOf(t, "application/x", "signature", image))
+		r.push("app", img, "1")
+		r.push("app", artifactOf(t, "application/x", "signature", img))
 	})
-	push := "push " + s.target(referrersTag(image.Digest))
+	push := "push " + s.target(image.ReferrersTag(img.Digest))
 	s.engine.fails[push] = errors.New("connection reset")
-	s.copy(t, "app:1: exact", referrersOf(image, "1")+": failed")
+	s.copy(t, "app:1: exact", referrersOf(img, "1")+": failed")
 	delete(s.engine.fails, push)
-	s.copy(t, "app:1: present", referrersOf(image, "1")+": exact")
+	s.copy(t, "app:1: present", referrersOf(img, "1")+": exact")
 	s.copy(t, "app:1: present")
 	var waiting sync.WaitGroup
 	for range 4 {

@@ -2,15 +2,11 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 const sourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -110,103 +106,4 @@ func (s *sourceRegistry) Manifests(_ context.Context, r Repository, ds []digest.
 		found[d] = m
 	}
 	return found, errors.Join(failures...)
-}
-
-// document is a manifest as a test writes it.
-type document struct {
-	SchemaVersion int                  `json:"schemaVersion"`
-	MediaType     string               `json:"mediaType,omitempty"`
-	ArtifactType  string               `json:"artifactType,omitempty"`
-	Config        *ocispec.Descriptor  `json:"config,omitempty"`
-	Layers        []ocispec.Descriptor `json:"layers,omitempty"`
-	Manifests     []ocispec.Descriptor `json:"manifests,omitempty"`
-	Subject       *ocispec.Descriptor  `json:"subject,omitempty"`
-	Annotations   map[string]string    `json:"annotations,omitempty"`
-}
-
-func (d document) manifest(t testing.TB) Manifest {
-	t.Helper()
-	d.SchemaVersion = 2
-	raw, err := json.Marshal(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := ParseManifest(raw, d.MediaType)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-func blob(mediaType, content string) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(content), Size: int64(len(content))}
-}
-
-// heavy is a layer that no engine pulls by its own digest, for its size.
-func heavy(mediaType, content string) ocispec.Descriptor {
-	layer := blob(mediaType, content)
-	layer.Size += maxBlobPull
-	return layer
-}
-
-// imageOf is a container image with one layer, told from others by its content, which comes with the whole image.
-func imageOf(t testing.TB, content string) Manifest {
-	return imageDocument(content).manifest(t)
-}
-
-func imageDocument(content string) document {
-	config := blob(ocispec.MediaTypeImageConfig, "config of "+content)
-	return document{
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    &config,
-		Layers:    []ocispec.Descriptor{heavy(ocispec.MediaTypeImageLayerGzip, content)},
-	}
-}
-
-// artifactOf is what signatures and SBOMs are, with the subject that it refers to.
-func artifactOf(t testing.TB, artifactType, content string, subject Manifest) Manifest {
-	config := blob("application/vnd.oci.empty.v1+json", "{}")
-	return document{
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: artifactType,
-		Config:       &config,
-		Layers:       []ocispec.Descriptor{heavy(artifactType, content)},
-		Subject:      &subject.Descriptor,
-		Annotations:  map[string]string{"org.opencontainers.image.created": "2026-01-02T03:04:05Z", "of": content},
-	}.manifest(t)
-}
-
-// child lists a manifest in an index; the platform is "os/arch", "os/arch/variant" or none.
-func child(m Manifest, platform *ocispec.Platform) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, Platform: platform}
-}
-
-func linux(architecture string, variant ...string) *ocispec.Platform {
-	return &ocispec.Platform{OS: "linux", Architecture: architecture, Variant: slices.Concat(variant, []string{""})[0]}
-}
-
-func indexOf(t testing.TB, children ...ocispec.Descriptor) Manifest {
-	return document{MediaType: ocispec.MediaTypeImageIndex, Manifests: children}.manifest(t)
-}
-
-// pairOf is an index of two platforms with its children.
-func pairOf(t testing.TB, content string) (index Manifest, children []Manifest) {
-	amd, arm := imageOf(t, content+" amd64"), imageOf(t, content+" arm64")
-	return indexOf(t, child(amd, linux("amd64")), child(arm, linux("arm64"))), []Manifest{amd, arm}
-}
-
-func byDigest(manifests ...Manifest) map[digest.Digest]Manifest {
-	found := map[digest.Digest]Manifest{}
-	for _, m := range manifests {
-		found[m.Digest] = m
-	}
-	return found
-}
-
-func digestsOf(manifests []Manifest) []digest.Digest {
-	digests := make([]digest.Digest, len(manifests))
-	for i, m := range manifests {
-		digests[i] = m.Digest
-	}
-	return digests
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // bench makes bare tasks, whose blobs have all the same size, for a schedule of their own.
@@ -442,8 +444,8 @@ func TestDiskCountsUnpacked(t *testing.T) {
 		size  int64
 		want  int64
 	}{
-		{ContainerdStore, maxBlobPull, maxBlobPull},
-		{ContainerdStore, maxBlobPull + 1, 4 * (maxBlobPull + 1)},
+		{ContainerdStore, image.MaxBlobPull, image.MaxBlobPull},
+		{ContainerdStore, image.MaxBlobPull + 1, 4 * (image.MaxBlobPull + 1)},
 		{ClassicStore, 10, 40},
 	} {
 		blobs := newCatalog()

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // Share is one job's part of the registry, where several jobs migrate it together. The zero value is all of it.
@@ -186,9 +187,8 @@ func (t *task) refersTo() []digest.Digest {
 		subjects = append(subjects, t.image.Subject)
 	}
 	for _, tag := range t.image.Tags {
-		algorithm, encoded, _ := strings.Cut(tag, "-")
-		if d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded); d.Validate() == nil {
-			subjects = append(subjects, d)
+		if subject, suffix := image.SubjectOf(tag); subject != "" && suffix == "" {
+			subjects = append(subjects, subject)
 		}
 	}
 	return subjects

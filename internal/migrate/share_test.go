@@ -13,6 +13,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // account is a planned registry, made without manifests.
@@ -148,9 +150,9 @@ func FuzzSharesAreAllOfIt(f *testing.F) {
 				d := digest.FromString(fmt.Sprint(random.IntN(40)))
 				layers = append(layers, ocispec.Descriptor{Digest: d, Size: size >> random.IntN(64)})
 			}
-			image := a.push(fmt.Sprint(random.IntN(8)), layers...)
+			img := a.push(fmt.Sprint(random.IntN(8)), layers...)
 			if other := a.tasks[random.IntN(len(a.tasks))]; random.IntN(4) == 0 {
-				image.image.Repository, image.image.Subject = other.image.Repository, other.image.Digest
+				img.image.Repository, img.image.Subject = other.image.Repository, other.image.Digest
 			}
 		}
 		a.expectAll(t, a.shares(max(1, int(total))))
@@ -274,13 +276,13 @@ func TestSharesKeepLayersTogether(t *testing.T) {
 				}
 			}
 			jobs, of := a.jobs(4), map[int]int{}
-			for i, image := range a.sorted() {
+			for i, img := range a.sorted() {
 				family := test.families[i/10]
 				if of[family] == 0 {
-					of[family] = jobs[image]
+					of[family] = jobs[img]
 				}
-				if of[family] != jobs[image] {
-					t.Fatalf("family %d is in the shares of jobs %d and %d", family, of[family], jobs[image])
+				if of[family] != jobs[img] {
+					t.Fatalf("family %d is in the shares of jobs %d and %d", family, of[family], jobs[img])
 				}
 			}
 		})
@@ -319,24 +321,24 @@ func TestSharesKeepReferrersWithSubjects(t *testing.T) {
 		source.push("app", indexOf(t, child(children[1], linux("arm64"))), fmt.Sprint("arm64-", i))
 		listed := artifactOf(t, "application/x-listed", fmt.Sprint("listed ", i), children[0])
 		source.push("app", listed)
-		source.push("app", indexOf(t, child(listed, nil)), referrersTag(children[0].Digest))
+		source.push("app", indexOf(t, child(listed, nil)), image.ReferrersTag(children[0].Digest))
 	}
 	found, p := planned(t, source, nil)
 	a := &account{tasks: found.tasks, blobs: p.catalog}
 	for _, total := range []int{2, 3, 7, 20, 200} {
 		a.expectAll(t, a.shares(total))
 		jobs, families, used := a.jobs(total), map[string]int{}, map[int]bool{}
-		for _, image := range a.tasks {
-			used[jobs[image]] = true
-			_, family, _ := strings.Cut(image.image.Tags[0], "-")
-			if image.image.MediaType == ocispec.MediaTypeImageIndex && len(family) == 64 {
+		for _, img := range a.tasks {
+			used[jobs[img]] = true
+			_, family, _ := strings.Cut(img.image.Tags[0], "-")
+			if img.image.MediaType == ocispec.MediaTypeImageIndex && len(family) == 64 {
 				family = listedFor(t, family)
 			}
 			if families[family] == 0 {
-				families[family] = jobs[image]
+				families[family] = jobs[img]
 			}
-			if families[family] != jobs[image] {
-				t.Errorf("%d jobs: %s goes to job %d, others of its family to %d", total, image.image.Tags, jobs[image], families[family])
+			if families[family] != jobs[img] {
+				t.Errorf("%d jobs: %s goes to job %d, others of its family to %d", total, img.image.Tags, jobs[img], families[family])
 			}
 		}
 		if len(used) < min(total, 20) {
@@ -365,15 +367,15 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 		for j := range 1 + i%5 {
 			document := imageDocument(fmt.Sprint(name, j))
 			document.Layers = append(document.Layers, layerOf(fmt.Sprint("base ", i%4), 30), layerOf(name, 10*i))
-			source.push(name, document.manifest(t), fmt.Sprint(j))
+			source.push(name, document.Manifest(t), fmt.Sprint(j))
 		}
 	}
 	told := func() string {
 		found, p := planned(t, source, nil)
 		var lines []string
 		for i, tasks := range (&account{tasks: found.tasks, blobs: p.catalog}).shares(6) {
-			for _, image := range tasks {
-				lines = append(lines, fmt.Sprint(i, image.image.Repository.Name, image.image.Tags))
+			for _, img := range tasks {
+				lines = append(lines, fmt.Sprint(i, img.image.Repository.Name, img.image.Tags))
 			}
 		}
 		return strings.Join(lines, "\n")
@@ -396,8 +398,8 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 // movedBetween counts the images that go to another job.
 func movedBetween(before, after map[*task]int) int {
 	moved := 0
-	for image, job := range before {
-		if after[image] != job {
+	for img, job := range before {
+		if after[img] != job {
 			moved++
 		}
 	}

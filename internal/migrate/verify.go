@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // Verify compares all that the source lists with the target, and copies nothing; so many of the tags that are there the
@@ -130,7 +132,7 @@ func (c *copier) compare(ctx context.Context, t *task) []Result {
 
 // untold reports whether the plan has not got as far as to know what would be copied of an index.
 func (c *copier) untold(t *task) bool {
-	return t.root == "" && c.platform != nil && isIndex(t.image.MediaType)
+	return t.root == "" && c.platform != nil && image.IsIndex(t.image.MediaType)
 }
 
 func (c *copier) compareTags(ctx context.Context, t *task) []Result {
@@ -179,7 +181,7 @@ func (r Result) unresolved(err, refusal error) Result {
 func (c *copier) compareReferrers(ctx context.Context, t *task) []Result {
 	var results []Result
 	for _, subject := range t.subjects() {
-		if c.brought.first(t.tagged(referrersTag(subject))) {
+		if c.brought.first(t.tagged(image.ReferrersTag(subject))) {
 			results = append(results, c.compareReferrersOf(ctx, t, subject))
 		}
 	}

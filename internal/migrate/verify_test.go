@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // verifyIn compares what the engine's source lists with its target.
@@ -82,7 +84,7 @@ func TestVerify(t *testing.T) {
 		{
 			name: "other referrers, and none",
 			spoil: func(e *memoryEngine, pair Manifest) {
-				e.tags[targetBase+"/app:"+referrersTag(pair.Digest)] = other
+				e.tags[targetBase+"/app:"+image.ReferrersTag(pair.Digest)] = other
 			},
 			want: []string{"1 referrers of PAIR: different", "app:1: exact", "app:2: exact", "app:latest: exact"},
 		},
@@ -181,11 +183,11 @@ func TestVerifyExtra(t *testing.T) {
 		{"a share is compared", func(o *Options) { o.Share = Share{Index: 1, Total: 2} }, []string{"app:1: exact"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			image := imageOf(t, "app")
+			img := imageOf(t, "app")
 			source := newSource()
-			source.push("app", image, "1")
+			source.push("app", img, "1")
 			engine := newEngine(source)
-			engine.tags[targetBase+"/app:1"] = image.Digest
+			engine.tags[targetBase+"/app:1"] = img.Digest
 			engine.tags[targetBase+"/app:gone"], engine.tags[targetBase+"/web:3"] = digest.FromString("gone"), digest.FromString("3")
 			summary, _, err := verifyIn(t, engine, 0, func(o *Options) { o.Earlier = earlier; test.change(o) })
 			got := slices.Sorted(slices.Values(outcomes(summary.Results)))
@@ -248,9 +250,9 @@ func TestPullBack(t *testing.T) {
 			source := newSource()
 			digests := []string{"LEAF0", leaves[0].Digest.String(), "LEAF1", leaves[1].Digest.String()}
 			for _, tag := range []string{"1", "2", "3"} {
-				image := imageOf(t, tag)
-				source.push("a", image, tag)
-				digests = append(digests, "IMAGE"+tag, image.Digest.String())
+				img := imageOf(t, tag)
+				source.push("a", img, tag)
+				digests = append(digests, "IMAGE"+tag, img.Digest.String())
 			}
 			source.push("b", pair, "1", "latest")
 			source.hold("b", leaves...)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
@@ -80,7 +82,7 @@ func (w *workspace) complete(ctx context.Context, tree Tree, target string) erro
 func (w *workspace) tag(ctx context.Context, m Manifest, targets []string) error {
 	w.named = append(w.named, targets...)
 	for _, target := range targets {
-		if err := w.engine.Tag(ctx, w.repository.reference(m), target); err != nil {
+		if err := w.engine.Tag(ctx, w.repository.Reference(m), target); err != nil {
 			return failedAt(StepTag, target, err)
 		}
 	}
@@ -92,14 +94,14 @@ func (w *workspace) tag(ctx context.Context, m Manifest, targets []string) error
 // pulled afterwards: what is loaded with its blobs there the engine would unpack.
 func (w *workspace) load(ctx context.Context, names []string, tree Tree) error {
 	w.named = append(w.named, names...)
-	l := newLoading()
-	l.add(names, tree.Root, tree.Manifests()[1:]...)
+	l := image.NewLayout()
+	l.Add(names, tree.Root, tree.Manifests()[1:]...)
 	for _, leaf := range tree.Leaves() {
 		if w.way(leaf) == cutOff {
 			w.keep(l, w.missing(leaf))
 		}
 	}
-	archive, err := l.archive()
+	archive, err := l.Archive()
 	if err == nil {
 		w.sweeping.RLock()
 		err = w.engine.Load(ctx, archive)

@@ -75,10 +75,10 @@ func newColumns(d document, h *history) columns {
 	}
 	known := texts{numbers: map[string]int{}}
 	known.number("")
-	first := map[image]int{} // the number of an image's first tag
+	first := map[imageKey]int{} // the number of an image's first tag
 	for i, e := range d.Tags {
 		c.Tags.add(e, outcomes[e.Outcome], &known)
-		if key := (image{e.Repository, e.SourceDigest}); first[key] == 0 {
+		if key := (imageKey{e.Repository, e.SourceDigest}); first[key] == 0 {
 			first[key] = i + 1
 		}
 	}
@@ -111,7 +111,7 @@ func newSpanColumns(n int) spanColumns {
 }
 
 // columns orders the spans by lane and time: first the lanes that pull, then those that push, then what was copied alone.
-func (h *history) columns(first map[image]int) (lanes []laneData, c spanColumns) {
+func (h *history) columns(first map[imageKey]int) (lanes []laneData, c spanColumns) {
 	order := make([]int, len(h.lanes))
 	for i := range order {
 		order[i] = i

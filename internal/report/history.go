@@ -35,15 +35,15 @@ type lane struct {
 
 // span is what a worker did with one image. A large account has a hundred thousand of them.
 type span struct {
-	image         image
+	image         imageKey
 	bytes         int64
 	began, lasted int32 // in milliseconds, which are enough for three weeks
 	lane          int16
 	well          bool
 }
 
-// image names a digest of a repository.
-type image struct {
+// imageKey names a digest of a repository.
+type imageKey struct {
 	repository string
 	digest     digest.Digest
 }
@@ -95,7 +95,7 @@ func (h *history) worked(e migrate.Worked, ended time.Time) {
 	}
 	began := h.since(e.Began)
 	h.spans = append(h.spans, span{
-		image: image{e.Image.Repository.Name, e.Image.Digest}, bytes: e.Bytes, began: began, lasted: h.since(ended) - began,
+		image: imageKey{e.Image.Repository.Name, e.Image.Digest}, bytes: e.Bytes, began: began, lasted: h.since(ended) - began,
 		lane: int16(at), well: e.Well,
 	})
 }
@@ -120,8 +120,8 @@ func (h *history) moved() (pulled, pushed int64) {
 }
 
 // took is how long the workers were busy with each image.
-func (h *history) took() map[image]time.Duration {
-	took := map[image]time.Duration{}
+func (h *history) took() map[imageKey]time.Duration {
+	took := map[imageKey]time.Duration{}
 	for _, s := range h.spans {
 		took[s.image] += time.Duration(s.lasted) * time.Millisecond
 	}

@@ -26,7 +26,7 @@ const (
 // writeJUnit writes what GitLab's Tests tab shows: a suite a repository, a case a tag, or the referrers of an image.
 // What somebody has to do something about is a failure, and so is a refused tag. Tags that the run did not come to are
 // skipped: the next one brings them.
-func (d document) writeJUnit(w io.Writer, took map[image]time.Duration) error {
+func (d document) writeJUnit(w io.Writer, took map[imageKey]time.Duration) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
@@ -82,12 +82,12 @@ func (d document) runSuite() junit.Testsuite {
 }
 
 // suite is one repository. Of an image with several tags, the first has its time: GitLab adds them up.
-func suite(entries []*entry, took map[image]time.Duration, longest int) junit.Testsuite {
+func suite(entries []*entry, took map[imageKey]time.Duration, longest int) junit.Testsuite {
 	s := junit.Testsuite{Name: entries[0].Repository}
 	var total time.Duration
 	for _, e := range entries {
 		c := junit.Testcase{Name: e.what(), Classname: e.Repository}
-		if key := (image{e.Repository, e.SourceDigest}); e.Referrers == 0 && took[key] > 0 {
+		if key := (imageKey{e.Repository, e.SourceDigest}); e.Referrers == 0 && took[key] > 0 {
 			c.Time = seconds(took[key])
 			total += took[key]
 			delete(took, key)

@@ -122,13 +122,13 @@ func TestJUnitOfVerification(t *testing.T) {
 
 // The time of an image counts once, however many tags it has.
 func TestJUnitTime(t *testing.T) {
-	key := image{"team/app", source}
+	key := imageKey{"team/app", source}
 	d := document{Tags: []entry{
 		{Repository: "team/app", Tag: "1", SourceDigest: source, Outcome: migrate.Exact},
 		{Repository: "team/app", Tag: "latest", SourceDigest: source, Outcome: migrate.Exact},
 	}}
 	var out bytes.Buffer
-	if err := d.writeJUnit(&out, map[image]time.Duration{key: 1500 * time.Millisecond}); err != nil {
+	if err := d.writeJUnit(&out, map[imageKey]time.Duration{key: 1500 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{`name="team/app" tests="2"`, `time="1.500"`} {

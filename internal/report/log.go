@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -223,17 +223,9 @@ func detail(r migrate.Result) string {
 	case !r.Outcome.Arrived() && r.Outcome != migrate.Different:
 		return ""
 	case r.Source != r.Pushed:
-		return fmt.Sprintf("  %s -> %s", short(r.Source), short(r.Pushed))
+		return fmt.Sprintf("  %s -> %s", image.Short(r.Source), image.Short(r.Pushed))
 	}
-	return "  " + short(r.Pushed)
-}
-
-// short is a digest as people compare it.
-func short(d digest.Digest) string {
-	if d.Validate() != nil {
-		return ""
-	}
-	return d.Encoded()[:12]
+	return "  " + image.Short(r.Pushed)
 }
 
 // Summary writes the end of a run: the counts, then everything that did not arrive, by cause.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
@@ -39,7 +40,7 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	},
 	"moment": func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") },
 	"plural": plural,
-	"short":  short,
+	"short":  image.Short,
 	"slug":   func(o migrate.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 

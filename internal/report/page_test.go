@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -149,7 +150,7 @@ func TestPageWithoutScript(t *testing.T) {
 		"if none were shared 10 kB each of them once 2.5 kB pulled by this run 3.0 kB",
 		"By their size Bytes Layers less than 1 MB 500 B 2 1 MB to 10 MB 0 B 0 10 MB to 100 MB 20 MB 1 By",
 		"By the images that consist of them Bytes Layers 1 image 500 B 1 2 to 9 images 20 MB 2 Those",
-		short(pushed) + " 2.0 kB 4 6.0 kB team/app and 1 other",
+		image.Short(pushed) + " 2.0 kB 4 6.0 kB team/app and 1 other",
 		"team/app 6 4 2.5 kB", "Written by ecr2gitlab 1.2.3",
 	} {
 		if !strings.Contains(text, part) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -200,16 +201,16 @@ func working(columns, longest int, w migrate.Working) string {
 }
 
 // nameOf is the image with the first of its tags, and how many more there are.
-func nameOf(image migrate.Image, columns int) string {
-	name, more := image.Repository.Name, ""
-	switch n := len(image.Tags); {
+func nameOf(img migrate.Image, columns int) string {
+	name, more := img.Repository.Name, ""
+	switch n := len(img.Tags); {
 	case n == 0:
-		name += "@" + short(image.Digest)
+		name += "@" + image.Short(img.Digest)
 	case n > 1:
 		more = fmt.Sprintf(" +%d", n-1)
 		fallthrough
 	default:
-		name += ":" + image.Tags[0]
+		name += ":" + img.Tags[0]
 	}
 	return shorten(ascii(redact.Printable(name)), columns-len(more)) + more
 }

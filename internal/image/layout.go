@@ -1,4 +1,4 @@
-package migrate
+package image
 
 import (
 	"archive/tar"
@@ -11,12 +11,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// imageNameAnnotation is what containerd names an imported image by
-// (containerd, core/images/annotations.go).
+// imageNameAnnotation holds the name that containerd gives an imported image (containerd, core/images/annotations.go).
 const imageNameAnnotation = "io.containerd.image.name"
 
-// loading is what one archive brings into the engine.
-type loading struct {
+// Layout is an OCI image layout of manifests, without the blobs that they list. An engine with the containerd store
+// loads it, and finds the blobs among those that it has pulled or will pull. So an index becomes an image whatever its
+// platforms are, and an image gets a name that tagging cannot give it, such as a digest reference to another repository.
+type Layout struct {
 	index ocispec.Index
 	files []layoutFile
 }
@@ -26,12 +27,13 @@ type layoutFile struct {
 	data []byte
 }
 
-func newLoading() *loading {
-	return &loading{index: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}}
+// NewLayout returns an empty layout.
+func NewLayout() *Layout {
+	return &Layout{index: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}}
 }
 
-// add has the engine know the root by the names. Blobs that it refers to may be absent.
-func (l *loading) add(names []string, root Manifest, others ...Manifest) {
+// Add names root by each of the names, and adds the other manifests to the blobs of the layout.
+func (l *Layout) Add(names []string, root Manifest, others ...Manifest) {
 	for _, manifest := range append([]Manifest{root}, others...) {
 		file := layoutFile{blobPath(manifest.Digest), manifest.Raw}
 		if !slices.ContainsFunc(l.files, func(f layoutFile) bool { return f.name == file.name }) {
@@ -48,10 +50,8 @@ func (l *loading) add(names []string, root Manifest, others ...Manifest) {
 	}
 }
 
-// archive writes an OCI image layout of manifests alone. An engine with the containerd store loads it and finds the
-// blobs among those it has or will have pulled: so an index becomes an image whatever its platforms are, and an image
-// gets a name that no tag call can give it, such as a digest of another repository.
-func (l *loading) archive() ([]byte, error) {
+// Archive returns the layout as a tar archive.
+func (l *Layout) Archive() ([]byte, error) {
 	marker, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 	if err != nil {
 		return nil, err

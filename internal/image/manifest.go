@@ -1,0 +1,117 @@
+package image
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Media types of Docker's Image Manifest Version 2, Schema 2 (distribution, docs/spec/manifest-v2-2.md).
+const (
+	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	MediaTypeDockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+	MediaTypeDockerConfig   = "application/vnd.docker.container.image.v1+json"
+	MediaTypeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+)
+
+// Manifest is an image manifest or an index.
+type Manifest struct {
+	ocispec.Descriptor                      // of the manifest itself, with its artifact type and annotations
+	Raw                []byte               // exactly as the registry serves it
+	Config             ocispec.Descriptor   // zero for an index
+	Layers             []ocispec.Descriptor // nil for an index
+	Children           []ocispec.Descriptor // of an index, in the order in which it lists them
+	Subject            digest.Digest        // of a referrer; empty otherwise
+}
+
+// ParseManifest parses a Docker or OCI image manifest or index, and computes its digest. mediaType is the type that the
+// registry serves it with; if that is empty, the document's own mediaType counts, which an OCI index may omit.
+func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
+	var document struct {
+		MediaType    string               `json:"mediaType"`
+		ArtifactType string               `json:"artifactType"`
+		Config       ocispec.Descriptor   `json:"config"`
+		Layers       []ocispec.Descriptor `json:"layers"`
+		Manifests    []ocispec.Descriptor `json:"manifests"`
+		Subject      *ocispec.Descriptor  `json:"subject"`
+		Annotations  map[string]string    `json:"annotations"`
+	}
+	if err := json.Unmarshal(raw, &document); err != nil {
+		return Manifest{}, fmt.Errorf("manifest is not valid JSON: %w", err)
+	}
+	if err := validDigests(document.Config, document.Subject, slices.Concat(document.Layers, document.Manifests)); err != nil {
+		return Manifest{}, err
+	}
+	if mediaType == "" {
+		mediaType = document.MediaType
+	}
+	if mediaType == "" && document.Manifests != nil {
+		mediaType = ocispec.MediaTypeImageIndex
+	}
+	m := Manifest{
+		Descriptor: ocispec.Descriptor{
+			MediaType:    mediaType,
+			Digest:       digest.FromBytes(raw),
+			Size:         int64(len(raw)),
+			ArtifactType: document.ArtifactType,
+			Annotations:  document.Annotations,
+		},
+		Raw:      raw,
+		Config:   document.Config,
+		Layers:   document.Layers,
+		Children: document.Manifests,
+	}
+	if document.Subject != nil {
+		m.Subject = document.Subject.Digest
+	}
+	return m, nil
+}
+
+// validDigests returns an error for digests that no registry could resolve. An index has no config, and most manifests
+// have no subject.
+func validDigests(config ocispec.Descriptor, subject *ocispec.Descriptor, listed []ocispec.Descriptor) error {
+	if config.Digest != "" {
+		listed = append(listed, config)
+	}
+	if subject != nil {
+		listed = append(listed, *subject)
+	}
+	for _, descriptor := range listed {
+		if err := descriptor.Digest.Validate(); err != nil {
+			return fmt.Errorf("manifest lists the digest %q: %w", descriptor.Digest, err)
+		}
+	}
+	return nil
+}
+
+// IsIndex reports whether the manifest is a Docker manifest list or an OCI index.
+func (m Manifest) IsIndex() bool { return IsIndex(m.MediaType) }
+
+// IsIndex reports whether the media type is that of a Docker manifest list or an OCI index.
+func IsIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == MediaTypeDockerIndex
+}
+
+// IsContainerImage reports whether containers can run from the manifest: it is neither an index nor another artifact.
+func (m Manifest) IsContainerImage() bool {
+	return m.Config.MediaType == ocispec.MediaTypeImageConfig || m.Config.MediaType == MediaTypeDockerConfig
+}
+
+// Kind returns the artifact type, which defaults to the config's media type.
+func (m Manifest) Kind() string {
+	if m.ArtifactType != "" {
+		return m.ArtifactType
+	}
+	return m.Config.MediaType
+}
+
+// Blobs returns the config and the layers of an image manifest, and nil for an index.
+func (m Manifest) Blobs() []ocispec.Descriptor {
+	if m.IsIndex() {
+		return nil
+	}
+	return append([]ocispec.Descriptor{m.Config}, m.Layers...)
+}

@@ -1,0 +1,4 @@
+package testkit
+
+// TargetBase is the CI_REGISTRY_IMAGE of the tests.
+const TargetBase = "registry.example.com/group/project"
