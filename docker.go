@@ -2,17 +2,10 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -30,7 +23,6 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
 // registryAuth says how the engine logs in to a registry. An error is one of getting the credentials.
@@ -39,7 +31,7 @@ type registryAuth func(ctx context.Context) (registry.AuthConfig, error)
 // engine drives one Docker Engine through its API. It never retries.
 type engine struct {
 	client  *client.Client
-	at      endpoint
+	at      docker.Endpoint
 	version string
 	store   migrate.Store
 	cpus    int // that the engine has
@@ -52,123 +44,11 @@ type engine struct {
 	stall time.Duration
 }
 
-// endpoint is an address of an engine and the certificates to reach it with; CertPath is empty without TLS. With it
-// the engine's certificate is always verified.
-type endpoint struct {
-	Host     string
-	CertPath string
-}
-
-const (
-	defaultSocket = "/var/run/docker.sock"
-	plainDind     = "tcp://docker:2375"
-	tlsDind       = "tcp://docker:2376"
-)
-
-// findEndpoint does what the docker CLI does with its variables, and with none of them what the official docker
-// image's entrypoint does: the socket, else the service named docker, with TLS where dind has left certificates.
-func findEndpoint(cfg Config, socket string) endpoint {
-	certs := filepath.Join(cfg.DockerTLSCertDir, "client")
-	haveCerts := cfg.DockerTLSCertDir != "" && filesExist(certs, "ca.pem", "cert.pem", "key.pem")
-	verify := cfg.DockerTLSVerify != ""
-
-	host := cfg.DockerHost
-	switch {
-	case host != "":
-	case filesExist("/", socket):
-		host = "unix://" + socket
-	case haveCerts || verify:
-		host = tlsDind
-	default:
-		host = plainDind
+// newEngine is the engine at the other end of the connection.
+func newEngine(c *docker.Connection) *engine {
+	return &engine{
+		client: c.Client, at: c.At, version: c.Info.ServerVersion, store: storeOf(c.Info), cpus: c.Info.NCPU, images: c.Info.Images,
 	}
-
-	e := endpoint{Host: host, CertPath: cfg.DockerCertPath}
-	switch {
-	case e.CertPath != "" || !strings.HasPrefix(host, "tcp:"):
-	case haveCerts:
-		e.CertPath = certs
-	case verify: // never plain: what goes over this connection are credentials
-		e.CertPath = filepath.Join(os.Getenv("HOME"), ".docker")
-	}
-	return e
-}
-
-func filesExist(dir string, names ...string) bool {
-	for _, name := range names {
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.IsDir() {
-			return false
-		}
-	}
-	return true
-}
-
-// dial makes a client for the endpoint. The API version is negotiated with the first request.
-func dial(at endpoint) (*client.Client, error) {
-	options := []client.Opt{client.WithAPIVersionNegotiation()}
-	if at.usesTLS() {
-		options = append(options, client.WithTLSClientConfig(at.pem("ca"), at.pem("cert"), at.pem("key")))
-	}
-	return client.NewClientWithOpts(append(options, client.WithHost(at.Host))...)
-}
-
-func (at endpoint) usesTLS() bool { return strings.HasPrefix(at.Host, "tcp:") && at.CertPath != "" }
-
-func (at endpoint) pem(name string) string { return filepath.Join(at.CertPath, name+".pem") }
-
-// url is where the engine's API is, for a request that the docker client does not make. Over a socket any host does.
-func (at endpoint) url(path string) string {
-	target := url.URL{Scheme: "http", Host: client.DummyHost, Path: path}
-	if host, err := client.ParseHostURL(at.Host); err == nil && host.Scheme != "unix" {
-		target.Host, target.Path = host.Host, host.Path+path
-	}
-	if at.usesTLS() {
-		target.Scheme = "https"
-	}
-	return target.String()
-}
-
-// enginePatience is how long the engine may take to come up. The runner itself waits 30 s for a service.
-const enginePatience = time.Minute
-
-// waitForEngine asks for the engine until it answers or patience has passed, and says so once through waiting.
-// Each try looks for the endpoint anew: dind writes its certificates while we wait.
-func waitForEngine(ctx context.Context, cfg Config, patience time.Duration, waiting func(host string)) (*engine, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var cause error
-	for {
-		at := findEndpoint(cfg, defaultSocket)
-		e, err := connect(ctx, at)
-		if err == nil {
-			return e, nil
-		}
-		if cause == nil {
-			waiting(at.Host)
-		}
-		if cause == nil || ctx.Err() == nil { // a try that the end cuts short says nothing about the engine
-			cause = err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, unreachable(at, patience, cause)
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-func connect(ctx context.Context, at endpoint) (*engine, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	c, err := dial(at)
-	if err != nil {
-		return nil, err
-	}
-	info, err := c.Info(ctx)
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	return &engine{client: c, at: at, version: info.ServerVersion, store: storeOf(info), cpus: info.NCPU, images: info.Images}, nil
 }
 
 // manifestsAPI is the first version of the API that tells whether the containerd store holds all of an image.
@@ -196,63 +76,6 @@ func storeOf(info system.Info) migrate.Store {
 		}
 	}
 	return migrate.ClassicStore
-}
-
-func unreachable(at endpoint, patience time.Duration, cause error) error {
-	return fmt.Errorf(`no Docker Engine answers at %s (tried for %s): %w
-The usual causes:
-  - the job has no docker:dind service, or it is not named "docker": add services: [docker:29-dind], or set DOCKER_HOST
-  - TLS on one side only: DOCKER_TLS_CERTDIR must be the same for the job and its service ("/certs", or "" for none on both)
-  - the runner does not run services privileged: dind needs privileged = true in the runner's configuration`,
-		at.Host, patience, cause)
-}
-
-// prepareEngine waits for the engine and has it log in on both sides.
-func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, source *amazon, log *report.Log) (*engine, error) {
-	engine, err := waitForEngine(ctx, cfg, enginePatience, func(host string) {
-		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
-	})
-	if err != nil {
-		return nil, err
-	}
-	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
-	if err := engine.usable(); err != nil {
-		return nil, err
-	}
-	if engine.images > 0 {
-		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
-	}
-	engine.source = registryAuth(source.engineAuth).learned(hide)
-	engine.target, engine.targetHost = registryAuth(cfg.targetAuth).learned(hide), cfg.Registry
-	engine.stall = cfg.stallAfter()
-	return engine, login(ctx, cfg, source, engine, log)
-}
-
-// login has the engine log in on both sides at once.
-func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log *report.Log) error {
-	credentials, err := source.Credentials(ctx)
-	if err != nil {
-		return err
-	}
-	refusals := make(chan error, 1)
-	try := func(auth registryAuth) error {
-		return migrate.Retry(ctx, func() error { return engine.Login(ctx, auth) })
-	}
-	go func() { refusals <- try(engine.target) }()
-	ofECR, ofGitLab := try(engine.source), <-refusals
-	if ofECR != nil {
-		return fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
-			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it",
-			credentials.ServerAddress, ofECR)
-	}
-	log.Line("ECR: logged in to %s", credentials.ServerAddress)
-	if ofGitLab != nil {
-		return fmt.Errorf("the GitLab registry %s refuses the login of %s: %w\n"+
-			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and die with the job; elsewhere use a deploy "+
-			"token or an access token with read_registry and write_registry", cfg.Registry, cfg.RegistryUser, ofGitLab)
-	}
-	log.Line("GitLab: logged in to %s as %s", cfg.Registry, cfg.RegistryUser)
-	return nil
 }
 
 // Login has the engine check the credentials against their registry.
@@ -292,14 +115,14 @@ func (e *engine) watched(ctx context.Context, call func(context.Context, *watch)
 }
 
 // see takes a message for progress if it says something new: engines repeat themselves ten times a second.
-func (w *watch) see(m streamMessage) {
+func (w *watch) see(m docker.Message) {
 	news := fmt.Sprint(m.Status, m.Progress.Current)
 	if w.last[m.ID] == news {
 		return
 	}
 	w.last[m.ID] = news
 	w.moving()
-	if transfer, ok := m.transfer(); ok && w.tell != nil {
+	if transfer, ok := transferOf(m); ok && w.tell != nil {
 		w.tell(transfer)
 	}
 }
@@ -317,8 +140,8 @@ var transfers = map[string]migrate.Transfer{
 	"Mounted":              {Step: migrate.StepPush, Over: true},
 }
 
-// transfer is what the message says of a transfer, if it is about one.
-func (m streamMessage) transfer() (migrate.Transfer, bool) {
+// transferOf is what the message says of a transfer, if it is about one.
+func transferOf(m docker.Message) (migrate.Transfer, bool) {
 	status, _, _ := strings.Cut(m.Status, " from ") // another repository
 	transfer, known := transfers[status]
 	transfer.Blob = m.ID
@@ -333,7 +156,7 @@ const finishedPull = "Digest: "
 
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
-	err := e.pull(ctx, ref, func(streamMessage) error { return nil })
+	err := e.pull(ctx, ref, func(docker.Message) error { return nil })
 	if docker.IsBlob(err) {
 		return nil
 	}
@@ -341,7 +164,7 @@ func (e *engine) Pull(ctx context.Context, ref string) error {
 }
 
 // pull has see look at each message of a pull, and end it with an error.
-func (e *engine) pull(ctx context.Context, ref string, see func(streamMessage) error) error {
+func (e *engine) pull(ctx context.Context, ref string, see func(docker.Message) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return err
@@ -353,13 +176,13 @@ func (e *engine) pull(ctx context.Context, ref string, see func(streamMessage) e
 		}
 		defer body.Close() //nolint:errcheck // nothing is written
 		finished := false
-		err = drain(body, func(m streamMessage) error {
+		err = docker.Drain(body, func(m docker.Message) error {
 			w.see(m)
 			finished = finished || strings.HasPrefix(m.Status, finishedPull)
 			return see(m)
 		})
 		if err == nil && !finished {
-			err = errTruncated
+			err = docker.ErrTruncated
 		}
 		return err
 	})
@@ -377,7 +200,7 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 	for _, layer := range layers {
 		waiting[shortID(layer)] = true
 	}
-	err := e.pull(ctx, ref, func(m streamMessage) error {
+	err := e.pull(ctx, ref, func(m docker.Message) error {
 		if arrivedStatuses[m.Status] {
 			delete(waiting, m.ID)
 		}
@@ -422,13 +245,13 @@ func (e *engine) Push(ctx context.Context, ref string) (pushed digest.Digest, er
 			return err
 		}
 		defer body.Close() //nolint:errcheck // nothing is written
-		var report pushReport
-		err = drain(body, func(m streamMessage) error {
+		var report docker.PushReport
+		err = docker.Drain(body, func(m docker.Message) error {
 			w.see(m)
-			return report.see(m)
+			return report.See(m)
 		})
 		if err == nil {
-			pushed, err = report.outcome(strings.Contains(ref, "@"))
+			pushed, err = report.Outcome(strings.Contains(ref, "@"))
 		}
 		return err
 	})
@@ -445,30 +268,7 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	if !strings.Contains(ref, "@") {
 		return e.client.ImagePush(ctx, ref, image.PushOptions{RegistryAuth: auth})
 	}
-	path := "/v" + e.client.ClientVersion() + "/images/" + ref + "/push"
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.at.url(path), nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set(registry.AuthHeader, auth)
-	response, err := e.client.HTTPClient().Do(request)
-	if err != nil {
-		return nil, docker.Lost(err, docker.ErrEngineGone)
-	}
-	return response.Body, refusedAnswer(response)
-}
-
-// refusedAnswer turns an error status into what the engine says with it.
-func refusedAnswer(response *http.Response) error {
-	if response.StatusCode < http.StatusBadRequest {
-		return nil
-	}
-	defer response.Body.Close() //nolint:errcheck // nothing is written
-	var answer struct{ Message string }
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxMessage)).Decode(&answer); err != nil || answer.Message == "" {
-		return errors.New("the engine answers " + response.Status)
-	}
-	return errors.New("the engine answers " + response.Status + ": " + answer.Message)
+	return docker.PushDigest(ctx, e.client, e.at, ref, auth)
 }
 
 // Load hands an OCI image layout, as a tar archive, to the engine.
@@ -479,7 +279,7 @@ func (e *engine) Load(ctx context.Context, archive []byte) error {
 			return err
 		}
 		defer response.Body.Close() //nolint:errcheck // nothing is written
-		return drain(response.Body, func(m streamMessage) error { w.see(m); return nil })
+		return docker.Drain(response.Body, func(m docker.Message) error { w.see(m); return nil })
 	})
 }
 
@@ -583,100 +383,4 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 		return "", err
 	}
 	return registry.EncodeAuthConfig(config)
-}
-
-// streamMessage is one of the messages that an engine streams while it pulls, pushes or loads.
-type streamMessage struct {
-	ID       string `json:"id"`
-	Status   string `json:"status"`
-	Progress struct {
-		Current, Total int64
-		Units          string
-	} `json:"progressDetail"`
-	Error       string                    `json:"error"`
-	ErrorDetail *struct{ Message string } `json:"errorDetail"`
-	Aux         json.RawMessage           `json:"aux"`
-}
-
-// failure is what went wrong, which an engine says in either field or in both: empty if nothing did.
-func (m streamMessage) failure() string {
-	if m.ErrorDetail == nil {
-		return m.Error
-	}
-	return cmp.Or(m.ErrorDetail.Message, m.Error, "the engine failed, and does not say why")
-}
-
-// errTruncated: a stream that ends early looks like success to whoever does not wait for its last line.
-var errTruncated = docker.Failure("the engine's answer ended before it said that it was done", docker.ErrBrokenOff)
-
-// maxMessage bounds one message of an engine, in bytes. Real ones have a line, or a few descriptors.
-const maxMessage = 1 << 20
-
-var errMessageTooLong = fmt.Errorf("the engine's answer holds a message of more than %d bytes", maxMessage)
-
-// drain reads the stream to its end, and fails with the first error that is in it or that see returns.
-func drain(stream io.Reader, see func(streamMessage) error) error {
-	limited := &io.LimitedReader{R: stream}
-	decoder := json.NewDecoder(limited)
-	for read := 0; ; read++ {
-		limited.N = maxMessage
-		var m streamMessage // a new one each: a field that is absent must not keep its last value
-		err := decoder.Decode(&m)
-		switch {
-		case err != nil && limited.N == 0:
-			return errMessageTooLong
-		case err == io.EOF && read > 0:
-			return nil
-		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
-			return errTruncated
-		case err != nil:
-			return docker.Lost(err, docker.ErrBrokenOff)
-		case m.failure() != "":
-			return docker.Classify(errors.New(m.failure()))
-		}
-		if err := see(m); err != nil {
-			return err
-		}
-	}
-}
-
-// pushReport collects what a push says of itself.
-type pushReport struct{ digest digest.Digest }
-
-// pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
-var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
-
-// What an engine misses it misses again: such a push is not made once more as it is.
-var (
-	errMissing = docker.Failure("the engine misses content of the image", docker.ErrInvalid)
-	errInstead = docker.Failure("the engine misses content of the image, and pushed one manifest instead of the index", docker.ErrInvalid)
-)
-
-// see fails as soon as the engine pushes less than the reference names: whoever stops reading stops the push. Where
-// the store misses a blob of an index it calls layers unavailable, and goes on with the manifest of one platform, or
-// never ends.
-func (r *pushReport) see(m streamMessage) error {
-	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {
-		r.digest = digest.Digest(match[1])
-	}
-	var aux struct {
-		ManifestPushedInsteadOfIndex bool `json:"manifestPushedInsteadOfIndex"`
-		ContentMissing               bool `json:"contentMissing"`
-	}
-	_ = json.Unmarshal(m.Aux, &aux) // the classic store's has other fields, and most messages have none
-	switch {
-	case aux.ManifestPushedInsteadOfIndex:
-		return errInstead
-	case aux.ContentMissing || m.Status == "Unavailable":
-		return errMissing
-	}
-	return nil
-}
-
-// outcome returns the digest that was pushed. A push by digest ends without a line that says so.
-func (r *pushReport) outcome(byDigest bool) (digest.Digest, error) {
-	if r.digest == "" && !byDigest {
-		return "", errTruncated
-	}
-	return r.digest, nil
 }

@@ -3,32 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"log"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -37,6 +25,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
@@ -135,15 +124,16 @@ func startDaemon(t *testing.T, answers map[string]http.HandlerFunc) (d *daemon, 
 func startEngine(t *testing.T, answers map[string]http.HandlerFunc) (*engine, *daemon) {
 	t.Helper()
 	d, host := startDaemon(t, answers)
-	return engineAt(t, endpoint{Host: host}), d
+	return engineAt(t, docker.Endpoint{Host: host}), d
 }
 
-func engineAt(t *testing.T, at endpoint) *engine {
+func engineAt(t *testing.T, at docker.Endpoint) *engine {
 	t.Helper()
-	e, err := connect(t.Context(), at)
+	c, err := docker.Connect(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := newEngine(c)
 	t.Cleanup(func() { _ = e.client.Close() })
 	e.source, e.target, e.targetHost = authOf("source"), authOf("target"), targetHost
 	return e
@@ -209,72 +199,8 @@ func assertFailure(t *testing.T, err error, words, cause string) {
 	}
 }
 
-func TestFindEndpoint(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("HOME", "/home/ci")
-	socket, certs := filepath.Join(dir, "docker.sock"), filepath.Join(dir, "certs")
-	for _, name := range []string{"docker.sock", "certs/client/ca.pem", "certs/client/cert.pem", "certs/client/key.pem", "half/client/ca.pem", "half/client/cert.pem"} {
-		writeFile(t, filepath.Join(dir, name), nil)
-	}
-	const nowhere = "/nowhere/docker.sock"
-	client := filepath.Join(certs, "client")
-	tests := []struct {
-		name   string
-		cfg    Config
-		socket string
-		want   endpoint
-	}{
-		{"nothing at all", Config{}, nowhere, endpoint{Host: "tcp://docker:2375"}},
-		{"the socket", Config{}, socket, endpoint{Host: "unix://" + socket}},
-		{"a folder in the socket's place", Config{}, dir, endpoint{Host: "tcp://docker:2375"}},
-		{"the socket before dind's certificates", Config{DockerTLSCertDir: certs}, socket, endpoint{Host: "unix://" + socket}},
-		{"dind's certificates", Config{DockerTLSCertDir: certs}, nowhere, endpoint{"tcp://docker:2376", client}},
-		{"no certificates yet", Config{DockerTLSCertDir: filepath.Join(dir, "none")}, nowhere, endpoint{Host: "tcp://docker:2375"}},
-		{"a key still to come", Config{DockerTLSCertDir: filepath.Join(dir, "half")}, nowhere, endpoint{Host: "tcp://docker:2375"}},
-		{"TLS alone: the CLI's folder", Config{DockerTLSVerify: "1"}, nowhere, endpoint{"tcp://docker:2376", "/home/ci/.docker"}},
-		{"TLS and dind's certificates", Config{DockerTLSVerify: "1", DockerTLSCertDir: certs}, nowhere, endpoint{"tcp://docker:2376", client}},
-		{"TLS and certificates of one's own", Config{DockerTLSVerify: "1", DockerCertPath: "/own", DockerTLSCertDir: certs}, nowhere, endpoint{"tcp://docker:2376", "/own"}},
-		{"a host", Config{DockerHost: "tcp://dind:2375"}, socket, endpoint{Host: "tcp://dind:2375"}},
-		{"a host and dind's certificates", Config{DockerHost: "tcp://dind:2376", DockerTLSCertDir: certs}, socket, endpoint{"tcp://dind:2376", client}},
-		{"a host and certificates", Config{DockerHost: "tcp://dind:2376", DockerCertPath: "/own", DockerTLSCertDir: certs}, socket, endpoint{"tcp://dind:2376", "/own"}},
-		{"a host with TLS", Config{DockerHost: "tcp://dind:2376", DockerTLSVerify: "0"}, socket, endpoint{"tcp://dind:2376", "/home/ci/.docker"}},
-		{"another socket", Config{DockerHost: "unix:///run/user/1000/docker.sock", DockerTLSVerify: "1", DockerTLSCertDir: certs}, socket, endpoint{Host: "unix:///run/user/1000/docker.sock"}},
-	}
-	for _, test := range tests {
-		if got := findEndpoint(test.cfg, test.socket); got != test.want {
-			t.Errorf("%s: got %+v, want %+v", test.name, got, test.want)
-		}
-	}
-}
-
-func writeFile(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestEndpointURL(t *testing.T) {
-	tests := []struct {
-		at   endpoint
-		want string
-	}{
-		{endpoint{Host: "unix:///var/run/docker.sock"}, "http://api.moby.localhost/v1.51/images/a@b/push"},
-		{endpoint{Host: "unix:///var/run/docker.sock", CertPath: "/certs"}, "http://api.moby.localhost/v1.51/images/a@b/push"},
-		{endpoint{Host: "tcp://docker:2375"}, "http://docker:2375/v1.51/images/a@b/push"},
-		{endpoint{Host: "tcp://docker:2376", CertPath: "/certs"}, "https://docker:2376/v1.51/images/a@b/push"},
-		{endpoint{Host: "tcp://[::1]:2375"}, "http://[::1]:2375/v1.51/images/a@b/push"},
-		{endpoint{Host: "tcp://gateway:80/engine"}, "http://gateway:80/engine/v1.51/images/a@b/push"},
-	}
-	for _, test := range tests {
-		if got := test.at.url("/v1.51/images/a@b/push"); got != test.want {
-			t.Errorf("%+v: got %s, want %s", test.at, got, test.want)
-		}
-	}
-}
+// nobody is where no engine answers.
+const nobody = "tcp://127.0.0.1:1"
 
 func TestStoreOf(t *testing.T) {
 	tests := []struct {
@@ -304,7 +230,7 @@ func TestAPIVersionIsNegotiated(t *testing.T) {
 		}}
 		server := httptest.NewServer(d)
 		defer server.Close()
-		e := engineAt(t, endpoint{Host: "tcp://" + server.Listener.Addr().String()})
+		e := engineAt(t, docker.Endpoint{Host: "tcp://" + server.Listener.Addr().String()})
 		if err := e.Pull(t.Context(), sourceRef); err != nil {
 			t.Error(err)
 		}
@@ -320,100 +246,6 @@ func TestAPIVersionIsNegotiated(t *testing.T) {
 			t.Errorf("%d requests", len(d.requests))
 		}
 	}
-}
-
-// TestWaitForEngine has the engine come up after the first try. Its clock stands still but for the pauses.
-func TestWaitForEngine(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "docker.sock")
-	start, up := make(chan struct{}), make(chan struct{})
-	go func() { // outside the bubble: a server is never done waiting
-		defer close(up)
-		<-start
-		listener, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: &daemon{version: "1.51"}}}
-		server.Start()
-		t.Cleanup(server.Close)
-	}()
-	synctest.Test(t, func(t *testing.T) {
-		var said []string
-		began := time.Now()
-		e, err := waitForEngine(t.Context(), Config{DockerHost: "unix://" + socket}, time.Minute, func(host string) {
-			said = append(said, host)
-			close(start)
-			<-up
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.client.Close() //nolint:errcheck // it never fails
-		if waited := time.Since(began); waited != time.Second || !slices.Equal(said, []string{"unix://" + socket}) {
-			t.Errorf("waited for %s, and said so for %v", waited, said)
-		}
-		if e.version != "29.0.0" || e.at.Host != "unix://"+socket {
-			t.Errorf("got version %s at %s", e.version, e.at.Host)
-		}
-	})
-}
-
-// TestWaitForEngineSeesNewCertificates has dind write its certificates after the first try.
-func TestWaitForEngineSeesNewCertificates(t *testing.T) {
-	dir := t.TempDir()
-	d := &daemon{version: "1.51"}
-	host, pems := startTLS(t, d)
-	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{DockerHost: host, DockerTLSCertDir: dir}
-		e, err := waitForEngine(t.Context(), cfg, time.Minute, func(string) { writePEMs(t, filepath.Join(dir, "client"), pems) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.client.Close() //nolint:errcheck // it never fails
-		if e.at.CertPath != filepath.Join(dir, "client") {
-			t.Errorf("connected with %+v", e.at)
-		}
-	})
-}
-
-func TestWaitForEngineSaysNothingOfOneThatIsUp(t *testing.T) {
-	_, host := startDaemon(t, nil)
-	e, err := waitForEngine(t.Context(), Config{DockerHost: host}, time.Minute, func(string) { t.Error("waits") })
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = e.client.Close()
-}
-
-// nobody is where no engine answers.
-const nobody = "tcp://127.0.0.1:1"
-
-func TestWaitForEngineGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		said, began := 0, time.Now()
-		_, err := waitForEngine(t.Context(), Config{DockerHost: nobody}, time.Minute, func(string) { said++ })
-		if waited := time.Since(began); waited != time.Minute || said != 1 {
-			t.Errorf("waited for %s, and said so %d times", waited, said)
-		}
-		assertFailure(t, err, "no Docker Engine answers at tcp://127.0.0.1:1 (tried for 1m0s): Cannot connect to the Docker daemon", "")
-		for _, cause := range []string{"docker:29-dind", "DOCKER_HOST", "DOCKER_TLS_CERTDIR", "privileged = true"} {
-			if !strings.Contains(err.Error(), cause) {
-				t.Errorf("%s is not in\n%v", cause, err)
-			}
-		}
-	})
-}
-
-func TestWaitForEngineEndsWithTheContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		began := time.Now()
-		_, err := waitForEngine(ctx, Config{DockerHost: nobody}, time.Minute, func(string) { cancel() })
-		if err == nil || time.Since(began) > time.Second {
-			t.Errorf("waited for %s, got %v", time.Since(began), err)
-		}
-	})
 }
 
 func TestPull(t *testing.T) {
@@ -742,7 +574,7 @@ func TestMissingFails(t *testing.T) {
 
 	old := httptest.NewServer(&daemon{version: "1.47"})
 	defer old.Close()
-	_, err = engineAt(t, endpoint{Host: "tcp://" + old.Listener.Addr().String()}).Missing(t.Context(), targetRef)
+	_, err = engineAt(t, docker.Endpoint{Host: "tcp://" + old.Listener.Addr().String()}).Missing(t.Context(), targetRef)
 	assertFailure(t, err, "requires API version 1.48", "")
 }
 
@@ -913,104 +745,6 @@ func TestNothingGoesOutWithoutCredentials(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
-	d := &daemon{version: "1.51", answers: map[string]http.HandlerFunc{
-		pullPath: stream(status("Digest: " + imageHash)), digestPushPath: stream(status("Pushed")),
-	}}
-	host, pems := startTLS(t, d)
-	dir := t.TempDir()
-	writePEMs(t, dir, pems)
-	e := engineAt(t, endpoint{Host: host, CertPath: dir})
-	if err := e.Pull(t.Context(), sourceRef); err != nil {
-		t.Error(err)
-	}
-	if _, err := e.Push(t.Context(), targetByDigest); err != nil {
-		t.Error(err)
-	}
-	if len(d.asked(pullPath)) != 1 || len(d.asked(digestPushPath)) != 1 {
-		t.Errorf("asked %+v", d.requests)
-	}
-}
-
-func TestTLSTrustsItsOwnAuthorityAlone(t *testing.T) {
-	d := &daemon{version: "1.51"}
-	host, pems := startTLS(t, d)
-	_, others := startTLS(t, d)
-	tests := []struct {
-		name string
-		pems map[string][]byte
-		want string
-	}{
-		{"another's authority", map[string][]byte{"ca.pem": others["ca.pem"], "cert.pem": pems["cert.pem"], "key.pem": pems["key.pem"]}, "certificate signed by unknown authority"},
-		// With TLS 1.3 the engine refuses it after the handshake: a client that is writing sees the connection closed, and not why.
-		{"another's certificate", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": others["cert.pem"], "key.pem": others["key.pem"]}, "during connect"},
-		{"no certificates", nil, "ca.pem"},
-		{"a key still to come", map[string][]byte{"ca.pem": pems["ca.pem"], "cert.pem": pems["cert.pem"], "key.pem": nil}, "key"},
-	}
-	for _, test := range tests {
-		dir := t.TempDir()
-		writePEMs(t, dir, test.pems)
-		if _, err := connect(t.Context(), endpoint{Host: host, CertPath: dir}); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
-		}
-	}
-	if _, err := connect(t.Context(), endpoint{Host: host}); err == nil || !strings.Contains(err.Error(), "HTTPS") {
-		t.Errorf("without TLS: got %v", err)
-	}
-	if len(d.requests) != 0 {
-		t.Errorf("asked %+v", d.requests)
-	}
-}
-
-// startTLS serves over TLS to those with a certificate of its authority, as dind does. It returns the client's files.
-func startTLS(t *testing.T, handler http.Handler) (host string, pems map[string][]byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{ // authority, server and client in one
-		SerialNumber:          big.NewInt(1),
-		NotBefore:             time.Unix(0, 0), // the clock of a synctest bubble starts in 2000
-		NotAfter:              time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC),
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority := x509.NewCertPool()
-	authority.AppendCertsFromPEM(certPEM)
-
-	server := httptest.NewUnstartedServer(handler)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: authority, ClientAuth: tls.RequireAndVerifyClientCert}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshakes that fail on purpose
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return "tcp://" + server.Listener.Addr().String(), map[string][]byte{"ca.pem": certPEM, "cert.pem": certPEM, "key.pem": keyPEM}
-}
-
-func writePEMs(t *testing.T, dir string, pems map[string][]byte) {
-	t.Helper()
-	for name, content := range pems {
-		writeFile(t, filepath.Join(dir, name), content)
-	}
-}
-
 // A call without progress ends, whatever else an engine says meanwhile, and one with progress does not.
 func TestStall(t *testing.T) {
 	repeating := func(message func(i int) string) http.HandlerFunc {
@@ -1068,14 +802,9 @@ func TestStall(t *testing.T) {
 }
 
 func TestEngineGone(t *testing.T) {
-	e, d := startEngine(t, nil)
-	_ = d
-	e.at.Host = nobody
-	gone, err := dial(e.at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.client = gone
+	server := httptest.NewServer(&daemon{version: "1.51"})
+	e := engineAt(t, docker.Endpoint{Host: "tcp://" + server.Listener.Addr().String()})
+	server.Close()
 	_, push := e.Push(t.Context(), targetByDigest)
 	for name, err := range map[string]error{"pull": e.Pull(t.Context(), sourceRef), "push by digest": push, "tag": e.Tag(t.Context(), "a", "b")} {
 		if !errors.Is(err, migrate.ErrEngineGone) {
@@ -1098,7 +827,7 @@ func TestUsable(t *testing.T) {
 	} {
 		d, host := startDaemon(t, map[string]http.HandlerFunc{infoPath: jsonAnswer(http.StatusOK, test.info)})
 		d.version = test.api
-		err := engineAt(t, endpoint{Host: host}).usable()
+		err := engineAt(t, docker.Endpoint{Host: host}).usable()
 		if (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("API %s, %s: error %v", test.api, test.info.ServerVersion, err)
 		}

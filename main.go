@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -223,6 +224,61 @@ func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
 	}, nil
+}
+
+// enginePatience is how long the engine may take to come up. The runner itself waits 30 s for a service.
+const enginePatience = time.Minute
+
+// prepareEngine waits for the engine and has it log in on both sides.
+func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, source *amazon, log *report.Log) (*engine, error) {
+	settings := docker.Settings{
+		Host: cfg.DockerHost, TLSVerify: cfg.DockerTLSVerify, CertPath: cfg.DockerCertPath, TLSCertDir: cfg.DockerTLSCertDir, Home: os.Getenv("HOME"),
+	}
+	connection, err := settings.Wait(ctx, enginePatience, func(host string) {
+		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
+	})
+	if err != nil {
+		return nil, err
+	}
+	engine := newEngine(connection)
+	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
+	if err := engine.usable(); err != nil {
+		return nil, err
+	}
+	if engine.images > 0 {
+		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
+	}
+	engine.source = registryAuth(source.engineAuth).learned(hide)
+	engine.target, engine.targetHost = registryAuth(cfg.targetAuth).learned(hide), cfg.Registry
+	engine.stall = cfg.stallAfter()
+	return engine, login(ctx, cfg, source, engine, log)
+}
+
+// login has the engine log in on both sides at once.
+func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log *report.Log) error {
+	credentials, err := source.Credentials(ctx)
+	if err != nil {
+		return err
+	}
+	refusals := make(chan error, 1)
+	try := func(auth registryAuth) error {
+		return migrate.Retry(ctx, func() error { return engine.Login(ctx, auth) })
+	}
+	go func() { refusals <- try(engine.target) }()
+	ofECR, ofGitLab := try(engine.source), <-refusals
+	if ofECR != nil {
+		return fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
+			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it",
+			credentials.ServerAddress, ofECR)
+	}
+	log.Line("ECR: logged in to %s", credentials.ServerAddress)
+	if ofGitLab != nil {
+		return fmt.Errorf("the GitLab registry %s refuses the login of %s: %w\n"+
+			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and die with the job; elsewhere use a deploy "+
+			"token or an access token with read_registry and write_registry", cfg.Registry, cfg.RegistryUser, ofGitLab)
+	}
+	log.Line("GitLab: logged in to %s as %s", cfg.Registry, cfg.RegistryUser)
+	return nil
 }
 
 func versionLine() string { return usage.VersionLine(version, revision) }

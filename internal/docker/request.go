@@ -1,0 +1,54 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/docker/docker/api/types/registry"
+	"github.com/docker/docker/client"
+)
+
+// PushDigest asks for the push of a digest, and returns the stream of its messages: the docker client refuses to, and
+// the engine's API takes it.
+func PushDigest(ctx context.Context, c *client.Client, at Endpoint, ref, auth string) (io.ReadCloser, error) {
+	path := "/v" + c.ClientVersion() + "/images/" + ref + "/push"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at.url(path), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set(registry.AuthHeader, auth)
+	response, err := c.HTTPClient().Do(request)
+	if err != nil {
+		return nil, Lost(err, ErrEngineGone)
+	}
+	return response.Body, refusedAnswer(response)
+}
+
+// url is where the engine's API is, for a request that the docker client does not make. Over a socket any host does.
+func (at Endpoint) url(path string) string {
+	target := url.URL{Scheme: "http", Host: client.DummyHost, Path: path}
+	if host, err := client.ParseHostURL(at.Host); err == nil && host.Scheme != "unix" {
+		target.Host, target.Path = host.Host, host.Path+path
+	}
+	if at.usesTLS() {
+		target.Scheme = "https"
+	}
+	return target.String()
+}
+
+// refusedAnswer turns an error status into what the engine says with it.
+func refusedAnswer(response *http.Response) error {
+	if response.StatusCode < http.StatusBadRequest {
+		return nil
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is written
+	var answer struct{ Message string }
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxMessage)).Decode(&answer); err != nil || answer.Message == "" {
+		return errors.New("the engine answers " + response.Status)
+	}
+	return errors.New("the engine answers " + response.Status + ": " + answer.Message)
+}

@@ -1,0 +1,108 @@
+package docker
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Message is one of the messages that an engine streams while it pulls, pushes or loads.
+type Message struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	Progress struct {
+		Current, Total int64
+		Units          string
+	} `json:"progressDetail"`
+	Error       string                    `json:"error"`
+	ErrorDetail *struct{ Message string } `json:"errorDetail"`
+	Aux         json.RawMessage           `json:"aux"`
+}
+
+// failure is what went wrong, which an engine says in either field or in both: empty if nothing did.
+func (m Message) failure() string {
+	if m.ErrorDetail == nil {
+		return m.Error
+	}
+	return cmp.Or(m.ErrorDetail.Message, m.Error, "the engine failed, and does not say why")
+}
+
+// ErrTruncated is a stream that ends early. It looks like success to whoever does not wait for its last line.
+var ErrTruncated = Failure("the engine's answer ended before it said that it was done", ErrBrokenOff)
+
+// maxMessage bounds one message of an engine, in bytes. Real ones have a line, or a few descriptors.
+const maxMessage = 1 << 20
+
+var errMessageTooLong = fmt.Errorf("the engine's answer holds a message of more than %d bytes", maxMessage)
+
+// Drain reads the stream to its end, and fails with the first error that is in it or that see returns.
+func Drain(stream io.Reader, see func(Message) error) error {
+	limited := &io.LimitedReader{R: stream}
+	decoder := json.NewDecoder(limited)
+	for read := 0; ; read++ {
+		limited.N = maxMessage
+		var m Message // a new one each: a field that is absent must not keep its last value
+		err := decoder.Decode(&m)
+		switch {
+		case err != nil && limited.N == 0:
+			return errMessageTooLong
+		case err == io.EOF && read > 0:
+			return nil
+		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+			return ErrTruncated
+		case err != nil:
+			return Lost(err, ErrBrokenOff)
+		case m.failure() != "":
+			return Classify(errors.New(m.failure()))
+		}
+		if err := see(m); err != nil {
+			return err
+		}
+	}
+}
+
+// PushReport collects what a push says of itself.
+type PushReport struct{ digest digest.Digest }
+
+// pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
+var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
+
+// What an engine misses it misses again: such a push is not made once more as it is.
+var (
+	errMissing = Failure("the engine misses content of the image", ErrInvalid)
+	errInstead = Failure("the engine misses content of the image, and pushed one manifest instead of the index", ErrInvalid)
+)
+
+// See fails as soon as the engine pushes less than the reference names: whoever stops reading stops the push. Where
+// the store misses a blob of an index it calls layers unavailable, and goes on with the manifest of one platform, or
+// never ends.
+func (r *PushReport) See(m Message) error {
+	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {
+		r.digest = digest.Digest(match[1])
+	}
+	var aux struct {
+		ManifestPushedInsteadOfIndex bool `json:"manifestPushedInsteadOfIndex"`
+		ContentMissing               bool `json:"contentMissing"`
+	}
+	_ = json.Unmarshal(m.Aux, &aux) // the classic store's has other fields, and most messages have none
+	switch {
+	case aux.ManifestPushedInsteadOfIndex:
+		return errInstead
+	case aux.ContentMissing || m.Status == "Unavailable":
+		return errMissing
+	}
+	return nil
+}
+
+// Outcome returns the digest that was pushed. A push by digest ends without a line that says so.
+func (r *PushReport) Outcome(byDigest bool) (digest.Digest, error) {
+	if r.digest == "" && !byDigest {
+		return "", ErrTruncated
+	}
+	return r.digest, nil
+}

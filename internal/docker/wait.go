@@ -1,0 +1,68 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
+)
+
+// Connection is an engine that has answered.
+type Connection struct {
+	Client *client.Client
+	At     Endpoint
+	Info   system.Info
+}
+
+// Wait asks for the engine until it answers or patience has passed, and says so once through waiting.
+// Each try looks for the endpoint anew: dind writes its certificates while we wait.
+func (s Settings) Wait(ctx context.Context, patience time.Duration, waiting func(host string)) (*Connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var cause error
+	for {
+		at := s.Endpoint(defaultSocket)
+		c, err := Connect(ctx, at)
+		if err == nil {
+			return c, nil
+		}
+		if cause == nil {
+			waiting(at.Host)
+		}
+		if cause == nil || ctx.Err() == nil { // a try that the end cuts short says nothing about the engine
+			cause = err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, unreachable(at, patience, cause)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Connect asks the engine at the endpoint what it is.
+func Connect(ctx context.Context, at Endpoint) (*Connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, err := dial(at)
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &Connection{Client: c, At: at, Info: info}, nil
+}
+
+func unreachable(at Endpoint, patience time.Duration, cause error) error {
+	return fmt.Errorf(`no Docker Engine answers at %s (tried for %s): %w
+The usual causes:
+  - the job has no docker:dind service, or it is not named "docker": add services: [docker:29-dind], or set DOCKER_HOST
+  - TLS on one side only: DOCKER_TLS_CERTDIR must be the same for the job and its service ("/certs", or "" for none on both)
+  - the runner does not run services privileged: dind needs privileged = true in the runner's configuration`,
+		at.Host, patience, cause)
+}
