@@ -1,26 +1,114 @@
 package main
 
 import (
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
+
+func TestLinks(t *testing.T) {
+	links := 0
+	for _, page := range pages(t) {
+		for _, link := range linksOf(readPage(t, page)) {
+			links++
+			file, anchor, _ := strings.Cut(link, "#")
+			target := page
+			if file != "" {
+				target = filepath.Join(filepath.Dir(page), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: broken link %s", page, link)
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(readPage(t, target)), anchor) {
+				t.Errorf("%s: broken link %s: %s has no such heading", page, link, target)
+			}
+		}
+	}
+	if links < 30 {
+		t.Errorf("only %d relative links found", links)
+	}
+}
+
+func TestLinksOf(t *testing.T) {
+	page := "[a](b.md), [c](https://example.com) ![d](e.png#f)\n```plaintext\n[no](link)\n```\n`[no](code)`\n[ref]: ../g.md\n"
+	want := []string{"b.md", "e.png#f", "../g.md"}
+	if got := linksOf(page); !slices.Equal(got, want) {
+		t.Errorf("linksOf: %q, want %q", got, want)
+	}
+}
+
+func TestAnchors(t *testing.T) {
+	page := "# A `code` word, and a_name\n## What's new?\n```shell\n# comment\n```\n## 1. First step\n## What's new?\n## コマンド\n"
+	want := []string{"a-code-word-and-a_name", "whats-new", "1-first-step", "whats-new-1", "コマンド"}
+	if got := anchors(page); !slices.Equal(got, want) {
+		t.Errorf("anchors: %q, want %q", got, want)
+	}
+}
+
+// The reference documents exactly the variables that the program reads.
+func TestReferenceHasEveryVariable(t *testing.T) {
+	type row struct{ required, fallback string }
+	documented := map[string]row{}
+	section := sectionOf(t, readPage(t, "docs/reference.md"), "## Variables")
+	for _, cells := range tableRows(section) {
+		if name := strings.Trim(cells[0], "`"); name != cells[0] {
+			documented[name] = row{cells[1], strings.Trim(cells[2], "`")}
+		}
+	}
+	read := map[string]row{}
+	for _, v := range variables() {
+		read[v.Name] = row{map[bool]string{true: "Yes", false: "No"}[v.Required], v.Default}
+	}
+	if !maps.Equal(documented, read) {
+		t.Errorf("docs/reference.md has\n%v\nand Config\n%v", documented, read)
+	}
+}
+
+// report.json is for programs, too: whoever reads the page finds every field and every outcome there.
+func TestReportsHasTheWholeSchema(t *testing.T) {
+	page := readPage(t, "docs/reports.md")
+	schema := sectionOf(t, page, "## report.json")
+	outcomes := sectionOf(t, page, "## Outcomes")
+	fields, constants := 0, 0
+	inspectProgram(t, func(path string, n ast.Node) {
+		switch n := n.(type) {
+		case *ast.Field:
+			if name := jsonName(n); name != "" && strings.HasPrefix(path, recordPackage) {
+				fields++
+				expectFirstCell(t, schema, name)
+			}
+		case *ast.ValueSpec:
+			if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "Outcome" {
+				constants++
+				expectFirstCell(t, outcomes, textOf(n.Values[0]))
+			}
+		}
+	})
+	if fields < 20 || constants < 10 {
+		t.Errorf("only %d fields and %d outcomes found in the program", fields, constants)
+	}
+}
+
+// recordPackage is where report.json's fields are declared.
+const recordPackage = "internal/report/document.go"
 
 // People search the page for what the program has printed, so its headings have to be the program's words.
 func TestTroubleshootingHasTheProgramsWords(t *testing.T) {
-	page, err := os.ReadFile("docs/troubleshooting.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	texts := programTexts(t)
-	headings := regexp.MustCompile("(?m)^### (.*)$").FindAllStringSubmatch(string(page), -1)
+	headings := regexp.MustCompile("(?m)^### (.*)$").FindAllStringSubmatch(readPage(t, "docs/troubleshooting.md"), -1)
 	if len(headings) < 30 {
 		t.Errorf("%d headings", len(headings))
 	}
@@ -35,10 +123,163 @@ func TestTroubleshootingHasTheProgramsWords(t *testing.T) {
 	}
 }
 
+var (
+	versionHeading = regexp.MustCompile(`^## \[(\d+\.\d+\.\d+)\] - (\S+)$`)
+	changeKinds    = []string{"### Added", "### Changed", "### Deprecated", "### Removed", "### Fixed", "### Security"}
+)
+
+// The release job takes a version's section of the changelog for the release's description.
+func TestChangelogKeepsItsForm(t *testing.T) {
+	newer := ""
+	for i, heading := range regexp.MustCompile(`(?m)^## .*$`).FindAllString(readPage(t, "CHANGELOG.md"), -1) {
+		section := sectionOf(t, readPage(t, "CHANGELOG.md"), heading)
+		for _, kind := range regexp.MustCompile(`(?m)^### .*$`).FindAllString(section, -1) {
+			if !slices.Contains(changeKinds, kind) {
+				t.Errorf("%s: there is no kind of change %q", heading, kind)
+			}
+		}
+		if i == 0 {
+			if heading != "## [Unreleased]" {
+				t.Errorf("the first section is %q", heading)
+			}
+			continue
+		}
+		version := versionHeading.FindStringSubmatch(heading)
+		if version == nil || !strings.Contains(section, "\n- ") {
+			t.Errorf("no release can be made of %q", heading)
+			continue
+		}
+		if _, err := time.Parse(time.DateOnly, version[2]); err != nil {
+			t.Errorf("%s: %v", heading, err)
+		}
+		if newer != "" && version[2] > newer {
+			t.Errorf("%s is not in the order of dates", heading)
+		}
+		newer = version[2]
+	}
+}
+
+func readPage(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// pages returns the names of all Markdown files of the repository.
+func pages(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "e2e/*.md", "e2e/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
+	}
+	return names
+}
+
+var codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+
+var linkTarget = regexp.MustCompile(`(?m)\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$`)
+
+// linksOf returns where the relative links of a page lead.
+func linksOf(page string) []string {
+	prose := regexp.MustCompile("`[^`\n]+`").ReplaceAllString(codeBlock.ReplaceAllString(page, ""), "")
+	var links []string
+	for _, match := range linkTarget.FindAllStringSubmatch(prose, -1) {
+		if link := cmp.Or(match[1], match[2]); !strings.Contains(link, ":") {
+			links = append(links, link)
+		}
+	}
+	return links
+}
+
+var notInAnchors = regexp.MustCompile(`[^\p{L}\p{N}\p{M} _-]`)
+
+// anchors returns what GitLab calls the headings of a page.
+func anchors(page string) []string {
+	var names []string
+	seen := map[string]int{}
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(codeBlock.ReplaceAllString(page, ""), -1) {
+		name := notInAnchors.ReplaceAllString(strings.ToLower(heading[1]), "")
+		name = regexp.MustCompile(`[ -]+`).ReplaceAllString(name, "-")
+		if n := seen[name]; n > 0 {
+			names = append(names, name+"-"+strconv.Itoa(n))
+		} else {
+			names = append(names, name)
+		}
+		seen[name]++
+	}
+	return names
+}
+
+// sectionOf returns the part of a page below the heading, up to the next heading of the same level.
+func sectionOf(t *testing.T, page, heading string) string {
+	t.Helper()
+	_, section, found := strings.Cut("\n"+page, "\n"+heading+"\n")
+	if !found {
+		t.Fatalf("there is no heading %q", heading)
+	}
+	level, _, _ := strings.Cut(heading, " ")
+	section, _, _ = strings.Cut(section, "\n"+level+" ")
+	return section
+}
+
+// tableRows returns the cells of all tables in a text.
+func tableRows(text string) [][]string {
+	var rows [][]string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "|") {
+			cells := strings.Split(strings.Trim(line, "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			rows = append(rows, cells)
+		}
+	}
+	return rows
+}
+
+// expectFirstCell looks for a name among those in the first column of the tables.
+func expectFirstCell(t *testing.T, section, name string) {
+	t.Helper()
+	for _, cells := range tableRows(section) {
+		if strings.Contains(cells[0], "`"+name+"`") {
+			return
+		}
+	}
+	t.Errorf("docs/reports.md has no row for %q", name)
+}
+
+// jsonName is the name that a field of a struct has in JSON, if it says so.
+func jsonName(field *ast.Field) string {
+	if field.Tag == nil {
+		return ""
+	}
+	tag, _ := strconv.Unquote(field.Tag.Value)
+	name, _, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
+	return name
+}
+
 // programTexts are all texts of the program's source, those that are put together of several as one.
 func programTexts(t *testing.T) string {
 	t.Helper()
 	var texts strings.Builder
+	inspectProgram(t, func(_ string, n ast.Node) {
+		if expression, ok := n.(ast.Expr); ok {
+			texts.WriteString(textOf(expression) + "\n")
+		}
+	})
+	return texts.String()
+}
+
+// inspectProgram shows every node of the program's source, without its tests.
+func inspectProgram(t *testing.T, see func(path string, n ast.Node)) {
+	t.Helper()
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -53,11 +294,7 @@ func programTexts(t *testing.T) string {
 			return err
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			if expression, ok := n.(ast.Expr); ok {
-				text := textOf(expression)
-				texts.WriteString(text + "\n")
-				return text == "" // its parts are in it
-			}
+			see(path, n)
 			return true
 		})
 		return nil
@@ -65,7 +302,6 @@ func programTexts(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return texts.String()
 }
 
 // textOf is what an expression of string literals stands for; of other parts there is nothing.

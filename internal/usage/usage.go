@@ -1,4 +1,4 @@
-// Package usage is the command line, and what the program says of itself.
+// Package usage parses the command line and prints help and version.
 package usage
 
 import (
@@ -23,42 +23,42 @@ const (
 	Version = "version"
 )
 
-// commands are those of the help, each with the lines that it has there.
+// commands is what help lists, each command with its lines of help.
 var commands = []struct {
 	name string
 	does []string
 }{
-	{Migrate, []string{"copy what GitLab does not have yet; the same without a command"}},
+	{Migrate, []string{"copy what is not at GitLab yet; this is the default"}},
 	{Plan, []string{
-		"copy nothing, and say what would be moved, what not, and how long it takes",
-		"--rate 20MB   what a job moves in a second",
-		"--within 3h   find how many jobs (parallel:) are done in that time",
+		"copy nothing; report what would be copied, what cannot be, and how long",
+		"--rate 20MB   bytes that one job moves per second",
+		"--within 3h   find how many parallel jobs finish in this time",
 	}},
 	{Verify, []string{
-		"copy nothing, and compare each tag with GitLab's",
-		"--pull 10     have the engine pull so many of them from GitLab",
+		"copy nothing; compare every tag with GitLab",
+		"--pull 10     also have the engine pull this many tags from GitLab",
 	}},
-	{Help, []string{"this"}},
-	{Version, []string{"its version"}},
+	{Help, []string{"print this help"}},
+	{Version, []string{"print the version"}},
 }
 
-// flagNames are commands in the form of flags, as other programs have them.
+// flagNames are commands that other programs spell as flags.
 var flagNames = map[string]string{"-h": Help, "-help": Help, "--help": Help, "-version": Version, "--version": Version}
 
-// Line is a command line.
+// Line is a parsed command line.
 type Line struct {
 	Command string
-	Pull    int           // tags that Verify has pulled
-	Rate    int64         // bytes a second that Plan counts with; 0: as it finds usual
-	Within  time.Duration // for which Plan finds the number of jobs; 0: it does not
+	Pull    int           // tags that Verify also pulls
+	Rate    int64         // bytes per second that Plan assumes; 0: its default
+	Within  time.Duration // time in which the jobs that Plan looks for finish; 0: it looks for none
 }
 
-// Error is a command line that makes no sense.
+// Error is what is wrong with a command line.
 type Error string
 
 func (e Error) Error() string { return string(e) + ": see ecr2gitlab help" }
 
-// Parse reads the arguments of the program. Its error is an Error.
+// Parse parses the arguments of the program. Its error is an Error.
 func Parse(args []string) (Line, error) {
 	line := Line{Command: Migrate}
 	if len(args) > 0 {
@@ -68,7 +68,7 @@ func Parse(args []string) (Line, error) {
 		line.Command = command
 	}
 	if !known(line.Command) {
-		return Line{}, noCommand(line.Command)
+		return Line{}, unknownCommand(line.Command)
 	}
 	flags := line.flags()
 	switch err := flags.Parse(args); {
@@ -77,17 +77,17 @@ func Parse(args []string) (Line, error) {
 	case err != nil:
 		return Line{}, Error(line.Command + ": " + err.Error())
 	case flags.NArg() > 0:
-		return Line{}, Error(fmt.Sprintf("%q takes no argument %q; the configuration is in variables", line.Command, flags.Arg(0)))
+		return Line{}, Error(fmt.Sprintf("%s: unexpected argument %q (configuration comes from environment variables)", line.Command, flags.Arg(0)))
 	case line.Pull < 0 || line.Within < 0:
-		return Line{}, Error(line.Command + ": a number below zero makes no sense")
+		return Line{}, Error(line.Command + ": a value must not be negative")
 	}
 	return line, nil
 }
 
-// flags are those of the line's command.
+// flags returns the flags of the line's command.
 func (l *Line) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet(l.Command, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // what is wrong is in the error
+	flags.SetOutput(io.Discard) // the error says what is wrong
 	switch l.Command {
 	case Verify:
 		flags.IntVar(&l.Pull, "pull", 0, "")
@@ -96,7 +96,7 @@ func (l *Line) flags() *flag.FlagSet {
 		flags.Func("rate", "", func(text string) error {
 			rate, err := humanize.ParseBytes(text)
 			if err != nil || rate == 0 || rate > 1<<50 {
-				return errors.New("it must be bytes a second, such as 20MB")
+				return errors.New("must be a number of bytes per second, such as 20MB")
 			}
 			l.Rate = int64(rate)
 			return nil
@@ -114,19 +114,20 @@ func known(command string) bool {
 	return false
 }
 
-func noCommand(command string) Error {
+func unknownCommand(command string) Error {
 	var names []string
 	for _, c := range commands {
 		names = append(names, c.name)
 	}
-	text := fmt.Sprintf("there is no command %q", command)
+	text := fmt.Sprintf("unknown command %q", command)
 	if near := Nearest(command, names); near != "" {
-		text += ", but there is " + near
+		text += fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return Error(text)
 }
 
-// Nearest is the name that was meant, if one is close: a few letters off, or with more at its end.
+// Nearest returns the name that was probably meant: one that is a few letters off, or that the given name abbreviates. It
+// returns "" where none is close.
 func Nearest(name string, names []string) string {
 	nearest, least := "", len(name)/3+1
 	for _, candidate := range names {
@@ -141,14 +142,14 @@ func Nearest(name string, names []string) string {
 	return nearest
 }
 
-// Text is the help: it has room on one screen.
+// Text returns the help, which fits on one screen.
 func Text(variables []Variable) string {
 	var b strings.Builder
-	b.WriteString("ecr2gitlab copies images of an Amazon ECR registry to a GitLab project, through a Docker Engine.\n\n")
+	b.WriteString("ecr2gitlab copies images from an Amazon ECR registry to a GitLab project, through a Docker Engine.\n\n")
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  ecr2gitlab %-7s  %s\n", c.name, strings.Join(c.does, "\n"+strings.Repeat(" ", 22)))
 	}
-	b.WriteString("\nVariables (* must be set; the README has more on each):\n")
+	b.WriteString("\nVariables (* is required; docs/reference.md has the details):\n")
 	for _, v := range variables {
 		mark := " "
 		if v.Required {
@@ -161,14 +162,14 @@ func Text(variables []Variable) string {
 		b.WriteByte('\n')
 	}
 	b.WriteString(`
-AWS credentials are whatever the AWS SDK finds: keys, a profile, a role.
-Exit codes: 0 everything is there, or can come; 1 nothing could be done, or nothing more;
-2 the configuration is wrong; 3 some tags are not there, or cannot come; 4 out of time, run again;
-130 or 143 interrupted.`)
+AWS credentials come from wherever the AWS SDK finds them: access keys, a profile, or a role.
+Exit codes: 0 every tag is at GitLab (plan: can be); 1 the run could not start or continue;
+2 the configuration is wrong; 3 some tags are not at GitLab (plan: cannot be); 4 out of time,
+run again; 130 or 143 interrupted.`)
 	return b.String()
 }
 
-// VersionLine is what the program calls itself. Where the linker has set no revision, the build may know it.
+// VersionLine returns the name and version of the program. If the linker set no revision, it takes the one that Go recorded.
 func VersionLine(version, revision string) string {
 	if info, ok := debug.ReadBuildInfo(); ok && revision == "" {
 		for _, setting := range info.Settings {

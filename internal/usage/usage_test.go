@@ -19,15 +19,15 @@ func TestParse(t *testing.T) {
 		{args: "verify -pull 3", want: Line{Command: Verify, Pull: 3}},
 		{args: "--version", want: Line{Command: Version}},
 		{args: "verify --help", want: Line{Command: Help}},
-		{args: "plann", says: `there is no command "plann", but there is plan: see ecr2gitlab help`},
-		{args: "copy", says: `there is no command "copy": see ecr2gitlab help`},
-		{args: "--pull 3", says: `there is no command "--pull"`},
-		{args: "plan --rate fast", says: `plan: invalid value "fast" for flag -rate: it must be bytes a second, such as 20MB`},
-		{args: "plan --rate 0", says: `it must be bytes a second`},
+		{args: "plann", says: `unknown command "plann" (did you mean "plan"?): see ecr2gitlab help`},
+		{args: "copy", says: `unknown command "copy": see ecr2gitlab help`},
+		{args: "--pull 3", says: `unknown command "--pull"`},
+		{args: "plan --rate fast", says: `plan: invalid value "fast" for flag -rate: must be a number of bytes per second, such as 20MB`},
+		{args: "plan --rate 0", says: `must be a number of bytes per second`},
 		{args: "plan --within 3", says: `plan: invalid value "3" for flag -within`},
-		{args: "plan --within -3h", says: `plan: a number below zero makes no sense`},
-		{args: "verify --pull -1", says: `verify: a number below zero makes no sense`},
-		{args: "verify team/app", says: `"verify" takes no argument "team/app"; the configuration is in variables`},
+		{args: "plan --within -3h", says: `plan: a value must not be negative`},
+		{args: "verify --pull -1", says: `verify: a value must not be negative`},
+		{args: "verify team/app", says: `verify: unexpected argument "team/app" (configuration comes from environment variables): see ecr2gitlab help`},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			got, err := Parse(strings.Fields(test.args))
