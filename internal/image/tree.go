@@ -40,6 +40,9 @@ func (t Tree) Manifests() []Manifest {
 	return t.walk(func(Manifest) bool { return true })
 }
 
+// Manifest returns the manifest with the digest, or a zero Manifest if the tree does not contain it.
+func (t Tree) Manifest(d digest.Digest) Manifest { return t.manifests[d] }
+
 // Digests returns the digests of all manifests of the tree, the root's first.
 func (t Tree) Digests() []digest.Digest {
 	var digests []digest.Digest
