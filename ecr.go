@@ -287,10 +287,9 @@ func (a *amazon) Credentials(ctx context.Context) (ecr.RegistryAuth, error) {
 	return a.token.Get(ctx)
 }
 
-// Renew replaces the registry token, for a caller whom the registry has refused. Of several that wait for a renewal
-// one makes it.
-func (a *amazon) Renew(ctx context.Context) error {
-	return a.token.Renew(ctx)
+// Renew replaces the registry token, as migrate.Source has it.
+func (a *amazon) Renew(ctx context.Context, began time.Time) (fresh bool, err error) {
+	return a.token.Renew(ctx, began)
 }
 
 func (a *amazon) fetchToken(ctx context.Context) (ecr.RegistryAuth, time.Time, error) {

@@ -285,42 +285,6 @@ func TestManifestsKeepsWhatItHasWhenACallFails(t *testing.T) {
 	}
 }
 
-func TestDecodeToken(t *testing.T) {
-	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	tests := []struct {
-		name, token, endpoint string
-		want                  ecr.RegistryAuth
-		wantErr               string
-	}{
-		{
-			name: "ECR's", token: encode("AWS:ey:J"), endpoint: "https://123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
-			want: ecr.RegistryAuth{Username: "AWS", Password: "ey:J", ServerAddress: "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"},
-		},
-		{
-			name: "a port", token: encode("AWS:secret"), endpoint: "http://127.0.0.1:5000",
-			want: ecr.RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "127.0.0.1:5000"},
-		},
-		{
-			name: "a bare host", token: encode("AWS:secret"), endpoint: "localhost:4566",
-			want: ecr.RegistryAuth{Username: "AWS", Password: "secret", ServerAddress: "localhost:4566"},
-		},
-		{name: "not base64", token: "secret!", endpoint: "https://host", wantErr: "what came is not valid base64"},
-		{name: "no user", token: encode("secret"), endpoint: "https://host", wantErr: "what came is not of the form user:password"},
-		{name: "no password", token: encode("AWS:"), endpoint: "https://host", wantErr: "what came is not of the form user:password"},
-		{name: "empty", endpoint: "https://host", wantErr: "what came is not of the form user:password"},
-		{name: "no endpoint", token: encode("AWS:secret"), wantErr: "it came without a registry endpoint"},
-	}
-	for _, test := range tests {
-		got, err := ecr.DecodeToken(test.token, test.endpoint)
-		if err != nil && err.Error() != test.wantErr || err == nil && test.wantErr != "" {
-			t.Errorf("%s: got %v, want %s", test.name, err, test.wantErr)
-		}
-		if got != test.want {
-			t.Errorf("%s: got a token of %s for %s", test.name, got.Username, got.ServerAddress)
-		}
-	}
-}
-
 // tokenOutput is an answer of ECR.
 func tokenOutput(password string, end time.Time) *awsecr.GetAuthorizationTokenOutput {
 	return &awsecr.GetAuthorizationTokenOutput{AuthorizationData: []types.AuthorizationData{{
@@ -424,7 +388,7 @@ func TestFetchTokenRefusesWhatIsNone(t *testing.T) {
 func TestCallersShareARenewal(t *testing.T) {
 	asks := map[string]func(context.Context, *amazon) error{
 		"Credentials": func(ctx context.Context, a *amazon) error { _, err := a.Credentials(ctx); return err },
-		"Renew":       func(ctx context.Context, a *amazon) error { return a.Renew(ctx) },
+		"Renew":       func(ctx context.Context, a *amazon) error { _, err := a.Renew(ctx, time.Now()); return err },
 	}
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
@@ -457,22 +421,6 @@ func TestCallersShareARenewal(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestRenewReplacesAGoodToken(t *testing.T) {
-	calls := 0
-	a := amazonOver(&fakeECR{getAuthorizationToken: func(context.Context, *awsecr.GetAuthorizationTokenInput) (*awsecr.GetAuthorizationTokenOutput, error) {
-		calls++
-		return tokenOutput(fmt.Sprint("token ", calls), time.Now().Add(12*time.Hour)), nil
-	}})
-	for want := 1; want <= 2; want++ {
-		if got, err := a.Credentials(t.Context()); err != nil || got.Password != Secret(fmt.Sprint("token ", want)) {
-			t.Errorf("got %q, %v, want token %d", string(got.Password), err, want)
-		}
-		if err := a.Renew(t.Context()); err != nil {
-			t.Error(err)
-		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -21,6 +20,9 @@ const (
 	unknownLife = 5 * time.Minute
 	// renewalPause is how long a token that still lives is used after its renewal has failed.
 	renewalPause = time.Minute
+	// minRenewalAge is how old a token is at least that a refusal has renewed, before another refusal renews it. What a
+	// policy denies stays denied with any token, and the redactor has to remember each.
+	minRenewalAge = 10 * time.Minute
 )
 
 // RegistryAuth is what the engine logs in to the ECR registry with.
@@ -55,11 +57,12 @@ type TokenCache struct {
 	fetch func(context.Context) (RegistryAuth, time.Time, error)
 	now   func() time.Time
 
-	turn     chan struct{} // a mutex that a cancelled caller need not wait for; guards what follows
-	auth     RegistryAuth
-	renewAt  time.Time
-	end      time.Time
-	renewals atomic.Int64 // read without the turn, too
+	turn      chan struct{} // a mutex that a cancelled caller need not wait for; guards what follows
+	auth      RegistryAuth
+	fetched   time.Time // when auth was
+	renewAt   time.Time // when Get renews it
+	end       time.Time
+	renewable time.Time // from when on Renew renews it
 }
 
 // NewTokenCache makes a cache that fetch fills: with a token and the time of its end.
@@ -85,17 +88,25 @@ func (c *TokenCache) Get(ctx context.Context) (RegistryAuth, error) {
 	return c.auth, nil
 }
 
-// Renew replaces the token. Of several that wait for a renewal one makes it.
-func (c *TokenCache) Renew(ctx context.Context) error {
-	before := c.renewals.Load()
+// Renew replaces the token for a caller whom the registry has refused in a call that began at the given time. It reports
+// whether there is a newer token than that call can have had. A token that a refusal has renewed is not renewed for
+// another one within ten minutes, or its life if that is less.
+func (c *TokenCache) Renew(ctx context.Context, began time.Time) (fresh bool, err error) {
 	if err := c.lock(ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer c.unlock()
-	if c.renewals.Load() != before {
-		return nil
+	switch now := c.now(); {
+	case !c.fetched.Before(began):
+		return true, nil
+	case now.Before(c.renewable):
+		return false, nil
 	}
-	return c.refresh(ctx)
+	if err := c.refresh(ctx); err != nil {
+		return false, err
+	}
+	c.renewable = c.fetched.Add(min(minRenewalAge, c.end.Sub(c.fetched)))
+	return true, nil
 }
 
 func (c *TokenCache) refresh(ctx context.Context) error {
@@ -108,8 +119,7 @@ func (c *TokenCache) refresh(ctx context.Context) error {
 	if life <= 0 {
 		life = unknownLife
 	}
-	c.auth, c.end, c.renewAt = auth, now.Add(life), now.Add(life-min(renewalMargin, life/10))
-	c.renewals.Add(1)
+	c.auth, c.fetched, c.end, c.renewAt = auth, now, now.Add(life), now.Add(life-min(renewalMargin, life/10))
 	return nil
 }
 

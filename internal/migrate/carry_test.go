@@ -75,7 +75,7 @@ func TestClassicCarries(t *testing.T) {
 func TestClassicCarriesWithFreshCredentials(t *testing.T) {
 	img, renewed := imageOf(t, "app"), false
 	p := &planner{
-		source: fakeSource{renew: func(context.Context) error { renewed = true; return nil }},
+		source: fakeSource{renew: func(context.Context) (bool, error) { renewed = true; return true, nil }},
 		engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
 			if !renewed {
 				return Resolved{}, ErrDenied

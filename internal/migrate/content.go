@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -206,26 +207,36 @@ func (w *workspace) pull(ctx context.Context, m Manifest) error {
 	return nil
 }
 
-// fetch has the engine pull a reference. The containerd store ends the pull of what it cannot unpack, such as an
-// attestation or a blob, with an error after all its content has arrived: then it is the content that counts.
+// fetch has the engine pull a reference of the source.
 func (c *copier) fetch(ctx context.Context, ref string) error {
+	return withFreshCredentials(ctx, c.source, func(ctx context.Context) error { return c.fetchOnce(ctx, ref) })
+}
+
+// fetchOnce has the engine pull a reference of either registry. The containerd store ends the pull of what it cannot
+// unpack, such as an attestation or a blob, with an error after all its content has arrived: then it is the content that
+// counts.
+func (c *copier) fetchOnce(ctx context.Context, ref string) error {
 	c.sweeping.RLock()
 	defer c.sweeping.RUnlock()
-	err := withFreshCredentials(ctx, c.source, func(ctx context.Context) error { return c.engine.Pull(ctx, ref) })
+	err := c.engine.Pull(ctx, ref)
 	if err != nil && c.store == ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
 		return nil
 	}
 	return err
 }
 
-// withFreshCredentials makes a call to the source's registry, and once more with fresh credentials where that refuses
-// those it is handed: it may have ended a token before its time.
+// withFreshCredentials makes a call to the source's registry, and once more where that refuses its credentials and the
+// source has fresher ones: a registry may end a token before its time.
 func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
+	began := time.Now()
 	refused := call(ctx)
 	if !errors.Is(refused, ErrDenied) {
 		return refused
 	}
-	err := source.Renew(ctx)
+	fresh, err := source.Renew(ctx, began)
+	if err == nil && !fresh {
+		return refused
+	}
 	if err == nil {
 		err = call(ctx)
 	}

@@ -295,19 +295,20 @@ func TestCopyRenewsRefusedCredentials(t *testing.T) {
 	image := imageOf(t, "app")
 	for _, test := range []struct {
 		name  string
-		renew func(s *setup, pull string) error
+		renew func(s *setup, pull string) (bool, error)
 		want  string
 		pulls int
 	}{
-		{"good again", func(s *setup, pull string) error { delete(s.engine.fails, pull); return nil }, "app:1: exact", 2},
-		{"refused again", func(*setup, string) error { return nil }, "app:1: failed", 2},
-		{"none to be had", func(*setup, string) error { return errors.New("AWS is away") }, "app:1: failed", 1},
+		{"good again", func(s *setup, pull string) (bool, error) { delete(s.engine.fails, pull); return true, nil }, "app:1: exact", 2},
+		{"refused again", func(*setup, string) (bool, error) { return true, nil }, "app:1: failed", 2},
+		{"renewed a moment ago", func(*setup, string) (bool, error) { return false, nil }, "app:1: failed", 1},
+		{"none to be had", func(*setup, string) (bool, error) { return false, errors.New("AWS is away") }, "app:1: failed", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
 			pull := "pull " + s.pulled(image)
 			s.engine.fails[pull] = ErrDenied
-			s.source.renew = func(context.Context) error { return test.renew(s, pull) }
+			s.source.renew = func(context.Context) (bool, error) { return test.renew(s, pull) }
 			s.copy(t, test.want)
 			if got := s.engine.count(pull); got != test.pulls {
 				t.Errorf("%d pulls, want %d", got, test.pulls)

@@ -16,10 +16,10 @@ type fakeSource struct {
 	repositories func(context.Context) ([]Repository, error)
 	images       func(context.Context, Repository) ([]Image, error)
 	manifests    func(context.Context, Repository, []digest.Digest) (map[digest.Digest]Manifest, error)
-	renew        func(context.Context) error
+	renew        func(context.Context) (bool, error)
 }
 
-func (f fakeSource) Renew(ctx context.Context) error { return f.renew(ctx) }
+func (f fakeSource) Renew(ctx context.Context, _ time.Time) (bool, error) { return f.renew(ctx) }
 
 func (f fakeSource) Repositories(ctx context.Context) ([]Repository, error) {
 	return f.repositories(ctx)
@@ -40,7 +40,7 @@ type sourceRegistry struct {
 	manifests    map[string]map[digest.Digest]Manifest // by repository
 	failing      map[string]error                      // repositories that cannot be listed
 	pushes       int
-	renew        func(context.Context) error
+	renew        func(context.Context) (bool, error)
 }
 
 func newSource() *sourceRegistry {
@@ -88,9 +88,9 @@ func (s *sourceRegistry) Images(ctx context.Context, r Repository) ([]Image, err
 	return s.images[r.Name], errors.Join(ctx.Err(), s.failing[r.Name])
 }
 
-func (s *sourceRegistry) Renew(ctx context.Context) error {
+func (s *sourceRegistry) Renew(ctx context.Context, _ time.Time) (bool, error) {
 	if s.renew == nil {
-		return errors.New("no fresh credentials are to be had")
+		return false, errors.New("no fresh credentials are to be had")
 	}
 	return s.renew(ctx)
 }

@@ -4,6 +4,7 @@ package migrate
 
 import (
 	"context"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -17,6 +18,8 @@ type Source interface {
 	// Manifests returns the manifests of one repository by digest. One that cannot be had is missing from the
 	// map, and the error (possibly joined) says why; what could be had is returned all the same.
 	Manifests(ctx context.Context, repository Repository, digests []digest.Digest) (map[digest.Digest]Manifest, error)
-	// Renew replaces the credentials that the engine is handed for the registry, which has refused them.
-	Renew(ctx context.Context) error
+	// Renew replaces the credentials that the engine is handed for the registry, which has refused them in a call that
+	// began at the given time. It reports whether there are fresher ones now: credentials that a refusal has just
+	// renewed are not renewed again for the next one.
+	Renew(ctx context.Context, began time.Time) (fresh bool, err error)
 }

@@ -248,9 +248,10 @@ func (c *copier) pullBack(ctx context.Context, it compared) error {
 			refs = append(refs, it.task.target+"@"+leaf.Digest.String())
 		}
 	}
+	held := newReferences(c.fetchOnce, c.engine.Remove) // GitLab's denials say nothing about ECR's credentials
 	for _, ref := range refs {
-		err := c.held.pull(ctx, ref)
-		_ = c.held.release(ctx, ref) // what is left does no harm
+		err := held.pull(ctx, ref)
+		_ = held.release(ctx, ref) // what is left does no harm
 		if err != nil {
 			return failedAt(StepReturn, ref, err)
 		}

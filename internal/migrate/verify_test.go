@@ -264,6 +264,10 @@ func TestPullBack(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(engine, leaves)
 			}
+			engine.source.renew = func(context.Context) (bool, error) {
+				t.Error("ECR's credentials are renewed for GitLab's denial")
+				return false, nil
+			}
 			summary, events, err := verifyIn(t, engine, test.pulls, nil)
 			if err != nil || summary.Pulled != len(test.pulled) || summary.Incomplete() != len(test.failed) || len(summary.Results) != 5 {
 				t.Errorf("%d pulled, results %q, error %v", summary.Pulled, outcomes(summary.Results), err)
