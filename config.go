@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/dustin/go-humanize"
-	"github.com/kelseyhightower/envconfig"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
@@ -28,39 +26,39 @@ import (
 // has room for, desc says what the variable is where it is wrong, required that there is no doing without it, instead
 // names the one that may stand in.
 type Config struct {
-	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
-	Region           string `envconfig:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
-	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
-	RoleARN          string `envconfig:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
-	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
+	AccountID        string `env:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
+	Region           string `env:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
+	DefaultRegion    string `env:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
+	RoleARN          string `env:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
+	WebIdentityToken Secret `env:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
 
-	Registry         string `envconfig:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
-	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
-	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" short:"the user who pushes there" desc:"the user who pushes to the GitLab container registry"`
-	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" short:"the user's password or token" desc:"the password or token of CI_REGISTRY_USER"`
+	Registry         string `env:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
+	RegistryImage    string `env:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
+	RegistryUser     string `env:"CI_REGISTRY_USER" required:"true" short:"the user who pushes there" desc:"the user who pushes to the GitLab container registry"`
+	RegistryPassword Secret `env:"CI_REGISTRY_PASSWORD" required:"true" short:"the user's password or token" desc:"the password or token of CI_REGISTRY_USER"`
 
-	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" short:"when the job has started" desc:"the time at which the job has started"`
-	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" short:"the seconds that it may take" desc:"the seconds that the job may take"`
-	NodeIndex    int    `envconfig:"CI_NODE_INDEX" short:"the job's number among those of parallel:, from 1" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
-	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" short:"the number of those jobs; each copies its share" desc:"the number of those jobs"`
+	JobStartedAt string `env:"CI_JOB_STARTED_AT" short:"when the job has started" desc:"the time at which the job has started"`
+	JobTimeout   int    `env:"CI_JOB_TIMEOUT" short:"the seconds that it may take" desc:"the seconds that the job may take"`
+	NodeIndex    int    `env:"CI_NODE_INDEX" short:"the job's number among those of parallel:, from 1" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
+	NodeTotal    int    `env:"CI_NODE_TOTAL" short:"the number of those jobs; each copies its share" desc:"the number of those jobs"`
 
-	DockerHost       string `envconfig:"DOCKER_HOST" short:"the Docker Engine (unset: its socket, else tcp://docker:2375 or :2376)" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
-	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" short:"any value: verified TLS to the engine" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
-	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"the folder of ca.pem, cert.pem and key.pem for it" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
-	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"the folder where docker:dind writes them, such as /certs" desc:"the folder where docker:dind writes its certificates, such as /certs"`
+	DockerHost       string `env:"DOCKER_HOST" short:"the Docker Engine (unset: its socket, else tcp://docker:2375 or :2376)" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
+	DockerTLSVerify  string `env:"DOCKER_TLS_VERIFY" short:"any value: verified TLS to the engine" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
+	DockerCertPath   string `env:"DOCKER_CERT_PATH" short:"the folder of ca.pem, cert.pem and key.pem for it" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
+	DockerTLSCertDir string `env:"DOCKER_TLS_CERTDIR" short:"the folder where docker:dind writes them, such as /certs" desc:"the folder where docker:dind writes its certificates, such as /certs"`
 
-	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (unset: all)" desc:"the repositories to migrate, as patterns separated by commas or blanks, such as team/**, or !team/old-* for all but those; unset, all of them"`
-	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (unset: all)" desc:"the tags to migrate, as patterns separated by commas or blanks, such as v*, or !*-rc* for all but those; unset, all of them"`
-	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"so many tags of each repository, the last pushed (unset: all)" desc:"the number of tags to migrate of each repository, those pushed last; unset, all of them"`
-	Since        string `envconfig:"MIGRATE_SINCE" short:"tags pushed since 2026-01-31 or within 90d (unset: all)" desc:"the time since which tags to migrate were pushed: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; unset, whenever"`
+	Repositories string `env:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (unset: all)" desc:"the repositories to migrate, as patterns separated by commas or blanks, such as team/**, or !team/old-* for all but those; unset, all of them"`
+	Tags         string `env:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (unset: all)" desc:"the tags to migrate, as patterns separated by commas or blanks, such as v*, or !*-rc* for all but those; unset, all of them"`
+	Newest       int    `env:"MIGRATE_NEWEST" short:"so many tags of each repository, the last pushed (unset: all)" desc:"the number of tags to migrate of each repository, those pushed last; unset, all of them"`
+	Since        string `env:"MIGRATE_SINCE" short:"tags pushed since 2026-01-31 or within 90d (unset: all)" desc:"the time since which tags to migrate were pushed: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; unset, whenever"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
-	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
-	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
-	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
-	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
-	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
-	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
+	Concurrency   int    `env:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
+	Disk          string `env:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
+	Platform      string `env:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
+	Stall         string `env:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
+	Deadline      string `env:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
+	ReportDir     string `env:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
+	NameSeparator string `env:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
 
 const (
@@ -78,82 +76,72 @@ var (
 	nameSeparators = []string{"-", "_", ".", "__"}
 )
 
-// loadConfig reads the configuration from the process's environment, where an empty variable is one that is not set.
-// Its error is a configError with everything that is wrong.
-func loadConfig() (Config, error) {
+// loadConfig reads the configuration from an environment, where an empty variable is one that is not set: GitLab sets
+// such often. Its error is a configError with everything that is wrong.
+func loadConfig(env usage.Environment) (Config, error) {
 	var cfg Config
-	var problems configError
-	cfg.read(&problems)
-	cfg.validate(&problems)
-	problems = append(problems, usage.Unknown(ownPrefix, variables(), os.Environ())...)
-	if len(problems) > 0 {
-		return Config{}, problems
+	p := problems{env: env}
+	cfg.read(&p)
+	cfg.validate(&p)
+	p.found = append(p.found, usage.Unknown(ownPrefix, variables(), env)...)
+	if len(p.found) > 0 {
+		return Config{}, p.found
 	}
 	cfg.Region = cmp.Or(cfg.Region, cfg.DefaultRegion)
 	return cfg, nil
 }
 
-// read fills the fields one at a time, because envconfig stops at the first that fails.
-func (c *Config) read(problems *configError) {
+// read fills the fields, which are texts and numbers.
+func (c *Config) read(p *problems) {
 	fields := reflect.ValueOf(c).Elem()
 	for i, v := range variables() {
-		unset := os.Getenv(v.Name) == ""
-		switch {
-		case unset && v.Required && os.Getenv(v.Instead) == "":
-			problems.add(v.Name, "missing")
+		value := cmp.Or(p.env[v.Name], v.Default)
+		if value == "" {
+			if v.Required && p.env[v.Instead] == "" {
+				p.add(v.Name, "missing")
+			}
 			continue
-		case unset && v.Default == "":
-			continue
-		case unset:
-			// GitLab sets empty variables often. To envconfig that is a value, which no default replaces.
-			_ = os.Unsetenv(v.Name)
 		}
-		if err := readField(fields.Type().Field(i), fields.Field(i)); err != nil {
-			problems.add(v.Name, "must be a whole number")
+		if field := fields.Field(i); field.Kind() == reflect.String {
+			field.SetString(value)
+		} else if number, err := strconv.Atoi(value); err == nil {
+			field.SetInt(int64(number))
+		} else {
+			p.add(v.Name, "must be a whole number")
 		}
 	}
-}
-
-// readField has envconfig process a struct of just this field. It fails for numbers only.
-func readField(field reflect.StructField, target reflect.Value) error {
-	single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-	if err := envconfig.Process("", single.Interface()); err != nil {
-		return err
-	}
-	target.Set(single.Elem().Field(0))
-	return nil
 }
 
 // validate looks at what is set; what is missing read has seen.
-func (c *Config) validate(problems *configError) {
-	problems.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be twelve digits")
-	problems.check("AWS_REGION", regionPattern.MatchString(c.Region), "must be the name of a region")
-	problems.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
+func (c *Config) validate(p *problems) {
+	p.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be twelve digits")
+	p.check("AWS_REGION", regionPattern.MatchString(c.Region), "must be the name of a region")
+	p.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
 	if c.WebIdentityToken != "" {
-		problems.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
-		if c.RoleARN == "" && !hasAccessKey() {
-			problems.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
+		p.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
+		if c.RoleARN == "" && !c.hasAccessKey(p.env) {
+			p.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
 		}
 	}
-	problems.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host, with its port where it has one, and nothing else")
-	problems.checkError("CI_REGISTRY_IMAGE", validTarget(c.Registry, c.RegistryImage))
-	problems.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
-	c.validateChoice(problems)
-	problems.checkError("MIGRATE_DISK", validDisk(c.Disk))
-	problems.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
-	problems.check("MIGRATE_STALL", c.stallAfter() >= minStall, fmt.Sprintf("must be a duration of at least %s, such as 90s", minStall))
-	problems.checkError("MIGRATE_DEADLINE", validDeadline(c.Deadline))
-	problems.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
-	problems.checkError("CI_JOB_STARTED_AT", validTime(c.JobStartedAt))
-	problems.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
-	c.validateShare(problems)
-	problems.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
+	p.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host, with its port where it has one, and nothing else")
+	p.checkError("CI_REGISTRY_IMAGE", validTarget(c.Registry, c.RegistryImage))
+	p.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
+	c.validateChoice(p)
+	p.checkError("MIGRATE_DISK", validDisk(c.Disk))
+	p.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
+	p.check("MIGRATE_STALL", c.stallAfter() >= minStall, fmt.Sprintf("must be a duration of at least %s, such as 90s", minStall))
+	p.checkError("MIGRATE_DEADLINE", validDeadline(c.Deadline))
+	p.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
+	p.checkError("CI_JOB_STARTED_AT", validTime(c.JobStartedAt))
+	p.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
+	c.validateShare(p)
+	p.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
 }
 
 // hasAccessKey tells whether the SDK will use an access key. Beside one an ID token needs no role: a job may have its
 // id_tokens either way.
-func hasAccessKey() bool {
-	return os.Getenv("AWS_ACCESS_KEY_ID") != "" && os.Getenv("AWS_SECRET_ACCESS_KEY") != ""
+func (c *Config) hasAccessKey(env usage.Environment) bool {
+	return env["AWS_ACCESS_KEY_ID"] != "" && env["AWS_SECRET_ACCESS_KEY"] != ""
 }
 
 // validTarget checks the path that every repository's name will be appended to.
@@ -175,14 +163,14 @@ func validTarget(registry, image string) error {
 }
 
 // validateChoice checks what is to be migrated.
-func (c *Config) validateChoice(problems *configError) {
+func (c *Config) validateChoice(p *problems) {
 	_, err := migrate.ParsePatterns(c.Repositories)
-	problems.checkError("MIGRATE_REPOSITORIES", err)
+	p.checkError("MIGRATE_REPOSITORIES", err)
 	_, err = migrate.ParsePatterns(c.Tags)
-	problems.checkError("MIGRATE_TAGS", err)
-	problems.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
+	p.checkError("MIGRATE_TAGS", err)
+	p.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
 	_, err = sinceTime(c.Since, time.Now())
-	problems.checkError("MIGRATE_SINCE", err)
+	p.checkError("MIGRATE_SINCE", err)
 }
 
 // choice is what is to be migrated by a run that starts now, as loadConfig has checked it.
@@ -274,11 +262,11 @@ func (c *Config) deadline(now time.Time) time.Time {
 }
 
 // validateShare checks the job's number. A job without parallel: has neither variable, or is the only one.
-func (c *Config) validateShare(problems *configError) {
-	problems.check("CI_NODE_TOTAL", c.NodeTotal >= 1, "must be at least 1")
-	problems.check("CI_NODE_INDEX", c.NodeIndex >= 1 && c.NodeIndex <= max(1, c.NodeTotal), "must be 1 to CI_NODE_TOTAL")
+func (c *Config) validateShare(p *problems) {
+	p.check("CI_NODE_TOTAL", c.NodeTotal >= 1, "must be at least 1")
+	p.check("CI_NODE_INDEX", c.NodeIndex >= 1 && c.NodeIndex <= max(1, c.NodeTotal), "must be 1 to CI_NODE_TOTAL")
 	if c.NodeTotal > 1 && c.NodeIndex == 0 {
-		problems.add("CI_NODE_INDEX", "missing beside CI_NODE_TOTAL")
+		p.add("CI_NODE_INDEX", "missing beside CI_NODE_TOTAL")
 	}
 }
 
@@ -314,31 +302,40 @@ type configError []string
 
 func (e configError) Error() string { return strings.Join(e, "\n") }
 
-// check adds a problem unless the variable's value is good, or there is none.
-func (e *configError) check(name string, good bool, fault string) {
-	if !good && os.Getenv(name) != "" {
-		e.add(name, fault)
-	}
-}
-
-func (e *configError) checkError(name string, err error) {
-	if err != nil {
-		e.check(name, false, err.Error())
-	}
-}
-
-// add words the problem: the variable and its value, the fault, and where the right value comes from. The first
-// problem of a variable is the one that counts.
-func (e *configError) add(name, fault string) {
-	if slices.ContainsFunc(*e, func(line string) bool { return problemOf(line) == name }) {
-		return
-	}
+// problemWith words what is wrong with a variable: its value, unless that is secret, the fault, and where the right value
+// comes from.
+func problemWith(name, value, fault string) string {
 	v := variableNamed(name)
 	subject := name
-	if value := os.Getenv(name); value != "" && !v.Secret {
+	if value != "" && !v.Secret {
 		subject += fmt.Sprintf(" %q", value)
 	}
-	*e = append(*e, fmt.Sprintf("%s: %s; it is %s (%s)", subject, fault, v.Description, origin(name)))
+	return fmt.Sprintf("%s: %s; it is %s (%s)", subject, fault, v.Description, origin(name))
+}
+
+// problems collects what is wrong with an environment. The first problem of a variable is the one that counts.
+type problems struct {
+	env   usage.Environment
+	found configError
+}
+
+// check adds a problem unless the variable's value is good, or there is none.
+func (p *problems) check(name string, good bool, fault string) {
+	if !good && p.env[name] != "" {
+		p.add(name, fault)
+	}
+}
+
+func (p *problems) checkError(name string, err error) {
+	if err != nil {
+		p.check(name, false, err.Error())
+	}
+}
+
+func (p *problems) add(name, fault string) {
+	if !slices.ContainsFunc(p.found, func(line string) bool { return problemOf(line) == name }) {
+		p.found = append(p.found, problemWith(name, p.env[name], fault))
+	}
 }
 
 func problemOf(line string) string {
@@ -364,13 +361,13 @@ func origin(name string) string {
 // Secret is what no output shows.
 type Secret = redact.Secret
 
-// secretsOfEnvironment is a redactor that knows them.
-func secretsOfEnvironment() *redact.Redactor {
+// secretsOf is a redactor that knows the secrets of an environment.
+func secretsOf(env usage.Environment) *redact.Redactor {
 	hide := redact.New()
-	hide.Learn(os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
+	hide.Learn(env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"])
 	for _, v := range variables() {
 		if v.Secret {
-			hide.Learn(os.Getenv(v.Name))
+			hide.Learn(env[v.Name])
 		}
 	}
 	return hide

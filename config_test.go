@@ -18,6 +18,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
 // job is what a CI job with everything required has in its environment.
@@ -30,7 +31,17 @@ var job = map[string]string{
 	"CI_REGISTRY_PASSWORD": "glcbt-secret",
 }
 
-// setEnv makes the environment that of the job, with changes. Every other variable of the program is set but empty.
+// jobWith is the job's environment with changes. Every other variable of the program is set but empty.
+func jobWith(changes map[string]string) usage.Environment {
+	env := usage.Environment{}
+	for _, v := range variables() {
+		env[v.Name] = job[v.Name]
+	}
+	maps.Copy(env, changes)
+	return env
+}
+
+// setEnv makes the process's environment, which the AWS SDK reads by itself, that of the job, with changes.
 func setEnv(t *testing.T, changes map[string]string) {
 	t.Helper()
 	for _, entry := range os.Environ() {
@@ -38,13 +49,13 @@ func setEnv(t *testing.T, changes map[string]string) {
 			t.Setenv(name, "")
 		}
 	}
-	for _, v := range variables() {
-		t.Setenv(v.Name, job[v.Name])
-	}
-	for name, value := range changes {
+	for name, value := range jobWith(changes) {
 		t.Setenv(name, value)
 	}
 }
+
+// processEnv is the environment that the AWS SDK reads.
+func processEnv() usage.Environment { return usage.EnvironmentOf(os.Environ()) }
 
 func TestLoadConfig(t *testing.T) {
 	base := Config{
@@ -120,8 +131,7 @@ func TestLoadConfig(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			setEnv(t, test.env)
-			got, err := loadConfig()
+			got, err := loadConfig(jobWith(test.env))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,8 +166,7 @@ func TestDeadline(t *testing.T) {
 		{"a timeout without a start", map[string]string{"CI_JOB_TIMEOUT": "3600"}, time.Time{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			setEnv(t, test.env)
-			cfg, err := loadConfig()
+			cfg, err := loadConfig(jobWith(test.env))
 			if got := cfg.deadline(now); err != nil || !got.Equal(test.want) {
 				t.Errorf("got %s, want %s (%v)", got, test.want, err)
 			}
@@ -247,8 +256,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
-			setEnv(t, map[string]string{test.name: test.value})
-			cfg, err := loadConfig()
+			cfg, err := loadConfig(jobWith(map[string]string{test.name: test.value}))
 			if cfg != (Config{}) {
 				t.Errorf("a refused configuration is returned all the same: %+v", cfg)
 			}
@@ -261,24 +269,21 @@ func TestLoadConfigRefuses(t *testing.T) {
 }
 
 func TestLoadConfigWantsARoleBesideHalfAnAccessKey(t *testing.T) {
-	setEnv(t, map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"})
-	_, err := loadConfig()
+	_, err := loadConfig(jobWith(map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}))
 	if want := "AWS_ROLE_ARN: missing beside AWS_WEB_IDENTITY_TOKEN; "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
 
 func TestLoadConfigChecksTheRole(t *testing.T) {
-	setEnv(t, map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ROLE_ARN": "migration"})
-	_, err := loadConfig()
+	_, err := loadConfig(jobWith(map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ROLE_ARN": "migration"}))
 	if want := `AWS_ROLE_ARN "migration": must be the ARN of a role; it is `; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
 
 func TestLoadConfigWantsAHostThatDockerTakes(t *testing.T) {
-	setEnv(t, map[string]string{"CI_REGISTRY": "registry", "CI_REGISTRY_IMAGE": "registry/group/project"})
-	_, err := loadConfig()
+	_, err := loadConfig(jobWith(map[string]string{"CI_REGISTRY": "registry", "CI_REGISTRY_IMAGE": "registry/group/project"}))
 	if want := "must have a host with a dot"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -289,8 +294,7 @@ func TestLoadConfigNamesEverythingAtOnce(t *testing.T) {
 	for name := range job {
 		changes[name] = ""
 	}
-	setEnv(t, changes)
-	_, err := loadConfig()
+	_, err := loadConfig(jobWith(changes))
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -379,10 +383,9 @@ func assertHidden(t *testing.T, value any, secrets ...string) {
 
 func TestSecretsStayHidden(t *testing.T) {
 	const password, token = "glcbt-secret", "header.payload.signature"
-	setEnv(t, map[string]string{
+	cfg, err := loadConfig(jobWith(map[string]string{
 		"AWS_WEB_IDENTITY_TOKEN": token, "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r", "CI_REGISTRY_PASSWORD": password,
-	})
-	cfg, err := loadConfig()
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,10 +404,7 @@ func TestProblemsHoldNoSecret(t *testing.T) {
 		if !v.Secret {
 			continue
 		}
-		setEnv(t, map[string]string{v.Name: "glcbt-secret"})
-		var problems configError
-		problems.add(v.Name, "must be another")
-		if got := problems.Error(); strings.Contains(got, "glcbt-secret") || !strings.HasPrefix(got, v.Name+": must be another; it is ") {
+		if got := problemWith(v.Name, "glcbt-secret", "must be another"); strings.Contains(got, "glcbt-secret") || !strings.HasPrefix(got, v.Name+": must be another; it is ") {
 			t.Errorf("got %s", got)
 		}
 	}

@@ -445,7 +445,7 @@ func awsEnv(t *testing.T, endpoint string, changes map[string]string) {
 // realAmazon is an amazon over the SDK's real clients, which do not wait between attempts.
 func realAmazon(t *testing.T) *amazon {
 	t.Helper()
-	cfg, err := loadConfig()
+	cfg, err := loadConfig(processEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -814,11 +814,11 @@ func TestInterruption(t *testing.T) {
 
 func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	awsEnv(t, "", map[string]string{"AWS_CA_BUNDLE": "/nowhere/ca.pem"})
-	cfg, err := loadConfig()
+	cfg, err := loadConfig(processEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newAmazon(t.Context(), cfg, secretsOfEnvironment())
+	_, err = newAmazon(t.Context(), cfg, secretsOf(processEnv()))
 	assertAWSError(t, err, ecr.OtherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }
 

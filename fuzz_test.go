@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/base64"
 	"errors"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +70,7 @@ func FuzzLoadConfig(f *testing.F) {
 		f.Add(complete + "\x00" + more)
 	}
 	f.Fuzz(func(t *testing.T, environ string) {
-		set := map[string]string{}
+		set := usage.Environment{}
 		for entry := range strings.SplitSeq(environ, "\x00") {
 			if name, value, ok := strings.Cut(entry, "="); ok && ours(name) && !strings.Contains(value, hostileSecret) {
 				set[name] = value
@@ -83,7 +81,7 @@ func FuzzLoadConfig(f *testing.F) {
 				set[v.Name] = hostileSecret
 			}
 		}
-		cfg, err := loadEnv(t, set)
+		cfg, err := loadConfig(set)
 		if err == nil {
 			testAccepted(t, cfg)
 			return
@@ -101,20 +99,9 @@ func FuzzLoadConfig(f *testing.F) {
 	})
 }
 
-// ours tells the variables that a test may set from those that the test itself needs.
+// ours tells the variables that a configuration is made of.
 func ours(name string) bool {
 	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v usage.Variable) bool { return v.Name == name })
-}
-
-func loadEnv(t *testing.T, env map[string]string) (Config, error) {
-	for _, v := range variables() {
-		t.Setenv(v.Name, env[v.Name])
-	}
-	for name, value := range env {
-		t.Setenv(name, value)
-		defer os.Unsetenv(name) //nolint:errcheck // for the next environment of the same test
-	}
-	return loadConfig()
 }
 
 // testAccepted wants the rest of the program to work with what was accepted, and no secret to be seen.
@@ -139,15 +126,15 @@ func testAccepted(t *testing.T, cfg Config) {
 }
 
 // testAllAtOnce wants every variable named whose value is bad in an environment that is good but for it.
-func testAllAtOnce(t *testing.T, env map[string]string, problems configError) {
+func testAllAtOnce(t *testing.T, env usage.Environment, problems configError) {
 	for name, value := range env {
 		switch name { // what is good depends on others
 		case "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_NODE_INDEX", "CI_NODE_TOTAL":
 			continue
 		}
-		alone := maps.Clone(job)
+		alone := jobWith(nil)
 		alone[name] = value
-		_, err := loadEnv(t, alone)
+		_, err := loadConfig(alone)
 		if err == nil || name == "AWS_WEB_IDENTITY_TOKEN" {
 			continue
 		}

@@ -45,12 +45,12 @@ func main() {
 	}
 	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], usage.EnvironmentOf(os.Environ()), os.Stdout, os.Stderr))
 }
 
 // run is the program: the exit code is its only result.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	hide := secretsOfEnvironment()
+func run(ctx context.Context, args []string, env usage.Environment, stdout, stderr io.Writer) int {
+	hide := secretsOf(env)
 	stdout, stderr = hide.Writer(stdout), hide.Writer(stderr)
 	line, err := usage.Parse(args)
 	if err != nil {
@@ -64,9 +64,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		say(stdout, versionLine())
 		return exitDone
 	case usage.Plan:
-		return planAll(ctx, line, hide, stdout, stderr)
+		return planAll(ctx, line, env, hide, stdout, stderr)
 	}
-	return doAll(ctx, line, hide, stdout, stderr)
+	return doAll(ctx, line, env, hide, stdout, stderr)
 }
 
 // fail says what is wrong and returns its exit code.
@@ -94,13 +94,13 @@ func fail(stderr io.Writer, err error) int {
 }
 
 // doAll is a migration or a verification: from the configuration to the last line of the report.
-func doAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout, stderr io.Writer) int {
+func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, stdout, stderr io.Writer) int {
 	started := time.Now()
-	cfg, err := loadConfig()
+	cfg, err := loadConfig(env)
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLogFor(stdout, os.Getenv, hide.Text)
+	log := report.NewLogFor(stdout, env.Get, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
 	record, err := openRecord(cfg, line, hide, log)
@@ -140,12 +140,12 @@ func do(ctx context.Context, line usage.Line, options migrate.Options) (migrate.
 }
 
 // planAll looks at both sides, and says what a migration would do.
-func planAll(ctx context.Context, line usage.Line, hide *redact.Redactor, stdout, stderr io.Writer) int {
-	cfg, err := loadConfig()
+func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, stdout, stderr io.Writer) int {
+	cfg, err := loadConfig(env)
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := report.NewLogFor(stdout, os.Getenv, hide.Text)
+	log := report.NewLogFor(stdout, env.Get, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
 	options, err := prepare(ctx, cfg, hide, log)
@@ -178,9 +178,7 @@ func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.
 	}
 	record, err := report.Open(cfg.ReportDir, about, log)
 	if err != nil {
-		var problem configError
-		problem.add("MIGRATE_REPORT_DIR", err.Error())
-		return nil, problem
+		return nil, configError{problemWith("MIGRATE_REPORT_DIR", cfg.ReportDir, err.Error())}
 	}
 	return record, nil
 }

@@ -19,7 +19,7 @@ func TestMigrationOnTerminal(t *testing.T) {
 		all, _ := io.ReadAll(user)
 		text <- string(all)
 	}()
-	code := run(t.Context(), nil, program, program)
+	code := run(t.Context(), nil, processEnv(), program, program)
 	_ = program.Close()
 	shown := <-text
 	if code != exitDone || !strings.Contains(shown, "\x1b[J") {

@@ -129,7 +129,7 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 	t.Helper()
 	awsEnv(t, "", w.env)
 	var out, errors bytes.Buffer
-	code = run(ctx, args, &out, &errors)
+	code = run(ctx, args, processEnv(), &out, &errors)
 	reports := w.reports(t)
 	for name, secret := range secrets {
 		forms := []string{

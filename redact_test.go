@@ -19,6 +19,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
 // sentSecrets is everything of a request that a proxy may quote: its headers, as they are and decoded, and its body.
@@ -148,10 +149,9 @@ func TestRoleCredentialsAreHidden(t *testing.T) {
 }
 
 func TestRedactorLetsShortWordsPass(t *testing.T) {
-	setEnv(t, map[string]string{"CI_REGISTRY_PASSWORD": "tags", "AWS_SECRET_ACCESS_KEY": ""})
 	const line = "1 of 1 tags are at registry.example.com\n"
 	var out bytes.Buffer
-	if n, err := io.WriteString(secretsOfEnvironment().Writer(&out), line); n != len(line) || err != nil || out.String() != line {
+	if n, err := io.WriteString(secretsOf(jobWith(map[string]string{"CI_REGISTRY_PASSWORD": "tags"})).Writer(&out), line); n != len(line) || err != nil || out.String() != line {
 		t.Errorf("%d bytes, %v: %q", n, err, &out)
 	}
 }
@@ -168,7 +168,7 @@ func panics(cfg Config) map[string]any {
 		"message":                 fmt.Sprintf("%v %+v %#v %s", cfg, auth, &cfg, ecr.IdentityToken{Secret: cfg.WebIdentityToken}),
 		"error":                   fmt.Errorf("with %+v: %w", auth, errors.ErrUnsupported),
 		"joined errors":           errors.Join(fmt.Errorf("%q", cfg.RegistryPassword), fmt.Errorf("%v", []any{cfg, auth})),
-		"what a redactor knows":   secretsOfEnvironment(),
+		"what a redactor knows":   secretsOf(usage.Environment{"CI_REGISTRY_PASSWORD": string(cfg.RegistryPassword)}),
 		"what an engine is given": registryAuth(cfg.targetAuth),
 		"an engine's error":       docker.Classify(errors.New(`Get "https://bucket.example.com/layer?X-Amz-Signature=` + string(cfg.RegistryPassword) + `": EOF`)),
 	}

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -9,6 +10,22 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
+
+// Environment has the values of variables by name.
+type Environment map[string]string
+
+// EnvironmentOf reads entries such as those of os.Environ. Of several of one name the last one counts.
+func EnvironmentOf(entries []string) Environment {
+	env := Environment{}
+	for _, entry := range entries {
+		name, value, _ := strings.Cut(entry, "=")
+		env[name] = value
+	}
+	return env
+}
+
+// Get returns the variable's value, which is empty where it is not set.
+func (e Environment) Get(name string) string { return e[name] }
 
 // Variable is one line of the reference of an environment.
 type Variable struct {
@@ -26,7 +43,7 @@ func VariablesOf(config reflect.Type) []Variable {
 	var all []Variable
 	for field := range config.Fields() {
 		all = append(all, Variable{
-			Name:        field.Tag.Get("envconfig"),
+			Name:        field.Tag.Get("env"),
 			Default:     field.Tag.Get("default"),
 			Required:    field.Tag.Get("required") == "true",
 			Instead:     field.Tag.Get("instead"),
@@ -39,12 +56,11 @@ func VariablesOf(config reflect.Type) []Variable {
 }
 
 // Unknown finds the misspelled ones among the set variables that, by their prefix, can only be meant for this program.
-func Unknown(prefix string, reference []Variable, environ []string) []string {
+func Unknown(prefix string, reference []Variable, env Environment) []string {
 	known := prefixed(prefix, reference)
 	var problems []string
-	for _, entry := range slices.Sorted(slices.Values(environ)) {
-		name, value, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, prefix) && value != "" && !slices.Contains(known, name) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if strings.HasPrefix(name, prefix) && env[name] != "" && !slices.Contains(known, name) {
 			plain := strings.Trim(strconv.Quote(name), `"`) // it may hold a line end
 			problems = append(problems, fmt.Sprintf("%s: unknown; there %s", plain, nearest(prefix, name, known)))
 		}
