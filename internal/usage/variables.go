@@ -33,7 +33,7 @@ type Variable struct {
 	Default     string
 	Required    bool
 	Instead     string // the variable that does as well, of one that is required
-	Short       string
+	Short       string // for the help; without it the variable is not there
 	Description string
 	Secret      bool
 }
