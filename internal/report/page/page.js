@@ -168,10 +168,12 @@ function setUpTable() {
     it.cells.at.textContent = clock(tags.at[tagRow]);
   }
 
+  // render fills the rows in the window and, when the table is outside it, the row nearest to it: without one, the Tab
+  // key would pass the table by.
   function render() {
     const top = body.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor(-top / height) - spare);
-    const last = Math.min(shown.length, Math.ceil((innerHeight - top) / height) + spare);
+    const first = Math.max(0, Math.min(Math.floor(-top / height) - spare, shown.length - 1));
+    const last = Math.min(shown.length, Math.max(Math.ceil((innerHeight - top) / height) + spare, first + 1));
     for (let at = first; at < last; at++) fill(rows[at % rows.length], at);
     if (current < first || current >= last) current = Math.max(0, Math.min(Math.ceil(-top / height), last - 1));
     for (const it of rows) {
