@@ -27,43 +27,43 @@ import (
 // has room for (those without it the AWS SDK reads by itself), desc says what the variable is where it is wrong, required
 // that it must be set, instead names the one that may stand in.
 type Config struct {
-	AccountID        string `env:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
-	Region           string `env:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
-	DefaultRegion    string `env:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
-	RoleARN          string `env:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
-	WebIdentityToken Secret `env:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
-	WebIdentityFile  string `env:"AWS_WEB_IDENTITY_TOKEN_FILE" desc:"the file of a web identity token, which the pods of IRSA runners have"`
-	AccessKeyID      Secret `env:"AWS_ACCESS_KEY_ID" desc:"the ID of an access key"`
-	SecretAccessKey  Secret `env:"AWS_SECRET_ACCESS_KEY" desc:"the secret of AWS_ACCESS_KEY_ID"`
-	SessionToken     Secret `env:"AWS_SESSION_TOKEN" desc:"the session token of AWS_ACCESS_KEY_ID, which temporary keys have"`
+	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
+	Region           string `envconfig:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
+	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
+	RoleARN          string `envconfig:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
+	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
+	WebIdentityFile  string `envconfig:"AWS_WEB_IDENTITY_TOKEN_FILE" desc:"the file of a web identity token, which the pods of IRSA runners have"`
+	AccessKeyID      Secret `envconfig:"AWS_ACCESS_KEY_ID" desc:"the ID of an access key"`
+	SecretAccessKey  Secret `envconfig:"AWS_SECRET_ACCESS_KEY" desc:"the secret of AWS_ACCESS_KEY_ID"`
+	SessionToken     Secret `envconfig:"AWS_SESSION_TOKEN" desc:"the session token of AWS_ACCESS_KEY_ID, which temporary keys have"`
 
-	Registry         string `env:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
-	RegistryImage    string `env:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
-	RegistryUser     string `env:"CI_REGISTRY_USER" required:"true" short:"the user who pushes there" desc:"the user who pushes to the GitLab container registry"`
-	RegistryPassword Secret `env:"CI_REGISTRY_PASSWORD" required:"true" short:"the user's password or token" desc:"the password or token of CI_REGISTRY_USER"`
+	Registry         string `envconfig:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
+	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
+	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" short:"the user who pushes there" desc:"the user who pushes to the GitLab container registry"`
+	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" short:"the user's password or token" desc:"the password or token of CI_REGISTRY_USER"`
 
-	JobStartedAt string `env:"CI_JOB_STARTED_AT" short:"when the job has started" desc:"the time at which the job has started"`
-	JobTimeout   int    `env:"CI_JOB_TIMEOUT" short:"the seconds that it may take" desc:"the seconds that the job may take"`
-	NodeIndex    int    `env:"CI_NODE_INDEX" short:"the job's number among those of parallel:, from 1" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
-	NodeTotal    int    `env:"CI_NODE_TOTAL" short:"the number of those jobs; each copies its share" desc:"the number of those jobs"`
+	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" short:"when the job has started" desc:"the time at which the job has started"`
+	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" short:"the seconds that it may take" desc:"the seconds that the job may take"`
+	NodeIndex    int    `envconfig:"CI_NODE_INDEX" short:"the job's number among those of parallel:, from 1" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
+	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" short:"the number of those jobs; each copies its share" desc:"the number of those jobs"`
 
-	DockerHost       string `env:"DOCKER_HOST" short:"the Docker Engine (unset: its socket, else tcp://docker:2375 or :2376)" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
-	DockerTLSVerify  string `env:"DOCKER_TLS_VERIFY" short:"any value: verified TLS to the engine" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
-	DockerCertPath   string `env:"DOCKER_CERT_PATH" short:"the folder of ca.pem, cert.pem and key.pem for it" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
-	DockerTLSCertDir string `env:"DOCKER_TLS_CERTDIR" short:"the folder where docker:dind writes them, such as /certs" desc:"the folder where docker:dind writes its certificates, such as /certs"`
+	DockerHost       string `envconfig:"DOCKER_HOST" short:"the Docker Engine (unset: its socket, else tcp://docker:2375 or :2376)" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
+	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" short:"any value: verified TLS to the engine" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
+	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"the folder of ca.pem, cert.pem and key.pem for it" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
+	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"the folder where docker:dind writes them, such as /certs" desc:"the folder where docker:dind writes its certificates, such as /certs"`
 
-	Repositories string `env:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (unset: all)" desc:"the repositories to migrate, as patterns separated by commas or blanks, such as team/**, or !team/old-* for all but those; unset, all of them"`
-	Tags         string `env:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (unset: all)" desc:"the tags to migrate, as patterns separated by commas or blanks, such as v*, or !*-rc* for all but those; unset, all of them"`
-	Newest       int    `env:"MIGRATE_NEWEST" short:"so many tags of each repository, the last pushed (unset: all)" desc:"the number of tags to migrate of each repository, those pushed last; unset, all of them"`
-	Since        string `env:"MIGRATE_SINCE" short:"tags pushed since 2026-01-31 or within 90d (unset: all)" desc:"the time since which tags to migrate were pushed: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; unset, whenever"`
+	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (unset: all)" desc:"the repositories to migrate, as patterns separated by commas or blanks, such as team/**, or !team/old-* for all but those; unset, all of them"`
+	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (unset: all)" desc:"the tags to migrate, as patterns separated by commas or blanks, such as v*, or !*-rc* for all but those; unset, all of them"`
+	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"so many tags of each repository, the last pushed (unset: all)" desc:"the number of tags to migrate of each repository, those pushed last; unset, all of them"`
+	Since        string `envconfig:"MIGRATE_SINCE" short:"tags pushed since 2026-01-31 or within 90d (unset: all)" desc:"the time since which tags to migrate were pushed: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; unset, whenever"`
 
-	Concurrency   int    `env:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
-	Disk          string `env:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
-	Platform      string `env:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
-	Stall         string `env:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
-	Deadline      string `env:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
-	ReportDir     string `env:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
-	NameSeparator string `env:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
+	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
+	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
+	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
+	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
+	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
+	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
 }
 
 const (
@@ -96,22 +96,15 @@ func loadConfig(env usage.Environment) (Config, error) {
 	return cfg, nil
 }
 
-// read fills the fields, which are texts and numbers.
+// read has envconfig fill the fields one at a time, so that every problem is found: by itself it stops at the first.
 func (c *Config) read(p *problems) {
 	fields := reflect.ValueOf(c).Elem()
 	for i, v := range variables() {
-		value := cmp.Or(p.env[v.Name], v.Default)
-		if value == "" {
-			if v.Required && p.env[v.Instead] == "" {
-				p.add(v.Name, "missing")
-			}
-			continue
+		value := p.env[v.Name]
+		if value == "" && v.Required && p.env[v.Instead] == "" {
+			p.add(v.Name, "missing")
 		}
-		if field := fields.Field(i); field.Kind() == reflect.String {
-			field.SetString(value)
-		} else if number, err := strconv.Atoi(value); err == nil {
-			field.SetInt(int64(number))
-		} else {
+		if err := usage.ReadField(fields.Type().Field(i), fields.Field(i), v.Name, value); err != nil {
 			p.add(v.Name, "must be a whole number")
 		}
 	}

@@ -3,10 +3,13 @@ package usage
 import (
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kelseyhightower/envconfig"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -38,12 +41,13 @@ type Variable struct {
 	Secret      bool
 }
 
-// VariablesOf reads the reference from the tags of a configuration's fields, in their order.
+// VariablesOf reads the reference from the tags of a configuration's fields, in their order. The tags of the name, the
+// default and whether the variable is required are those of envconfig.
 func VariablesOf(config reflect.Type) []Variable {
 	var all []Variable
 	for field := range config.Fields() {
 		all = append(all, Variable{
-			Name:        field.Tag.Get("env"),
+			Name:        field.Tag.Get("envconfig"),
 			Default:     field.Tag.Get("default"),
 			Required:    field.Tag.Get("required") == "true",
 			Instead:     field.Tag.Get("instead"),
@@ -88,4 +92,26 @@ func prefixed(prefix string, reference []Variable) []string {
 		}
 	}
 	return names
+}
+
+// ReadField has envconfig process a struct with this field only. envconfig reads the environment of the process, which
+// has the value for that long, and does not have the variable if the value is empty. It returns an error for numbers
+// only.
+func ReadField(field reflect.StructField, target reflect.Value, name, value string) error {
+	if before, set := os.LookupEnv(name); set {
+		defer func() { _ = os.Setenv(name, before) }()
+	} else {
+		defer func() { _ = os.Unsetenv(name) }()
+	}
+	_ = os.Unsetenv(name)
+	if value != "" {
+		_ = os.Setenv(name, value) // a value that the operating system refuses is missing
+	}
+	field.Tag = reflect.StructTag(strings.Replace(string(field.Tag), `required:"true"`, "", 1)) // the caller has checked it
+	single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+	if err := envconfig.Process("", single.Interface()); err != nil {
+		return err
+	}
+	target.Set(single.Elem().Field(0))
+	return nil
 }
