@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // startEngine serves handler on a socket, as an engine does.
@@ -107,5 +108,20 @@ func TestSecretsPassBy(t *testing.T) {
 	}
 	if !slices.ContainsFunc(secrets.Commands(), func(line string) bool { return strings.Contains(line, "proxy.test") }) {
 		t.Error("this process is not among the commands")
+	}
+}
+
+// Requests come by the thousand, and processes are looked at a few times a second.
+func TestLooksAtProcessesNowAndThen(t *testing.T) {
+	var secrets Secrets
+	began := time.Now()
+	looks := 0
+	for at := time.Duration(0); at < time.Second; at += time.Millisecond {
+		if secrets.due(began.Add(at)) {
+			looks++
+		}
+	}
+	if looks != int(time.Second/lookInterval) {
+		t.Errorf("looked %d times in a second of a thousand requests", looks)
 	}
 }

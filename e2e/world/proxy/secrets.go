@@ -10,15 +10,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Secrets collects what must not be shown: the passwords, tokens and temporary keys that pass by on their way to the
-// registries and the APIs, and the command lines of all processes at these moments. Its zero value is ready.
+// registries and the APIs, and the command lines of the processes that run meanwhile. Its zero value is ready.
 type Secrets struct {
 	mu       sync.Mutex
 	kinds    map[string]string // by secret
 	commands map[string]bool
+	looked   time.Time // when the processes were looked at last
 }
+
+// lookInterval is how long the processes go without being looked at again, in spite of further requests. A program that
+// is worth hiding secrets from has a command line for longer than that: reading all of /proc for each of thousands of
+// requests takes more processor time than the engine does.
+const lookInterval = 100 * time.Millisecond
 
 // Add makes a secret known; its first kind stays. What is shorter than eight characters is none: it would be found
 // anywhere.
@@ -40,7 +47,9 @@ func (s *Secrets) Add(kind, secret string) {
 func (s *Secrets) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hear(r)
-		s.look()
+		if s.due(time.Now()) {
+			s.look()
+		}
 		if r.URL.Path != "/" {
 			next.ServeHTTP(w, r)
 			return
@@ -73,6 +82,17 @@ func (s *Secrets) read(answer string) {
 	for _, match := range answered.FindAllStringSubmatch(answer, -1) {
 		s.Add(match[1]+match[3], match[2]+match[4])
 	}
+}
+
+// due reports whether it is time to look at the processes, which is then the caller's to do.
+func (s *Secrets) due(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.looked) < lookInterval {
+		return false
+	}
+	s.looked = now
+	return true
 }
 
 // look reads the command lines of all processes.
@@ -120,8 +140,10 @@ func (s *Secrets) Kinds() []string {
 	return kinds
 }
 
-// Commands returns the command lines of all processes that ran when something passed by.
+// Commands returns the command lines of the processes that ran while something passed by, looked at now and whenever
+// lookInterval was over.
 func (s *Secrets) Commands() []string {
+	s.look()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lines []string
