@@ -253,7 +253,7 @@ func (e *engine) Push(ctx context.Context, ref string) (pushed digest.Digest, er
 		if err == nil {
 			pushed, err = report.Outcome(strings.Contains(ref, "@"))
 		}
-		return err
+		return docker.ClassifyPush(err)
 	})
 	return pushed, err
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/containerd/errdefs/pkg/errhttp"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/client"
 )
@@ -40,15 +41,24 @@ func (at Endpoint) url(path string) string {
 	return target.String()
 }
 
-// refusedAnswer turns an error status into what the engine says with it.
+// refusedAnswer turns an error status into what the engine says with it, with the status as its code.
 func refusedAnswer(response *http.Response) error {
 	if response.StatusCode < http.StatusBadRequest {
 		return nil
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing is written
+	words, code := "the engine answers "+response.Status, errhttp.ToNative(response.StatusCode)
 	var answer struct{ Message string }
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxMessage)).Decode(&answer); err != nil || answer.Message == "" {
-		return errors.New("the engine answers " + response.Status)
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxMessage)).Decode(&answer); err == nil && answer.Message != "" {
+		words += ": " + answer.Message
 	}
-	return errors.New("the engine answers " + response.Status + ": " + answer.Message)
+	return coded{errors.New(words), code}
 }
+
+// coded is an error with one of the codes of cerrdefs.
+type coded struct {
+	error
+	code error
+}
+
+func (c coded) Unwrap() error { return c.code }

@@ -40,7 +40,8 @@ const maxMessage = 1 << 20
 
 var errMessageTooLong = fmt.Errorf("the engine's answer holds a message of more than %d bytes", maxMessage)
 
-// Drain reads the stream to its end, and fails with the first error that is in it or that see returns.
+// Drain reads the stream to its end, and fails with the first error that is in it, in the engine's words alone, or that
+// see returns.
 func Drain(stream io.Reader, see func(Message) error) error {
 	limited := &io.LimitedReader{R: stream}
 	decoder := json.NewDecoder(limited)
@@ -58,7 +59,7 @@ func Drain(stream io.Reader, see func(Message) error) error {
 		case err != nil:
 			return Lost(err, ErrBrokenOff)
 		case m.failure() != "":
-			return Classify(errors.New(m.failure()))
+			return errors.New(m.failure())
 		}
 		if err := see(m); err != nil {
 			return err

@@ -57,7 +57,7 @@ func FuzzDrain(f *testing.F) {
 			return
 		}
 		failed := Drain(bytes.NewReader(append(stream, streamError("denied")...)), func(Message) error { return nil })
-		if !errors.Is(failed, ErrDenied) {
+		if !errors.Is(Classify(failed), ErrDenied) {
 			t.Errorf("an error after %q is lost: %v", stream, failed)
 		}
 		cut := Drain(bytes.NewReader(append(stream, `{"status":"`...)), func(Message) error { return nil })

@@ -1,0 +1,137 @@
+package docker
+
+import (
+	"cmp"
+	"strings"
+)
+
+// Kind is a reason to refuse that has a remedy.
+type Kind string
+
+// The kinds of refusal, in the words of a summary.
+const (
+	// Of one image, tag, repository or media type, at GitLab.
+	UnknownMediaType    Kind = "unknown media type"
+	ProtectedTag        Kind = "protected tag"
+	ImmutableTag        Kind = "immutable tag"
+	ProtectedRepository Kind = "protected repository"
+	ManifestSize        Kind = "manifest too large"
+	ManifestReferences  Kind = "too many references"
+	ForeignLayer        Kind = "foreign layer"
+	DescriptorMismatch  Kind = "descriptor mismatch"
+	BlobUnknown         Kind = "blob unknown"
+	TooLarge            Kind = "body too large"
+	// Of what stands before or behind a registry.
+	Firewall      Kind = "blocked by a proxy"
+	StorageDenied Kind = "denied by the layer bucket"
+	// Of a whole registry.
+	ReadOnly         Kind = "read-only registry"
+	RegistryOff      Kind = "registry turned off"
+	UnknownAuthority Kind = "unknown certificate authority"
+	PlainHTTP        Kind = "plain HTTP"
+)
+
+// Refusal is an engine's error whose reason is known exactly. It wraps its cause: ErrRefused, ErrBlocked or ErrClosed.
+type Refusal struct {
+	Kind      Kind
+	Host      string // that refuses, where the engine names it
+	MediaType string // of an UnknownMediaType
+	Tag       string // of a ProtectedTag or an ImmutableTag, where the engine names it
+	Digest    string // of a BlobUnknown, where the engine names it
+	words     error
+	cause     error
+}
+
+// Error has the engine's words. Those about a bucket, which hide its host in a long URL, begin with the host.
+func (r *Refusal) Error() string {
+	if r.Kind == StorageDenied && r.Host != "" {
+		return r.Host + " refuses: " + r.words.Error()
+	}
+	return r.words.Error()
+}
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// refusal is the error as the sign has told it.
+func (e engineError) refusal(s sign, match []string) *Refusal {
+	r := &Refusal{Kind: s.kind, Host: e.host(), words: e.error, cause: s.cause}
+	if s.words == nil || match == nil {
+		return r
+	}
+	for i, name := range s.words.SubexpNames() {
+		switch name {
+		case "mediatype":
+			r.MediaType = match[i]
+		case "tag":
+			r.Tag = match[i]
+		case "digest":
+			r.Digest = match[i]
+		}
+	}
+	return r
+}
+
+// host is the one that the error is about: of the answer that it quotes, else of the first URL in it.
+func (e engineError) host() string {
+	if e.answer.url != nil {
+		return e.answer.url.Host
+	}
+	_, rest, _ := strings.Cut(urls.FindString(e.Error()), "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return strings.TrimRight(host, ":")
+}
+
+// remedies say what a user can do. In braces is what the Refusal knows.
+var remedies = map[Kind]string{
+	UnknownMediaType: "this version of GitLab's registry does not take the media type {mediatype}: later versions take more, and a " +
+		"self-managed registry takes any with REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true",
+	ProtectedTag: "a rule of the project protects this tag: use the token of a user whose role the rule allows to push it, or change the " +
+		"rule in Settings > Packages and registries > Container registry",
+	ImmutableTag: "GitLab has another image under this tag, and a rule of the project makes it immutable: delete the rule in Settings > " +
+		"Packages and registries > Container registry, or leave the tag out with MIGRATE_TAGS",
+	ProtectedRepository: "a rule of the project protects this repository path: use the token of a user whose role the rule allows to push " +
+		"there (never a deploy token), or change the rule in Settings > Packages and registries > Container registry",
+	ManifestSize: "the manifest is larger than this registry allows: an administrator can raise the limit in the registry's configuration",
+	ManifestReferences: "the manifest refers to more manifests or layers than this registry allows: an administrator can raise the limit in " +
+		"the registry's configuration",
+	ForeignLayer: "the image has foreign layers (with URLs of their own), and this registry does not allow those URLs: an administrator can " +
+		"allow them in the registry's configuration",
+	DescriptorMismatch: "the index states another size or media type for one of its manifests than the manifest has: create the index anew, " +
+		"for example with docker buildx imagetools create",
+	BlobUnknown: "the manifest refers to content that the repository at GitLab does not have; where that is the manifest's subject, " +
+		"GitLab's registry takes it from version 4.42 on",
+	TooLarge: "a proxy in front of the registry limits the size of a request: raise its limit (client_max_body_size of nginx), or bypass it " +
+		"(Cloudflare's limit is 100 MB)",
+	Firewall: "it is not the registry that answers with 403, but a proxy or firewall in front of it: allow the engine's requests to {host} there",
+	StorageDenied: "this is neither ECR nor the IAM policy: the S3 endpoint policy must allow s3:GetObject on " +
+		"arn:{partition}:s3:::prod-{region}-starport-layer-bucket/*",
+	ReadOnly:    "the registry is read-only, as it is during offline garbage collection: run the migration again afterwards",
+	RegistryOff: "the container registry of this GitLab is turned off: an administrator has to enable it",
+	UnknownAuthority: "the engine does not trust the certificate of {host}: it needs the certificate's CA in /etc/docker/certs.d/{host}/ca.crt, " +
+		"in the service where a job's engine is one",
+	PlainHTTP: "{host} speaks plain HTTP, which an engine allows only when told to: add --insecure-registry={host} to the command of the service",
+}
+
+// Remedy is what a user can do about it.
+func (r *Refusal) Remedy() string {
+	region, partition := bucketRegion(r.Host)
+	return strings.NewReplacer("{host}", cmp.Or(r.Host, "HOST"), "{mediatype}", r.MediaType,
+		"{region}", cmp.Or(region, "REGION"), "{partition}", partition).Replace(remedies[r.Kind])
+}
+
+// bucketRegion is the region of one of ECR's buckets, and the partition that it is in.
+func bucketRegion(host string) (region, partition string) {
+	name, isBucket := strings.CutPrefix(host, "prod-")
+	region, _, found := strings.Cut(name, "-starport-layer-bucket.")
+	if !isBucket || !found {
+		region = ""
+	}
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return region, "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return region, "aws-us-gov"
+	}
+	return region, "aws"
+}
