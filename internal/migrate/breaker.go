@@ -1,9 +1,12 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 const (
@@ -12,11 +15,23 @@ const (
 	// breakWithin is the same for images of one repository, where a rule of its own, such as one for protected tags, may
 	// concern them all and nothing else.
 	breakWithin = 50
+	// breakClosed is the same where the cause concerns every image, which one answer of a proxy may still feign.
+	breakClosed = 3
 )
 
 // mendless are the causes that stop a run: at the end of their retries, they are not the image's own. The engine's
 // needs no second image.
-var mendless = []error{ErrEngineGone, ErrDenied, ErrThrottled, ErrStalled, ErrUnavailable}
+var mendless = []error{ErrEngineGone, ErrClosed, ErrBlocked, ErrDenied, ErrThrottled, ErrStalled, ErrUnavailable}
+
+// ownCauses are those of one image, tag, repository or media type, which never stop a run, however many there are.
+var ownCauses = []error{
+	ErrNotFound, ErrInvalid, ErrRefused, ErrNoSpace, ErrNotUnpacked, ErrBrokenOff, errIncomplete, context.Canceled, context.DeadlineExceeded,
+}
+
+// unexplained is the cause of a failure that nobody knows: the gist of its words.
+type unexplained string
+
+func (u unexplained) Error() string { return string(u) }
 
 // StoppedError is why a run gave up before its end.
 type StoppedError struct {
@@ -26,10 +41,13 @@ type StoppedError struct {
 
 // Error gives the number and the cause.
 func (e *StoppedError) Error() string {
-	if errors.Is(e.Err, ErrEngineGone) {
+	switch {
+	case errors.Is(e.Err, ErrEngineGone):
 		return fmt.Sprintf("the engine has gone and not come back: %v", e.Err)
+	case errors.Is(e.Err, ErrClosed):
+		return fmt.Sprintf("no image can be migrated for now: %v; a later run continues from here", e.Err)
 	}
-	return fmt.Sprintf("%d images in a row failed the same way, the last one: %v", e.Images, e.Err)
+	return fmt.Sprintf("%d images in a row failed the same way, the last one: %v; a later run continues from here", e.Images, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -42,6 +60,7 @@ type breaker struct {
 	cause        error
 	images       int
 	repositories map[string]bool
+	arrived      bool // an image, at any time
 }
 
 // note takes what became of one image, and returns why the run is to stop, if it is.
@@ -51,7 +70,7 @@ func (b *breaker) note(results []Result) *StoppedError {
 	for _, r := range results {
 		switch {
 		case r.Outcome.Arrived() && r.Outcome != Present:
-			b.images = 0
+			b.images, b.arrived = 0, true
 			return nil
 		case r.Outcome == Failed:
 			return b.failure(r)
@@ -62,6 +81,9 @@ func (b *breaker) note(results []Result) *StoppedError {
 
 func (b *breaker) failure(r Result) *StoppedError {
 	step, cause := causeOf(r.Err)
+	if cause == nil && step == StepPush && !b.arrived {
+		cause = unexplainedCause(r.Err)
+	}
 	if cause == nil {
 		return nil
 	}
@@ -70,10 +92,31 @@ func (b *breaker) failure(r Result) *StoppedError {
 	}
 	b.images++
 	b.repositories[r.Repository] = true
-	if errors.Is(cause, ErrEngineGone) || b.images >= breakWithin || b.images >= breakAfter && len(b.repositories) > 1 {
+	if b.isEnough() {
 		return &StoppedError{Images: b.images, Err: r.Err}
 	}
 	return nil
+}
+
+// isEnough reports whether so many images have failed by now that the others would, too.
+func (b *breaker) isEnough() bool {
+	switch {
+	case errors.Is(b.cause, ErrEngineGone):
+		return true
+	case errors.Is(b.cause, ErrClosed) && b.images >= breakClosed:
+		return true
+	}
+	return b.images >= breakWithin || b.images >= breakAfter && len(b.repositories) > 1
+}
+
+// unexplainedCause is what failures whose cause nobody knows have in common, or nil if the error has a known cause.
+func unexplainedCause(err error) error {
+	for _, cause := range ownCauses {
+		if errors.Is(err, cause) {
+			return nil
+		}
+	}
+	return unexplained(docker.Gist(err))
 }
 
 // causeOf is where and for which of the mendless causes something failed, or nil.

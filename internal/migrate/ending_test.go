@@ -158,6 +158,7 @@ func TestRunAfterItsDeadline(t *testing.T) {
 // One cause that fails image after image ends the run early.
 func TestRunStops(t *testing.T) {
 	const images = 100
+	unknown := errors.New("a cause of its own")
 	for _, test := range []struct {
 		name   string
 		images int
@@ -170,7 +171,11 @@ func TestRunStops(t *testing.T) {
 		{"registry down", images, ErrUnavailable, 1, true, breakAfter + 8},
 		{"engine gone", images, ErrEngineGone, 20, true, 20 + 8},
 		{"a few that are denied", 9, ErrDenied, 1, false, 9},
-		{"an unknown cause", 30, errors.New("a cause of its own"), 1, false, 60},
+		{"read-only", images, ErrClosed, 1, true, breakClosed + 8},
+		{"read-only from now on", images, ErrClosed, 20, true, 20 + breakClosed + 8},
+		{"an unknown cause from the first push on", images, unknown, 1, true, 2*breakAfter + 16},
+		{"an unknown cause later", 30, unknown, 20, false, 60},
+		{"refused by rules", images, ErrRefused, 1, false, images},
 		{"gone since", 30, ErrNotFound, 1, false, 60},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -215,6 +220,9 @@ func (e *failingEngine) Push(ctx context.Context, ref string) (digest.Digest, er
 
 func TestBreaker(t *testing.T) {
 	denied, down := failedAt(StepPush, "ref", ErrDenied), failedAt(StepPull, "ref", ErrUnavailable)
+	unknown := func(repository string) error {
+		return failedAt(StepPush, "ref", errors.New("error from registry: out of luck with registry.example.com/"+repository))
+	}
 	failed := func(repository string, err error) []Result {
 		return []Result{{Repository: repository, Tag: "1", Outcome: Failed, Err: err}}
 	}
@@ -237,6 +245,12 @@ func TestBreaker(t *testing.T) {
 		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Present)), times(2, failed("b", denied))), 11},
 		{"two causes", slices.Concat(times(6, failed("a", denied)), times(6, failed("b", down)), times(3, failed("c", denied))), 0},
 		{"the engine", times(2, failed("a", failedAt(StepPull, "ref", ErrEngineGone))), 1},
+		{"closed", times(3, failed("a", failedAt(StepPush, "ref", ErrClosed))), 3},
+		{"the bucket", slices.Concat(times(9, failed("a", failedAt(StepPull, "ref", ErrBlocked))), times(1, failed("b", failedAt(StepPull, "ref", ErrBlocked)))), 10},
+		{"rules", slices.Concat(times(60, failed("a", failedAt(StepPush, "ref", ErrRefused))), times(60, failed("b", failedAt(StepPush, "ref", ErrRefused)))), 0},
+		{"an unknown cause", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", unknown("b")))), 10},
+		{"an unknown cause after an arrival", slices.Concat(times(1, arrived(Exact)), times(9, failed("a", unknown("a"))), times(9, failed("b", unknown("b")))), 0},
+		{"unknown causes", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", failedAt(StepPush, "ref", errors.New("another"))))), 0},
 		{"of no concern", times(60, failed("a", failedAt(StepPull, "ref", ErrNotFound))), 0},
 		{"refused", times(60, []Result{{Repository: "a", Outcome: Refused, Err: ErrDenied}}), 0},
 	} {

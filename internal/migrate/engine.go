@@ -14,6 +14,9 @@ var (
 	ErrNotFound        = docker.ErrNotFound
 	ErrDenied          = docker.ErrDenied
 	ErrUnauthenticated = docker.ErrUnauthenticated
+	ErrRefused         = docker.ErrRefused
+	ErrBlocked         = docker.ErrBlocked
+	ErrClosed          = docker.ErrClosed
 	ErrNoSpace         = docker.ErrNoSpace
 	ErrInvalid         = docker.ErrInvalid
 	ErrNotUnpacked     = docker.ErrNotUnpacked

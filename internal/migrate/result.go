@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 // Outcome is what became of a tag.
@@ -97,10 +99,13 @@ func failedAt(step Step, ref string, err error) error {
 
 // remedy says what a user can do about the cause at the step; it is empty where nobody knows.
 func remedy(step Step, err error) string {
+	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
+		return refusal.Remedy()
+	}
 	switch {
 	case step == StepPush && errors.Is(err, ErrDenied):
-		return "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, when " +
-			"the path is more than two levels below the project, or when the job is over that the token belongs to"
+		return "GitLab denies a push when the user's role is below Developer, when the path is more than two levels below the " +
+			"project, or when the job is over that the token belongs to"
 	case (step == StepReturn || step == StepVerify) && errors.Is(err, ErrDenied):
 		return "GitLab denies reading when a token lacks the scope read_registry, when its user's role is below Reporter, or " +
 			"when the job is over that it belongs to"

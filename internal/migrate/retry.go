@@ -26,11 +26,14 @@ type retryRule struct {
 // what may.
 var retries = []retryRule{
 	{cause: ErrNotFound, tries: 1},
-	{cause: ErrNoSpace, tries: 1},       // room has to be made first
-	{cause: ErrInvalid, tries: 1},       // the answer would be the same
-	{cause: errIncomplete, tries: 1},    // it is copied alone, in the end
-	{cause: ErrNotUnpacked, tries: 1},   // all of it is there
-	{cause: context.Canceled, tries: 1}, // somebody wanted it to end
+	{cause: ErrNoSpace, tries: 1},                                           // room has to be made first
+	{cause: ErrInvalid, tries: 1},                                           // the answer would be the same
+	{cause: ErrRefused, tries: 1},                                           // likewise
+	{cause: ErrClosed, tries: 1},                                            // until someone changes something
+	{cause: errIncomplete, tries: 1},                                        // it is copied alone, in the end
+	{cause: ErrNotUnpacked, tries: 1},                                       // all of it is there
+	{cause: context.Canceled, tries: 1},                                     // somebody wanted it to end
+	{cause: ErrBlocked, tries: 2, first: time.Second, longest: time.Second}, // the signature of a bucket's URL may have expired
 	{cause: ErrUnauthenticated, tries: 4, first: time.Second, longest: 10 * time.Second},
 	// Tokens live for minutes, and an engine gets a new one for each push: a push that outlives its token has a second try.
 	{cause: ErrDenied, steps: []Step{StepPush}, tries: 2, first: time.Second, longest: time.Second},

@@ -36,7 +36,7 @@ var (
 		"made of this one")
 )
 
-const deniedRemedy = "GitLab denies a push when the user's role is below Developer, when the tag is protected or immutable, " +
+const deniedRemedy = "GitLab denies a push when the user's role is below Developer, " +
 	"when the path is more than two levels below the project, or when the job is over that the token belongs to"
 
 type moment struct {

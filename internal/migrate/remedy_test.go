@@ -1,0 +1,32 @@
+package migrate
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+)
+
+// What is known exactly has a remedy of its own, at whatever step; a denial has the step's.
+func TestRemedyOfAnEnginesError(t *testing.T) {
+	for _, test := range []struct {
+		step  Step
+		words string
+		want  string
+	}{
+		{StepPush, `error from registry: tag is immutable - tag "v1" is immutable`, "makes it immutable"},
+		{StepPush, "error from registry: manifest invalid - unknown media type: application/vnd.wasm.config.v0+json", "application/vnd.wasm.config.v0+json"},
+		{StepPull, "unexpected status from GET request to https://prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com/a: 403 Forbidden", "s3:GetObject on arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"},
+		{StepVerify, `Head "https://r:5000/v2/": x509: certificate signed by unknown authority`, "/etc/docker/certs.d/r:5000/ca.crt"},
+		{StepPush, "denied: requested access to the resource is denied", "below Developer"},
+		{StepPull, "denied: not yours", "ecr:BatchGetImage"},
+		{StepPush, "nobody knows", ""},
+	} {
+		var failed *StepError
+		err := failedAt(test.step, "ref", docker.Classify(errors.New(test.words)))
+		if !errors.As(err, &failed) || !strings.Contains(failed.Remedy, test.want) || test.want == "" && failed.Remedy != "" {
+			t.Errorf("%s: %s\nhas the remedy %q, want %q in it", test.step, test.words, failed.Remedy, test.want)
+		}
+	}
+}
