@@ -171,6 +171,7 @@ func panics(cfg Config) map[string]any {
 		"what a redactor knows":   secretsOf(usage.Environment{"CI_REGISTRY_PASSWORD": string(cfg.RegistryPassword)}),
 		"what an engine is given": registryAuth(cfg.targetAuth),
 		"an engine's error":       docker.Classify(errors.New(`Get "https://bucket.example.com/layer?X-Amz-Signature=` + string(cfg.RegistryPassword) + `": EOF`)),
+		"a bucket's refusal":      docker.Classify(errors.New(`unexpected status from GET request to https://bucket.example.com/layer?X-Amz-Signature=` + string(cfg.RegistryPassword) + `: 403 Forbidden`)),
 	}
 }
 

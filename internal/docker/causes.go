@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // Causes of an engine's errors, for errors.Is. Where GitLab's registry, or something on the way to a registry, refuses
@@ -43,13 +45,22 @@ var (
 	ErrEngineGone = errors.New("the engine is gone")
 )
 
-// failure keeps the engine's words and the cause that they stand for.
+// failure keeps the engine's words and the cause that they stand for, or nil.
 type failure struct {
 	error
 	cause error
 }
 
-func (f failure) Unwrap() error { return f.cause }
+// Error returns the engine's words without the query of any URL: an engine quotes the signed URL of a layer whole.
+func (f failure) Error() string { return redact.URLs(f.error.Error()) }
+
+// Unwrap returns the cause, or else the engine's own error.
+func (f failure) Unwrap() error {
+	if f.cause == nil {
+		return f.error
+	}
+	return f.cause
+}
 
 // Failure is an error with these words and this cause.
 func Failure(words string, cause error) error { return failure{errors.New(words), cause} }
@@ -83,13 +94,11 @@ func classify(err error, signs []sign) error {
 		switch {
 		case fits && s.kind != "":
 			return e.refusal(s, match)
-		case fits && s.cause != nil:
-			return failure{err, s.cause}
 		case fits:
-			return err
+			return failure{err, s.cause}
 		}
 	}
-	return err
+	return failure{err, nil}
 }
 
 // IsBlob reports whether the error is how the engine ends the pull of a blob by its digest, all of which has come.

@@ -3,6 +3,8 @@ package docker
 import (
 	"cmp"
 	"strings"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // Kind is a reason to refuse that has a remedy.
@@ -42,12 +44,14 @@ type Refusal struct {
 	cause     error
 }
 
-// Error has the engine's words. Those about a bucket, which hide its host in a long URL, begin with the host.
+// Error has the engine's words without the query of any URL. Those about a bucket, which hide its host in a long URL, begin
+// with the host.
 func (r *Refusal) Error() string {
+	text := redact.URLs(r.words.Error())
 	if r.Kind == StorageDenied && r.Host != "" {
-		return r.Host + " refuses: " + r.words.Error()
+		return r.Host + " refuses: " + text
 	}
-	return r.words.Error()
+	return text
 }
 
 // Unwrap returns the cause.

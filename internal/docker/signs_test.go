@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	cerrdefs "github.com/containerd/errdefs"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const (
@@ -109,7 +111,7 @@ func TestSigns(t *testing.T) {
 	for _, s := range seen {
 		t.Run(s.words, func(t *testing.T) {
 			err := Classify(errors.New(s.words))
-			assertFailure(t, err, s.words, s.cause)
+			assertFailure(t, err, redact.URLs(s.words), s.cause)
 			var refusal *Refusal
 			if errors.As(err, &refusal) != (s.kind != "") || refusal != nil && refusal.Kind != s.kind {
 				t.Errorf("got %+v, want a refusal of kind %q", refusal, s.kind)
