@@ -39,7 +39,7 @@ func newAPI(s *Server, opts Options) *api {
 		sts:  &stsService{keys: keys, now: opts.Now, token: opts.WebIdentityToken, roleARN: opts.RoleARN},
 		ecr: &ecrService{
 			keys: keys, now: opts.Now, region: opts.Region, registryHost: s.RegistryHost,
-			account: s.account, tokens: s.tokens, policy: s.policy, pages: newPager(opts.MaxPage),
+			account: s.account, tokens: s.tokens, policy: s.policy, bucket: s.bucket, pages: newPager(opts.MaxPage),
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -142,8 +143,7 @@ type downloadOut struct {
 	LayerDigest digest.Digest `json:"layerDigest"`
 }
 
-// getDownloadURLForLayer answers with a URL that needs no other credentials, as a presigned one of
-// S3 does.
+// getDownloadURLForLayer answers with a URL of the bucket, which needs no other credentials.
 func (c call) getDownloadURLForLayer(in downloadIn) (out downloadOut, err error) {
 	repo, err := c.repository(in.RepositoryName)
 	if err != nil {
@@ -156,6 +156,6 @@ func (c call) getDownloadURLForLayer(in downloadIn) (out downloadOut, err error)
 		return out, fail("LayersNotFoundException", "The layers with digest '%s' could not be found in the repository with name '%s' in the registry with id '%s'",
 			in.LayerDigest, repo.name, c.registryID)
 	}
-	path := "/v2/" + repo.name + "/blobs/" + in.LayerDigest.String()
-	return downloadOut{"http://" + c.registryHost + path + "?" + c.tokens.presign(c.identity, path), in.LayerDigest}, nil
+	signed, err := c.bucket.sign(context.Background(), repo.name, in.LayerDigest.String())
+	return downloadOut{signed, in.LayerDigest}, err
 }

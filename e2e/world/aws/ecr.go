@@ -27,6 +27,7 @@ type ecrService struct {
 	account      *account
 	tokens       *tokens
 	policy       *policy
+	bucket       *bucket
 	pages        *pager
 }
 

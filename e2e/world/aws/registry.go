@@ -105,11 +105,24 @@ func (g *gate) serveRepository(w http.ResponseWriter, r request, name string) {
 		g.pull(w, r)
 	case r.kind == "blobs" && !r.owner && !r.repo.serves(r.reference):
 		writeRegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
+	case r.kind == "blobs" && !r.owner && !g.direct && r.Method == http.MethodGet:
+		g.redirect(w, r)
 	case r.kind == "blobs":
 		g.next.ServeHTTP(g.meter(w, r, r.reference), r.Request)
 	default:
 		g.next.ServeHTTP(w, r.Request)
 	}
+}
+
+// redirect sends the client to the bucket, as ECR does for every blob.
+func (g *gate) redirect(w http.ResponseWriter, r request) {
+	signed, err := g.bucket.sign(r.Context(), r.repo.name, r.reference)
+	if err != nil {
+		writeRegistryError(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
+		return
+	}
+	w.Header().Set("Location", signed)
+	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
 // meter counts what is sent, but not to the owner.

@@ -24,6 +24,14 @@ type Options struct {
 	Addr    string // host:port of the registry; empty: 127.0.0.1:0
 	APIAddr string // host:port of STS and ECR; empty: 127.0.0.1:0
 
+	// BucketAddr is the host:port of the bucket that blob reads are redirected to; empty: 127.0.0.1:0. BucketName is the
+	// host in its URLs, such as BucketHost's, where all clients resolve that to BucketAddr; empty: that address.
+	BucketAddr string
+	BucketName string
+
+	// Direct lets the registry send blobs itself, which ECR does not do.
+	Direct bool
+
 	AccountID string // account of the registry; empty: 123456789012
 	Region    string // empty: eu-central-1
 
@@ -48,7 +56,7 @@ type Options struct {
 	// MaxPage caps the items of a listing's page below what the caller asks for; 0: no cap.
 	MaxPage int
 
-	// Wrap puts middleware around the API and the registry, outside everything else.
+	// Wrap puts middleware around the API, the registry and the bucket, outside everything else.
 	Wrap func(http.Handler) http.Handler
 
 	// Now is the clock that credentials, tokens and pushes go by; nil: time.Now.
@@ -59,6 +67,7 @@ type Options struct {
 type Server struct {
 	Endpoint     string // URL of STS and ECR, as in AWS_ENDPOINT_URL
 	RegistryHost string // host:port of the registry, as announced
+	BucketHost   string // host:port of the bucket, as in the URLs of layers
 	AccountID    string
 	Region       string
 
@@ -71,6 +80,8 @@ type Server struct {
 	tokens           *tokens
 	policy           *policy
 	traffic          *traffic
+	bucket           *bucket
+	direct           bool
 	api              *api
 	registry         *registry.Server
 	http             *http.Server
@@ -89,7 +100,9 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		tokens:           newTokens(opts.TokenLifetime, opts.Now),
 		policy:           newPolicy(opts),
 		traffic:          &traffic{},
+		direct:           opts.Direct,
 	}
+	s.bucket = newBucket(opts, s.traffic)
 	if err := s.start(ctx, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("aws: %w", err), s.Close())
 	}
@@ -115,10 +128,14 @@ func withDefaults(opts Options) Options {
 }
 
 func (s *Server) start(ctx context.Context, opts Options) (err error) {
+	var blobs http.Handler
 	s.registry, err = registry.Start(ctx, registry.Options{
 		Dir:  opts.Dir,
 		Addr: opts.Addr,
-		Wrap: func(next http.Handler) http.Handler { return opts.Wrap(s.gate(next)) },
+		Wrap: func(next http.Handler) http.Handler {
+			blobs = next
+			return opts.Wrap(s.gate(next))
+		},
 	})
 	if err != nil {
 		return err
@@ -126,6 +143,10 @@ func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	if s.RegistryHost, err = opts.Announce(s.registry.Host); err != nil {
 		return err
 	}
+	if err := s.bucket.listen(ctx, opts, blobs); err != nil {
+		return err
+	}
+	s.BucketHost = s.bucket.base.Host
 	s.api = newAPI(s, opts)
 	user := s.api.keys.addUser(opts.IdentityAccountID)
 	s.AccessKeyID, s.SecretAccessKey = user.accessKeyID, user.secret
@@ -144,9 +165,9 @@ func (s *Server) listen(ctx context.Context, addr string, h http.Handler) error 
 	return nil
 }
 
-// Close ends the API at once and the registry within seconds.
+// Close ends the API and the bucket at once and the registry within seconds.
 func (s *Server) Close() error {
-	var errs []error
+	errs := []error{s.bucket.close()}
 	if s.http != nil {
 		errs = append(errs, s.http.Close())
 	}
@@ -224,10 +245,20 @@ func (s *Server) Deny(actions ...string) { s.policy.deny(actions) }
 // ExpireTokens expires every registry token issued so far, before its expiresAt.
 func (s *Server) ExpireTokens() { s.tokens.expire() }
 
+// DenyBucket makes the bucket refuse every read, or ends that. It does what an S3 endpoint policy does that lacks
+// s3:GetObject on the bucket: ECR itself answers as ever.
+func (s *Server) DenyBucket(denied bool) { s.bucket.denied.Store(denied) }
+
+// ExpireURLs sets the bucket's clock ahead of ECR's, so that every URL has expired when it is used, or back again.
+func (s *Server) ExpireURLs(expired bool) { s.bucket.expired.Store(expired) }
+
+// BucketRequests returns the number of requests that the bucket has received, refused ones included.
+func (s *Server) BucketRequests() int { return int(s.bucket.requests.Load()) }
+
 // Calls returns the number of API calls received so far by action, refused ones included.
 func (s *Server) Calls() map[string]int { return s.api.calls.snapshot() }
 
-// BytesOut returns the bytes of manifests and blobs that the registry has sent. What the owner
+// BytesOut returns the bytes of manifests and blobs that the registry and the bucket have sent. What the owner
 // reads does not count.
 func (s *Server) BytesOut() int64 { return s.traffic.bytes.Load() }
 

@@ -11,9 +11,6 @@ import (
 // tokenUser is the user name that goes with every registry token.
 const tokenUser = "AWS"
 
-// ticketParameter holds the permission in the URL of a layer.
-const ticketParameter = "X-Amz-Signature"
-
 var (
 	errNoToken      = errors.New("no token, or not one of this registry")
 	errExpiredToken = errors.New("expired token")
@@ -57,21 +54,9 @@ func (t *tokens) expire() {
 	}
 }
 
-// presign returns the query of a URL with which path can be read for a while, without a token.
-func (t *tokens) presign(id *identity, path string) string {
-	ticket := rand.Text()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.issued[path+ticket] = grant{id, t.now().Add(downloadLifetime)}
-	return ticketParameter + "=" + ticket
-}
-
 // holder returns who sends the request; nil is the account's owner.
 func (t *tokens) holder(r *http.Request) (*identity, error) {
 	user, token, ok := r.BasicAuth()
-	if ticket := r.URL.Query().Get(ticketParameter); ticket != "" && r.Method == http.MethodGet {
-		user, token, ok = tokenUser, r.URL.Path+ticket, true
-	}
 	if !ok || user != tokenUser {
 		return nil, errNoToken
 	}
