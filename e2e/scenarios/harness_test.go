@@ -65,7 +65,7 @@ func sharedEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	enginesMu.Lock()
 	defer enginesMu.Unlock()
 	if engines[kind] == nil {
-		e, err := engine.Start(t.Context(), kind, engine.Options{})
+		e, err := engine.Start(t.Context(), kind, engine.Options{Hosts: world.Hosts()})
 		if err != nil {
 			t.Fatal(err)
 		}

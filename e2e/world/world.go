@@ -36,6 +36,9 @@ func Start(ctx context.Context, e *engine.Engine, options Options) (*World, erro
 	if options.GitLab.Addr == "" {
 		options.GitLab.Addr = "127.0.0.2:0"
 	}
+	if address := resolved(e); address != "" && options.AWS.BucketAddr == "" {
+		options.AWS.BucketAddr, options.AWS.BucketName = address+":0", bucketName
+	}
 	amazon, err := aws.Start(ctx, options.AWS)
 	if err != nil {
 		return nil, fmt.Errorf("AWS stand-in: %w", err)
@@ -45,6 +48,20 @@ func Start(ctx context.Context, e *engine.Engine, options Options) (*World, erro
 		return nil, errors.Join(fmt.Errorf("GitLab stand-in: %w", err), amazon.Close())
 	}
 	return &World{AWS: amazon, GitLab: target, Engine: e}, nil
+}
+
+// bucketName is the one in the region that a world has unless it is told otherwise.
+var bucketName = aws.BucketHost("eu-central-1")
+
+// Hosts are the names of a world with the addresses that it gives them, for the engines that are to know them.
+func Hosts() map[string]string { return map[string]string{bucketName: "127.0.0.3"} }
+
+// resolved is where the engine finds the bucket by its name; empty: it does not know the name.
+func resolved(e *engine.Engine) string {
+	if e == nil {
+		return ""
+	}
+	return e.Hosts[bucketName]
 }
 
 // Close ends both stand-ins.

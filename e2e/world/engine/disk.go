@@ -33,6 +33,11 @@ func newDisk(size int64, image, mountPoint string) (*disk, error) {
 		"-q", "-F", "-m", "0", "-i", "4096", "-E", "lazy_itable_init=1,lazy_journal_init=1", image)
 }
 
+// mount is the command that mounts it.
+func (d *disk) mount() string {
+	return fmt.Sprintf("mount -o loop,noinit_itable %q %q", d.image, d.mountPoint)
+}
+
 // released waits until the kernel has let go of the file, which it does a moment after the engine's end: a file that is
 // mounted twice is soon damaged.
 func (d *disk) released() error {

@@ -38,6 +38,9 @@ type Options struct {
 	DataRoot string   // where images go: an existing folder, which Close leaves; empty: a temporary one
 	TCPAddr  string   // host:port to listen on, too, without TLS; with Bridge in the engine's own network
 
+	// Hosts are names that the engine alone resolves, with their addresses, as in /etc/hosts.
+	Hosts map[string]string
+
 	// Disk puts the data root, a temporary one, on a filesystem of its own with this many bytes, which DiskUsed
 	// measures; 0: it shares that of temporary files.
 	Disk int64
@@ -54,6 +57,7 @@ type Engine struct {
 	Host     string // unix://…, for DOCKER_HOST
 	Version  string // as the engine says it
 	DataRoot string
+	Hosts    map[string]string // as in Options
 
 	// HostAddrs are two IP addresses of this machine that an engine with Bridge, its containers and
 	// this machine itself reach. They may be listened on as soon as Start has returned.
@@ -62,6 +66,7 @@ type Engine struct {
 	run     *folder // what an engine keeps in /run and /etc, and its log
 	data    *folder // nil: the data root is the caller's
 	disk    *disk   // of an engine with Disk
+	etc     *etc
 	args    []string
 	env     []string
 	network *network // of an engine with Bridge
@@ -79,7 +84,7 @@ func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Kind: kind, DataRoot: opts.DataRoot}
+	e := &Engine{Kind: kind, DataRoot: opts.DataRoot, Hosts: opts.Hosts}
 	if err = e.setUp(path, opts); err == nil {
 		err = e.start(ctx)
 	}
@@ -93,6 +98,9 @@ func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
 func (e *Engine) setUp(path string, opts Options) (err error) {
 	// Not below TMPDIR, which may be deep: a socket's path has at most 107 bytes.
 	if e.run, err = newFolder("/tmp", "engine-run-"); err != nil {
+		return err
+	}
+	if e.etc, err = newEtc(e.run.path, opts.Hosts); err != nil {
 		return err
 	}
 	if e.DataRoot == "" {
@@ -169,7 +177,7 @@ func (e *Engine) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the engine has its own descriptor
-	if e.process, err = startProcess(log, e.network, e.disk, e.env, "dockerd", e.args...); err != nil {
+	if e.process, err = startProcess(log, e.network, e.mounts(), e.env, "dockerd", e.args...); err != nil {
 		e.process = nil
 		return err
 	}
@@ -177,6 +185,15 @@ func (e *Engine) start(ctx context.Context) error {
 		return fmt.Errorf("%w\n%s", err, tail(e.Log()))
 	}
 	return nil
+}
+
+// mounts are the commands by which the engine gets folders of its own.
+func (e *Engine) mounts() []string {
+	mounts := e.etc.mounts()
+	if e.disk != nil {
+		mounts = append(mounts, e.disk.mount())
+	}
+	return mounts
 }
 
 // prepare leaves what a restart of a machine leaves: the data, but no PID files and sockets.

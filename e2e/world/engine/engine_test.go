@@ -328,3 +328,39 @@ func checkGone(t *testing.T, e *Engine, pids []int) {
 }
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+// TestHosts finds a registry by a name that this machine does not know, and leaves the machine's /etc as it is.
+func TestHosts(t *testing.T) {
+	const name = "registry.of-this-test.example"
+	asked := make(chan string, 10)
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Host
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer registry.Close()
+	_, port, err := net.SplitHostPort(registry.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range Kinds() {
+		e := start(t, kind, Options{Hosts: map[string]string{name: "127.0.0.1"}})
+		var answer any
+		if err := e.get(t.Context(), "/distribution/"+name+":"+port+"/image:tag/json", &answer); err == nil {
+			t.Errorf("%s: the image that does not exist is %v", kind, answer)
+		}
+		select {
+		case host := <-asked:
+			if host != name+":"+port {
+				t.Errorf("%s: asked for %s", kind, host)
+			}
+		default:
+			t.Errorf("%s: the registry was not asked", kind)
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
+	}
+	if machine, err := os.ReadFile("/etc/hosts"); err != nil || strings.Contains(string(machine), name) {
+		t.Errorf("the machine's own hosts: %s, %v", machine, err)
+	}
+}

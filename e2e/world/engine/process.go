@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,9 +20,9 @@ type process struct {
 
 // startProcess starts the daemon with its output in log. The kernel kills it with this process. With
 // a network, the process gets a network namespace, too, which that is to connect before the daemon runs;
-// with a disk, that is mounted for the process alone.
-func startProcess(log *os.File, network *network, disk *disk, env []string, name string, args ...string) (*process, error) {
-	cmd := exec.Command("/bin/sh", append(shellArgs(disk), append([]string{name}, args...)...)...)
+// what is mounted is mounted for the process alone.
+func startProcess(log *os.File, network *network, mounts []string, env []string, name string, args ...string) (*process, error) {
+	cmd := exec.Command("/bin/sh", append(shellArgs(mounts), append([]string{name}, args...)...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:      true, // ^C is for the tests, which then stop the engine
@@ -55,12 +56,9 @@ func startProcess(log *os.File, network *network, disk *disk, env []string, name
 
 // shellArgs has the shell wait for a line from standard input, mount, and become the command that follows.
 // A PID namespace needs a /proc of its own.
-func shellArgs(disk *disk) []string {
-	if disk == nil {
-		return []string{"-c", `read -r _ && mount -t proc proc /proc && exec "$@" </dev/null`, "sh"}
-	}
-	script := `read -r _ && mount -t proc proc /proc && mount -o loop,noinit_itable "$1" "$2" && shift 2 && exec "$@" </dev/null`
-	return []string{"-c", script, "sh", disk.image, disk.mountPoint}
+func shellArgs(mounts []string) []string {
+	steps := append([]string{"read -r _", "mount -t proc proc /proc"}, mounts...)
+	return []string{"-c", strings.Join(steps, " && ") + ` && exec "$@" </dev/null`, "sh"}
 }
 
 // start starts the command from a thread that lasts as long: Pdeathsig comes when the thread ends.

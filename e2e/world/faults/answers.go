@@ -16,26 +16,30 @@ import (
 // Unavailable answers a share of all requests with 503, until it has struck so many times. It is at random, but the same
 // in every run: it depends on the seed, on what is asked for, and on how often that was asked for before.
 func Unavailable(share float64, times int, seed uint64) *Fault {
-	return answerShare(Any, share, times, seed, func(w http.ResponseWriter) {
+	return answerShare(Any, share, times, seed, func(w http.ResponseWriter, r *http.Request) {
+		if BucketRead(r) {
+			writeS3Error(w, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+			return
+		}
 		writeError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "service unavailable")
 	})
 }
 
 // Throttled answers a share of the calls of ECR's API as ECR does at its limits, chosen as Unavailable chooses.
 func Throttled(share float64, times int, seed uint64) *Fault {
-	return answerShare(ECRCall, share, times, seed, func(w http.ResponseWriter) {
+	return answerShare(ECRCall, share, times, seed, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"__type": "ThrottlingException", "message": "Rate exceeded"}`)
 	})
 }
 
-func answerShare(concerns Match, share float64, times int, seed uint64, answer func(http.ResponseWriter)) *Fault {
+func answerShare(concerns Match, share float64, times int, seed uint64, answer func(http.ResponseWriter, *http.Request)) *Fault {
 	f := &Fault{concerns: concerns}
 	lots, strikes := lots{seed: seed}, f.atMost(times)
 	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if lots.draw(r) < share && strikes() {
-			answer(w)
+			answer(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -67,6 +71,20 @@ func TooMany(allowed int, pause time.Duration) *Fault {
 		f.struck.Add(1)
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(rest.Seconds()))))
 		writeError(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "rate limit exceeded")
+	}
+	return f
+}
+
+// Bucket answers the first reads at the bucket with one of S3's own failures, such as 500 InternalError.
+func Bucket(status int, code, message string, times int) *Fault {
+	f := &Fault{concerns: BucketRead}
+	strikes := f.atMost(times)
+	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strikes() {
+			writeS3Error(w, status, code, message)
+			return
+		}
+		next.ServeHTTP(w, r)
 	}
 	return f
 }
@@ -106,6 +124,13 @@ func writeError(w http.ResponseWriter, status int, code, message string) {
 	json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck // the client is gone
 		"errors": []map[string]string{{"code": code, "message": message}},
 	})
+}
+
+// writeS3Error answers as S3 does.
+func writeS3Error(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>%s</Message></Error>", code, message)
 }
 
 // lots are drawn for requests.

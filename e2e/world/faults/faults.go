@@ -11,9 +11,14 @@ import (
 // Match tells the requests that a fault is for.
 type Match func(*http.Request) bool
 
-// BlobRead is the download of a blob, whole or in part.
+// BlobRead is the download of a blob, whole or in part: from a registry, or from the bucket that it has redirected to.
 func BlobRead(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:")
+	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") || BucketRead(r)
+}
+
+// BucketRead is a request to a bucket, with a signature in its query.
+func BucketRead(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Query().Has("X-Amz-Signature")
 }
 
 // BlobWrite is a request that brings the content of a blob.
@@ -45,8 +50,8 @@ func WithToken(r *http.Request) bool {
 	return strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ")
 }
 
-// Registry is all that a registry and its token service are asked, and no API of AWS.
-func Registry(r *http.Request) bool { return r.URL.Path != "/" }
+// Registry is all that a registry and its token service are asked, and no API of AWS and no bucket.
+func Registry(r *http.Request) bool { return r.URL.Path != "/" && !BucketRead(r) }
 
 // Any is every request.
 func Any(*http.Request) bool { return true }

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 const (
 	blobPath   = "/v2/a/blobs/sha256:00"
+	bucketPath = "/a1b2c3-123456789012-00/00?X-Amz-Expires=3600&X-Amz-Signature=00"
 	uploadPath = "/v2/a/blobs/uploads/0"
 	blobSize   = 100_000
 )
@@ -124,6 +126,30 @@ func TestWrites(t *testing.T) {
 	})
 }
 
+// TestBucket fails in S3's own words, and lets the registry before it alone.
+func TestBucket(t *testing.T) {
+	for name, f := range map[string]*Fault{
+		"InternalError": Bucket(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.", 1),
+		"SlowDown":      Unavailable(1, 1, 1),
+	} {
+		handler := f.Wrap(http.NotFoundHandler())
+		ask := func(path string) *httptest.ResponseRecorder {
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			return answer
+		}
+		answer := ask(bucketPath)
+		if answer.Code < 500 || !strings.Contains(answer.Body.String(), "<Error><Code>"+name+"</Code>") || f.Struck() != 1 {
+			t.Errorf("%s: %d %s, struck %d times", name, answer.Code, answer.Body, f.Struck())
+		}
+		for _, path := range []string{bucketPath, blobPath} {
+			if answer := ask(path); answer.Code != http.StatusNotFound || f.Struck() != 1 {
+				t.Errorf("%s: then %s: %d, struck %d times", name, path, answer.Code, f.Struck())
+			}
+		}
+	}
+}
+
 // TestOwnClient fills ECR and compares in spite of a fault.
 func TestOwnClient(t *testing.T) {
 	f := Unavailable(1, 1, 1)
@@ -218,13 +244,14 @@ func TestAnswered(t *testing.T) {
 }
 
 func TestMatches(t *testing.T) {
-	matches := map[string]Match{"read": BlobRead, "write": BlobWrite, "manifest read": ManifestRead, "manifest write": ManifestWrite, "ecr": ECRCall, "registry": Registry}
+	matches := map[string]Match{"read": BlobRead, "write": BlobWrite, "manifest read": ManifestRead, "manifest write": ManifestWrite, "ecr": ECRCall, "registry": Registry, "bucket": BucketRead}
 	for _, test := range []struct {
 		method, path, target string
 		body                 int
 		want                 []string
 	}{
 		{"GET", blobPath, "", 0, []string{"read", "registry"}},
+		{"GET", bucketPath, "", 0, []string{"bucket", "read"}},
 		{"HEAD", blobPath, "", 0, []string{"registry"}},
 		{"POST", "/v2/a/blobs/uploads/", "", 0, []string{"registry"}},
 		{"PATCH", uploadPath, "", 9, []string{"registry", "write"}},

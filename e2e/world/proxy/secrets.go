@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -60,9 +61,14 @@ func (s *Secrets) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// hear takes the secrets out of a request's header.
+// hear takes the secrets out of a request's header and query.
 func (s *Secrets) hear(r *http.Request) {
 	s.Add("session token", r.Header.Get("X-Amz-Security-Token"))
+	query := r.URL.Query() // of a signed URL
+	for _, name := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"} {
+		s.Add(name, query.Get(name))
+		s.Add(name, url.QueryEscape(query.Get(name)))
+	}
 	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch scheme {
 	case "Bearer":
