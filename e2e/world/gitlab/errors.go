@@ -2,6 +2,7 @@ package gitlab
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 )
 
@@ -12,13 +13,20 @@ type registryError struct {
 }
 
 func writeError(w http.ResponseWriter, status int, code, message string) {
-	writeDetailed(w, status, registryError{Code: code, Message: message})
+	writeErrors(w, status, registryError{Code: code, Message: message})
 }
 
-func writeDetailed(w http.ResponseWriter, status int, e registryError) {
+func writeErrors(w http.ResponseWriter, status int, errors ...registryError) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{"errors": []registryError{e}}) //nolint:errcheck // the client is gone
+	json.NewEncoder(w).Encode(map[string]any{"errors": errors}) //nolint:errcheck // the client is gone
+}
+
+// writePage answers with HTML, as what stands before GitLab does.
+func writePage(w http.ResponseWriter, status int, title, body string) {
+	w.Header().Set("Content-Type", "text/html")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n%s\r\n</body>\r\n</html>\r\n", title, body)
 }
 
 // codes are the error codes that registries send with a status.

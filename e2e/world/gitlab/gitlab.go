@@ -43,9 +43,8 @@ type Options struct {
 	// TokenLifetime is how long the registry accepts a token of /jwt/auth; 0: 5 minutes, GitLab's default.
 	TokenLifetime time.Duration
 
-	// AcceptOrphanReferrers lets manifests in whose subject is not in the repository; false: they are
-	// refused as an unknown blob.
-	AcceptOrphanReferrers bool
+	// Refusals are those at the start; Refuse changes them.
+	Refusals Refusals
 
 	// Wrap puts middleware around the registry and the token service, outside everything else.
 	Wrap func(http.Handler) http.Handler
@@ -93,8 +92,8 @@ func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	s.rules = &rules{acceptOrphans: opts.AcceptOrphanReferrers}
-	s.tokens = &tokenService{user: s.User, password: s.Password, project: s.Project, issuer: issuer}
+	s.rules = &rules{refusals: opts.Refusals, realm: func() string { return s.tokens.realm }}
+	s.tokens = &tokenService{user: s.User, password: s.Password, project: s.Project, issuer: issuer, refusals: s.rules.now}
 	return s.serve(ctx, dir, opts)
 }
 
@@ -173,14 +172,6 @@ func (s *Server) Env() []string {
 func (s *Server) Auth() authn.Authenticator {
 	return &authn.Basic{Username: s.User, Password: s.Password}
 }
-
-// Protect refuses pushes of tags that match one of the globs (path.Match), whether they exist or
-// not; it replaces the globs given before.
-func (s *Server) Protect(globs ...string) { s.rules.protect(globs) }
-
-// Immutable refuses pushes of existing tags that match one of the globs (path.Match), also of the
-// same manifest; it replaces the globs given before.
-func (s *Server) Immutable(globs ...string) { s.rules.immutable(globs) }
 
 // Fail lets f answer requests to the registry and to /jwt/auth before they are looked at: where ok,
 // with that status and a registry's error body. f is called concurrently; nil ends it.

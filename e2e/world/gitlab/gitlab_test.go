@@ -53,7 +53,7 @@ func TestWhatAJobMayPush(t *testing.T) {
 			check(t, err)
 			pulled, err := remote.Image(ref, remote.WithAuth(s.Auth()))
 			check(t, err)
-			if got, want := digest(t, pulled), digest(t, img); got != want {
+			if got, want := digestOf(t, pulled), digestOf(t, img); got != want {
 				t.Errorf("pulled %s, want %s", got, want)
 			}
 		})
@@ -204,49 +204,11 @@ func TestRevoke(t *testing.T) {
 	check(t, push())
 }
 
-func TestTagRules(t *testing.T) {
-	s := start(t, Options{})
-	auth := remote.WithAuth(s.Auth())
-	check(t, remote.Write(tag(t, s.Image+":v1"), image(t), auth))
-	s.Protect("prod-*")
-	s.Immutable("v*")
-	tests := map[string]int{"prod-1": http.StatusForbidden, "v1": http.StatusForbidden, "v2": 0, "latest": 0}
-	for tagName, want := range tests {
-		err := remote.Write(tag(t, s.Image+":"+tagName), image(t), auth)
-		if status(err) != want {
-			t.Errorf("%s: %v, want status %d", tagName, err, want)
-		}
-		if err != nil && !strings.Contains(err.Error(), "DENIED: requested access to the resource is denied") {
-			t.Errorf("%s: %v", tagName, err)
-		}
-	}
-	s.Protect()
-	check(t, remote.Write(tag(t, s.Image+":prod-1"), image(t), auth))
-}
-
-func TestOrphanReferrers(t *testing.T) {
-	for _, accept := range []bool{false, true} {
-		s := start(t, Options{AcceptOrphanReferrers: accept})
-		auth := remote.WithAuth(s.Auth())
-		subject, ref := image(t), tag(t, s.Image+":v1")
-		referrer := mutate.Subject(image(t), describe(t, subject)).(v1.Image) //nolint:forcetypeassert // Subject returns what it gets
-		err := remote.Write(tag(t, s.Image+":sig"), referrer, auth)
-		switch {
-		case accept:
-			check(t, err)
-		case status(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "MANIFEST_BLOB_UNKNOWN"):
-			t.Errorf("without its subject: %v", err)
-		}
-		check(t, remote.Write(ref, subject, auth))
-		check(t, remote.Write(tag(t, s.Image+":sig"), referrer, auth))
-	}
-}
-
 func TestNoReferrersAPI(t *testing.T) {
 	s := start(t, Options{})
 	img := image(t)
 	check(t, remote.Write(tag(t, s.Image+":v1"), img, remote.WithAuth(s.Auth())))
-	resp := s.do(t, http.MethodGet, "/v2/group/project/referrers/"+digest(t, img).String(), s.token(t, "repository:group/project:pull"), "")
+	resp := s.do(t, http.MethodGet, "/v2/group/project/referrers/"+digestOf(t, img).String(), s.token(t, "repository:group/project:pull"), "")
 	if resp.StatusCode != http.StatusNotFound {
 		t.Errorf("GitLab has no Referrers API; got %s", resp.Status)
 	}
@@ -454,10 +416,10 @@ func describe(t *testing.T, img v1.Image) v1.Descriptor {
 	t.Helper()
 	size, err := img.Size()
 	check(t, err)
-	return v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digest(t, img), Size: size}
+	return v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digestOf(t, img), Size: size}
 }
 
-func digest(t *testing.T, img v1.Image) v1.Hash {
+func digestOf(t *testing.T, img v1.Image) v1.Hash {
 	t.Helper()
 	h, err := img.Digest()
 	check(t, err)

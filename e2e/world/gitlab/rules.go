@@ -4,34 +4,34 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // maxManifest is the largest manifest a registry takes, in bytes.
 const maxManifest = 4 << 20
 
-var manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)
+var (
+	manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)
+	uploadsPath  = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/$`)
+)
 
 // rules refuses pushes that GitLab refuses and distribution would take, and fails requests on demand.
 type rules struct {
-	acceptOrphans bool
+	realm func() string // of a challenge
 
-	mu         sync.RWMutex
-	protected  []string
-	immutables []string
-	failure    func(*http.Request) (int, bool)
+	mu       sync.RWMutex
+	refusals Refusals
+	failure  func(*http.Request) (int, bool)
 }
-
-func (ru *rules) protect(globs []string)   { ru.set(func() { ru.protected = globs }) }
-func (ru *rules) immutable(globs []string) { ru.set(func() { ru.immutables = globs }) }
 
 func (ru *rules) fail(f func(*http.Request) (int, bool)) { ru.set(func() { ru.failure = f }) }
 
@@ -41,13 +41,14 @@ func (ru *rules) set(change func()) {
 	change()
 }
 
-func (ru *rules) globs() (protected, immutables []string) {
+// now is what is refused at this moment.
+func (ru *rules) now() Refusals {
 	ru.mu.RLock()
 	defer ru.mu.RUnlock()
-	return ru.protected, ru.immutables
+	return ru.refusals
 }
 
-// wrapFailures answers what Fail wants answered.
+// wrapFailures answers what Fail wants answered, and what a proxy before GitLab answers.
 func (ru *rules) wrapFailures(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ru.mu.RLock()
@@ -59,91 +60,154 @@ func (ru *rules) wrapFailures(next http.Handler) http.Handler {
 				return
 			}
 		}
-		next.ServeHTTP(w, r)
+		if !ru.now().before(w, r) {
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 
-// wrap refuses pushes of manifests that break a rule. A client without access gets the
-// registry's own answer.
+// wrap refuses pushes that break a rule. A client without access gets the registry's own answer.
 func (ru *rules) wrap(registry http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		match := manifestPath.FindStringSubmatch(r.URL.Path)
-		if r.Method != http.MethodPut || match == nil {
+		refusals := ru.now()
+		manifest := manifestPath.FindStringSubmatch(r.URL.Path)
+		switch {
+		case refusals.readOnly(w, r):
+		case refusals.NoMounts && r.URL.Query().Has("mount") && uploadsPath.MatchString(r.URL.Path):
+			ru.denyMount(w, r)
+		case r.Method == http.MethodPut && manifest != nil:
+			ru.push(registry, refusals, manifest[1], manifest[2], w, r)
+		default:
 			registry.ServeHTTP(w, r)
-			return
 		}
-		look := func(reference string) int { return head(registry, r, match[1], reference) }
-		if status, e, refused := ru.check(look, match[2], r); refused {
-			writeDetailed(w, status, e)
-			return
-		}
+	})
+}
+
+func (ru *rules) push(registry http.Handler, refusals Refusals, name, reference string, w http.ResponseWriter, r *http.Request) {
+	look := func(reference string) found { return head(registry, r, name, reference) }
+	if look(reference).status == http.StatusUnauthorized {
 		registry.ServeHTTP(w, r)
-	})
+		return
+	}
+	_, err := digest.Parse(reference)
+	byTag := err != nil
+	if byTag && matches(refusals.ProtectedTags, reference) { // the patterns are in the token, so this comes first
+		protectedTag(reference).write(w)
+		return
+	}
+	m := readManifest(r)
+	m.look = look
+	refused := refusals.check(m)
+	if refused == nil && byTag {
+		refused = refusals.checkTag(reference, m)
+	}
+	if refused != nil {
+		refused.write(w)
+		return
+	}
+	registry.ServeHTTP(w, r)
 }
 
-// check looks for a broken rule. look returns the status with which the registry answers for a tag or
-// digest of the same repository.
-func (ru *rules) check(look func(reference string) int, reference string, r *http.Request) (int, registryError, bool) {
-	found := look(reference)
-	if found == http.StatusUnauthorized {
-		return 0, registryError{}, false
-	}
-	protected, immutables := ru.globs()
-	switch {
-	case matches(protected, reference):
-		return denied("tag %q is protected", reference)
-	case found == http.StatusOK && matches(immutables, reference):
-		return denied("tag %q is immutable", reference)
-	}
-	if subject := peekSubject(r); !ru.acceptOrphans && subject != "" && look(subject) != http.StatusOK {
-		return http.StatusBadRequest, registryError{"MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", subject}, true
-	}
-	return 0, registryError{}, false
+// denyMount answers as to a token that may not pull from the other repository.
+func (ru *rules) denyMount(w http.ResponseWriter, r *http.Request) {
+	name := uploadsPath.FindStringSubmatch(r.URL.Path)[1]
+	w.Header().Set("WWW-Authenticate", `Bearer realm="`+ru.realm()+`",service="`+service+`",scope="repository:`+name+
+		`:pull,push repository:`+r.URL.Query().Get("from")+`:pull",error="insufficient_scope"`)
+	writeError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 }
 
-func denied(format, tag string) (int, registryError, bool) {
-	const message = "requested access to the resource is denied"
-	return http.StatusForbidden, registryError{"DENIED", message, fmt.Sprintf(format, tag)}, true
-}
-
-func matches(globs []string, tag string) bool {
-	return slices.ContainsFunc(globs, func(glob string) bool {
-		ok, err := path.Match(glob, tag)
-		return ok && err == nil
-	})
+// found is what a registry answers about a reference.
+type found struct {
+	status int
+	digest string // empty: there is nothing
 }
 
 // head asks the registry for a manifest in the name of the client that sent r.
-func head(registry http.Handler, r *http.Request, name, reference string) int {
+func head(registry http.Handler, r *http.Request, name, reference string) found {
 	req := httptest.NewRequestWithContext(r.Context(), http.MethodHead, "/v2/"+name+"/manifests/"+reference, nil)
 	req.Header.Set("Authorization", r.Header.Get("Authorization"))
 	for _, mediaType := range []string{
-		"application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
+		ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex,
 		"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json",
 	} {
 		req.Header.Add("Accept", mediaType)
 	}
 	answer := httptest.NewRecorder()
 	registry.ServeHTTP(answer, req)
-	return answer.Code
+	return found{answer.Code, answer.Header().Get("Docker-Content-Digest")}
 }
 
-// peekSubject returns the digest of the subject of the manifest in r's body, "" if it has none, and
-// leaves the body as it was.
-func peekSubject(r *http.Request) string {
-	start, err := io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
+// pushed is a manifest on its way in: all that is looked at, of an image or an index.
+type pushed struct {
+	MediaType    string
+	ArtifactType string
+	Config       ocispec.Descriptor
+	Layers       []ocispec.Descriptor
+	Manifests    []ocispec.Descriptor
+	Subject      *ocispec.Descriptor
+
+	body        []byte
+	syntax      error // of JSON
+	contentType string
+	look        func(reference string) found // in the same repository
+}
+
+// readManifest reads the manifest in r's body, and leaves the body as it was.
+func readManifest(r *http.Request) pushed {
+	m := pushed{contentType: r.Header.Get("Content-Type")}
+	var err error
+	m.body, err = io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
+	rest := r.Body
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(m.body), rest), rest}
+	if err == nil {
+		m.syntax = json.Unmarshal(m.body, &m)
+	}
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(m.syntax, &wrongType) {
+		m.syntax = nil // the registry will say what is wrong with it
+	}
+	return m
+}
+
+func (m pushed) digest() string { return digest.FromBytes(m.body).String() }
+
+func (m pushed) subject() string {
+	if m.Subject == nil {
+		return ""
+	}
+	return m.Subject.Digest.String()
+}
+
+// references are the descriptors of the manifest, its config included.
+func (m pushed) references() int {
+	n := len(m.Layers) + len(m.Manifests)
+	if m.Config.Digest != "" {
+		n++
+	}
+	return n
+}
+
+// optionalType is what the message about another media type starts with: OCI's manifests may do without one.
+func (m pushed) optionalType() string {
+	if strings.HasPrefix(m.contentType, "application/vnd.oci.") {
+		return "if present, "
+	}
+	return ""
+}
+
+// tooLarge tells whether a body is longer than the limit, and leaves one that is not as it was.
+func tooLarge(r *http.Request, limit int64) bool {
+	if r.ContentLength >= 0 {
+		return r.ContentLength > limit
+	}
+	start, _ := io.ReadAll(io.LimitReader(r.Body, limit+1)) // an error comes again
 	rest := r.Body
 	r.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(start), rest), rest}
-	var manifest struct {
-		Subject struct {
-			Digest string `json:"digest"`
-		} `json:"subject"`
-	}
-	if err != nil || json.Unmarshal(start, &manifest) != nil {
-		return "" // the registry will say what is wrong with it
-	}
-	return manifest.Subject.Digest
+	return int64(len(start)) > limit
 }

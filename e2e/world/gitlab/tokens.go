@@ -24,6 +24,8 @@ const accessDenied = "HTTP Basic: Access denied. If a password was provided for 
 type tokenService struct {
 	user, password, project string
 
+	refusals func() Refusals
+
 	issuer  *issuer
 	issued  atomic.Int64
 	revoked atomic.Bool  // the password
@@ -72,6 +74,10 @@ func (ts *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusUnauthorized, "UNAUTHORIZED", accessDenied)
 	case query.Get("service") != service:
 		w.WriteHeader(http.StatusNotFound)
+	case ts.refusals().Off:
+		writeError(w, http.StatusNotFound, "UNAVAILABLE", "registry not enabled")
+	case ok && ts.pushProtected(query["scope"]):
+		writeError(w, http.StatusForbidden, "DENIED", "Pushing to protected repository path forbidden")
 	case !ok && !query.Has("scope"):
 		writeError(w, http.StatusForbidden, "DENIED", "access forbidden")
 	default:
@@ -104,11 +110,20 @@ func (ts *tokenService) issue(w http.ResponseWriter, user string, loggedIn bool,
 	json.NewEncoder(w).Encode(map[string]string{"token": signed}) //nolint:errcheck // the client is gone
 }
 
+// pushProtected tells whether a scope asks for a push to a protected repository: then there is no token at all.
+func (ts *tokenService) pushProtected(scopes []string) bool {
+	protected := ts.refusals().ProtectedRepositories
+	return slices.ContainsFunc(strings.Fields(strings.Join(scopes, " ")), func(scope string) bool {
+		name, actions, _ := strings.Cut(strings.TrimPrefix(scope, "repository:"), ":")
+		return slices.Contains(strings.Split(actions, ","), "push") && matches(protected, name)
+	})
+}
+
 // grant returns what a job may do with "repository:name:action,…": pull and push, in its own project.
 func (ts *tokenService) grant(scope string) (access, bool) {
 	kind, rest, _ := strings.Cut(scope, ":")
 	name, actions, _ := strings.Cut(rest, ":")
-	if kind != "repository" || !inProject(name, ts.project) {
+	if kind != "repository" || !inProject(name, ts.project) || ts.refusals().ProjectOff {
 		return access{}, false
 	}
 	allowed := slices.DeleteFunc(strings.Split(actions, ","), func(action string) bool {

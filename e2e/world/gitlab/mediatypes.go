@@ -1,0 +1,21 @@
+package gitlab
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+)
+
+//go:embed mediatypes.txt
+var mediaTypesFile string
+
+// mediaTypes are those that GitLab's registry knows; mediatypes.txt says which version.
+var mediaTypes = sync.OnceValue(func() map[string]bool {
+	known := map[string]bool{}
+	for line := range strings.Lines(mediaTypesFile) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			known[line] = true
+		}
+	}
+	return known
+})
