@@ -83,6 +83,9 @@ type Shape struct {
 	Classic    Classic // for Object, whatever its referrers
 	Object     Object
 	Referrers  []Object // untagged manifests whose subject is Object or one of its children
+
+	// Kept has Push upload foreign layers, too, which are elsewhere otherwise.
+	Kept bool
 }
 
 // Digest is what tag points to; an error means that the shape has no such tag.
@@ -96,7 +99,11 @@ func (s Shape) Digest(tag string) (v1.Hash, error) {
 // Push uploads the object under each tag, children first, then the referrers by their digests.
 // A nil auth is anonymous.
 func (s Shape) Push(ctx context.Context, repo name.Repository, auth authn.Authenticator) error {
-	p, err := newPusher(repo, auth)
+	var options []remote.Option
+	if s.Kept {
+		options = append(options, remote.WithNondistributable)
+	}
+	p, err := newPusher(repo, auth, options...)
 	if err != nil {
 		return err
 	}

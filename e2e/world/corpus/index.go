@@ -13,6 +13,7 @@ type child struct {
 	object      Object
 	platform    *v1.Platform // nil: none is stated
 	annotations map[string]string
+	alter       func(*v1.Descriptor) // nil: the descriptor is right
 }
 
 // index is a manifest list or an OCI index with its children, byte for byte.
@@ -33,6 +34,9 @@ func newIndex(mediaType types.MediaType, children ...child) (*index, error) {
 			return nil, err
 		}
 		descriptor.Platform, descriptor.Annotations = c.platform, c.annotations
+		if c.alter != nil {
+			c.alter(&descriptor)
+		}
 		x.parsed.Manifests = append(x.parsed.Manifests, descriptor)
 		x.children[descriptor.Digest] = c.object
 	}

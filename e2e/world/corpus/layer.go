@@ -137,6 +137,7 @@ type layer struct {
 	compression    compression
 	mediaType      types.MediaType // empty: the manifest's family and the compression decide
 	annotations    map[string]string
+	urls           []string // where a foreign layer is said to be
 	open           func() (io.ReadCloser, error)
 }
 
@@ -156,7 +157,7 @@ func (l layer) descriptor(docker bool) v1.Descriptor {
 	if mediaType == "" {
 		mediaType = l.compression.mediaType(docker)
 	}
-	return v1.Descriptor{MediaType: mediaType, Size: l.size, Digest: l.digest, Annotations: l.annotations}
+	return v1.Descriptor{MediaType: mediaType, Size: l.size, Digest: l.digest, Annotations: l.annotations, URLs: l.urls}
 }
 
 // blobLayer is a layer as go-containerregistry wants it for an upload.

@@ -17,11 +17,12 @@ type pusher struct {
 	remote *remote.Pusher
 }
 
-func newPusher(repo name.Repository, auth authn.Authenticator) (pusher, error) {
+func newPusher(repo name.Repository, auth authn.Authenticator, options ...remote.Option) (pusher, error) {
 	if auth == nil {
 		auth = authn.Anonymous
 	}
-	p, err := remote.NewPusher(remote.WithAuth(auth), remote.WithTransport(referrersAPI{remote.DefaultTransport}))
+	options = append(options, remote.WithAuth(auth), remote.WithTransport(referrersAPI{remote.DefaultTransport}))
+	p, err := remote.NewPusher(options...)
 	return pusher{repo, p}, err
 }
 

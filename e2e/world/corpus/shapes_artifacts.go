@@ -91,8 +91,9 @@ func (m *maker) signatureManifest(layers []layer, platform v1.Platform) v1.Image
 
 // artifacts are not images at all.
 func (m *maker) artifacts() []Shape {
-	own := v1.Manifest{ArtifactType: "application/vnd.example.model.v1", Config: v1.Descriptor{MediaType: "application/vnd.example.model.config.v1+json"}}
-	empty := v1.Manifest{ArtifactType: "application/vnd.example.policy.v1", Config: emptyConfig()}
+	// GitLab knows these types of artifacts and configs, and looks at no layer's.
+	own := v1.Manifest{Config: v1.Descriptor{MediaType: "application/vnd.cnab.config.v1+json"}}
+	empty := v1.Manifest{ArtifactType: "application/vnd.cncf.openpolicyagent.config.v1+json", Config: emptyConfig()}
 	chart := shape("Helm chart", "", Refuses, m.chart())
 	chart.Repository, chart.Tags = "charts/webshop", []string{"1.2.3"}
 	return []Shape{
