@@ -16,13 +16,13 @@ const classicRemedy = "use an engine with the containerd image store (a current 
 
 // classicCarries says whether the classic store can carry the image whole. It asks the registry for the platform,
 // which no manifest of a single image tells.
-func (p *planner) classicCarries(ctx context.Context, t *task, tree Tree) error {
+func (p *planner) classicCarries(ctx context.Context, repository Repository, tree Tree) error {
 	if err := classicManifest(tree.Root); err != nil {
 		return err
 	}
-	resolved, err := p.resolve(ctx, t.image.Repository.Reference(tree.Root))
+	resolved, err := p.resolver.Resolve(ctx, repository.Reference(tree.Root))
 	if err != nil {
-		return failedAt(StepPlan, t.image.Repository.Reference(tree.Root), err)
+		return &Failure{Ref: repository.Reference(tree.Root), Err: err}
 	}
 	for _, platform := range resolved.Platforms {
 		if platform.OS != "" && platform.OS != "linux" {
@@ -61,9 +61,9 @@ func classicLayer(mediaType string) bool {
 
 // reduce picks the manifest of the platform that the user asked for. What has no platform stays as it is: artifacts,
 // and indexes of them.
-func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree, changed bool, err error) {
+func (p *planner) reduce(ctx context.Context, repository Repository, tree Tree) (reduced Tree, changed bool, err error) {
 	if !tree.Root.IsIndex() {
-		return tree, false, p.hasPlatform(ctx, t, tree.Root)
+		return tree, false, p.hasPlatform(ctx, repository, tree.Root)
 	}
 	single, found := tree.Pick(*p.platform)
 	listed := tree.Platforms()
@@ -79,13 +79,13 @@ func (p *planner) reduce(ctx context.Context, t *task, tree Tree) (reduced Tree,
 
 // hasPlatform fails where a single image is for another platform than the one asked for. A registry tells that of
 // Docker's images alone; checkPlatform sees the others.
-func (p *planner) hasPlatform(ctx context.Context, t *task, m Manifest) error {
+func (p *planner) hasPlatform(ctx context.Context, repository Repository, m Manifest) error {
 	if !m.IsContainerImage() {
 		return nil
 	}
-	resolved, err := p.resolve(ctx, t.image.Repository.Reference(m))
+	resolved, err := p.resolver.Resolve(ctx, repository.Reference(m))
 	if err != nil {
-		return failedAt(StepPlan, t.image.Repository.Reference(m), err)
+		return &Failure{Ref: repository.Reference(m), Err: err}
 	}
 	for _, platform := range resolved.Platforms {
 		if err := otherPlatform(*p.platform, platform); err != nil {
@@ -114,13 +114,4 @@ func otherPlatform(wanted, platform ocispec.Platform) error {
 	}
 	return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
 		platforms.FormatAll(platform), platforms.FormatAll(wanted))
-}
-
-// resolve asks the source's registry what the reference stands for.
-func (p *planner) resolve(ctx context.Context, ref string) (resolved Resolved, err error) {
-	err = withFreshCredentials(ctx, p.source, func(ctx context.Context) (err error) {
-		resolved, err = p.engine.Resolve(ctx, ref)
-		return err
-	})
-	return resolved, err
 }

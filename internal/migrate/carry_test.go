@@ -59,32 +59,32 @@ func TestClassicCarries(t *testing.T) {
 		{name: "linux", platforms: []ocispec.Platform{*linux("s390x")}},
 		{name: "no word on it", platforms: nil},
 		{name: "windows", platforms: []ocispec.Platform{{OS: "windows", Architecture: "amd64"}}, says: "an image for windows/amd64"},
-		{name: "gone", err: ErrNotFound, says: "plan " + sourceHost + "/app@" + img.Digest.String() + ": not found"},
+		{name: "gone", err: ErrNotFound, says: sourceHost + "/app@" + img.Digest.String() + ": not found"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := &planner{engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
+			p := &planner{resolver: resolverFunc(func(context.Context, string) (Resolved, error) {
 				return Resolved{Digest: img.Digest, Platforms: test.platforms}, test.err
-			}}}
-			err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(img, nil))
+			})}
+			err := p.classicCarries(t.Context(), repositoryNamed("app"), NewTree(img, nil))
 			expectError(t, err, saying(test.says)...)
 		})
 	}
 }
 
 // A token that has ended before its time is replaced while it is planned, too.
-func TestClassicCarriesWithFreshCredentials(t *testing.T) {
-	img, renewed := imageOf(t, "app"), false
-	p := &planner{
+func TestResolveWithFreshCredentials(t *testing.T) {
+	renewed := false
+	resolver := sourceResolver{
 		source: fakeSource{renew: func(context.Context) (bool, error) { renewed = true; return true, nil }},
 		engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
 			if !renewed {
 				return Resolved{}, ErrDenied
 			}
-			return Resolved{Digest: img.Digest}, nil
+			return Resolved{Digest: hash}, nil
 		}},
 	}
-	if err := p.classicCarries(t.Context(), &task{image: Image{Repository: repositoryNamed("app")}}, NewTree(img, nil)); err != nil {
-		t.Error(err)
+	if got, err := resolver.Resolve(t.Context(), "app"); err != nil || got.Digest != hash {
+		t.Errorf("%v: %v", got, err)
 	}
 }
 
@@ -132,7 +132,7 @@ func TestReduce(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			platform := platforms.MustParse(test.platform)
 			p := &planner{platform: &platform}
-			got, reduced, err := p.reduce(t.Context(), &task{}, NewTree(test.root, all))
+			got, reduced, err := p.reduce(t.Context(), repositoryNamed("app"), NewTree(test.root, all))
 			expectError(t, err, saying(test.says)...)
 			if test.says != "" {
 				return
@@ -166,10 +166,10 @@ func TestReduceSingleImage(t *testing.T) {
 		{name: "artifact", manifest: artifactOf(t, "application/x", "a", imageOf(t, "b")), err: refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := &planner{platform: linux("amd64"), engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
+			p := &planner{platform: linux("amd64"), resolver: resolverFunc(func(context.Context, string) (Resolved, error) {
 				return Resolved{Platforms: test.answers}, test.err
-			}}}
-			tree, reduced, err := p.reduce(t.Context(), &task{}, NewTree(test.manifest, nil))
+			})}
+			tree, reduced, err := p.reduce(t.Context(), repositoryNamed("app"), NewTree(test.manifest, nil))
 			expectError(t, err, saying(test.says)...)
 			if reduced || err == nil && tree.Root.Digest != test.manifest.Digest {
 				t.Errorf("%s, reduced %t", tree.Root.Digest, reduced)

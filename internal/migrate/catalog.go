@@ -77,9 +77,9 @@ func (c *catalog) size(id blobID) int64 {
 }
 
 // sum is what the images consist of: their blobs and bytes, each blob counted once, and the bytes were none shared.
-func (c *catalog) sum(tasks []*task) (blobs int, bytes, unshared int64) {
+func (c *catalog) sum(items []*item) (blobs int, bytes, unshared int64) {
 	counted := make([]bool, c.len())
-	for _, t := range tasks {
+	for _, t := range items {
 		for _, id := range t.blobs {
 			size := c.size(id)
 			unshared += size

@@ -271,15 +271,15 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	source.hold("app", children...)
 	source.push("app", imageOf(t, "gone"), "2")
 	engine := newEngine(source)
-	found, p := planned(t, source, func(p *planner) { p.engine = engine; p.kept.Store(keepManifests) })
-	if found.tasks[0].tree != nil {
+	found, p := planned(t, source, func(p *planner) { p.resolver = engine; p.kept.Store(keepManifests) })
+	if found.items[0].tree != nil {
 		t.Fatal("the manifests are kept")
 	}
-	delete(source.manifests["app"], found.tasks[1].image.Digest)
+	delete(source.manifests["app"], found.items[1].image.Digest)
 	options := Options{Source: source, Engine: engine, Store: ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(t.Context(), options)
 	r.copier = newCopier(options, p.catalog)
-	r.copyAll(t.Context(), found.tasks)
+	r.copyAll(t.Context(), newTasks(found.items))
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)

@@ -33,12 +33,24 @@ type copier struct {
 	cutPushes cutPushes
 }
 
+// open returns the manifests of the item, which are read again if they were not kept.
+func (c *copier) open(ctx context.Context, i *item) (Tree, error) {
+	if i.tree != nil {
+		return *i.tree, nil
+	}
+	tree, err := readTree(ctx, c.source, i.image.Repository, i.root)
+	if failure := new(Failure); errors.As(err, &failure) {
+		return Tree{}, failedAt(StepPlan, failure.Ref, fmt.Errorf("read when its turn came: %w", failure.Err))
+	}
+	return tree, err
+}
+
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
 // that the engine does not hold it whole, and that it should be tried again alone.
 func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
 	ctx, end := c.meter.follow(ctx, t, inbound)
 	defer func() { end(err == nil) }()
-	tree, err := c.open(ctx, t)
+	tree, err := c.open(ctx, t.item)
 	if err != nil {
 		return err
 	}
@@ -93,7 +105,7 @@ func (w *workspace) lacking(err error) bool {
 
 // pushAgain pushes once more what the engine did not have to have: the target repository may have lost it since.
 func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
-	tree, err := c.open(ctx, t)
+	tree, err := c.open(ctx, t.item)
 	if err != nil {
 		return failed
 	}
@@ -125,7 +137,7 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 	t.pending = nil
 	for _, tag := range t.image.Tags {
 		resolved, err := c.engine.Resolve(ctx, t.tagged(tag))
-		if err != nil || resolved.Digest != t.root && !c.knows(t, tag, resolved.Digest) {
+		if err != nil || resolved.Digest != t.root && !c.knows(t.item, tag, resolved.Digest) {
 			t.pending = append(t.pending, tag)
 			continue
 		}
@@ -139,17 +151,17 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 // knows reports whether an earlier run has copied just what this one would, and has left at the target what it answers
 // with now. It counts on the classic store alone, where no copy is better: any other engine brings the source's own
 // digest, and what is signed with it.
-func (c *copier) knows(t *task, tag string, answer digest.Digest) bool {
-	return c.store == ClassicStore && c.hasLeft(t, tag, answer)
+func (c *copier) knows(i *item, tag string, answer digest.Digest) bool {
+	return c.store == ClassicStore && c.hasLeft(i, tag, answer)
 }
 
 // hasLeft reports whether what the target answers is what an earlier run has made of just this image.
-func (c *copier) hasLeft(t *task, tag string, answer digest.Digest) bool {
+func (c *copier) hasLeft(i *item, tag string, answer digest.Digest) bool {
 	if c.known == nil {
 		return false
 	}
-	pair, ok := c.known(t.image.Repository.Name, t.tagged(tag))
-	return ok && pair == Pair{Source: t.image.Digest, Root: t.root, Pushed: answer}
+	pair, ok := c.known(i.image.Repository.Name, i.tagged(tag))
+	return ok && pair == Pair{Source: i.image.Digest, Root: i.root, Pushed: answer}
 }
 
 // push sends the result's target, has the registry confirm it, and settles the result: as good where the digest is the
@@ -185,37 +197,37 @@ func (c *copier) verify(ctx context.Context, result Result, pushed, want digest.
 	return result
 }
 
-func (t *task) tagged(tag string) string { return t.target + ":" + tag }
+func (i *item) tagged(tag string) string { return i.target + ":" + tag }
 
-func (t *task) targets(tags []string) []string {
+func (i *item) targets(tags []string) []string {
 	targets := make([]string, len(tags))
-	for i, tag := range tags {
-		targets[i] = t.tagged(tag)
+	for at, tag := range tags {
+		targets[at] = i.tagged(tag)
 	}
 	return targets
 }
 
 // arrivedAs is the outcome of a good copy, or of one that the user wanted reduced.
-func (t *task) arrivedAs(whole Outcome) Outcome {
-	if t.reduced {
+func (i *item) arrivedAs(whole Outcome) Outcome {
+	if i.reduced {
 		return OnePlatform
 	}
 	return whole
 }
 
-func (t *task) result(tag string) Result {
+func (i *item) result(tag string) Result {
 	return Result{
-		Repository: t.image.Repository.Name, Tag: tag, Source: t.image.Digest, Root: t.root, Target: t.tagged(tag),
-		Bytes: cmp.Or(t.bytes, t.image.Size),
+		Repository: i.image.Repository.Name, Tag: tag, Source: i.image.Digest, Root: i.root, Target: i.tagged(tag),
+		Bytes: cmp.Or(i.bytes, i.image.Size),
 	}
 }
 
-// settle gives all of the task's tags one outcome.
-func (t *task) settle(tags []string, outcome Outcome, err error) []Result {
+// settle gives tags of the item one outcome.
+func (i *item) settle(tags []string, outcome Outcome, err error) []Result {
 	results := make([]Result, len(tags))
-	for i, tag := range tags {
-		results[i] = t.result(tag)
-		results[i].Outcome, results[i].Err = outcome, err
+	for at, tag := range tags {
+		results[at] = i.result(tag)
+		results[at].Outcome, results[at].Err = outcome, err
 	}
 	return results
 }

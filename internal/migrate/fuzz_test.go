@@ -41,7 +41,7 @@ func testLedger(t *testing.T, m Manifest) {
 		c := newCatalog()
 		blobs := c.add(tree.Blobs())
 		bound := int64(len(blobs)) * maxBlob * (1 + expansion)
-		if count, bytes, unshared := c.sum([]*task{{blobs: blobs}}); count != len(blobs) || bytes < 0 || bytes > bound || unshared != bytes {
+		if count, bytes, unshared := c.sum([]*item{{blobs: blobs}}); count != len(blobs) || bytes < 0 || bytes > bound || unshared != bytes {
 			t.Errorf("%d blobs of %d bytes, or %d", count, bytes, unshared)
 		}
 		d := newDisk(c, store, 0)

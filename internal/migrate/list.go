@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"fmt"
 	"sort"
 	"sync"
 
@@ -15,7 +16,7 @@ const listConcurrency = 8
 // survey is what the source has, planned: of a large account the manifests are too much to keep.
 type survey struct {
 	repositories []Repository // that are wanted
-	tasks        []*task
+	items        []*item
 	chosen       Chosen
 	matched      map[string]bool // patterns for tags that match something
 	listed       Listed
@@ -41,13 +42,13 @@ func (p *planner) survey(ctx context.Context) (survey, error) {
 	for _, repository := range repositories {
 		group.Go(func() error {
 			images, err := p.source.Images(ctx, repository)
-			var tasks []*task
+			var items []*item
 			if err == nil {
-				tasks = p.repository(ctx, p.choice.images(images), targets[repository.Name], refused[repository.Name])
+				items = p.repository(ctx, p.choice.images(images), targets[repository.Name], refused[repository.Name])
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			found.add(repository, images, tasks, err)
+			found.add(repository, images, items, err)
 			found.match(p.choice.Tags, images)
 			return nil
 		})
@@ -64,9 +65,9 @@ func (p *planner) survey(ctx context.Context) (survey, error) {
 }
 
 // add takes what became of one repository: the images that it has, and what is planned of them.
-func (s *survey) add(repository Repository, images []Image, tasks []*task, err error) {
+func (s *survey) add(repository Repository, images []Image, items []*item, err error) {
 	if err != nil {
-		s.failed[repository.Name] = failedAt(StepList, repository.Name, err)
+		s.failed[repository.Name] = err
 		return
 	}
 	tagged := 0
@@ -76,11 +77,11 @@ func (s *survey) add(repository Repository, images []Image, tasks []*task, err e
 	if s.chosen.AllTags += tagged; tagged == 0 {
 		s.listed.Empty = append(s.listed.Empty, repository.Name)
 	}
-	s.listed.Images += len(tasks)
-	for _, t := range tasks {
-		s.listed.Tags += len(t.image.Tags)
+	s.listed.Images += len(items)
+	for _, i := range items {
+		s.listed.Tags += len(i.image.Tags)
 	}
-	s.tasks = append(s.tasks, tasks...)
+	s.items = append(s.items, items...)
 }
 
 // match notes which patterns for tags match some of the images'.
@@ -118,7 +119,7 @@ func unmatched(variable string, patterns Patterns, hits map[string]bool) []Unmat
 // name's beginning often share layers, and in each the oldest image first.
 func (s *survey) sort() {
 	sort.Strings(s.listed.Empty)
-	sort.Slice(s.tasks, func(i, j int) bool { return s.tasks[i].before(s.tasks[j]) })
+	sort.Slice(s.items, func(i, j int) bool { return s.items[i].before(s.items[j]) })
 }
 
 // nothing returns the first failure where no repository could be listed at all.
@@ -131,5 +132,5 @@ func (s *survey) nothing() error {
 		names = append(names, name)
 	}
 	sort.Strings(names)
-	return s.failed[names[0]]
+	return fmt.Errorf("list %s: %w", names[0], s.failed[names[0]])
 }

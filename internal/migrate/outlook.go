@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Outlook is what a migration would do, as things are.
@@ -51,22 +52,22 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	options.Share = Share{}
 	ctx, r, end := startRun(ctx, options)
 	defer end()
-	found, err := r.begin()
+	listed, err := r.begin()
 	if err != nil {
 		return Outlook{}, err
 	}
-	p := &preview{run: r, denied: map[string]map[string]error{}}
-	p.Results = found.unlisted()
-	unasked := each(r, found.tasks, func(t *task) { p.ask(ctx, t) })
-	p.tryAccess(ctx, found.tasks)
+	p := &preview{run: r, found: map[*item]found{}, denied: map[string]map[string]error{}}
+	p.Results = listed.unlisted()
+	unasked := each(r, listed.items, func(i *item) { p.ask(ctx, i) })
+	p.tryAccess(ctx, listed.items)
 	if len(unasked) > 0 || r.starting.Err() != nil {
 		return Outlook{}, r.cause()
 	}
-	p.Listed, p.Store, p.Pace, p.Denied = found.listed, r.Store, pace.on(r.Store), p.denials()
+	p.Listed, p.Store, p.Pace, p.Denied = listed.listed, r.Store, pace.on(r.Store), p.denials()
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
-	p.measure(found.tasks, r.copier.catalog)
+	p.measure(listed.items, r.copier.catalog)
 	return p.Outlook, nil
 }
 
@@ -75,46 +76,48 @@ type preview struct {
 	Outlook
 	run *run
 
-	mu     sync.Mutex                  // guards the Outlook's counts and results, and
+	mu     sync.Mutex // guards the Outlook's counts and results, and
+	found  map[*item]found
 	denied map[string]map[string]error // by action and repository
 }
 
 // ask finds out what the target has of the image.
-func (p *preview) ask(ctx context.Context, t *task) {
-	results := t.hopeless()
+func (p *preview) ask(ctx context.Context, i *item) {
+	results := i.rejections()
 	if len(results) == 0 {
-		results = append(p.run.copier.compareTags(ctx, t), p.run.copier.compareReferrers(ctx, t)...)
+		results = append(p.run.copier.compareTags(ctx, i), p.run.copier.compareReferrers(ctx, i)...)
 		if stopped := p.run.breaker.note(results); stopped != nil {
 			p.run.giveUp(stopped)
 		}
-		t.pending = nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, result := range results {
 		switch {
-		case t.refusal != nil:
+		case i.hopeless():
 			p.Results = append(p.Results, result)
 		case result.Referrers > 0:
 			p.takeReferrers(result)
 		default:
-			p.takeTag(t, result)
+			p.takeTag(i, result)
 		}
 	}
-	if len(t.pending) > 0 {
+	if p.found[i].pending > 0 {
 		p.Images++
 	}
 }
 
 // takeTag decides as a migration does: only on the classic store it lets digests be that an earlier run has changed.
-func (p *preview) takeTag(t *task, result Result) {
-	if result.Pushed == t.root || p.run.Store == ClassicStore && result.Outcome.Arrived() {
+func (p *preview) takeTag(i *item, result Result) {
+	has := p.found[i]
+	defer func() { p.found[i] = has }()
+	if result.Pushed == i.root || p.run.Store == ClassicStore && result.Outcome.Arrived() {
 		p.Present++
-		t.present = append(t.present, result)
+		has.present = true
 		return
 	}
 	p.Pending++
-	t.pending = append(t.pending, result.Tag)
+	has.pending++
 	switch result.Outcome {
 	case Failed:
 		p.Results = append(p.Results, result)
@@ -137,25 +140,25 @@ func (p *preview) takeReferrers(result Result) {
 }
 
 // tryAccess asks the source for one layer of each repository. A policy can be for some of them.
-func (p *preview) tryAccess(ctx context.Context, tasks []*task) {
+func (p *preview) tryAccess(ctx context.Context, items []*item) {
 	if p.run.Access == nil {
 		return
 	}
-	var samples []*task
-	for _, ofOne := range byRepository(tasks) {
-		if i := slices.IndexFunc(ofOne, func(t *task) bool { return len(t.pending) > 0 && len(t.blobs) > 0 }); i >= 0 {
-			samples = append(samples, ofOne[i])
+	var samples []*item
+	for _, ofOne := range byRepository(items) {
+		if at := slices.IndexFunc(ofOne, func(i *item) bool { return p.found[i].pending > 0 && len(i.blobs) > 0 }); at >= 0 {
+			samples = append(samples, ofOne[at])
 		}
 	}
-	each(p.run, samples, func(t *task) {
-		refused := p.run.Access(ctx, t.image.Repository, p.run.copier.catalog.digest(t.blobs[0]))
+	each(p.run, samples, func(i *item) {
+		refused := p.run.Access(ctx, i.image.Repository, p.run.copier.catalog.digest(i.blobs[0]))
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for action, err := range refused {
 			if p.denied[action] == nil {
 				p.denied[action] = map[string]error{}
 			}
-			p.denied[action][t.image.Repository.Name] = err
+			p.denied[action][i.image.Repository.Name] = err
 		}
 	})
 }
@@ -170,36 +173,37 @@ func (p *preview) denials() []Denial {
 }
 
 // measure counts what is to be moved.
-func (p *preview) measure(tasks []*task, blobs *catalog) {
-	work := newWorkload(tasks, blobs, p.Store)
-	all := work.of(tasks)
+func (p *preview) measure(items []*item, blobs *catalog) {
+	work := newWorkload(items, p.found, blobs, p.Store)
+	all := work.of(items)
 	p.Blobs, p.Fetched = all.blobs, all.bytes
 	if all.tags > 0 {
 		p.Times = work.times(p.Pace)
 	}
 	if p.Pace.Within > 0 {
-		p.Enough = work.enough(p.Pace)
+		now := time.Now() // a run keeps the end of its time for what is under way
+		p.Enough = work.enough(p.Pace, DeadlineAt(now.Add(p.Pace.Within), now).LastStart.Sub(now))
 	}
 	atTarget, space := make([]bool, blobs.len()), newDisk(blobs, p.Store, 0)
-	for _, t := range tasks {
-		p.Left += t.left
-		for _, id := range t.blobs {
-			atTarget[id] = atTarget[id] || len(t.present) > 0
+	for _, i := range items {
+		p.Left += i.left
+		for _, id := range i.blobs {
+			atTarget[id] = atTarget[id] || p.found[i].present
 		}
 	}
-	for _, t := range tasks {
-		if len(t.pending) == 0 {
+	for _, i := range items {
+		if p.found[i].pending == 0 {
 			continue
 		}
-		for _, id := range t.blobs {
+		for _, id := range i.blobs {
 			p.Unshared += blobs.size(id)
 			if !atTarget[id] {
 				atTarget[id] = true
 				p.Added += blobs.size(id)
 			}
 		}
-		if need := space.need(t.blobs); need > p.LargestBytes {
-			p.Largest, p.LargestBytes = t.result(t.pending[0]).Name(), need
+		if need := space.need(i.blobs); need > p.LargestBytes {
+			p.Largest, p.LargestBytes = i.result(i.image.Tags[0]).Name(), need
 		}
 	}
 }

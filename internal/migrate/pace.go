@@ -56,34 +56,38 @@ func (w *workload) times(pace Pace) []JobTime {
 func (w *workload) takes(jobs int, pace Pace) time.Duration {
 	longest := time.Duration(0)
 	for _, units := range cut(w.line, w.blobs, jobs) {
-		longest = max(longest, w.of(tasksOf(units)).at(pace))
+		longest = max(longest, w.of(itemsOf(units)).at(pace))
 	}
 	return longest
 }
 
-// enough is the least number of jobs that copy everything within the time, of which a run keeps the end for what is
-// under way; 0 where no number of jobs does.
-func (w *workload) enough(pace Pace) int {
-	now := time.Now()
-	usable := DeadlineAt(now.Add(pace.Within), now).LastStart.Sub(now)
-	if usable <= 0 {
+// enough returns the least number of jobs that copy everything within the time, or 0 if no number of jobs does.
+func (w *workload) enough(pace Pace, within time.Duration) int {
+	if within <= 0 {
 		return 0
 	}
-	least := max(1, int(w.takes(1, pace)/usable)) // fewer cannot be enough
+	least := max(1, int(w.takes(1, pace)/within)) // fewer cannot be enough
 	for jobs := least; jobs <= maxJobs; jobs++ {
-		if w.takes(jobs, pace) <= usable {
+		if w.takes(jobs, pace) <= within {
 			return jobs
 		}
 	}
 	return 0
 }
 
-// workload tells what is to be done for images of a plan of which it is known what the target has.
+// found is what the target has of an item.
+type found struct {
+	pending int  // tags still to be copied
+	present bool // one of its tags is there, and so are all of its blobs
+}
+
+// workload measures what is still to be copied of a plan.
 type workload struct {
 	line      []unit
 	blobs     *catalog
+	found     map[*item]found
 	delivered map[string]map[blobID]bool // by target repository: blobs that need not be fetched
-	counted   []int32                    // by blob: the last count that it was in
+	counted   []int32                    // by blob: the last count that included it
 	count     int32
 }
 
@@ -98,34 +102,35 @@ func (l load) at(pace Pace) time.Duration {
 	return moving + time.Duration(l.tags)*pace.PerTag
 }
 
-func newWorkload(tasks []*task, blobs *catalog, store Store) *workload {
+func newWorkload(items []*item, target map[*item]found, blobs *catalog, store Store) *workload {
 	w := &workload{
-		line: lineUp(tasks, blobs), blobs: blobs, delivered: map[string]map[blobID]bool{}, counted: make([]int32, blobs.len()),
+		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[blobID]bool{}, counted: make([]int32, blobs.len()),
 	}
-	for _, t := range tasks {
-		if len(t.present) == 0 || store == ClassicStore { // which pushes what it has pulled alone
+	for _, i := range items {
+		if !target[i].present || store == ClassicStore { // which pushes only what it has pulled
 			continue
 		}
-		if w.delivered[t.target] == nil {
-			w.delivered[t.target] = map[blobID]bool{}
+		if w.delivered[i.target] == nil {
+			w.delivered[i.target] = map[blobID]bool{}
 		}
-		for _, id := range t.blobs {
-			w.delivered[t.target][id] = true
+		for _, id := range i.blobs {
+			w.delivered[i.target][id] = true
 		}
 	}
 	return w
 }
 
-// of counts what is to be done for the images, each blob once.
-func (w *workload) of(tasks []*task) load {
+// of counts what is to be done for the items, each blob once.
+func (w *workload) of(items []*item) load {
 	w.count++
 	var sum load
-	for _, t := range tasks {
-		if sum.tags += len(t.pending); len(t.pending) == 0 {
+	for _, i := range items {
+		pending := w.found[i].pending
+		if sum.tags += pending; pending == 0 {
 			continue
 		}
-		for _, id := range t.blobs {
-			if w.counted[id] == w.count || w.delivered[t.target][id] {
+		for _, id := range i.blobs {
+			if w.counted[id] == w.count || w.delivered[i.target][id] {
 				continue
 			}
 			w.counted[id] = w.count
@@ -136,11 +141,11 @@ func (w *workload) of(tasks []*task) load {
 	return sum
 }
 
-// tasksOf are the tasks of the units, in their order.
-func tasksOf(units []unit) []*task {
-	var tasks []*task
+// itemsOf returns the items of the units, in their order.
+func itemsOf(units []unit) []*item {
+	var items []*item
 	for _, u := range units {
-		tasks = append(tasks, u.tasks...)
+		items = append(items, u.items...)
 	}
-	return tasks
+	return items
 }

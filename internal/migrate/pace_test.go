@@ -8,11 +8,13 @@ import (
 )
 
 // ahead is the work on an account of which nothing is at the target yet.
-func ahead(a *account) *workload {
-	for _, t := range a.tasks {
-		t.target, t.pending = t.image.Repository.Name, t.image.Tags
+func ahead(a *account) (*workload, map[*item]found) {
+	nothing := map[*item]found{}
+	for _, i := range a.tasks {
+		i.target = i.image.Repository.Name
+		nothing[i] = found{pending: len(i.image.Tags)}
 	}
-	return newWorkload(a.sorted(), a.blobs, ContainerdStore)
+	return newWorkload(a.sorted(), nothing, a.blobs, ContainerdStore), nothing
 }
 
 func TestTakes(t *testing.T) {
@@ -21,7 +23,7 @@ func TestTakes(t *testing.T) {
 	for i := range 8 {
 		a.push(fmt.Sprintf("app-%d", i), layerOf("base", 40), layerOf(fmt.Sprint(i), 10))
 	}
-	work := ahead(a)
+	work, has := ahead(a)
 	for jobs, want := range map[int]time.Duration{ // in each 40 MB of the base, and a job's part of the rest
 		1: (40 + 8*11) * time.Second, 2: (40 + 4*11) * time.Second, 8: (40 + 11) * time.Second, 50: (40 + 11) * time.Second,
 	} {
@@ -33,16 +35,15 @@ func TestTakes(t *testing.T) {
 	if got := work.times(pace); !slices.Equal(got, times) {
 		t.Errorf("times %v, want %v", got, times)
 	}
-	for within, want := range map[time.Duration]int{ // of which nine tenths are used
-		time.Hour: 1, 143 * time.Second: 1, 142 * time.Second: 2, 94 * time.Second: 2, 60 * time.Second: 8, 50 * time.Second: 0, 0: 0,
+	for within, want := range map[time.Duration]int{
+		time.Hour: 1, 128 * time.Second: 1, 127 * time.Second: 2, 84 * time.Second: 2, 54 * time.Second: 8, 45 * time.Second: 0, 0: 0,
 	} {
-		pace.Within = within
-		if got := work.enough(pace); got != want {
+		if got := work.enough(pace, within); got != want {
 			t.Errorf("within %s: %d jobs, want %d", within, got, want)
 		}
 	}
-	a.tasks[0].pending, a.tasks[0].present = nil, []Result{{}}
-	work = newWorkload(a.sorted(), a.blobs, ContainerdStore)
+	has[a.tasks[0]] = found{present: true}
+	work = newWorkload(a.sorted(), has, a.blobs, ContainerdStore)
 	if got, want := work.takes(1, pace), (40+7*11)*time.Second; got != want {
 		t.Errorf("the rest takes %s, want %s", got, want)
 	}
@@ -66,8 +67,8 @@ func TestPaceOfAnEngine(t *testing.T) {
 
 // A large account is estimated for any number of jobs within seconds.
 func BenchmarkEnough(b *testing.B) {
-	work := ahead(grow(1, 2000, 50000))
+	work, _ := ahead(grow(1, 2000, 50000))
 	for b.Loop() {
-		work.enough(Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Minute})
+		work.enough(Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond}, time.Minute)
 	}
 }

@@ -9,45 +9,57 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// task is one image to copy, with all its tags.
-type task struct {
+// item is one image to be copied, with all of its tags: what to copy and where to. The planner writes it, and nobody
+// changes it afterwards.
+type item struct {
 	image     Image
-	target    string        // the target repository, host included
-	root      digest.Digest // what is copied: the image, or the manifest of the one platform asked for
-	tree      *Tree         // of root; nil where it is to be read again when the image's turn comes
-	blobs     []blobID      // that root consists of, each once
-	bytes     int64         // of the blobs
-	members   []digest.Digest
-	reduced   bool                         // of an index, one platform on purpose
-	left      int                          // referrers of what is not copied, when reduced
-	referrers map[digest.Digest]*referrers // of the whole repository, by subject; nil: it has none
-	refusal   error                        // known before anything is copied
-
-	checked bool       // the target has been asked for its tags
-	pending []string   // tags that are not at the target yet
-	present []Result   // of the tags that are
-	absent  []blobID   // blobs that the engine did not have when the image's turn came, and that its push needs
-	there   []blobID   // blobs that the engine need not have: the target repository has them
-	local   []blobID   // the others
-	claimed []blobID   // those that its push is to bring to the target
-	shared  []blobID   // those of them that images to come consist of, too
-	wants   bool       // counts among the images for whose sake blobs are kept in the engine
-	alone   bool       // tried once more by itself, after the engine's disk was full
-	work    *workspace // once its turn has come
+	target    string                       // the target repository, host included
+	root      digest.Digest                // the manifest to copy: the image, or that of the one platform asked for; empty: nobody knows which
+	tree      *Tree                        // of root; nil if it has to be read again when the item's turn comes
+	blobs     []blobID                     // of the tree, each once
+	bytes     int64                        // of the blobs
+	members   []digest.Digest              // all manifests of the tree; nil if nothing in the repository has a subject
+	reduced   bool                         // root is one platform of an index, as the user asked
+	left      int                          // referrers of the manifests that reducing leaves out
+	referrers map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
+	refusal   error                        // why the item cannot arrive whole, whatever is tried
+	failure   *Failure                     // why the item could not be planned
 }
 
-// planner turns what the source lists into tasks.
+// hopeless reports whether nothing of the item is to be copied.
+func (i *item) hopeless() bool { return i.refusal != nil || i.failure != nil }
+
+// Failure says that something could not be planned.
+type Failure struct {
+	Ref string // the manifest, or its reference
+	Err error
+}
+
+// Error gives the reference and the cause.
+func (f *Failure) Error() string { return f.Ref + ": " + f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Resolver answers what a reference at the source registry stands for.
+type Resolver interface {
+	Resolve(ctx context.Context, ref string) (Resolved, error)
+}
+
+// planner turns what the source lists into items.
 type planner struct {
 	source   Source
-	engine   Engine
+	resolver Resolver
 	store    Store
 	platform *ocispec.Platform
 	namer    Namer
 	choice   Choice
 	catalog  *catalog
-	kept     atomic.Int64 // bytes of manifests that tasks keep
+	kept     atomic.Int64 // bytes of manifests that items keep
 }
 
 // planPage is how many images are planned at once, so that the manifests of a repository with tens of thousands of
@@ -58,52 +70,62 @@ const planPage = 500
 // thousand images; those of larger accounts are read once more, by a call an image.
 const keepManifests = 4 << 20
 
-func (t *task) before(other *task) bool {
-	if t.image.Repository.Name != other.image.Repository.Name {
-		return t.image.Repository.Name < other.image.Repository.Name
+// before puts repositories in order by name, and the images of each from the oldest to the newest.
+func (i *item) before(other *item) bool {
+	if i.image.Repository.Name != other.image.Repository.Name {
+		return i.image.Repository.Name < other.image.Repository.Name
 	}
-	if !t.image.PushedAt.Equal(other.image.PushedAt) {
-		return t.image.PushedAt.Before(other.image.PushedAt)
+	if !i.image.PushedAt.Equal(other.image.PushedAt) {
+		return i.image.PushedAt.Before(other.image.PushedAt)
 	}
-	return t.image.Digest < other.image.Digest
+	return i.image.Digest < other.image.Digest
 }
 
-// repository decides for every tagged image of one repository where it goes and whether it can arrive. What cannot is
-// refused here, so that a user knows before the night begins. A refusal that concerns the name concerns them all.
-func (p *planner) repository(ctx context.Context, images []Image, target string, refusal error) []*task {
-	var tasks []*task
-	for _, image := range images {
-		if len(image.Tags) > 0 {
-			tasks = append(tasks, &task{image: image, target: target, refusal: refusal})
+// repository plans every tagged image of one repository: where it goes, and whether it can arrive. What cannot is
+// refused here, before anything is copied. A refusal of the target's name concerns all of them.
+func (p *planner) repository(ctx context.Context, images []Image, target string, refusal error) []*item {
+	var items []*item
+	for _, img := range images {
+		if len(img.Tags) > 0 {
+			items = append(items, &item{image: img, target: target, root: p.known(img), refusal: refusal})
 		}
 	}
-	if refusal != nil || len(tasks) == 0 {
-		return tasks
+	if refusal != nil || len(items) == 0 {
+		return items
 	}
 	bySubject := p.bySubject(ctx, images)
-	for page := range slices.Chunk(tasks, planPage) {
+	for page := range slices.Chunk(items, planPage) {
 		manifests, err := readManifests(ctx, p.source, page[0].image.Repository, pullable(page))
-		for _, t := range page {
-			t.referrers = bySubject
-			p.decide(ctx, t, manifests, err)
+		for _, i := range page {
+			i.referrers = bySubject
+			p.decide(ctx, i, manifests, err)
 		}
 	}
-	return tasks
+	return items
 }
 
-// pullable leaves out archived images, for which a registry has no answer.
-func pullable(tasks []*task) []digest.Digest {
+// known returns the digest of what is to be copied of an image, if that is known without its manifest: always, unless
+// one platform of an index is wanted.
+func (p *planner) known(img Image) digest.Digest {
+	if p.platform != nil && image.IsIndex(img.MediaType) {
+		return ""
+	}
+	return img.Digest
+}
+
+// pullable returns the images for which the registry answers: not those that are archived.
+func pullable(items []*item) []digest.Digest {
 	var roots []digest.Digest
-	for _, t := range tasks {
-		if !t.image.Archived {
-			roots = append(roots, t.image.Digest)
+	for _, i := range items {
+		if !i.image.Archived {
+			roots = append(roots, i.image.Digest)
 		}
 	}
 	return roots
 }
 
-// readManifests reads the manifests of the roots and all that they list, level by level. What could not be had is
-// missing, and the error says why.
+// readManifests reads the manifests of the roots and of everything below them, level by level. A manifest that cannot be
+// read is missing from the map, and the error says why.
 func readManifests(ctx context.Context, source Source, repository Repository, roots []digest.Digest) (map[digest.Digest]Manifest, error) {
 	have, asked := map[digest.Digest]Manifest{}, map[digest.Digest]bool{}
 	var failures []error
@@ -128,69 +150,56 @@ func readManifests(ctx context.Context, source Source, repository Repository, ro
 	return have, errors.Join(failures...)
 }
 
-// readTree reads what was planned once more, when its turn comes.
+// readTree reads the tree of a root that was planned before. Its error is a *Failure.
 func readTree(ctx context.Context, source Source, repository Repository, root digest.Digest) (Tree, error) {
 	manifests, err := readManifests(ctx, source, repository, []digest.Digest{root})
 	return wholeTree(root, manifests, err)
 }
 
-// decide settles what is copied for the task, or why nothing is.
-func (p *planner) decide(ctx context.Context, t *task, manifests map[digest.Digest]Manifest, readErr error) {
-	if t.image.Archived {
-		t.refusal = errors.New("the image is archived in ECR and cannot be pulled: restore it " +
+// decide says what to copy of the item's image, or why nothing can be.
+func (p *planner) decide(ctx context.Context, i *item, manifests map[digest.Digest]Manifest, readErr error) {
+	if i.image.Archived {
+		i.refusal = errors.New("the image is archived in ECR and cannot be pulled: restore it " +
 			"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
 		return
 	}
-	tree, err := wholeTree(t.image.Digest, manifests, readErr)
+	tree, err := wholeTree(i.image.Digest, manifests, readErr)
 	if err == nil && p.platform != nil {
 		whole := tree
-		tree, t.reduced, err = p.reduce(ctx, t, whole)
-		t.left = countReferrers(t.referrers, whole.Without(tree))
+		tree, i.reduced, err = p.reduce(ctx, i.image.Repository, whole)
+		i.left = countReferrers(i.referrers, whole.Without(tree))
 	}
 	if err == nil && p.store == ClassicStore {
-		err = p.classicCarries(ctx, t, tree)
+		err = p.classicCarries(ctx, i.image.Repository, tree)
 	}
-	if t.refusal = err; err == nil {
-		p.settle(t, tree)
+	switch {
+	case err == nil:
+		p.write(i, tree)
+	case !errors.As(err, &i.failure):
+		i.refusal = err
 	}
 }
 
-// settle keeps what the copy has to know of its manifests, and the manifests themselves while there is room.
-func (p *planner) settle(t *task, tree Tree) {
-	t.root = t.image.Digest
-	if t.reduced {
-		t.root = tree.Root.Digest
+// write notes in the item what is copied, and keeps its manifests while there is room.
+func (p *planner) write(i *item, tree Tree) {
+	i.root = tree.Root.Digest
+	i.blobs = p.catalog.add(tree.Blobs())
+	for _, id := range i.blobs {
+		i.bytes += p.catalog.size(id)
 	}
-	t.blobs = p.catalog.add(tree.Blobs())
-	for _, id := range t.blobs {
-		t.bytes += p.catalog.size(id)
-	}
-	t.pending = t.image.Tags
 	size := int64(0)
 	for _, m := range tree.Manifests() {
 		size += int64(len(m.Raw))
-		if t.referrers != nil {
-			t.members = append(t.members, m.Digest)
+		if i.referrers != nil {
+			i.members = append(i.members, m.Digest)
 		}
 	}
 	if p.kept.Add(size) <= keepManifests {
-		t.tree = &tree
+		i.tree = &tree
 	}
 }
 
-// open returns the manifests of the task, which are read again where they were not kept.
-func (c *copier) open(ctx context.Context, t *task) (Tree, error) {
-	if t.tree != nil {
-		return *t.tree, nil
-	}
-	tree, err := readTree(ctx, c.source, t.image.Repository, t.root)
-	if err != nil {
-		return Tree{}, fmt.Errorf("read when its turn came: %w", err)
-	}
-	return tree, nil
-}
-
-// wholeTree collects an image's manifests, and fails where one is not to be had.
+// wholeTree returns the tree of root, or a *Failure if one of its manifests is missing.
 func wholeTree(root digest.Digest, manifests map[digest.Digest]Manifest, readErr error) (Tree, error) {
 	top, ok := manifests[root]
 	if !ok {
@@ -211,5 +220,5 @@ func unreadable(d digest.Digest, cause error) error {
 	if cause == nil {
 		cause = errors.New("ECR does not have it")
 	}
-	return failedAt(StepPlan, d.String(), fmt.Errorf("the manifest cannot be read: %w", cause))
+	return &Failure{Ref: d.String(), Err: fmt.Errorf("the manifest cannot be read: %w", cause)}
 }

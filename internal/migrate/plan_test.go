@@ -10,10 +10,15 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// resolverFunc is a Resolver.
+type resolverFunc func(ctx context.Context, ref string) (Resolved, error)
+
+func (f resolverFunc) Resolve(ctx context.Context, ref string) (Resolved, error) { return f(ctx, ref) }
+
 // planned surveys the source for an engine with the containerd store, unless change says otherwise.
 func planned(t *testing.T, source Source, change func(*planner)) (survey, *planner) {
 	t.Helper()
-	p := &planner{source: source, engine: fakeEngine{}, store: ContainerdStore, namer: Namer{Base: targetBase}, catalog: newCatalog()}
+	p := &planner{source: source, store: ContainerdStore, namer: Namer{Base: targetBase}, catalog: newCatalog()}
 	if change != nil {
 		change(p)
 	}
@@ -24,10 +29,10 @@ func planned(t *testing.T, source Source, change func(*planner)) (survey, *plann
 	return found, p
 }
 
-func planOf(t *testing.T, source Source, change func(*planner)) []*task {
+func planOf(t *testing.T, source Source, change func(*planner)) []*item {
 	t.Helper()
 	found, _ := planned(t, source, change)
-	return found.tasks
+	return found.items
 }
 
 func TestPlan(t *testing.T) {
@@ -91,7 +96,7 @@ func TestPlan(t *testing.T) {
 			if len(tasks) != 1 {
 				t.Fatalf("%d tasks", len(tasks))
 			}
-			expectError(t, tasks[0].refusal, saying(test.says)...)
+			expectError(t, tasks[0].rejection(), saying(test.says)...)
 			if test.says != "" {
 				return
 			}
@@ -135,9 +140,9 @@ func TestPlanReducedForClassic(t *testing.T) {
 	source.hold("app", children...)
 	tasks := planOf(t, source, func(p *planner) {
 		p.store, p.platform = ClassicStore, linux("arm64")
-		p.engine = fakeEngine{resolve: func(context.Context, string) (Resolved, error) { return Resolved{}, nil }}
+		p.resolver = resolverFunc(func(context.Context, string) (Resolved, error) { return Resolved{}, nil })
 	})
-	if tasks[0].refusal != nil || !tasks[0].reduced || tasks[0].root != children[1].Digest {
+	if tasks[0].hopeless() || !tasks[0].reduced || tasks[0].root != children[1].Digest {
 		t.Errorf("%+v", tasks[0])
 	}
 }
@@ -177,11 +182,11 @@ func TestPlanCancelled(t *testing.T) {
 }
 
 // tasksFor makes bare tasks, named by repository and content.
-func tasksFor(t *testing.T, names ...[2]string) []*task {
-	var tasks []*task
+func tasksFor(t *testing.T, names ...[2]string) []*item {
+	var tasks []*item
 	for _, name := range names {
 		image := imageOf(t, name[1])
-		tasks = append(tasks, &task{
+		tasks = append(tasks, &item{
 			image:     Image{Repository: repositoryNamed(name[0]), Digest: image.Digest, Tags: []string{name[1]}},
 			members:   []digest.Digest{image.Digest},
 			referrers: map[digest.Digest]*referrers{},
@@ -190,7 +195,7 @@ func tasksFor(t *testing.T, names ...[2]string) []*task {
 	return tasks
 }
 
-func tagsOf(tasks []*task) []string {
+func tagsOf(tasks []*item) []string {
 	var tags []string
 	for _, t := range tasks {
 		tags = append(tags, t.image.Tags[0])
@@ -202,35 +207,35 @@ func TestWaves(t *testing.T) {
 	pair, children := pairOf(t, "pair")
 	for _, test := range []struct {
 		name   string
-		change func(a, b, c *task)
+		change func(a, b, c *item)
 		want   [][]string
 	}{
-		{"no subjects", func(_, _, _ *task) {}, [][]string{{"a", "b", "c"}}},
+		{"no subjects", func(_, _, _ *item) {}, [][]string{{"a", "b", "c"}}},
 		{
 			"a chain, the last first",
-			func(a, b, c *task) { a.image.Subject, b.image.Subject = b.image.Digest, c.image.Digest },
+			func(a, b, c *item) { a.image.Subject, b.image.Subject = b.image.Digest, c.image.Digest },
 			[][]string{{"c"}, {"b"}, {"a"}},
 		},
-		{"refused", func(_, b, _ *task) { b.refusal = errors.New("no") }, [][]string{{"a", "c"}}},
-		{"a subject that is not copied", func(a, _, _ *task) { a.image.Subject = hash }, [][]string{{"a", "b", "c"}}},
-		{"a subject of no tag, within an index", func(a, b, _ *task) {
+		{"refused", func(_, b, _ *item) { b.refusal = errors.New("no") }, [][]string{{"a", "c"}}},
+		{"a subject that is not copied", func(a, _, _ *item) { a.image.Subject = hash }, [][]string{{"a", "b", "c"}}},
+		{"a subject of no tag, within an index", func(a, b, _ *item) {
 			a.image.Subject = children[1].Digest
 			b.image.Digest, b.members = pair.Digest, []digest.Digest{pair.Digest, children[0].Digest, children[1].Digest}
 		}, [][]string{{"b", "c"}, {"a"}}},
-		{"its own subject", func(a, _, _ *task) { a.image.Subject = a.image.Digest }, [][]string{{"a", "b", "c"}}},
+		{"its own subject", func(a, _, _ *item) { a.image.Subject = a.image.Digest }, [][]string{{"a", "b", "c"}}},
 		{
 			"a circle, which ends",
-			func(a, b, _ *task) { a.image.Subject, b.image.Subject = b.image.Digest, a.image.Digest },
+			func(a, b, _ *item) { a.image.Subject, b.image.Subject = b.image.Digest, a.image.Digest },
 			[][]string{{"c"}, {"a", "b"}},
 		},
 		{
 			"a way into a circle, which ends",
-			func(a, b, c *task) {
+			func(a, b, c *item) {
 				a.image.Subject, b.image.Subject, c.image.Subject = b.image.Digest, a.image.Digest, a.image.Digest
 			},
 			[][]string{nil, {"a", "b"}, nil, {"c"}},
 		},
-		{"the same digest in another repository", func(a, b, _ *task) {
+		{"the same digest in another repository", func(a, b, _ *item) {
 			a.image.Subject, b.image.Repository = b.image.Digest, repositoryNamed("other")
 		}, [][]string{{"a", "b", "c"}}},
 	} {

@@ -93,8 +93,8 @@ func newMeter(blobs *catalog, observe func(Event)) *meter {
 	return &meter{catalog: blobs, observe: observe, images: map[imageKey]*metered{}, underWay: map[*mover]int64{}}
 }
 
-// plan counts what is left to do. Tasks that are refused do not count.
-func (m *meter) plan(tasks []*task) {
+// plan counts what is left to do. Items that are refused do not count.
+func (m *meter) plan(items []*item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.catalog.len()
@@ -102,12 +102,12 @@ func (m *meter) plan(tasks []*task) {
 	for d := range m.counted {
 		m.counted[d] = make([]bool, n)
 	}
-	for _, t := range tasks {
-		if t.refusal != nil {
+	for _, i := range items {
+		if i.hopeless() {
 			continue
 		}
-		m.images[imageKey{t.image.Repository.Name, t.image.Digest}] = &metered{blobs: t.blobs, open: len(t.image.Tags)}
-		for _, id := range t.blobs {
+		m.images[imageKey{i.image.Repository.Name, i.image.Digest}] = &metered{blobs: i.blobs, open: len(i.image.Tags)}
+		for _, id := range i.blobs {
 			if m.users[id]++; m.users[id] == 1 {
 				m.left += int64(directions) * m.catalog.size(id)
 			}

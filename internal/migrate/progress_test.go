@@ -26,8 +26,11 @@ func meteredTask() (m *meter, t *task, told func() []string) {
 	b, _ := blobOf("b", 300)
 	ids := blobs.add([]ocispec.Descriptor{a, b})
 	t = &task{
-		image: Image{Repository: Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
-		blobs: ids, absent: ids, claimed: ids,
+		item: &item{
+			image: Image{Repository: Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
+			blobs: ids,
+		},
+		absent: ids, claimed: ids,
 	}
 	var lines []string
 	m = newMeter(blobs, func(e Event) {
@@ -38,7 +41,7 @@ func meteredTask() (m *meter, t *task, told func() []string) {
 			lines[len(lines)-1] += fmt.Sprintf(", %d/%d", e.Bytes, e.Of)
 		}
 	})
-	m.plan([]*task{t})
+	m.plan([]*item{t.item})
 	return m, t, func() []string { return lines }
 }
 
@@ -144,13 +147,13 @@ func TestMeterSettles(t *testing.T) {
 		ids = append(ids, blobs.add([]ocispec.Descriptor{blob})...)
 	}
 	of := func(name string, tags []string, blobs ...blobID) *task {
-		return &task{image: Image{Repository: Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, blobs: blobs, absent: blobs}
+		return &task{item: &item{image: Image{Repository: Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, blobs: blobs}, absent: blobs}
 	}
 	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
 	refused := of("r", []string{"1"}, ids[2])
 	refused.refusal = fmt.Errorf("no")
 	m := newMeter(blobs, func(Event) {})
-	m.plan([]*task{x, y, z, refused})
+	m.plan([]*item{x.item, y.item, z.item, refused.item})
 	state := func(name, want string) {
 		t.Helper()
 		if s := m.state(); fmt.Sprintf("%d/%d", s.Bytes, s.Of) != want {

@@ -23,7 +23,7 @@ func (c *copier) recover(ctx context.Context, t *task) []Result {
 
 // passOn leaves the image in the engine ready for the push of its tags.
 func (c *copier) passOn(ctx context.Context, t *task) error {
-	tree, err := c.open(ctx, t)
+	tree, err := c.open(ctx, t.item)
 	if err != nil {
 		return err
 	}

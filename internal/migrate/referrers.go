@@ -150,11 +150,11 @@ func (b *brought) first(target string) bool {
 }
 
 // subjects returns the manifests of the image that have referrers, and those of the referrers after them.
-func (t *task) subjects() []digest.Digest {
+func (i *item) subjects() []digest.Digest {
 	var ordered []digest.Digest
 	seen := map[digest.Digest]bool{}
-	for queue := t.members; len(queue) > 0; queue = queue[1:] {
-		set := t.referrers[queue[0]]
+	for queue := i.members; len(queue) > 0; queue = queue[1:] {
+		set := i.referrers[queue[0]]
 		if set == nil || seen[queue[0]] {
 			continue
 		}
@@ -188,13 +188,13 @@ func (r Result) onClassic() Result {
 	return r
 }
 
-func (t *task) referrersResult(subject digest.Digest) Result {
+func (i *item) referrersResult(subject digest.Digest) Result {
 	return Result{
-		Repository: t.image.Repository.Name,
+		Repository: i.image.Repository.Name,
 		Tag:        image.ReferrersTag(subject),
 		Subject:    subject,
-		Target:     t.tagged(image.ReferrersTag(subject)),
-		Referrers:  t.referrers[subject].count,
+		Target:     i.tagged(image.ReferrersTag(subject)),
+		Referrers:  i.referrers[subject].count,
 	}
 }
 

@@ -131,8 +131,8 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		return Summary{}, err
 	}
 	r.announce(ctx, found)
-	for _, wave := range waves(found.tasks) {
-		r.copyAll(ctx, wave)
+	for _, wave := range waves(found.items) {
+		r.copyAll(ctx, newTasks(wave))
 	}
 	r.recoverAll(ctx)
 	r.copier.endCutPushes(ctx)
@@ -161,13 +161,28 @@ func (r *run) begin() (survey, error) {
 		r.observe(found.chosen)
 	}
 	r.observe(found.listed)
-	found.tasks = r.share(found)
+	found.items = r.share(found)
 	return found, nil
+}
+
+// sourceResolver answers for the source's references, with fresh credentials where those at hand are refused.
+type sourceResolver struct {
+	source Source
+	engine Engine
+}
+
+// Resolve asks the engine, which asks the registry.
+func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved Resolved, err error) {
+	err = withFreshCredentials(ctx, s.source, func(ctx context.Context) (err error) {
+		resolved, err = s.engine.Resolve(ctx, ref)
+		return err
+	})
+	return resolved, err
 }
 
 // plan reads and plans the source. An interruption is told by its cause.
 func (r *run) plan() (survey, error) {
-	p := &planner{source: r.Source, engine: r.Engine, store: r.Store, platform: r.Platform, namer: r.Namer, choice: r.Choice,
+	p := &planner{source: r.Source, resolver: sourceResolver{r.Source, r.Engine}, store: r.Store, platform: r.Platform, namer: r.Namer, choice: r.Choice,
 		catalog: r.copier.catalog}
 	found, err := p.survey(r.starting)
 	if cause := r.cause(); err != nil && cause != nil {
@@ -202,17 +217,17 @@ func (r *run) giveUp(cause error) {
 }
 
 // share returns what of the registry this run copies, and tells it where that is not everything.
-func (r *run) share(found survey) []*task {
+func (r *run) share(found survey) []*item {
 	if r.Share.Total < 2 {
-		return found.tasks
+		return found.items
 	}
-	tasks := r.Share.of(found.tasks, r.copier.catalog)
+	items := r.Share.of(found.items, r.copier.catalog)
 	shared := Shared{Share: r.Share, Listed: found.listed.Tags}
-	for _, t := range tasks {
-		shared.Tags += len(t.image.Tags)
+	for _, i := range items {
+		shared.Tags += len(i.image.Tags)
 	}
 	r.observe(shared)
-	return tasks
+	return items
 }
 
 // mostShared is how many of the blobs that are shared most are told.
@@ -222,22 +237,20 @@ const mostShared = 12
 func (r *run) announce(ctx context.Context, found survey) {
 	planned := Planned{Store: r.Store}
 	var failed []Result
-	for _, t := range found.tasks {
-		planned.Tags += len(t.image.Tags)
-		planned.LeftReferrers += t.left
-		switch results := t.hopeless(); {
-		case len(results) == 0:
-		case results[0].Outcome == Failed:
+	for _, i := range found.items {
+		planned.Tags += len(i.image.Tags)
+		planned.LeftReferrers += i.left
+		if results := i.rejections(); i.failure != nil {
 			failed = append(failed, results...)
-		default:
+		} else {
 			planned.Refused = append(planned.Refused, results...)
 		}
 	}
-	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.tasks)
-	planned.Contents, planned.MostShared = r.copier.catalog.contents(found.tasks), r.copier.catalog.mostShared(found.tasks, mostShared)
-	planned.BySize, planned.ByUse = r.copier.catalog.classes(found.tasks)
+	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.items)
+	planned.Contents, planned.MostShared = r.copier.catalog.contents(found.items), r.copier.catalog.mostShared(found.items, mostShared)
+	planned.BySize, planned.ByUse = r.copier.catalog.classes(found.items)
 	r.observe(planned)
-	r.copier.meter.plan(found.tasks)
+	r.copier.meter.plan(found.items)
 	r.observe(r.copier.meter.state())
 	for _, result := range found.unlisted() {
 		r.finish(ctx, result)
@@ -246,15 +259,22 @@ func (r *run) announce(ctx context.Context, found survey) {
 	r.finish(ctx, failed...)
 }
 
-// hopeless are the results of a task of which it is known beforehand that it cannot be copied: refused for what it is,
-// or failed in the planning.
-func (t *task) hopeless() []Result {
-	var step *StepError
+// rejection is why nothing of the item is to be copied, or nil.
+func (i *item) rejection() error {
+	if i.failure != nil {
+		return failedAt(StepPlan, i.failure.Ref, i.failure.Err)
+	}
+	return i.refusal
+}
+
+// rejections are the results of an item of which nothing is to be copied: refused for what it is, or failed in the
+// planning.
+func (i *item) rejections() []Result {
 	switch {
-	case errors.As(t.refusal, &step):
-		return t.settle(t.image.Tags, Failed, t.refusal)
-	case t.refusal != nil:
-		return t.settle(t.image.Tags, Refused, t.refusal)
+	case i.failure != nil:
+		return i.settle(i.image.Tags, Failed, i.rejection())
+	case i.refusal != nil:
+		return i.settle(i.image.Tags, Refused, i.refusal)
 	}
 	return nil
 }
@@ -265,7 +285,7 @@ func (s *survey) unlisted() []Result {
 	var results []Result
 	for _, repository := range s.repositories {
 		if err := s.failed[repository.Name]; err != nil {
-			results = append(results, Result{Repository: repository.Name, Outcome: Failed, Err: err})
+			results = append(results, Result{Repository: repository.Name, Outcome: Failed, Err: failedAt(StepList, repository.Name, err)})
 		}
 	}
 	return results

@@ -26,7 +26,7 @@ func newBench() *bench { return &bench{blobs: newCatalog(), size: 1 << 20} }
 
 // image is a task of just these blobs, in a repository of its own, checked and with a tag to be copied.
 func (b *bench) image(name string, blobs ...string) *task {
-	t := &task{image: Image{Tags: []string{name}}, target: name, pending: []string{name}, checked: true}
+	t := &task{item: &item{image: Image{Tags: []string{name}}, target: name}, pending: []string{name}, checked: true}
 	for _, blob := range blobs {
 		t.blobs = append(t.blobs, b.blobs.add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
 	}

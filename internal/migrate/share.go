@@ -30,29 +30,29 @@ const cutSlack = 16
 
 // unit is what no cut parts, mostly a single image.
 type unit struct {
-	tasks  []*task
+	items  []*item
 	weight int64 // bytes; of a blob that others consist of, too, its part
 }
 
-// of returns the share's tasks, in their order. The tasks are those of the whole registry, as a survey sorts them.
-func (s Share) of(tasks []*task, blobs *catalog) []*task {
+// of returns the share's items, in their order. The items are those of the whole registry, as a survey sorts them.
+func (s Share) of(items []*item, blobs *catalog) []*item {
 	if s.Total < 2 {
-		return tasks
+		return items
 	}
-	return inOrder(cut(lineUp(tasks, blobs), blobs, s.Total)[s.Index-1])
+	return inOrder(cut(lineUp(items, blobs), blobs, s.Total)[s.Index-1])
 }
 
-// inOrder returns the tasks of the units as a survey sorts them.
-func inOrder(units []unit) []*task {
-	tasks := tasksOf(units)
-	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
-	return tasks
+// inOrder returns the items of the units as a survey sorts them.
+func inOrder(units []unit) []*item {
+	items := itemsOf(units)
+	sort.Slice(items, func(i, j int) bool { return items[i].before(items[j]) })
+	return items
 }
 
 // lineUp puts the units in the order in which they are cut: repository by repository, and in each as they are sorted,
 // because images that follow each other share most layers.
-func lineUp(tasks []*task, blobs *catalog) []unit {
-	repositories := byRepository(tasks)
+func lineUp(items []*item, blobs *catalog) []unit {
+	repositories := byRepository(items)
 	var line []unit
 	for _, i := range kinship(repositories, blobs) {
 		line = append(line, unparted(repositories[i])...)
@@ -61,12 +61,12 @@ func lineUp(tasks []*task, blobs *catalog) []unit {
 	return line
 }
 
-// byRepository splits sorted tasks.
-func byRepository(tasks []*task) [][]*task {
-	var repositories [][]*task
-	for from, i := 0, 1; i <= len(tasks); i++ {
-		if i == len(tasks) || tasks[i].image.Repository.Name != tasks[from].image.Repository.Name {
-			repositories = append(repositories, tasks[from:i])
+// byRepository splits sorted items.
+func byRepository(items []*item) [][]*item {
+	var repositories [][]*item
+	for from, i := 0, 1; i <= len(items); i++ {
+		if i == len(items) || items[i].image.Repository.Name != items[from].image.Repository.Name {
+			repositories = append(repositories, items[from:i])
 			from = i
 		}
 	}
@@ -75,14 +75,14 @@ func byRepository(tasks []*task) [][]*task {
 
 // kinship returns the order of the repositories: by name, but one that has at least half of its bytes in common with
 // an earlier one stands with that.
-func kinship(repositories [][]*task, blobs *catalog) []int {
+func kinship(repositories [][]*item, blobs *catalog) []int {
 	home := make([]int, blobs.len())    // by blob: the first repository that has it, from 1
 	counted := make([]int, blobs.len()) // by blob: the last one that has counted it, from 1
 	head := make([]int, len(repositories))
 	order := make([]int, len(repositories))
-	for i, tasks := range repositories {
+	for i, items := range repositories {
 		total, shared := int64(0), map[int]int64{} // bytes, and those that are in an earlier repository
-		for _, t := range tasks {
+		for _, t := range items {
 			for _, id := range t.blobs {
 				if counted[id] == i+1 {
 					continue
@@ -116,10 +116,10 @@ func largest(bytes map[int]int64) (key int, most int64) {
 
 // unparted makes the units of one repository: what refers to an image has to be copied after it, and what several
 // images' referrers are listed under is brought by one of them, so these stay together.
-func unparted(tasks []*task) []unit {
-	concerned := referredTo(tasks)
-	families, seen := newFamilies(len(tasks)), map[digest.Digest]int{}
-	for i, t := range tasks {
+func unparted(items []*item) []unit {
+	concerned := referredTo(items)
+	families, seen := newFamilies(len(items)), map[digest.Digest]int{}
+	for i, t := range items {
 		for _, d := range slices.Concat([]digest.Digest{t.image.Digest}, t.members, t.refersTo()) {
 			if other, known := seen[d]; known {
 				families.join(other, i)
@@ -129,15 +129,15 @@ func unparted(tasks []*task) []unit {
 		}
 	}
 	var units []unit
-	place := make([]int, len(tasks)) // of the unit, by its first task
-	for i, t := range tasks {
+	place := make([]int, len(items)) // of the unit, by its first task
+	for i, t := range items {
 		if first := families.first(i); first != i {
 			u := &units[place[first]]
-			u.tasks = append(u.tasks, t)
+			u.items = append(u.items, t)
 			continue
 		}
 		place[i] = len(units)
-		units = append(units, unit{tasks: tasks[i : i+1 : i+1]})
+		units = append(units, unit{items: items[i : i+1 : i+1]})
 	}
 	return units
 }
@@ -167,26 +167,26 @@ func (f families) join(i, j int) {
 }
 
 // referredTo are the digests that something of the repository refers to.
-func referredTo(tasks []*task) map[digest.Digest]bool {
+func referredTo(items []*item) map[digest.Digest]bool {
 	found := map[digest.Digest]bool{}
-	for _, t := range tasks {
+	for _, t := range items {
 		for _, d := range t.refersTo() {
 			found[d] = true
 		}
 	}
-	for d := range tasks[0].referrers { // which all tasks have in common
+	for d := range items[0].referrers { // which all items have in common
 		found[d] = true
 	}
 	return found
 }
 
 // refersTo returns the subject of the image, and that of the referrers that it lists under a referrers tag.
-func (t *task) refersTo() []digest.Digest {
+func (i *item) refersTo() []digest.Digest {
 	var subjects []digest.Digest
-	if t.image.Subject != "" {
-		subjects = append(subjects, t.image.Subject)
+	if i.image.Subject != "" {
+		subjects = append(subjects, i.image.Subject)
 	}
-	for _, tag := range t.image.Tags {
+	for _, tag := range i.image.Tags {
 		if subject, suffix := image.SubjectOf(tag); subject != "" && suffix == "" {
 			subjects = append(subjects, subject)
 		}
@@ -199,13 +199,13 @@ func (t *task) refersTo() []digest.Digest {
 func weigh(line []unit, blobs *catalog) {
 	holders := make([]int32, blobs.len())
 	for _, u := range line {
-		for _, t := range u.tasks {
+		for _, t := range u.items {
 			count(holders, t.blobs, 1)
 		}
 	}
 	for i := range line {
-		for _, t := range line[i].tasks {
-			if t.refusal == nil {
+		for _, t := range line[i].items {
+			if !t.hopeless() {
 				line[i].weight += tagWeight * int64(len(t.image.Tags))
 			}
 			for _, id := range t.blobs {
@@ -239,7 +239,7 @@ func cut(line []unit, blobs *catalog, total int) [][]unit {
 func tornBytes(line []unit, blobs *catalog) []int64 {
 	first, last := make([]int32, blobs.len()), make([]int32, blobs.len()) // units, from 1
 	for i, u := range line {
-		for _, t := range u.tasks {
+		for _, t := range u.items {
 			for _, id := range t.blobs {
 				first[id], last[id] = cmp.Or(first[id], int32(i+1)), int32(i+1)
 			}

@@ -19,7 +19,7 @@ import (
 
 // account is a planned registry, made without manifests.
 type account struct {
-	tasks []*task
+	tasks []*item
 	blobs *catalog
 }
 
@@ -29,12 +29,12 @@ func layerOf(name string, megabytes int) ocispec.Descriptor {
 }
 
 // push adds an image with one tag, the youngest of its repository.
-func (a *account) push(repository string, layers ...ocispec.Descriptor) *task {
+func (a *account) push(repository string, layers ...ocispec.Descriptor) *item {
 	if a.blobs == nil {
 		a.blobs = newCatalog()
 	}
 	n := len(a.tasks)
-	t := &task{blobs: a.blobs.add(layers), image: Image{
+	t := &item{blobs: a.blobs.add(layers), image: Image{
 		Repository: repositoryNamed(repository),
 		Digest:     digest.FromString(fmt.Sprint(repository, n)),
 		Tags:       []string{fmt.Sprintf("v%d", n)},
@@ -45,15 +45,15 @@ func (a *account) push(repository string, layers ...ocispec.Descriptor) *task {
 }
 
 // sorted are the tasks as a survey has them.
-func (a *account) sorted() []*task {
+func (a *account) sorted() []*item {
 	tasks := slices.Clone(a.tasks)
 	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
 	return tasks
 }
 
 // shares are those of all jobs.
-func (a *account) shares(total int) [][]*task {
-	shares := make([][]*task, total)
+func (a *account) shares(total int) [][]*item {
+	shares := make([][]*item, total)
 	for i, units := range cut(lineUp(a.sorted(), a.blobs), a.blobs, total) {
 		shares[i] = inOrder(units)
 	}
@@ -61,8 +61,8 @@ func (a *account) shares(total int) [][]*task {
 }
 
 // jobs says by image which job copies it.
-func (a *account) jobs(total int) map[*task]int {
-	jobs := map[*task]int{}
+func (a *account) jobs(total int) map[*item]int {
+	jobs := map[*item]int{}
 	for i, tasks := range a.shares(total) {
 		for _, t := range tasks {
 			jobs[t] = i + 1
@@ -102,9 +102,9 @@ func grow(seed uint64, repositories, tags int) *account {
 }
 
 // expectAll fails the test unless each task is in one share, in the order of the survey.
-func (a *account) expectAll(t *testing.T, shares [][]*task) {
+func (a *account) expectAll(t *testing.T, shares [][]*item) {
 	t.Helper()
-	taken := map[*task]int{}
+	taken := map[*item]int{}
 	for i, tasks := range shares {
 		for j, mine := range tasks {
 			if before, twice := taken[mine]; twice {
@@ -160,7 +160,7 @@ func FuzzSharesAreAllOfIt(f *testing.F) {
 }
 
 // mostOfMean is the bytes of the largest share, as a multiple of the mean.
-func (a *account) mostOfMean(shares [][]*task) float64 {
+func (a *account) mostOfMean(shares [][]*item) float64 {
 	var most, sum int64
 	for _, tasks := range shares {
 		_, bytes, _ := a.blobs.sum(tasks)
@@ -324,7 +324,7 @@ func TestSharesKeepReferrersWithSubjects(t *testing.T) {
 		source.push("app", indexOf(t, child(listed, nil)), image.ReferrersTag(children[0].Digest))
 	}
 	found, p := planned(t, source, nil)
-	a := &account{tasks: found.tasks, blobs: p.catalog}
+	a := &account{tasks: found.items, blobs: p.catalog}
 	for _, total := range []int{2, 3, 7, 20, 200} {
 		a.expectAll(t, a.shares(total))
 		jobs, families, used := a.jobs(total), map[string]int{}, map[int]bool{}
@@ -373,7 +373,7 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 	told := func() string {
 		found, p := planned(t, source, nil)
 		var lines []string
-		for i, tasks := range (&account{tasks: found.tasks, blobs: p.catalog}).shares(6) {
+		for i, tasks := range (&account{tasks: found.items, blobs: p.catalog}).shares(6) {
 			for _, img := range tasks {
 				lines = append(lines, fmt.Sprint(i, img.image.Repository.Name, img.image.Tags))
 			}
@@ -396,7 +396,7 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 }
 
 // movedBetween counts the images that go to another job.
-func movedBetween(before, after map[*task]int) int {
+func movedBetween(before, after map[*item]int) int {
 	moved := 0
 	for img, job := range before {
 		if after[img] != job {

@@ -43,10 +43,10 @@ var (
 )
 
 // contents sums up the images, sorted as a survey sorts them, by repository. Those that are refused do not count.
-func (c *catalog) contents(tasks []*task) []Content {
+func (c *catalog) contents(items []*item) []Content {
 	var contents []Content
 	counted := make([]int, c.len()) // by blob: the last repository that has counted it, from 1
-	for i, ofOne := range byRepository(tasks) {
+	for i, ofOne := range byRepository(items) {
 		content := Content{Repository: ofOne[0].image.Repository.Name}
 		for _, t := range ofOne {
 			content.BytesUnshared += t.bytes
@@ -68,9 +68,9 @@ func (c *catalog) contents(tasks []*task) []Content {
 }
 
 // mostShared returns up to so many blobs that save the most bytes by being shared, the first of them first.
-func (c *catalog) mostShared(tasks []*task, limit int) []SharedBlob {
+func (c *catalog) mostShared(items []*item, limit int) []SharedBlob {
 	images := make([]int32, c.len())
-	for _, t := range tasks {
+	for _, t := range items {
 		count(images, t.blobs, 1)
 	}
 	var most []blobID
@@ -93,7 +93,7 @@ func (c *catalog) mostShared(tasks []*task, limit int) []SharedBlob {
 	for i, id := range most {
 		shared[i] = SharedBlob{Digest: c.digests[id], Bytes: c.size(id)}
 	}
-	for _, t := range tasks {
+	for _, t := range items {
 		for i, id := range most {
 			if slices.Contains(t.blobs, id) {
 				shared[i].add(t.image.Repository.Name)
@@ -113,9 +113,9 @@ func (b *SharedBlob) add(repository string) {
 }
 
 // classes sorts the blobs of the images into classes: by their size, and by how many images consist of them.
-func (c *catalog) classes(tasks []*task) (bySize, byUse []BlobClass) {
+func (c *catalog) classes(items []*item) (bySize, byUse []BlobClass) {
 	images := make([]int32, c.len())
-	for _, t := range tasks {
+	for _, t := range items {
 		count(images, t.blobs, 1)
 	}
 	bySize, byUse = newClasses(sizeClasses), newClasses(useClasses)

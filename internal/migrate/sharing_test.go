@@ -23,14 +23,14 @@ func blobsOf(names ...string) []ocispec.Descriptor {
 
 func TestSharing(t *testing.T) {
 	blobs := newCatalog()
-	image := func(repository string, names ...string) *task {
-		task := &task{image: Image{Repository: repositoryNamed(repository)}, blobs: blobs.add(blobsOf(names...))}
+	image := func(repository string, names ...string) *item {
+		task := &item{image: Image{Repository: repositoryNamed(repository)}, blobs: blobs.add(blobsOf(names...))}
 		for _, id := range task.blobs {
 			task.bytes += blobs.size(id)
 		}
 		return task
 	}
-	tasks := []*task{
+	tasks := []*item{
 		image("api", "base", "library", "a"),
 		image("api", "base", "library", "b"),
 		image("refused"),
@@ -64,9 +64,9 @@ func TestClasses(t *testing.T) {
 	sized := func(name string, size int64) ocispec.Descriptor {
 		return ocispec.Descriptor{Digest: digest.FromString(name), Size: size}
 	}
-	image := func(of ...ocispec.Descriptor) *task { return &task{blobs: blobs.add(of)} }
+	image := func(of ...ocispec.Descriptor) *item { return &item{blobs: blobs.add(of)} }
 	blobs.add([]ocispec.Descriptor{sized("of no image", 5e6)})
-	tasks := []*task{image()}
+	tasks := []*item{image()}
 	for range 11 {
 		tasks = append(tasks, image(sized("base", 2e9), sized("config", 999_999)))
 	}

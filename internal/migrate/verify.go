@@ -29,7 +29,7 @@ func Verify(ctx context.Context, options Options, pulls int) (Summary, error) {
 
 // compared is a tag that is at the target.
 type compared struct {
-	task   *task
+	item   *item
 	result Result
 }
 
@@ -37,8 +37,8 @@ type compared struct {
 // the tags that are pulled back to be chosen.
 func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	comparing := Comparing{Store: r.Store}
-	for _, t := range found.tasks {
-		comparing.Tags += len(t.image.Tags)
+	for _, i := range found.items {
+		comparing.Tags += len(i.image.Tags)
 	}
 	r.observe(comparing)
 	for _, result := range found.unlisted() {
@@ -46,27 +46,27 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	}
 	var mu sync.Mutex
 	var there []compared
-	unasked := each(r, found.tasks, func(t *task) {
-		results := r.copier.compare(ctx, t)
+	unasked := each(r, found.items, func(i *item) {
+		results := r.copier.compare(ctx, i)
 		if pulls > 0 {
 			mu.Lock()
-			there, results = t.hold(there, results)
+			there, results = i.hold(there, results)
 			mu.Unlock()
 		}
 		r.finish(ctx, results...)
 	})
 	r.pullBack(ctx, there, pulls)
 	r.lookForExtra(ctx, found)
-	for _, t := range unasked {
-		r.finish(ctx, t.settle(t.image.Tags, NotStarted, r.cause())...)
+	for _, i := range unasked {
+		r.finish(ctx, i.settle(i.image.Tags, NotStarted, r.cause())...)
 	}
 }
 
-// hold adds those of the task's tags that are at the target to others, and returns the rest of the results.
-func (t *task) hold(others []compared, results []Result) (there []compared, rest []Result) {
+// hold adds those of the item's tags that are at the target to others, and returns the rest of the results.
+func (i *item) hold(others []compared, results []Result) (there []compared, rest []Result) {
 	for _, result := range results {
 		if result.Referrers == 0 && result.Outcome.Arrived() {
-			others = append(others, compared{t, result})
+			others = append(others, compared{i, result})
 		} else {
 			rest = append(rest, result)
 		}
@@ -81,9 +81,9 @@ func (r *run) lookForExtra(ctx context.Context, found survey) {
 		return
 	}
 	listed := map[string]bool{}
-	for _, t := range found.tasks {
-		for _, tag := range t.image.Tags {
-			listed[t.image.Repository.Name+":"+tag] = true
+	for _, i := range found.items {
+		for _, tag := range i.image.Tags {
+			listed[i.image.Repository.Name+":"+tag] = true
 		}
 	}
 	gone := slices.DeleteFunc(slices.Clone(r.Earlier), func(e Earlier) bool {
@@ -119,44 +119,36 @@ func each[T any](r *run, items []T, do func(T)) (left []T) {
 }
 
 // compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
-func (c *copier) compare(ctx context.Context, t *task) []Result {
-	if t.refusal != nil && (t.target == "" || c.untold(t)) {
-		return t.hopeless()
+func (c *copier) compare(ctx context.Context, i *item) []Result {
+	if i.hopeless() && (i.target == "" || i.root == "") {
+		return i.rejections()
 	}
-	results := c.compareTags(ctx, t)
+	results := c.compareTags(ctx, i)
 	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
 		return results
 	}
-	return append(results, c.compareReferrers(ctx, t)...)
+	return append(results, c.compareReferrers(ctx, i)...)
 }
 
-// untold reports whether the plan has not got as far as to know what would be copied of an index.
-func (c *copier) untold(t *task) bool {
-	return t.root == "" && c.platform != nil && image.IsIndex(t.image.MediaType)
-}
-
-func (c *copier) compareTags(ctx context.Context, t *task) []Result {
-	if t.root == "" {
-		t.root = t.image.Digest
-	}
+func (c *copier) compareTags(ctx context.Context, i *item) []Result {
 	var results []Result
-	for _, tag := range t.image.Tags {
-		results = append(results, c.compareTag(ctx, t, tag))
+	for _, tag := range i.image.Tags {
+		results = append(results, c.compareTag(ctx, i, tag))
 	}
 	return results
 }
 
-func (c *copier) compareTag(ctx context.Context, t *task, tag string) Result {
-	result := t.result(tag)
+func (c *copier) compareTag(ctx context.Context, i *item, tag string) Result {
+	result := i.result(tag)
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	result.Pushed = resolved.Digest
 	switch {
 	case err != nil:
-		return result.unresolved(err, t.refusal)
-	case resolved.Digest == t.root:
-		result.Outcome = t.arrivedAs(Exact)
-	case c.hasLeft(t, tag, resolved.Digest):
-		result.Outcome = t.arrivedAs(Changed)
+		return result.unresolved(err, i.rejection())
+	case resolved.Digest == i.root:
+		result.Outcome = i.arrivedAs(Exact)
+	case c.hasLeft(i, tag, resolved.Digest):
+		result.Outcome = i.arrivedAs(Changed)
 	default:
 		result.Outcome = Different
 		result.Err = failedAt(StepVerify, result.Target, errors.New("GitLab has another image under this tag, and no "+
@@ -178,23 +170,23 @@ func (r Result) unresolved(err, refusal error) Result {
 }
 
 // compareReferrers asks for the tags under which the referrers of the image are listed, and each tag once.
-func (c *copier) compareReferrers(ctx context.Context, t *task) []Result {
+func (c *copier) compareReferrers(ctx context.Context, i *item) []Result {
 	var results []Result
-	for _, subject := range t.subjects() {
-		if c.brought.first(t.tagged(image.ReferrersTag(subject))) {
-			results = append(results, c.compareReferrersOf(ctx, t, subject))
+	for _, subject := range i.subjects() {
+		if c.brought.first(i.tagged(image.ReferrersTag(subject))) {
+			results = append(results, c.compareReferrersOf(ctx, i, subject))
 		}
 	}
 	return results
 }
 
-func (c *copier) compareReferrersOf(ctx context.Context, t *task, subject digest.Digest) Result {
-	set := t.referrers[subject]
-	result := t.referrersResult(subject)
+func (c *copier) compareReferrersOf(ctx context.Context, i *item, subject digest.Digest) Result {
+	set := i.referrers[subject]
+	result := i.referrersResult(subject)
 	if set.broken != nil {
 		return result.failed(failedAt(StepPlan, result.Target, set.broken))
 	}
-	tree, err := c.readReferrers(ctx, t.image.Repository, set.roots)
+	tree, err := c.readReferrers(ctx, i.image.Repository, set.roots)
 	if err != nil {
 		return result.failed(failedAt(StepPlan, result.Target, err))
 	}
@@ -237,15 +229,15 @@ func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 // pullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
 // engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
 func (c *copier) pullBack(ctx context.Context, it compared) error {
-	tree, err := c.open(ctx, it.task)
+	tree, err := c.open(ctx, it.item)
 	if err != nil {
 		return err
 	}
-	refs := []string{it.task.target + "@" + it.result.Pushed.String()}
+	refs := []string{it.item.target + "@" + it.result.Pushed.String()}
 	if tree.Root.IsIndex() {
 		refs = nil
 		for _, leaf := range tree.Leaves() {
-			refs = append(refs, it.task.target+"@"+leaf.Digest.String())
+			refs = append(refs, it.item.target+"@"+leaf.Digest.String())
 		}
 	}
 	held := newReferences(c.fetchOnce, c.engine.Remove) // GitLab's denials say nothing about ECR's credentials
@@ -283,7 +275,7 @@ func sample(there []compared, n int) (chosen, rest []compared) {
 func newestFirst(a, b compared) int {
 	return cmp.Or(
 		cmp.Compare(a.result.Repository, b.result.Repository),
-		b.task.image.PushedAt.Compare(a.task.image.PushedAt),
+		b.item.image.PushedAt.Compare(a.item.image.PushedAt),
 		cmp.Compare(a.result.Source, b.result.Source),
 		cmp.Compare(a.result.Tag, b.result.Tag),
 	)
@@ -292,18 +284,18 @@ func newestFirst(a, b compared) int {
 // turns are the places of tags, in each turn one tag of another image of each repository that has so many.
 func turns(sorted []compared) [][]int {
 	var all [][]int
-	var last *task
+	var last *item
 	turn := 0
 	for i, c := range sorted {
 		switch {
-		case c.task.refusal != nil || c.task == last:
+		case c.item.hopeless() || c.item == last:
 			continue
-		case last == nil || last.image.Repository.Name != c.task.image.Repository.Name:
+		case last == nil || last.image.Repository.Name != c.item.image.Repository.Name:
 			turn = 0
 		default:
 			turn++
 		}
-		if last = c.task; turn == len(all) {
+		if last = c.item; turn == len(all) {
 			all = append(all, nil)
 		}
 		all[turn] = append(all[turn], i)

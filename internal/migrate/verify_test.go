@@ -308,9 +308,9 @@ func TestSample(t *testing.T) {
 	a.tasks[0].refusal = errors.New("not on this engine")
 	for n, want := range map[int][2]int{0: {0, 0}, 3: {3, 3}, 9: {9, 9}, 12: {9, 12}, 54: {9, 54}, 1000: {9, 54}} {
 		chosen, rest := sample(slices.Clone(there), n)
-		repositories, images := map[string]bool{}, map[*task]bool{}
+		repositories, images := map[string]bool{}, map[*item]bool{}
 		for _, c := range chosen {
-			repositories[c.result.Repository], images[c.task] = true, true
+			repositories[c.result.Repository], images[c.item] = true, true
 		}
 		if len(repositories) != want[0] || len(images) != want[1] || len(chosen) != len(images) || len(chosen)+len(rest) != len(there) {
 			t.Errorf("%d: %d tags of %d images in %d repositories, and %d others", n, len(chosen), len(images), len(repositories), len(rest))
