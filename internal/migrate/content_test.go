@@ -271,7 +271,7 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	source.hold("app", children...)
 	source.push("app", imageOf(t, "gone"), "2")
 	engine := newEngine(source)
-	found, p := planned(t, source, func(p *planner) { p.resolver = engine; p.kept.Store(keepManifests) })
+	found, p := surveyed(t, source, func(p *planner) { p.resolver = engine; p.kept.Store(keepManifests) })
 	if found.items[0].tree != nil {
 		t.Fatal("the manifests are kept")
 	}

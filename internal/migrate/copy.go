@@ -82,10 +82,10 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
 		if ctx.Err() != nil {
-			copy(results[i:], t.settle(t.pending[i:], NotStarted, context.Cause(ctx)))
+			copy(results[i:], settle(t.item, t.pending[i:], NotStarted, context.Cause(ctx)))
 			break
 		}
-		results[i] = c.push(ctx, t.result(tag), t.root, t.arrivedAs(Exact))
+		results[i] = c.push(ctx, resultOf(t.item, tag), t.root, arrivedAs(t.item, Exact))
 		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
@@ -113,7 +113,7 @@ func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
 	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
 		return failed.failed(err)
 	}
-	return c.push(ctx, t.result(failed.Tag), t.root, t.arrivedAs(Exact))
+	return c.push(ctx, resultOf(t.item, failed.Tag), t.root, arrivedAs(t.item, Exact))
 }
 
 // clear takes what was pulled for the image away from the engine.
@@ -141,8 +141,8 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 			t.pending = append(t.pending, tag)
 			continue
 		}
-		result := t.result(tag)
-		result.Pushed, result.Outcome = resolved.Digest, t.arrivedAs(Present)
+		result := resultOf(t.item, tag)
+		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.item, Present)
 		present = append(present, result)
 	}
 	return present
@@ -208,14 +208,14 @@ func (i *item) targets(tags []string) []string {
 }
 
 // arrivedAs is the outcome of a good copy, or of one that the user wanted reduced.
-func (i *item) arrivedAs(whole Outcome) Outcome {
+func arrivedAs(i *item, whole Outcome) Outcome {
 	if i.reduced {
 		return OnePlatform
 	}
 	return whole
 }
 
-func (i *item) result(tag string) Result {
+func resultOf(i *item, tag string) Result {
 	return Result{
 		Repository: i.image.Repository.Name, Tag: tag, Source: i.image.Digest, Root: i.root, Target: i.tagged(tag),
 		Bytes: cmp.Or(i.bytes, i.image.Size),
@@ -223,10 +223,10 @@ func (i *item) result(tag string) Result {
 }
 
 // settle gives tags of the item one outcome.
-func (i *item) settle(tags []string, outcome Outcome, err error) []Result {
+func settle(i *item, tags []string, outcome Outcome, err error) []Result {
 	results := make([]Result, len(tags))
 	for at, tag := range tags {
-		results[at] = i.result(tag)
+		results[at] = resultOf(i, tag)
 		results[at].Outcome, results[at].Err = outcome, err
 	}
 	return results

@@ -26,10 +26,10 @@ func newSetup(t *testing.T, store Store, fill func(*sourceRegistry)) *setup {
 	fill(source)
 	engine := newEngine(source)
 	engine.store = store
-	found, p := planned(t, source, func(p *planner) { p.resolver, p.store = engine, store })
+	found, p := surveyed(t, source, func(p *planner) { p.resolver, p.store = engine, store })
 	tasks := newTasks(found.items)
 	if tasks[0].hopeless() {
-		t.Fatal(tasks[0].rejection())
+		t.Fatal(rejection(tasks[0].item))
 	}
 	engine.calls = nil
 	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.catalog), tasks[0]}
@@ -277,7 +277,7 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.push("app", pair, "1", "2")
 	source.hold("app", children...)
 	engine := newEngine(source)
-	found, p := planned(t, source, func(p *planner) { p.platform = linux("arm64") })
+	found, p := surveyed(t, source, func(p *planner) { p.platform = linux("arm64") })
 	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: ContainerdStore}, p.catalog), newTasks(found.items)[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {

@@ -8,22 +8,10 @@ type Event interface{ event() }
 
 // Chosen says which part of the source the run is about, where that is not everything. It comes before Listed, which
 // counts that part alone.
-type Chosen struct {
-	Repositories, AllRepositories int
-	Tags, AllTags                 int // of these repositories
-	Unmatched                     []Unmatched
-}
-
-// Unmatched is a pattern that matches nothing.
-type Unmatched struct{ Variable, Pattern string }
+type Chosen chosen
 
 // Listed ends the listing of the source.
-type Listed struct {
-	Repositories int
-	Images       int
-	Tags         int
-	Empty        []string // repositories without a tag
-}
+type Listed listed
 
 // Shared says what of the registry this run copies, where other jobs copy the rest.
 type Shared struct {

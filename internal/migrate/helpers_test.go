@@ -46,3 +46,17 @@ func outcomes(results []Result) []string {
 	}
 	return list
 }
+
+// surveyed plans all that the source has, for an engine with the containerd store unless change says otherwise.
+func surveyed(t *testing.T, source Source, change func(*planner)) (survey, *planner) {
+	t.Helper()
+	p := &planner{source: source, store: ContainerdStore, namer: Namer{Base: targetBase}, catalog: newCatalog()}
+	if change != nil {
+		change(p)
+	}
+	found, err := p.survey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found, p
+}

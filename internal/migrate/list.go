@@ -13,13 +13,31 @@ import (
 // many repositories make, and a slow one does not hold up the others.
 const listConcurrency = 8
 
+// chosen says which part of the source is wanted.
+type chosen struct {
+	Repositories, AllRepositories int
+	Tags, AllTags                 int // of the wanted repositories
+	Unmatched                     []Unmatched
+}
+
+// Unmatched is a pattern that matches nothing.
+type Unmatched struct{ Variable, Pattern string }
+
+// listed counts the wanted part of the source.
+type listed struct {
+	Repositories int
+	Images       int
+	Tags         int
+	Empty        []string // repositories without a tag
+}
+
 // survey is what the source has, planned: of a large account the manifests are too much to keep.
 type survey struct {
 	repositories []Repository // that are wanted
 	items        []*item
-	chosen       Chosen
+	chosen       chosen
 	matched      map[string]bool // patterns for tags that match something
-	listed       Listed
+	listed       listed
 	failed       map[string]error // repositories that could not be listed
 }
 
@@ -32,8 +50,8 @@ func (p *planner) survey(ctx context.Context) (survey, error) {
 	}
 	repositories := p.choice.repositories(all)
 	found := survey{
-		repositories: repositories, listed: Listed{Repositories: len(repositories)}, failed: map[string]error{},
-		chosen: Chosen{Repositories: len(repositories), AllRepositories: len(all)}, matched: map[string]bool{},
+		repositories: repositories, listed: listed{Repositories: len(repositories)}, failed: map[string]error{},
+		chosen: chosen{Repositories: len(repositories), AllRepositories: len(all)}, matched: map[string]bool{},
 	}
 	targets, refused := p.namer.Targets(repositories)
 	var mu sync.Mutex

@@ -15,15 +15,15 @@ func TestList(t *testing.T) {
 		name     string
 		failing  map[string]error
 		all      error // of the call that lists repositories
-		want     Listed
+		want listed
 		failed   []string
 		says     string
 		cancelIn string // the repository during whose listing the run is cancelled
 	}{
-		{name: "all", want: Listed{Repositories: 3, Images: 2, Tags: 3, Empty: []string{"empty"}}},
+		{name: "all", want: listed{Repositories: 3, Images: 2, Tags: 3, Empty: []string{"empty"}}},
 		{
 			name: "one fails", failing: map[string]error{"b": throttled}, failed: []string{"b"},
-			want: Listed{Repositories: 3, Images: 1, Tags: 2, Empty: []string{"empty"}},
+			want: listed{Repositories: 3, Images: 1, Tags: 2, Empty: []string{"empty"}},
 		},
 		{
 			name: "all fail", failing: map[string]error{"a": throttled, "b": denied, "empty": denied},
@@ -72,7 +72,7 @@ func TestList(t *testing.T) {
 
 func TestListEmptyRegistry(t *testing.T) {
 	found, err := (&planner{source: newSource()}).survey(t.Context())
-	if err != nil || !reflect.DeepEqual(found.listed, Listed{}) {
+	if err != nil || !reflect.DeepEqual(found.listed, listed{}) {
 		t.Errorf("%+v, error %v", found.listed, err)
 	}
 }

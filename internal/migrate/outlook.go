@@ -52,22 +52,22 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	options.Share = Share{}
 	ctx, r, end := startRun(ctx, options)
 	defer end()
-	listed, err := r.begin()
+	found, err := r.begin()
 	if err != nil {
 		return Outlook{}, err
 	}
-	p := &preview{run: r, found: map[*item]found{}, denied: map[string]map[string]error{}}
-	p.Results = listed.unlisted()
-	unasked := each(r, listed.items, func(i *item) { p.ask(ctx, i) })
-	p.tryAccess(ctx, listed.items)
+	p := &preview{run: r, found: map[*item]targetState{}, denied: map[string]map[string]error{}}
+	p.Results = unlisted(found)
+	unasked := each(r, found.items, func(i *item) { p.ask(ctx, i) })
+	p.tryAccess(ctx, found.items)
 	if len(unasked) > 0 || r.starting.Err() != nil {
 		return Outlook{}, r.cause()
 	}
-	p.Listed, p.Store, p.Pace, p.Denied = listed.listed, r.Store, pace.on(r.Store), p.denials()
+	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.listed), r.Store, pace.on(r.Store), p.denials()
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
-	p.measure(listed.items, r.copier.catalog)
+	p.measure(found.items, r.copier.catalog)
 	return p.Outlook, nil
 }
 
@@ -77,13 +77,13 @@ type preview struct {
 	run *run
 
 	mu     sync.Mutex // guards the Outlook's counts and results, and
-	found  map[*item]found
+	found  map[*item]targetState
 	denied map[string]map[string]error // by action and repository
 }
 
 // ask finds out what the target has of the image.
 func (p *preview) ask(ctx context.Context, i *item) {
-	results := i.rejections()
+	results := rejections(i)
 	if len(results) == 0 {
 		results = append(p.run.copier.compareTags(ctx, i), p.run.copier.compareReferrers(ctx, i)...)
 		if stopped := p.run.breaker.note(results); stopped != nil {
@@ -203,7 +203,7 @@ func (p *preview) measure(items []*item, blobs *catalog) {
 			}
 		}
 		if need := space.need(i.blobs); need > p.LargestBytes {
-			p.Largest, p.LargestBytes = i.result(i.image.Tags[0]).Name(), need
+			p.Largest, p.LargestBytes = resultOf(i, i.image.Tags[0]).Name(), need
 		}
 	}
 }

@@ -75,8 +75,8 @@ func (w *workload) enough(pace Pace, within time.Duration) int {
 	return 0
 }
 
-// found is what the target has of an item.
-type found struct {
+// targetState is what the target has of an item.
+type targetState struct {
 	pending int  // tags still to be copied
 	present bool // one of its tags is there, and so are all of its blobs
 }
@@ -85,7 +85,7 @@ type found struct {
 type workload struct {
 	line      []unit
 	blobs     *catalog
-	found     map[*item]found
+	found     map[*item]targetState
 	delivered map[string]map[blobID]bool // by target repository: blobs that need not be fetched
 	counted   []int32                    // by blob: the last count that included it
 	count     int32
@@ -102,7 +102,7 @@ func (l load) at(pace Pace) time.Duration {
 	return moving + time.Duration(l.tags)*pace.PerTag
 }
 
-func newWorkload(items []*item, target map[*item]found, blobs *catalog, store Store) *workload {
+func newWorkload(items []*item, target map[*item]targetState, blobs *catalog, store Store) *workload {
 	w := &workload{
 		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[blobID]bool{}, counted: make([]int32, blobs.len()),
 	}

@@ -8,11 +8,11 @@ import (
 )
 
 // ahead is the work on an account of which nothing is at the target yet.
-func ahead(a *account) (*workload, map[*item]found) {
-	nothing := map[*item]found{}
+func ahead(a *account) (*workload, map[*item]targetState) {
+	nothing := map[*item]targetState{}
 	for _, i := range a.tasks {
 		i.target = i.image.Repository.Name
-		nothing[i] = found{pending: len(i.image.Tags)}
+		nothing[i] = targetState{pending: len(i.image.Tags)}
 	}
 	return newWorkload(a.sorted(), nothing, a.blobs, ContainerdStore), nothing
 }
@@ -42,7 +42,7 @@ func TestTakes(t *testing.T) {
 			t.Errorf("within %s: %d jobs, want %d", within, got, want)
 		}
 	}
-	has[a.tasks[0]] = found{present: true}
+	has[a.tasks[0]] = targetState{present: true}
 	work = newWorkload(a.sorted(), has, a.blobs, ContainerdStore)
 	if got, want := work.takes(1, pace), (40+7*11)*time.Second; got != want {
 		t.Errorf("the rest takes %s, want %s", got, want)

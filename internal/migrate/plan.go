@@ -52,7 +52,7 @@ type Resolver interface {
 
 // planner turns what the source lists into items.
 type planner struct {
-	source   Source
+	source   registry
 	resolver Resolver
 	store    Store
 	platform *ocispec.Platform
@@ -126,7 +126,7 @@ func pullable(items []*item) []digest.Digest {
 
 // readManifests reads the manifests of the roots and of everything below them, level by level. A manifest that cannot be
 // read is missing from the map, and the error says why.
-func readManifests(ctx context.Context, source Source, repository Repository, roots []digest.Digest) (map[digest.Digest]Manifest, error) {
+func readManifests(ctx context.Context, source registry, repository Repository, roots []digest.Digest) (map[digest.Digest]Manifest, error) {
 	have, asked := map[digest.Digest]Manifest{}, map[digest.Digest]bool{}
 	var failures []error
 	for wanted := roots; len(wanted) > 0; {
@@ -151,7 +151,7 @@ func readManifests(ctx context.Context, source Source, repository Repository, ro
 }
 
 // readTree reads the tree of a root that was planned before. Its error is a *Failure.
-func readTree(ctx context.Context, source Source, repository Repository, root digest.Digest) (Tree, error) {
+func readTree(ctx context.Context, source registry, repository Repository, root digest.Digest) (Tree, error) {
 	manifests, err := readManifests(ctx, source, repository, []digest.Digest{root})
 	return wholeTree(root, manifests, err)
 }

@@ -161,7 +161,7 @@ func TestMeterSettles(t *testing.T) {
 		}
 	}
 	result := func(t *task, tag string, outcome Outcome) Result {
-		r := t.result(tag)
+		r := resultOf(t.item, tag)
 		r.Outcome = outcome
 		return r
 	}

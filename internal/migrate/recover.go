@@ -16,7 +16,7 @@ func (c *copier) recover(ctx context.Context, t *task) []Result {
 	}
 	defer t.clear(ctx)
 	if err := c.passOn(ctx, t); err != nil {
-		return c.withReferrers(ctx, t, append(present, t.settle(t.pending, Failed, err)...))
+		return c.withReferrers(ctx, t, append(present, settle(t.item, t.pending, Failed, err)...))
 	}
 	return c.withReferrers(ctx, t, append(present, c.deliver(ctx, t)...))
 }

@@ -167,7 +167,7 @@ func (i *item) subjects() []digest.Digest {
 
 func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.Digest) Result {
 	set := t.referrers[subject]
-	result := t.referrersResult(subject)
+	result := referrersResult(t.item, subject)
 	switch {
 	case set.broken != nil:
 		return result.failed(failedAt(StepPlan, result.Target, set.broken))
@@ -188,7 +188,7 @@ func (r Result) onClassic() Result {
 	return r
 }
 
-func (i *item) referrersResult(subject digest.Digest) Result {
+func referrersResult(i *item, subject digest.Digest) Result {
 	return Result{
 		Repository: i.image.Repository.Name,
 		Tag:        image.ReferrersTag(subject),

@@ -158,9 +158,9 @@ func (r *run) begin() (survey, error) {
 		return survey{}, err
 	}
 	if !r.Choice.Everything() {
-		r.observe(found.chosen)
+		r.observe(Chosen(found.chosen))
 	}
-	r.observe(found.listed)
+	r.observe(Listed(found.listed))
 	found.items = r.share(found)
 	return found, nil
 }
@@ -240,7 +240,7 @@ func (r *run) announce(ctx context.Context, found survey) {
 	for _, i := range found.items {
 		planned.Tags += len(i.image.Tags)
 		planned.LeftReferrers += i.left
-		if results := i.rejections(); i.failure != nil {
+		if results := rejections(i); i.failure != nil {
 			failed = append(failed, results...)
 		} else {
 			planned.Refused = append(planned.Refused, results...)
@@ -252,7 +252,7 @@ func (r *run) announce(ctx context.Context, found survey) {
 	r.observe(planned)
 	r.copier.meter.plan(found.items)
 	r.observe(r.copier.meter.state())
-	for _, result := range found.unlisted() {
+	for _, result := range unlisted(found) {
 		r.finish(ctx, result)
 	}
 	r.finish(ctx, planned.Refused...)
@@ -260,7 +260,7 @@ func (r *run) announce(ctx context.Context, found survey) {
 }
 
 // rejection is why nothing of the item is to be copied, or nil.
-func (i *item) rejection() error {
+func rejection(i *item) error {
 	if i.failure != nil {
 		return failedAt(StepPlan, i.failure.Ref, i.failure.Err)
 	}
@@ -269,19 +269,19 @@ func (i *item) rejection() error {
 
 // rejections are the results of an item of which nothing is to be copied: refused for what it is, or failed in the
 // planning.
-func (i *item) rejections() []Result {
+func rejections(i *item) []Result {
 	switch {
 	case i.failure != nil:
-		return i.settle(i.image.Tags, Failed, i.rejection())
+		return settle(i, i.image.Tags, Failed, rejection(i))
 	case i.refusal != nil:
-		return i.settle(i.image.Tags, Refused, i.refusal)
+		return settle(i, i.image.Tags, Refused, i.refusal)
 	}
 	return nil
 }
 
 // unlisted are the repositories that could not be listed. They are told in every share: another job may have listed
 // them, and counts on this one.
-func (s *survey) unlisted() []Result {
+func unlisted(s survey) []Result {
 	var results []Result
 	for _, repository := range s.repositories {
 		if err := s.failed[repository.Name]; err != nil {
@@ -365,7 +365,7 @@ func (r *run) notPulled(ctx context.Context, t *task, err error) {
 		r.setAside(t)
 		return
 	}
-	r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, t.settle(t.pending, Failed, err)...))...)
+	r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, settle(t.item, t.pending, Failed, err)...))...)
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
@@ -392,7 +392,7 @@ func (r *run) interrupted(ctx context.Context, s *schedule) {
 	}
 	r.copier.release(ctx, kept)
 	for _, t := range append(unstarted, unpushed...) {
-		r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, r.cause())...)...)
+		r.finish(ctx, append(t.present, settle(t.item, t.pending, NotStarted, r.cause())...)...)
 	}
 }
 
@@ -409,7 +409,7 @@ func (r *run) recoverAll(ctx context.Context) {
 	}
 	for _, t := range r.aside {
 		if r.starting.Err() != nil {
-			r.finish(ctx, append(t.present, t.settle(t.pending, NotStarted, r.cause())...)...)
+			r.finish(ctx, append(t.present, settle(t.item, t.pending, NotStarted, r.cause())...)...)
 			continue
 		}
 		r.observe(Started{Image: t.image})

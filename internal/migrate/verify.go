@@ -41,7 +41,7 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 		comparing.Tags += len(i.image.Tags)
 	}
 	r.observe(comparing)
-	for _, result := range found.unlisted() {
+	for _, result := range unlisted(found) {
 		r.finish(ctx, result)
 	}
 	var mu sync.Mutex
@@ -50,7 +50,7 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 		results := r.copier.compare(ctx, i)
 		if pulls > 0 {
 			mu.Lock()
-			there, results = i.hold(there, results)
+			there, results = hold(i, there, results)
 			mu.Unlock()
 		}
 		r.finish(ctx, results...)
@@ -58,12 +58,12 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	r.pullBack(ctx, there, pulls)
 	r.lookForExtra(ctx, found)
 	for _, i := range unasked {
-		r.finish(ctx, i.settle(i.image.Tags, NotStarted, r.cause())...)
+		r.finish(ctx, settle(i, i.image.Tags, NotStarted, r.cause())...)
 	}
 }
 
 // hold adds those of the item's tags that are at the target to others, and returns the rest of the results.
-func (i *item) hold(others []compared, results []Result) (there []compared, rest []Result) {
+func hold(i *item, others []compared, results []Result) (there []compared, rest []Result) {
 	for _, result := range results {
 		if result.Referrers == 0 && result.Outcome.Arrived() {
 			others = append(others, compared{i, result})
@@ -121,7 +121,7 @@ func each[T any](r *run, items []T, do func(T)) (left []T) {
 // compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
 func (c *copier) compare(ctx context.Context, i *item) []Result {
 	if i.hopeless() && (i.target == "" || i.root == "") {
-		return i.rejections()
+		return rejections(i)
 	}
 	results := c.compareTags(ctx, i)
 	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
@@ -139,16 +139,16 @@ func (c *copier) compareTags(ctx context.Context, i *item) []Result {
 }
 
 func (c *copier) compareTag(ctx context.Context, i *item, tag string) Result {
-	result := i.result(tag)
+	result := resultOf(i, tag)
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	result.Pushed = resolved.Digest
 	switch {
 	case err != nil:
-		return result.unresolved(err, i.rejection())
+		return result.unresolved(err, rejection(i))
 	case resolved.Digest == i.root:
-		result.Outcome = i.arrivedAs(Exact)
+		result.Outcome = arrivedAs(i, Exact)
 	case c.hasLeft(i, tag, resolved.Digest):
-		result.Outcome = i.arrivedAs(Changed)
+		result.Outcome = arrivedAs(i, Changed)
 	default:
 		result.Outcome = Different
 		result.Err = failedAt(StepVerify, result.Target, errors.New("GitLab has another image under this tag, and no "+
@@ -182,7 +182,7 @@ func (c *copier) compareReferrers(ctx context.Context, i *item) []Result {
 
 func (c *copier) compareReferrersOf(ctx context.Context, i *item, subject digest.Digest) Result {
 	set := i.referrers[subject]
-	result := i.referrersResult(subject)
+	result := referrersResult(i, subject)
 	if set.broken != nil {
 		return result.failed(failedAt(StepPlan, result.Target, set.broken))
 	}
