@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,6 +14,9 @@ import (
 
 // classicRemedy ends every refusal of the classic store.
 const classicRemedy = "use an engine with the containerd image store (a current dind, such as docker:29-dind)"
+
+// errClassicReferrers refuses referrers on the classic store.
+var errClassicReferrers = errors.New("the classic image store cannot carry signatures and other referrers: " + classicRemedy)
 
 // classicCarries says whether the classic store can carry the image whole. It asks the registry for the platform,
 // which no manifest of a single image tells.

@@ -48,6 +48,20 @@ func TestClassicManifest(t *testing.T) {
 	}
 }
 
+func FuzzClassicManifest(f *testing.F) {
+	index, _ := pairOf(f, "seed")
+	for _, m := range []Manifest{imageOf(f, "seed"), index, artifactOf(f, "application/x", "seed", index)} {
+		f.Add(m.Raw, m.MediaType)
+		f.Add(m.Raw, "")
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, mediaType string) {
+		m, err := ParseManifest(raw, mediaType)
+		if err == nil && classicManifest(m) == nil && m.IsIndex() {
+			t.Error("the classic store takes an index")
+		}
+	})
+}
+
 func TestClassicCarries(t *testing.T) {
 	img := imageOf(t, "app")
 	for _, test := range []struct {

@@ -174,7 +174,7 @@ func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.D
 	case c.store == ClassicStore:
 		return result.onClassic()
 	}
-	tree, err := c.readReferrers(ctx, t.image.Repository, set.roots)
+	tree, err := readReferrers(ctx, c.source, t.image.Repository, set.roots)
 	if err != nil {
 		return result.failed(failedAt(StepPlan, result.Target, err))
 	}
@@ -184,7 +184,7 @@ func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.D
 
 // onClassic refuses referrers.
 func (r Result) onClassic() Result {
-	r.Outcome, r.Err = Refused, errors.New("the classic image store cannot carry signatures and other referrers: "+classicRemedy)
+	r.Outcome, r.Err = Refused, errClassicReferrers
 	return r
 }
 
@@ -198,9 +198,10 @@ func referrersResult(i *item, subject digest.Digest) Result {
 	}
 }
 
-// readReferrers makes the index that lists the referrers.
-func (c *copier) readReferrers(ctx context.Context, repository Repository, roots []digest.Digest) (Tree, error) {
-	manifests, readErr := readManifests(ctx, c.source, repository, roots)
+// readReferrers reads referrers, and returns the index that lists them with everything below it. Its error is a *Failure
+// if one of them cannot be read.
+func readReferrers(ctx context.Context, source registry, repository Repository, roots []digest.Digest) (Tree, error) {
+	manifests, readErr := readManifests(ctx, source, repository, roots)
 	trees := make([]Tree, len(roots))
 	for i, root := range roots {
 		var err error

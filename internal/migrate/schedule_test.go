@@ -63,7 +63,7 @@ func pull(s *schedule, b *bench, t *task) []string {
 // name tells a blob by what its digest was made of, of the names that tests use.
 func (b *bench) name(id blobID) string {
 	for _, name := range []string{"base", "other", "a", "b", "c", "d", "large"} {
-		if digest.FromString(name) == b.blobs.digests[id] {
+		if digest.FromString(name) == b.blobs.digest(id) {
 			return name
 		}
 	}

@@ -235,7 +235,7 @@ func TestSharesBesideUnreadImage(t *testing.T) {
 	for range 20 {
 		broken := a.tasks[random.IntN(len(a.tasks))]
 		whole := *broken
-		broken.blobs, broken.refusal = nil, failedAt(StepPlan, "a", errors.New("timeout"))
+		broken.blobs, broken.failure = nil, &Failure{Ref: "a", Err: errors.New("timeout")}
 		if moved := movedBetween(want, a.jobs(5)); moved > len(a.tasks)/20 {
 			t.Errorf("%d of %d images go to another job", moved, len(a.tasks))
 		}

@@ -186,7 +186,7 @@ func (c *copier) compareReferrersOf(ctx context.Context, i *item, subject digest
 	if set.broken != nil {
 		return result.failed(failedAt(StepPlan, result.Target, set.broken))
 	}
-	tree, err := c.readReferrers(ctx, i.image.Repository, set.roots)
+	tree, err := readReferrers(ctx, c.source, i.image.Repository, set.roots)
 	if err != nil {
 		return result.failed(failedAt(StepPlan, result.Target, err))
 	}

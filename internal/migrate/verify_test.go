@@ -295,17 +295,18 @@ func TestPullBack(t *testing.T) {
 
 // The tags that are pulled are of as many repositories as there can be.
 func TestSample(t *testing.T) {
-	a := &account{}
+	var items []*item
 	var there []compared
 	for i := range 10 {
 		for range i + 1 {
-			task := a.push(fmt.Sprintf("app-%d", i))
+			it := &item{image: Image{Repository: repositoryNamed(fmt.Sprintf("app-%d", i)), Digest: digest.FromString(fmt.Sprint(len(items)))}}
+			items = append(items, it)
 			for _, tag := range []string{"x", "y"} {
-				there = append(there, compared{task, Result{Repository: task.image.Repository.Name, Tag: tag, Source: task.image.Digest}})
+				there = append(there, compared{it, Result{Repository: it.image.Repository.Name, Tag: tag, Source: it.image.Digest}})
 			}
 		}
 	}
-	a.tasks[0].refusal = errors.New("not on this engine")
+	items[0].refusal = errors.New("not on this engine")
 	for n, want := range map[int][2]int{0: {0, 0}, 3: {3, 3}, 9: {9, 9}, 12: {9, 12}, 54: {9, 54}, 1000: {9, 54}} {
 		chosen, rest := sample(slices.Clone(there), n)
 		repositories, images := map[string]bool{}, map[*item]bool{}
