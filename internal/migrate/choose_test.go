@@ -186,7 +186,7 @@ func TestRunOfAChoice(t *testing.T) {
 	}
 	want := Chosen{
 		Repositories: 1, AllRepositories: 3, Tags: 1, AllTags: 3,
-		Unmatched: []Unmatched{{"MIGRATE_REPOSITORIES", "!nowhere"}, {"MIGRATE_TAGS", "2.*"}},
+		Unmatched: []Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!nowhere"}, {Variable: "MIGRATE_TAGS", Pattern: "2.*"}},
 	}
 	if !reflect.DeepEqual(chosen, want) {
 		t.Errorf("chosen %+v, want %+v", chosen, want)

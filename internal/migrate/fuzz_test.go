@@ -126,7 +126,7 @@ func reachable(root Manifest, all map[digest.Digest]Manifest) (reached map[diges
 }
 
 // eachOnce is a source that does not want to be asked for a manifest a second time.
-func eachOnce(t *testing.T, all map[digest.Digest]Manifest) Source {
+func eachOnce(t *testing.T, all map[digest.Digest]Manifest) registry {
 	asked := map[digest.Digest]bool{}
 	return fakeSource{manifests: func(_ context.Context, _ Repository, wanted []digest.Digest) (map[digest.Digest]Manifest, error) {
 		found := map[digest.Digest]Manifest{}

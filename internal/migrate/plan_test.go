@@ -16,7 +16,7 @@ type resolverFunc func(ctx context.Context, ref string) (Resolved, error)
 func (f resolverFunc) Resolve(ctx context.Context, ref string) (Resolved, error) { return f(ctx, ref) }
 
 // planned surveys the source for an engine with the containerd store, unless change says otherwise.
-func planned(t *testing.T, source Source, change func(*planner)) (survey, *planner) {
+func planned(t *testing.T, source registry, change func(*planner)) (survey, *planner) {
 	t.Helper()
 	p := &planner{source: source, store: ContainerdStore, namer: Namer{Base: targetBase}, catalog: newCatalog()}
 	if change != nil {
@@ -29,7 +29,7 @@ func planned(t *testing.T, source Source, change func(*planner)) (survey, *plann
 	return found, p
 }
 
-func planOf(t *testing.T, source Source, change func(*planner)) []*item {
+func planOf(t *testing.T, source registry, change func(*planner)) []*item {
 	t.Helper()
 	found, _ := planned(t, source, change)
 	return found.items
