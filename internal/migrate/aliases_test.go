@@ -9,16 +9,20 @@ const (
 )
 
 var (
-	blob          = testkit.Blob
-	heavy         = testkit.Heavy
-	imageOf       = testkit.Image
-	imageDocument = testkit.ImageDocument
-	artifactOf    = testkit.Artifact
-	child         = testkit.Child
-	linux         = testkit.Linux
-	indexOf       = testkit.Index
-	pairOf        = testkit.Pair
-	byDigest      = testkit.ByDigest
-	digestsOf     = testkit.Digests
-	readLayout    = testkit.ReadLayout
+	blob            = testkit.Blob
+	heavy           = testkit.Heavy
+	imageOf         = testkit.Image
+	imageDocument   = testkit.ImageDocument
+	artifactOf      = testkit.Artifact
+	child           = testkit.Child
+	linux           = testkit.Linux
+	indexOf         = testkit.Index
+	pairOf          = testkit.Pair
+	byDigest        = testkit.ByDigest
+	digestsOf       = testkit.Digests
+	readLayout      = testkit.ReadLayout
+	expectError     = testkit.ExpectError
+	saying          = testkit.Saying
+	newSource       = testkit.NewRegistry
+	repositoryNamed = testkit.Repository
 )

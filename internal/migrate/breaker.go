@@ -21,11 +21,11 @@ const (
 
 // mendless are the causes that stop a run: at the end of their retries, they are not the image's own. The engine's
 // needs no second image.
-var mendless = []error{ErrEngineGone, ErrClosed, ErrBlocked, ErrDenied, ErrThrottled, ErrStalled, ErrUnavailable}
+var mendless = []error{docker.ErrEngineGone, docker.ErrClosed, docker.ErrBlocked, docker.ErrDenied, docker.ErrThrottled, docker.ErrStalled, docker.ErrUnavailable}
 
 // ownCauses are those of one image, tag, repository or media type, which never stop a run, however many there are.
 var ownCauses = []error{
-	ErrNotFound, ErrInvalid, ErrRefused, ErrNoSpace, ErrNotUnpacked, ErrBrokenOff, errIncomplete, context.Canceled, context.DeadlineExceeded,
+	docker.ErrNotFound, docker.ErrInvalid, docker.ErrRefused, docker.ErrNoSpace, docker.ErrNotUnpacked, docker.ErrBrokenOff, errIncomplete, context.Canceled, context.DeadlineExceeded,
 }
 
 // unexplained is the cause of a failure that nobody knows: the gist of its words.
@@ -42,9 +42,9 @@ type StoppedError struct {
 // Error gives the number and the cause.
 func (e *StoppedError) Error() string {
 	switch {
-	case errors.Is(e.Err, ErrEngineGone):
+	case errors.Is(e.Err, docker.ErrEngineGone):
 		return fmt.Sprintf("the engine has gone and not come back: %v", e.Err)
-	case errors.Is(e.Err, ErrClosed):
+	case errors.Is(e.Err, docker.ErrClosed):
 		return fmt.Sprintf("no image can be migrated for now: %v; a later run continues from here", e.Err)
 	}
 	return fmt.Sprintf("%d images in a row failed the same way, the last one: %v; a later run continues from here", e.Images, e.Err)
@@ -101,9 +101,9 @@ func (b *breaker) failure(r Result) *StoppedError {
 // isEnough reports whether so many images have failed by now that the others would, too.
 func (b *breaker) isEnough() bool {
 	switch {
-	case errors.Is(b.cause, ErrEngineGone):
+	case errors.Is(b.cause, docker.ErrEngineGone):
 		return true
-	case errors.Is(b.cause, ErrClosed) && b.images >= breakClosed:
+	case errors.Is(b.cause, docker.ErrClosed) && b.images >= breakClosed:
 		return true
 	}
 	return b.images >= breakWithin || b.images >= breakAfter && len(b.repositories) > 1

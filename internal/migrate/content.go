@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
@@ -52,11 +53,11 @@ const (
 
 // way decides by what the engine lacks of the manifest's image. Pulls are cut off in an engine of our own alone,
 // because what that leaves there is swept up with whatever else has been cut off.
-func (w *workspace) way(m Manifest) way {
+func (w *workspace) way(m image.Manifest) way {
 	missing := w.missing(m)
 	some := func(is func(ocispec.Descriptor) bool) bool { return slices.ContainsFunc(missing, is) }
 	switch {
-	case w.store == ClassicStore, some(isForeign):
+	case w.store == image.ClassicStore, some(isForeign):
 		return asImage
 	case !w.blobs.hopeless() && !some(isLarge):
 		return byBlob
@@ -69,7 +70,7 @@ func (w *workspace) way(m Manifest) way {
 func isLarge(blob ocispec.Descriptor) bool { return blob.Size > image.MaxBlobPull }
 
 // content brings the blobs of one manifest into the engine, those that it does not have.
-func (w *workspace) content(ctx context.Context, m Manifest) error {
+func (w *workspace) content(ctx context.Context, m image.Manifest) error {
 	var err error
 	switch w.way(m) {
 	case byBlob:
@@ -79,7 +80,7 @@ func (w *workspace) content(ctx context.Context, m Manifest) error {
 	default:
 		return w.pull(ctx, m)
 	}
-	if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoSpace) {
+	if err == nil || ctx.Err() != nil || errors.Is(err, docker.ErrNoSpace) {
 		return err
 	}
 	w.fellBack = true
@@ -92,7 +93,7 @@ func isForeign(blob ocispec.Descriptor) bool {
 }
 
 // missing are the blobs of the image that are to be brought, each once.
-func (w *workspace) missing(m Manifest) []ocispec.Descriptor {
+func (w *workspace) missing(m image.Manifest) []ocispec.Descriptor {
 	var blobs []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
 	for _, blob := range m.Blobs() {
@@ -118,7 +119,7 @@ func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) e
 	}
 	_ = group.Wait() // no function returns an error
 	for i, blob := range blobs {
-		h := holding{ref: w.blobReference(blob), blobs: w.catalog.add(blobs[i : i+1])}
+		h := holding{ref: w.blobReference(blob), blobs: w.catalog.Add(blobs[i : i+1])}
 		if errs[i] != nil {
 			w.release(ctx, []holding{h})
 			errs[i] = failedAt(StepPull, h.ref, errs[i])
@@ -135,9 +136,9 @@ func (w *workspace) blobReference(blob ocispec.Descriptor) string {
 
 // pullContent pulls a manifest's image until its layers are there. Whatever the image's names do not keep, keep has
 // taken care of.
-func (w *workspace) pullContent(ctx context.Context, m Manifest) error {
+func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 	missing := w.missing(m)
-	w.cut = append(w.cut, w.catalog.add(missing)...)
+	w.cut = append(w.cut, w.catalog.Add(missing)...)
 	var layers []digest.Digest
 	for _, blob := range missing {
 		if blob.Digest != m.Config.Digest {
@@ -169,7 +170,7 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 		name := keeperName + ":" + blob.Digest.Encoded()
 		l.Add([]string{name}, keeper, empty)
 		w.held.adopt(name)
-		w.pulled = append(w.pulled, holding{ref: name, blobs: w.catalog.add([]ocispec.Descriptor{blob})})
+		w.pulled = append(w.pulled, holding{ref: name, blobs: w.catalog.Add([]ocispec.Descriptor{blob})})
 	}
 }
 
@@ -178,7 +179,7 @@ const keeperName = "ecr2gitlab.invalid/kept"
 
 // keeperOf is an artifact of one blob, which an engine holds and does not unpack, and the empty config that it has
 // (OCI image specification 1.1, "Guidelines for Artifact Usage").
-func keeperOf(blob ocispec.Descriptor) (keeper, config Manifest) {
+func keeperOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 	empty := ocispec.DescriptorEmptyJSON
 	artifact := ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
@@ -188,19 +189,19 @@ func keeperOf(blob ocispec.Descriptor) (keeper, config Manifest) {
 		Layers:       []ocispec.Descriptor{{MediaType: "application/octet-stream", Digest: blob.Digest, Size: blob.Size}},
 	}
 	raw, _ := json.Marshal(artifact) // strings and numbers alone
-	return Manifest{
+	return image.Manifest{
 			Descriptor: ocispec.Descriptor{MediaType: artifact.MediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))},
 			Raw:        raw,
-		}, Manifest{
+		}, image.Manifest{
 			Descriptor: ocispec.Descriptor{Digest: empty.Digest},
 			Raw:        empty.Data,
 		}
 }
 
 // pull fetches one manifest with its blobs, as an image.
-func (w *workspace) pull(ctx context.Context, m Manifest) error {
+func (w *workspace) pull(ctx context.Context, m image.Manifest) error {
 	ref := w.repository.Reference(m)
-	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.add(m.Blobs())})
+	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.Add(m.Blobs())})
 	if err := w.held.pull(ctx, ref); err != nil {
 		return failedAt(StepPull, ref, err)
 	}
@@ -219,7 +220,7 @@ func (c *copier) fetchOnce(ctx context.Context, ref string) error {
 	c.sweeping.RLock()
 	defer c.sweeping.RUnlock()
 	err := c.engine.Pull(ctx, ref)
-	if err != nil && c.store == ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
+	if err != nil && c.store == image.ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
 		return nil
 	}
 	return err
@@ -230,7 +231,7 @@ func (c *copier) fetchOnce(ctx context.Context, ref string) error {
 func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
 	began := time.Now()
 	refused := call(ctx)
-	if !errors.Is(refused, ErrDenied) {
+	if !errors.Is(refused, docker.ErrDenied) {
 		return refused
 	}
 	fresh, err := source.Renew(ctx, began)
@@ -240,7 +241,7 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 	if err == nil {
 		err = call(ctx)
 	}
-	if err == nil || errors.Is(err, ErrDenied) {
+	if err == nil || errors.Is(err, docker.ErrDenied) {
 		return err
 	}
 	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one

@@ -10,20 +10,24 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // lightOf is an image whose layers an engine pulls by themselves: one of its own, and those that it shares.
-func lightOf(t testing.TB, content string, shared ...string) Manifest {
-	return layersOf(t, blob, content, shared)
+func lightOf(t testing.TB, content string, shared ...string) image.Manifest {
+	return layersOf(t, testkit.Blob, content, shared)
 }
 
 // heavyOf is like lightOf, and of layers too large for that.
-func heavyOf(t testing.TB, content string, shared ...string) Manifest {
-	return layersOf(t, heavy, content, shared)
+func heavyOf(t testing.TB, content string, shared ...string) image.Manifest {
+	return layersOf(t, testkit.Heavy, content, shared)
 }
 
-func layersOf(t testing.TB, layer func(mediaType, content string) ocispec.Descriptor, content string, shared []string) Manifest {
-	d := imageDocument(content)
+func layersOf(t testing.TB, layer func(mediaType, content string) ocispec.Descriptor, content string, shared []string) image.Manifest {
+	d := testkit.ImageDocument(content)
 	d.Layers = nil
 	for _, each := range append(shared, content) {
 		d.Layers = append(d.Layers, layer(ocispec.MediaTypeImageLayerGzip, each))
@@ -35,8 +39,8 @@ func digestOf(content string) string { return digest.FromString(content).String(
 
 // The name comes first, the blobs by themselves, each image's whole content is there before its push, and nothing stays.
 func TestCopyByBlob(t *testing.T) {
-	image := lightOf(t, "app", "base")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "2") })
+	img := lightOf(t, "app", "base")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "2") })
 	s.copy(t, "app:1: exact", "app:2: exact")
 	got := s.engine.of("load", "pull", "tag", "push")
 	slices.Sort(got[1:4]) // side by side
@@ -51,7 +55,7 @@ func TestCopyByBlob(t *testing.T) {
 func TestRunBringsEachBlobOnce(t *testing.T) {
 	for _, test := range []struct {
 		name      string
-		image     func(t testing.TB, content string, shared ...string) Manifest
+		image     func(t testing.TB, content string, shared ...string) image.Manifest
 		dedicated bool
 		calls     string
 	}{
@@ -64,7 +68,7 @@ func TestRunBringsEachBlobOnce(t *testing.T) {
 			const images = 24
 			for i := range images {
 				content := fmt.Sprint("app", i)
-				source.push(fmt.Sprint("repository", i%5), test.image(t, content, "base", fmt.Sprint("part", i%3)), content)
+				source.Push(fmt.Sprint("repository", i%5), test.image(t, content, "base", fmt.Sprint("part", i%3)), content)
 			}
 			engine := newEngine(source)
 			summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Dedicated = 4, test.dedicated })
@@ -97,7 +101,7 @@ func TestRunBringsEachBlobOnce(t *testing.T) {
 func TestCopySparesWhatTheTargetHas(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		image func(t testing.TB, content string, shared ...string) Manifest
+		image func(t testing.TB, content string, shared ...string) image.Manifest
 		lost  bool
 		want  []string
 	}{
@@ -106,14 +110,14 @@ func TestCopySparesWhatTheTargetHas(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := newSource()
-			source.push("app", test.image(t, "1", "base"), "1")
+			source.Push("app", test.image(t, "1", "base"), "1")
 			engine := newEngine(source)
 			if _, _, err := runIn(t, engine, nil); err != nil {
 				t.Fatal(err)
 			}
-			source.push("app", test.image(t, "2", "base"), "2", "latest")
+			source.Push("app", test.image(t, "2", "base"), "2", "latest")
 			if test.lost {
-				delete(engine.arrived, targetBase+"/app@"+digestOf("base"))
+				delete(engine.arrived, testkit.TargetBase+"/app@"+digestOf("base"))
 			}
 			engine.calls = nil
 			summary, _, err := runIn(t, engine, nil)
@@ -137,7 +141,7 @@ func TestCopyWithoutBlobPulls(t *testing.T) {
 	source := newSource()
 	const images = 12
 	for i := range images {
-		source.push("app", lightOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+		source.Push("app", lightOf(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
 	engine := newEngine(source)
 	engine.noBlobs = true
@@ -153,11 +157,11 @@ func TestCopyWithoutBlobPulls(t *testing.T) {
 
 // One blob that fails brings the image down to the usual way, and nothing else.
 func TestCopyOneBlobFails(t *testing.T) {
-	image := lightOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
-	s.engine.fails["pull "+s.task.image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
+	img := lightOf(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
+	s.engine.fails["pull "+s.task.Image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
 	s.copy(t, "app:1: exact")
-	if n := s.engine.count("pull " + s.pulled(image)); n != 1 {
+	if n := s.engine.count("pull " + s.pulled(img)); n != 1 {
 		t.Errorf("%d pulls of the image", n)
 	}
 }
@@ -167,13 +171,13 @@ func TestCopyForeignLayers(t *testing.T) {
 	for _, mediaType := range []string{
 		"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
 	} {
-		d := imageDocument("app")
-		d.Layers[0] = blob(mediaType, "app")
-		image := d.Manifest(t)
-		s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+		d := testkit.ImageDocument("app")
+		d.Layers[0] = testkit.Blob(mediaType, "app")
+		img := d.Manifest(t)
+		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 		s.copier.dedicated = true
 		s.copy(t, "app:1: exact")
-		if got, want := s.engine.of("pull"), []string{"pull app@" + image.Digest.String()}; !slices.Equal(got, want) {
+		if got, want := s.engine.of("pull"), []string{"pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
 			t.Errorf("pulls %q, want %q", got, want)
 		}
 	}
@@ -181,15 +185,15 @@ func TestCopyForeignLayers(t *testing.T) {
 
 // A pull that was cut off too early is made good by one that is not.
 func TestCopyCutOffTooEarly(t *testing.T) {
-	image := imageOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+	img := testkit.Image(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 	s.copier.dedicated = true
-	s.engine.hasty[image.Digest] = true
+	s.engine.hasty[img.Digest] = true
 	results, aside := s.attempt(t.Context())
 	if got := outcomes(results); aside || !slices.Equal(got, []string{"app:1: exact"}) {
 		t.Errorf("results %q, aside %v", got, aside)
 	}
-	if got, want := s.engine.of("cut", "pull"), []string{"cut app@" + image.Digest.String(), "pull app@" + image.Digest.String()}; !slices.Equal(got, want) {
+	if got, want := s.engine.of("cut", "pull"), []string{"cut app@" + img.Digest.String(), "pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
 	}
 }
@@ -198,7 +202,7 @@ func TestCopyCutOffTooEarly(t *testing.T) {
 func TestCutOffInAnEngineOfOurOwnAlone(t *testing.T) {
 	for dedicated, want := range map[bool]string{true: "cut", false: "pull"} {
 		source := newSource()
-		source.push("app", imageOf(t, "app"), "1")
+		source.Push("app", testkit.Image(t, "app"), "1")
 		engine := newEngine(source)
 		if _, _, err := runIn(t, engine, func(o *Options) { o.Dedicated = dedicated }); err != nil {
 			t.Fatal(err)
@@ -223,14 +227,14 @@ func TestRunOnAFullDisk(t *testing.T) {
 		{"always", 9, "app:1: failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			image := imageOf(t, "large")
+			img := testkit.Image(t, "large")
 			source := newSource()
-			source.push("app", image, "1")
+			source.Push("app", img, "1")
 			for i := range 5 {
-				source.push("other", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+				source.Push("other", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 			}
 			engine := newEngine(source)
-			full := &fullEngine{memoryEngine: engine, ref: repositoryNamed("app").Reference(image), times: test.times}
+			full := &fullEngine{memoryEngine: engine, ref: repositoryNamed("app").Reference(img), times: test.times}
 			summary, _, err := runIn(t, engine, func(o *Options) { o.Engine = full })
 			if err != nil || len(summary.Results) != 6 {
 				t.Fatalf("results %q, error %v", outcomes(summary.Results), err)
@@ -258,28 +262,28 @@ type fullEngine struct {
 func (e *fullEngine) Pull(ctx context.Context, ref string) error {
 	if ref == e.ref && e.times > 0 {
 		e.times--
-		return fmt.Errorf("write layer: %w", ErrNoSpace)
+		return fmt.Errorf("write layer: %w", docker.ErrNoSpace)
 	}
 	return e.memoryEngine.Pull(ctx, ref)
 }
 
 // The manifests of large accounts are not kept: they are read once more when their image's turn comes.
 func TestRunReadsManifestsAgain(t *testing.T) {
-	pair, children := pairOf(t, "app")
+	pair, children := testkit.Pair(t, "app")
 	source := newSource()
-	source.push("app", pair, "1")
-	source.hold("app", children...)
-	source.push("app", imageOf(t, "gone"), "2")
+	source.Push("app", pair, "1")
+	source.Hold("app", children...)
+	source.Push("app", testkit.Image(t, "gone"), "2")
 	engine := newEngine(source)
 	found, p := surveyed(t, source, nil)
-	for _, i := range found.items {
-		i.tree = nil
+	for _, i := range found.Items {
+		i.Tree = nil
 	}
-	delete(source.manifests["app"], found.items[1].image.Digest)
-	options := Options{Source: source, Engine: engine, Store: ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
+	delete(source.Held["app"], found.Items[1].Image.Digest)
+	options := Options{Source: source, Engine: engine, Store: image.ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(t.Context(), options)
-	r.copier = newCopier(options, p.catalog)
-	r.copyAll(t.Context(), newTasks(found.items))
+	r.copier = newCopier(options, p.Catalog)
+	r.copyAll(t.Context(), newTasks(found.Items))
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)

@@ -10,6 +10,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // errIncomplete: the engine does not hold all that a pull should have brought. The containerd store skips a layer's
@@ -20,11 +24,11 @@ var errIncomplete = errors.New("the engine skipped layers when it pulled")
 type copier struct {
 	source    Source
 	engine    Engine
-	store     Store
+	store     image.Store
 	dedicated bool              // the engine is ours alone
 	platform  *ocispec.Platform // see Options
 	known     func(repository, target string) (Pair, bool)
-	catalog   *catalog
+	catalog   *plan.Catalog
 	held      *references
 	meter     *meter
 	sweeping  sync.RWMutex // pulls and loads read, a sweep writes
@@ -34,13 +38,13 @@ type copier struct {
 }
 
 // open returns the manifests of the item, which are read again if they were not kept.
-func (c *copier) open(ctx context.Context, i *item) (Tree, error) {
-	if i.tree != nil {
-		return *i.tree, nil
+func (c *copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
+	if i.Tree != nil {
+		return *i.Tree, nil
 	}
-	tree, err := readTree(ctx, c.source, i.image.Repository, i.root)
-	if failure := new(Failure); errors.As(err, &failure) {
-		return Tree{}, failedAt(StepPlan, failure.Ref, fmt.Errorf("read when its turn came: %w", failure.Err))
+	tree, err := plan.ReadTree(ctx, c.source, i.Image.Repository, i.Root)
+	if failure := new(plan.Failure); errors.As(err, &failure) {
+		return image.Tree{}, failedAt(StepPlan, failure.Ref, fmt.Errorf("read when its turn came: %w", failure.Err))
 	}
 	return tree, err
 }
@@ -50,24 +54,24 @@ func (c *copier) open(ctx context.Context, i *item) (Tree, error) {
 func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
 	ctx, end := c.meter.follow(ctx, t, inbound)
 	defer func() { end(err == nil) }()
-	tree, err := c.open(ctx, t.item)
+	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
 	}
-	t.work = c.workspace(t.image.Repository)
+	t.work = c.workspace(t.Image.Repository)
 	t.work.present, t.work.shared = c.whereabouts(t, tree)
 	t.work.partial = len(t.there) > 0
-	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
+	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
 		return err
 	}
 	return c.checkPlatform(ctx, t, tree.Root)
 }
 
 // whereabouts are the blobs of the image that need not be brought, as things were when its turn came, and those that others wait for.
-func (c *copier) whereabouts(t *task, tree Tree) (present, shared map[digest.Digest]bool) {
+func (c *copier) whereabouts(t *task, tree image.Tree) (present, shared map[digest.Digest]bool) {
 	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, blob := range tree.Blobs() {
-		id := c.catalog.id(blob.Digest)
+		id := c.catalog.ID(blob.Digest)
 		present[blob.Digest] = !slices.Contains(t.absent, id)
 		shared[blob.Digest] = slices.Contains(t.shared, id)
 	}
@@ -82,10 +86,10 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
 		if ctx.Err() != nil {
-			copy(results[i:], settle(t.item, t.pending[i:], NotStarted, context.Cause(ctx)))
+			copy(results[i:], settle(t.Item, t.pending[i:], NotStarted, context.Cause(ctx)))
 			break
 		}
-		results[i] = c.push(ctx, resultOf(t.item, tag), t.root, arrivedAs(t.item, Exact))
+		results[i] = c.push(ctx, resultOf(t.Item, tag), t.Root, arrivedAs(t.Item, Exact))
 		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
@@ -100,20 +104,20 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 // lacking tells failures of a push that may come of what the engine does not have: nobody has looked, or it says so.
 func (w *workspace) lacking(err error) bool {
 	_, mendless := causeOf(err)
-	return mendless == nil && (w.trusted || errors.Is(err, ErrNotFound))
+	return mendless == nil && (w.trusted || errors.Is(err, docker.ErrNotFound))
 }
 
 // pushAgain pushes once more what the engine did not have to have: the target repository may have lost it since.
 func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
-	tree, err := c.open(ctx, t.item)
+	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return failed
 	}
 	t.work.present, t.work.doubtful = nil, true
-	if err := t.work.bring(ctx, tree, t.targets(t.pending)); err != nil {
+	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
 		return failed.failed(err)
 	}
-	return c.push(ctx, resultOf(t.item, failed.Tag), t.root, arrivedAs(t.item, Exact))
+	return c.push(ctx, resultOf(t.Item, failed.Tag), t.Root, arrivedAs(t.Item, Exact))
 }
 
 // clear takes what was pulled for the image away from the engine.
@@ -135,14 +139,14 @@ func (c *copier) withReferrers(ctx context.Context, t *task, results []Result) [
 // earlier run has left there, need no copy; the others are pending.
 func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 	t.pending = nil
-	for _, tag := range t.image.Tags {
-		resolved, err := c.engine.Resolve(ctx, t.tagged(tag))
-		if err != nil || resolved.Digest != t.root && !c.knows(t.item, tag, resolved.Digest) {
+	for _, tag := range t.Image.Tags {
+		resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
+		if err != nil || resolved.Digest != t.Root && !c.knows(t.Item, tag, resolved.Digest) {
 			t.pending = append(t.pending, tag)
 			continue
 		}
-		result := resultOf(t.item, tag)
-		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.item, Present)
+		result := resultOf(t.Item, tag)
+		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.Item, Present)
 		present = append(present, result)
 	}
 	return present
@@ -151,17 +155,17 @@ func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
 // knows reports whether an earlier run has copied just what this one would, and has left at the target what it answers
 // with now. It counts on the classic store alone, where no copy is better: any other engine brings the source's own
 // digest, and what is signed with it.
-func (c *copier) knows(i *item, tag string, answer digest.Digest) bool {
-	return c.store == ClassicStore && c.hasLeft(i, tag, answer)
+func (c *copier) knows(i *plan.Item, tag string, answer digest.Digest) bool {
+	return c.store == image.ClassicStore && c.hasLeft(i, tag, answer)
 }
 
 // hasLeft reports whether what the target answers is what an earlier run has made of just this image.
-func (c *copier) hasLeft(i *item, tag string, answer digest.Digest) bool {
+func (c *copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 	if c.known == nil {
 		return false
 	}
-	pair, ok := c.known(i.image.Repository.Name, i.tagged(tag))
-	return ok && pair == Pair{Source: i.image.Digest, Root: i.root, Pushed: answer}
+	pair, ok := c.known(i.Image.Repository.Name, i.Tagged(tag))
+	return ok && pair == Pair{Source: i.Image.Digest, Root: i.Root, Pushed: answer}
 }
 
 // push sends the result's target, has the registry confirm it, and settles the result: as good where the digest is the
@@ -178,7 +182,7 @@ func (c *copier) push(ctx context.Context, result Result, want digest.Digest, go
 // the classic store that is another digest than the source's.
 func (c *copier) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
 	if pushed != want {
-		if c.store != ClassicStore {
+		if c.store != image.ClassicStore {
 			return result.failed(failedAt(StepPush, result.Target, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)))
 		}
 		if good != OnePlatform { // which says more: the other platforms are missing
@@ -197,33 +201,23 @@ func (c *copier) verify(ctx context.Context, result Result, pushed, want digest.
 	return result
 }
 
-func (i *item) tagged(tag string) string { return i.target + ":" + tag }
-
-func (i *item) targets(tags []string) []string {
-	targets := make([]string, len(tags))
-	for at, tag := range tags {
-		targets[at] = i.tagged(tag)
-	}
-	return targets
-}
-
 // arrivedAs is the outcome of a good copy, or of one that the user wanted reduced.
-func arrivedAs(i *item, whole Outcome) Outcome {
-	if i.reduced {
+func arrivedAs(i *plan.Item, whole Outcome) Outcome {
+	if i.Reduced {
 		return OnePlatform
 	}
 	return whole
 }
 
-func resultOf(i *item, tag string) Result {
+func resultOf(i *plan.Item, tag string) Result {
 	return Result{
-		Repository: i.image.Repository.Name, Tag: tag, Source: i.image.Digest, Root: i.root, Target: i.tagged(tag),
-		Bytes: cmp.Or(i.bytes, i.image.Size),
+		Repository: i.Image.Repository.Name, Tag: tag, Source: i.Image.Digest, Root: i.Root, Target: i.Tagged(tag),
+		Bytes: cmp.Or(i.Bytes, i.Image.Size),
 	}
 }
 
 // settle gives tags of the item one outcome.
-func settle(i *item, tags []string, outcome Outcome, err error) []Result {
+func settle(i *plan.Item, tags []string, outcome Outcome, err error) []Result {
 	results := make([]Result, len(tags))
 	for at, tag := range tags {
 		results[at] = resultOf(i, tag)
@@ -235,4 +229,17 @@ func settle(i *item, tags []string, outcome Outcome, err error) []Result {
 func (r Result) failed(err error) Result {
 	r.Outcome, r.Err = Failed, err
 	return r
+}
+
+// checkPlatform fails where the single image that was pulled is for another platform than the one asked for.
+func (c *copier) checkPlatform(ctx context.Context, t *task, root image.Manifest) error {
+	if c.platform == nil || t.Reduced || !root.IsContainerImage() {
+		return nil
+	}
+	ref := t.Tagged(t.pending[0])
+	platform, err := c.engine.Platform(ctx, ref)
+	if err != nil {
+		return failedAt(StepCheck, ref, err)
+	}
+	return plan.CheckPlatform(*c.platform, platform)
 }

@@ -9,35 +9,40 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // setup is one image with its tags, planned and ready to be copied.
 type setup struct {
-	source *sourceRegistry
+	source *testkit.Registry
 	engine *memoryEngine
 	copier *copier
 	task   *task
 }
 
 // newSetup plans the first image that fill pushes.
-func newSetup(t *testing.T, store Store, fill func(*sourceRegistry)) *setup {
+func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *setup {
 	t.Helper()
 	source := newSource()
 	fill(source)
 	engine := newEngine(source)
 	engine.store = store
-	found, p := surveyed(t, source, func(p *planner) { p.resolver, p.store = engine, store })
-	tasks := newTasks(found.items)
-	if tasks[0].hopeless() {
-		t.Fatal(rejection(tasks[0].item))
+	found, p := surveyed(t, source, func(p *plan.Planner) { p.Resolver, p.Store = engine, store })
+	tasks := newTasks(found.Items)
+	if tasks[0].Rejected() {
+		t.Fatal(rejection(tasks[0].Item))
 	}
 	engine.calls = nil
-	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.catalog), tasks[0]}
+	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.Catalog), tasks[0]}
 }
 
-func (s *setup) target(tag string) string { return s.task.tagged(tag) }
+func (s *setup) target(tag string) string { return s.task.Tagged(tag) }
 
-func (s *setup) pulled(m Manifest) string { return s.task.image.Repository.Reference(m) }
+func (s *setup) pulled(m image.Manifest) string { return s.task.Image.Repository.Reference(m) }
 
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
 func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
@@ -64,23 +69,23 @@ func (s *setup) copy(t *testing.T, want ...string) []Result {
 }
 
 func TestCopyOncePulledForAllTags(t *testing.T) {
-	image := imageOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "1.2", "latest") })
+	img := testkit.Image(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "1.2", "latest") })
 	results := s.copy(t, "app:1: exact", "app:1.2: exact", "app:latest: exact")
-	if n := s.engine.count("pull " + s.pulled(image)); n != 1 {
+	if n := s.engine.count("pull " + s.pulled(img)); n != 1 {
 		t.Errorf("%d pulls", n)
 	}
 	for _, r := range results {
-		if r.Source != image.Digest || r.Pushed != image.Digest || s.engine.tags[r.Target] != image.Digest {
+		if r.Source != img.Digest || r.Pushed != img.Digest || s.engine.tags[r.Target] != img.Digest {
 			t.Errorf("%s: %s -> %s, and the target has %s", r.Name(), r.Source, r.Pushed, s.engine.tags[r.Target])
 		}
 	}
 }
 
 func TestCopyIndex(t *testing.T) {
-	pair, children := pairOf(t, "app")
-	twice := indexOf(t, child(children[0], linux("amd64")), child(pair, nil), child(children[0], linux("386")))
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", twice, "1"); r.hold("app", append(children, pair)...) })
+	pair, children := testkit.Pair(t, "app")
+	twice := testkit.Index(t, testkit.Child(children[0], testkit.Linux("amd64")), testkit.Child(pair, nil), testkit.Child(children[0], testkit.Linux("386")))
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", twice, "1"); r.Hold("app", append(children, pair)...) })
 	s.copy(t, "app:1: exact")
 	want := []string{"load app:1", "pull app@" + children[0].Digest.String(), "pull app@" + children[1].Digest.String(), "push app:1"}
 	if got := s.engine.of("pull", "load", "tag", "push"); !slices.Equal(got, want) {
@@ -89,9 +94,9 @@ func TestCopyIndex(t *testing.T) {
 }
 
 func TestCopySkipsWhatIsPresent(t *testing.T) {
-	image, older := imageOf(t, "app"), imageOf(t, "older")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "latest") })
-	s.engine.tags[s.target("1")] = image.Digest
+	img, older := testkit.Image(t, "app"), testkit.Image(t, "older")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "latest") })
+	s.engine.tags[s.target("1")] = img.Digest
 	s.engine.tags[s.target("latest")] = older.Digest
 	s.copy(t, "app:1: present", "app:latest: exact")
 	s.engine.calls = nil
@@ -103,7 +108,7 @@ func TestCopySkipsWhatIsPresent(t *testing.T) {
 
 // Every way to end with less at the target than at the source has to end with a failure.
 func TestCopyFailures(t *testing.T) {
-	image := imageOf(t, "app")
+	img := testkit.Image(t, "app")
 	refused := errors.New("the words of the engine")
 	other := digest.FromString("other")
 	for _, test := range []struct {
@@ -112,20 +117,20 @@ func TestCopyFailures(t *testing.T) {
 		says   []string
 		remedy string
 	}{
-		{"pull", func(s *setup) { s.engine.fails["pull "+s.pulled(image)] = refused }, []string{"pull ", "the words of the engine"}, ""},
-		{"gone", func(s *setup) { delete(s.source.manifests["app"], image.Digest) }, []string{"pull ", "not found"}, "deleted or archived since"},
-		{"pull denied", func(s *setup) { s.engine.fails["pull "+s.pulled(image)] = ErrDenied }, []string{"pull "}, "ecr:BatchGetImage"},
+		{"pull", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = refused }, []string{"pull ", "the words of the engine"}, ""},
+		{"gone", func(s *setup) { delete(s.source.Held["app"], img.Digest) }, []string{"pull ", "not found"}, "deleted or archived since"},
+		{"pull denied", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = docker.ErrDenied }, []string{"pull "}, "ecr:BatchGetImage"},
 		{"check", func(s *setup) { s.engine.fails["missing "+s.target("1")] = refused }, []string{"check "}, ""},
 		{"tag", func(s *setup) { s.engine.fails["tag "+s.target("1")] = refused }, []string{"tag "}, ""},
 		{"push", func(s *setup) { s.engine.fails["push "+s.target("1")] = refused }, []string{"push ", wordsAtTag}, ""},
-		{"push denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = ErrDenied }, []string{"push "}, "below Developer"},
+		{"push denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = docker.ErrDenied }, []string{"push "}, "below Developer"},
 		{"another digest pushed", func(s *setup) { s.engine.answers[s.target("1")] = other }, []string{"push ", "the engine pushed " + other.String()}, ""},
 		{"a push that ends well and brings nothing", func(s *setup) { s.engine.lost[s.target("1")] = true }, []string{"verify ", "manifest unknown"}, ""},
 		{"another digest at the target", func(s *setup) { s.engine.stands[s.target("1")] = other }, []string{"verify ", "answers with " + other.String()}, ""},
 		{"the target does not answer", func(s *setup) { s.engine.fails["resolve "+s.target("1")] = refused }, []string{"verify ", wordsAtTag}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 			test.change(s)
 			result := s.copy(t, "app:1: failed")[0]
 			expectError(t, result.Err, test.says...)
@@ -144,13 +149,13 @@ const wordsAtTag = "app:1: the words of the engine"
 
 // One tag that is denied does not hold up the others.
 func TestCopyOneTagDenied(t *testing.T) {
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", imageOf(t, "app"), "1", "2", "3") })
-	s.engine.fails["push "+s.target("2")] = ErrDenied
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", testkit.Image(t, "app"), "1", "2", "3") })
+	s.engine.fails["push "+s.target("2")] = docker.ErrDenied
 	s.copy(t, "app:1: exact", "app:2: failed", "app:3: exact")
 }
 
 func TestCopyClassic(t *testing.T) {
-	image := imageOf(t, "app")
+	img := testkit.Image(t, "app")
 	other := digest.FromString("other")
 	for _, test := range []struct {
 		name    string
@@ -158,20 +163,20 @@ func TestCopyClassic(t *testing.T) {
 		outcome Outcome
 		pushed  digest.Digest
 	}{
-		{"compressed again", func(*setup) {}, Changed, recompressed(image.Digest)},
-		{"compressed as before", func(s *setup) { s.engine.answers[s.target("1")] = image.Digest }, Exact, image.Digest},
-		{"one platform on purpose", func(s *setup) { s.task.reduced = true }, OnePlatform, recompressed(image.Digest)},
+		{"compressed again", func(*setup) {}, Changed, recompressed(img.Digest)},
+		{"compressed as before", func(s *setup) { s.engine.answers[s.target("1")] = img.Digest }, Exact, img.Digest},
+		{"one platform on purpose", func(s *setup) { s.task.Reduced = true }, OnePlatform, recompressed(img.Digest)},
 		{"the target has another", func(s *setup) { s.engine.stands[s.target("1")] = other }, Failed, ""},
 		{"the target has none", func(s *setup) { s.engine.lost[s.target("1")] = true }, Failed, ""},
 		{"a failed pull, whatever is there", func(s *setup) {
-			s.engine.fails["pull "+s.pulled(image)], s.engine.arrives[s.pulled(image)] = errors.New("unpigz"), true
+			s.engine.fails["pull "+s.pulled(img)], s.engine.arrives[s.pulled(img)] = errors.New("unpigz"), true
 		}, Failed, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ClassicStore, func(r *sourceRegistry) { r.push("app", image, "1") })
+			s := newSetup(t, image.ClassicStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 			test.change(s)
 			result := s.copy(t, "app:1: "+string(test.outcome))[0]
-			if result.Source != image.Digest || result.Pushed != test.pushed {
+			if result.Source != img.Digest || result.Pushed != test.pushed {
 				t.Errorf("%s -> %s", result.Source, result.Pushed)
 			}
 			if got := s.engine.of("missing"); len(got) > 0 {
@@ -183,28 +188,28 @@ func TestCopyClassic(t *testing.T) {
 
 // What an earlier run has left with another digest stays, where neither side has changed since. Nothing else does.
 func TestCopySkipsKnownPairs(t *testing.T) {
-	image := imageOf(t, "app")
+	img := testkit.Image(t, "app")
 	other := digest.FromString("other")
-	left := recompressed(image.Digest)
-	pair := Pair{Source: image.Digest, Root: image.Digest, Pushed: left}
+	left := recompressed(img.Digest)
+	pair := Pair{Source: img.Digest, Root: img.Digest, Pushed: left}
 	for _, test := range []struct {
 		name    string
-		store   Store
+		store   image.Store
 		pair    Pair          // "": none is known
 		answer  digest.Digest // of the target; "": it does not have the tag
 		outcome Outcome
 	}{
-		{"as it was left", ClassicStore, pair, left, Present},
-		{"not known", ClassicStore, Pair{}, left, Changed},
-		{"the target has another", ClassicStore, pair, other, Changed},
-		{"the target has none", ClassicStore, pair, "", Changed},
-		{"the source has another", ClassicStore, Pair{Source: other, Root: other, Pushed: left}, left, Changed},
-		{"one platform of it was copied", ClassicStore, Pair{Source: image.Digest, Root: other, Pushed: left}, left, Changed},
-		{"an engine that can do better", ContainerdStore, pair, left, Exact},
-		{"the source's own, whatever was left", ClassicStore, pair, image.Digest, Present},
+		{"as it was left", image.ClassicStore, pair, left, Present},
+		{"not known", image.ClassicStore, Pair{}, left, Changed},
+		{"the target has another", image.ClassicStore, pair, other, Changed},
+		{"the target has none", image.ClassicStore, pair, "", Changed},
+		{"the source has another", image.ClassicStore, Pair{Source: other, Root: other, Pushed: left}, left, Changed},
+		{"one platform of it was copied", image.ClassicStore, Pair{Source: img.Digest, Root: other, Pushed: left}, left, Changed},
+		{"an engine that can do better", image.ContainerdStore, pair, left, Exact},
+		{"the source's own, whatever was left", image.ClassicStore, pair, img.Digest, Present},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, test.store, func(r *sourceRegistry) { r.push("app", image, "1") })
+			s := newSetup(t, test.store, func(r *testkit.Registry) { r.Push("app", img, "1") })
 			if test.answer != "" {
 				s.engine.tags[s.target("1")] = test.answer
 			}
@@ -222,9 +227,9 @@ func TestCopySkipsKnownPairs(t *testing.T) {
 
 // The containerd store fails the pull of what it cannot unpack, once all of it has arrived.
 func TestCopyWhatCannotBeUnpacked(t *testing.T) {
-	seal := imageOf(t, "attestation")
-	image := imageOf(t, "app")
-	index := indexOf(t, child(image, linux("amd64")), child(seal, &ocispec.Platform{OS: "unknown", Architecture: "unknown"}))
+	seal := testkit.Image(t, "attestation")
+	img := testkit.Image(t, "app")
+	index := testkit.Index(t, testkit.Child(img, testkit.Linux("amd64")), testkit.Child(seal, &ocispec.Platform{OS: "unknown", Architecture: "unknown"}))
 	unpack := errors.New("failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers")
 	for _, test := range []struct {
 		name    string
@@ -236,7 +241,7 @@ func TestCopyWhatCannotBeUnpacked(t *testing.T) {
 		{"nothing has arrived", func(s *setup) { delete(s.engine.arrives, s.pulled(seal)) }, "app:1: failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", index, "1"); r.hold("app", image, seal) })
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", index, "1"); r.Hold("app", img, seal) })
 			s.engine.fails["pull "+s.pulled(seal)], s.engine.arrives[s.pulled(seal)] = unpack, true
 			test.change(s)
 			if result := s.copy(t, test.outcome)[0]; result.Outcome == Failed {
@@ -247,10 +252,10 @@ func TestCopyWhatCannotBeUnpacked(t *testing.T) {
 }
 
 func TestCopyInterrupted(t *testing.T) {
-	pair, children := pairOf(t, "app")
+	pair, children := testkit.Pair(t, "app")
 	for _, kind := range []string{"resolve", "pull", "load", "missing", "push"} {
 		t.Run(kind, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", pair, "1", "2"); r.hold("app", children...) })
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", pair, "1", "2"); r.Hold("app", children...) })
 			ctx, cancel := context.WithCancel(t.Context())
 			s.engine.before = func(call string) {
 				if strings.HasPrefix(call, kind) {
@@ -272,13 +277,13 @@ func TestCopyInterrupted(t *testing.T) {
 }
 
 func TestCopyOnePlatform(t *testing.T) {
-	pair, children := pairOf(t, "app")
+	pair, children := testkit.Pair(t, "app")
 	source := newSource()
-	source.push("app", pair, "1", "2")
-	source.hold("app", children...)
+	source.Push("app", pair, "1", "2")
+	source.Hold("app", children...)
 	engine := newEngine(source)
-	found, p := surveyed(t, source, func(p *planner) { p.platform = linux("arm64") })
-	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: ContainerdStore}, p.catalog), newTasks(found.items)[0]}
+	found, p := surveyed(t, source, func(p *plan.Planner) { p.Platform = testkit.Linux("arm64") })
+	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: image.ContainerdStore}, p.Catalog), newTasks(found.Items)[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {
@@ -292,7 +297,7 @@ func TestCopyOnePlatform(t *testing.T) {
 
 // A registry may end a token before its time: then the pull is tried with a fresh one, once.
 func TestCopyRenewsRefusedCredentials(t *testing.T) {
-	image := imageOf(t, "app")
+	img := testkit.Image(t, "app")
 	for _, test := range []struct {
 		name  string
 		renew func(s *setup, pull string) (bool, error)
@@ -305,10 +310,10 @@ func TestCopyRenewsRefusedCredentials(t *testing.T) {
 		{"none to be had", func(*setup, string) (bool, error) { return false, errors.New("AWS is away") }, "app:1: failed", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
-			pull := "pull " + s.pulled(image)
-			s.engine.fails[pull] = ErrDenied
-			s.source.renew = func(context.Context) (bool, error) { return test.renew(s, pull) }
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
+			pull := "pull " + s.pulled(img)
+			s.engine.fails[pull] = docker.ErrDenied
+			s.source.Renewing = func(context.Context) (bool, error) { return test.renew(s, pull) }
 			s.copy(t, test.want)
 			if got := s.engine.count(pull); got != test.pulls {
 				t.Errorf("%d pulls, want %d", got, test.pulls)
@@ -319,13 +324,30 @@ func TestCopyRenewsRefusedCredentials(t *testing.T) {
 
 // What a registry does not tell of an OCI image the engine does, once it has pulled it.
 func TestCopyOfAnotherPlatform(t *testing.T) {
-	image := imageOf(t, "app")
-	for want, platform := range map[string]*ocispec.Platform{"app:1: exact": linux("arm64"), "app:1: failed": linux("amd64")} {
-		s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1") })
-		s.engine.platforms[image.Digest] = *linux("arm64")
+	img := testkit.Image(t, "app")
+	for want, platform := range map[string]*ocispec.Platform{"app:1: exact": testkit.Linux("arm64"), "app:1: failed": testkit.Linux("amd64")} {
+		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
+		s.engine.platforms[img.Digest] = *testkit.Linux("arm64")
 		s.copier.platform = platform
 		if result := s.copy(t, want)[0]; result.Outcome == Failed {
 			expectError(t, result.Err, "linux/arm64 alone", "linux/amd64 (MIGRATE_PLATFORM)")
 		}
+	}
+}
+
+// A token that has ended before its time is replaced while it is planned, too.
+func TestResolveWithFreshCredentials(t *testing.T) {
+	renewed := false
+	resolver := sourceResolver{
+		source: testkit.Source{RenewToken: func(context.Context) (bool, error) { renewed = true; return true, nil }},
+		engine: fakeEngine{resolve: func(context.Context, string) (image.Resolved, error) {
+			if !renewed {
+				return image.Resolved{}, docker.ErrDenied
+			}
+			return image.Resolved{Digest: testkit.EmptyDigest}, nil
+		}},
+	}
+	if got, err := resolver.Resolve(t.Context(), "app"); err != nil || got.Digest != testkit.EmptyDigest {
+		t.Errorf("%v: %v", got, err)
 	}
 }

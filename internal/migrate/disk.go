@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // unlimited is the disk of an engine of which nobody has said how much may be used.
@@ -13,41 +14,41 @@ const expansion = 3
 // disk is what the images of this run take up in the engine, by what their manifests tell: an estimate, since a
 // manifest does not tell the size of an unpacked layer.
 type disk struct {
-	catalog  *catalog
-	store    Store
-	budget   int64    // bytes
-	used     int64    // bytes
-	users    []int32  // by blob: images under way that consist of it, and references that hold it
-	unpacked []bool   // by blob: the engine has unpacked it, too
-	pinned   []blobID // that the engine keeps until it is swept, with what it has unpacked of them
+	catalog  *plan.Catalog
+	store    image.Store
+	budget   int64         // bytes
+	used     int64         // bytes
+	users    []int32       // by blob: images under way that consist of it, and references that hold it
+	unpacked []bool        // by blob: the engine has unpacked it, too
+	pinned   []plan.BlobID // that the engine keeps until it is swept, with what it has unpacked of them
 }
 
-func newDisk(blobs *catalog, store Store, budget int64) disk {
+func newDisk(blobs *plan.Catalog, store image.Store, budget int64) disk {
 	if budget <= 0 {
 		budget = unlimited
 	}
-	n := blobs.len()
+	n := blobs.Len()
 	return disk{catalog: blobs, store: store, budget: budget, users: make([]int32, n), unpacked: make([]bool, n)}
 }
 
 // cost is what the blob takes up, in bytes. The classic store keeps layers unpacked alone; while it pulls, the packed
 // layer lies beside.
-func (d *disk) cost(id blobID) int64 {
-	if d.store == ClassicStore || d.unpacked[id] {
-		return d.catalog.size(id) * (1 + expansion)
+func (d *disk) cost(id plan.BlobID) int64 {
+	if d.store == image.ClassicStore || d.unpacked[id] {
+		return d.catalog.Size(id) * (1 + expansion)
 	}
-	return d.catalog.size(id)
+	return d.catalog.Size(id)
 }
 
 // need is what the blobs would add, in bytes, where those that are large are unpacked.
-func (d *disk) need(blobs []blobID) int64 {
+func (d *disk) need(blobs []plan.BlobID) int64 {
 	var bytes int64
 	for _, id := range blobs {
 		if d.users[id] > 0 {
 			continue
 		}
-		size := d.catalog.size(id)
-		if d.store == ClassicStore || size > image.MaxBlobPull {
+		size := d.catalog.Size(id)
+		if d.store == image.ClassicStore || size > image.MaxBlobPull {
 			size *= 1 + expansion
 		}
 		bytes += size
@@ -59,10 +60,10 @@ func (d *disk) need(blobs []blobID) int64 {
 func (d *disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
 
 // use counts one more user of each blob.
-func (d *disk) use(blobs []blobID) {
+func (d *disk) use(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id] == 0 {
-			d.unpacked[id] = d.catalog.size(id) > image.MaxBlobPull
+			d.unpacked[id] = d.catalog.Size(id) > image.MaxBlobPull
 			d.used += d.cost(id)
 		}
 		d.users[id]++
@@ -70,7 +71,7 @@ func (d *disk) use(blobs []blobID) {
 }
 
 // leave counts one user less, and the blobs as gone with their last.
-func (d *disk) leave(blobs []blobID) {
+func (d *disk) leave(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id]--; d.users[id] == 0 {
 			d.used -= d.cost(id)
@@ -79,7 +80,7 @@ func (d *disk) leave(blobs []blobID) {
 }
 
 // pin says that the engine keeps the blobs until it is swept.
-func (d *disk) pin(blobs []blobID) {
+func (d *disk) pin(blobs []plan.BlobID) {
 	d.use(blobs)
 	d.pinned = append(d.pinned, blobs...)
 }

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 func TestDeadlineAt(t *testing.T) {
@@ -40,11 +44,11 @@ func TestDeadlineAt(t *testing.T) {
 }
 
 // accountOf has so many images of one tag, in repositories of five.
-func accountOf(t *testing.T, images int) *sourceRegistry {
+func accountOf(t *testing.T, images int) *testkit.Registry {
 	t.Helper()
 	source := newSource()
 	for i := range images {
-		source.push(fmt.Sprint("app", i/5), imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+		source.Push(fmt.Sprint("app", i/5), testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
 	return source
 }
@@ -112,10 +116,10 @@ func (e hangingEngine) Push(ctx context.Context, _ string) (digest.Digest, error
 func TestRunCutOffPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := newSource()
-		image := imageOf(t, "app")
-		source.push("app", image, "1")
+		img := testkit.Image(t, "app")
+		source.Push("app", img, "1")
 		engine := newEngine(source)
-		engine.store = ClassicStore
+		engine.store = image.ClassicStore
 		_, _, err := runIn(t, engine, func(o *Options) {
 			o.Engine = hangingEngine{engine}
 			o.Deadline = DeadlineAt(time.Now().Add(time.Minute), time.Now())
@@ -124,7 +128,7 @@ func TestRunCutOffPush(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		calls := engine.of("remove")
-		if last := calls[len(calls)-1]; last != "remove "+image.Config.Digest.String() {
+		if last := calls[len(calls)-1]; last != "remove "+img.Config.Digest.String() {
 			t.Errorf("removed in the end: %q", last)
 		}
 	})
@@ -167,16 +171,16 @@ func TestRunStops(t *testing.T) {
 		stops  bool
 		most   int // pushes in all
 	}{
-		{"job token expired", images, ErrDenied, 20, true, 20 + breakAfter + 8},
-		{"registry down", images, ErrUnavailable, 1, true, breakAfter + 8},
-		{"engine gone", images, ErrEngineGone, 20, true, 20 + 8},
-		{"a few that are denied", 9, ErrDenied, 1, false, 9},
-		{"read-only", images, ErrClosed, 1, true, breakClosed + 8},
-		{"read-only from now on", images, ErrClosed, 20, true, 20 + breakClosed + 8},
+		{"job token expired", images, docker.ErrDenied, 20, true, 20 + breakAfter + 8},
+		{"registry down", images, docker.ErrUnavailable, 1, true, breakAfter + 8},
+		{"engine gone", images, docker.ErrEngineGone, 20, true, 20 + 8},
+		{"a few that are denied", 9, docker.ErrDenied, 1, false, 9},
+		{"read-only", images, docker.ErrClosed, 1, true, breakClosed + 8},
+		{"read-only from now on", images, docker.ErrClosed, 20, true, 20 + breakClosed + 8},
 		{"an unknown cause from the first push on", images, unknown, 1, true, 2*breakAfter + 16},
 		{"an unknown cause later", 30, unknown, 20, false, 60},
-		{"refused by rules", images, ErrRefused, 1, false, images},
-		{"gone since", 30, ErrNotFound, 1, false, 60},
+		{"refused by rules", images, docker.ErrRefused, 1, false, images},
+		{"gone since", 30, docker.ErrNotFound, 1, false, 60},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			engine := newEngine(accountOf(t, test.images))
@@ -219,7 +223,7 @@ func (e *failingEngine) Push(ctx context.Context, ref string) (digest.Digest, er
 }
 
 func TestBreaker(t *testing.T) {
-	denied, down := failedAt(StepPush, "ref", ErrDenied), failedAt(StepPull, "ref", ErrUnavailable)
+	denied, down := failedAt(StepPush, "ref", docker.ErrDenied), failedAt(StepPull, "ref", docker.ErrUnavailable)
 	unknown := func(repository string) error {
 		return failedAt(StepPush, "ref", errors.New("error from registry: out of luck with registry.example.com/"+repository))
 	}
@@ -244,15 +248,15 @@ func TestBreaker(t *testing.T) {
 		{"a changed one is an arrival", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Changed)), times(9, failed("b", denied))), 0},
 		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Present)), times(2, failed("b", denied))), 11},
 		{"two causes", slices.Concat(times(6, failed("a", denied)), times(6, failed("b", down)), times(3, failed("c", denied))), 0},
-		{"the engine", times(2, failed("a", failedAt(StepPull, "ref", ErrEngineGone))), 1},
-		{"closed", times(3, failed("a", failedAt(StepPush, "ref", ErrClosed))), 3},
-		{"the bucket", slices.Concat(times(9, failed("a", failedAt(StepPull, "ref", ErrBlocked))), times(1, failed("b", failedAt(StepPull, "ref", ErrBlocked)))), 10},
-		{"rules", slices.Concat(times(60, failed("a", failedAt(StepPush, "ref", ErrRefused))), times(60, failed("b", failedAt(StepPush, "ref", ErrRefused)))), 0},
+		{"the engine", times(2, failed("a", failedAt(StepPull, "ref", docker.ErrEngineGone))), 1},
+		{"closed", times(3, failed("a", failedAt(StepPush, "ref", docker.ErrClosed))), 3},
+		{"the bucket", slices.Concat(times(9, failed("a", failedAt(StepPull, "ref", docker.ErrBlocked))), times(1, failed("b", failedAt(StepPull, "ref", docker.ErrBlocked)))), 10},
+		{"rules", slices.Concat(times(60, failed("a", failedAt(StepPush, "ref", docker.ErrRefused))), times(60, failed("b", failedAt(StepPush, "ref", docker.ErrRefused)))), 0},
 		{"an unknown cause", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", unknown("b")))), 10},
 		{"an unknown cause after an arrival", slices.Concat(times(1, arrived(Exact)), times(9, failed("a", unknown("a"))), times(9, failed("b", unknown("b")))), 0},
 		{"unknown causes", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", failedAt(StepPush, "ref", errors.New("another"))))), 0},
-		{"of no concern", times(60, failed("a", failedAt(StepPull, "ref", ErrNotFound))), 0},
-		{"refused", times(60, []Result{{Repository: "a", Outcome: Refused, Err: ErrDenied}}), 0},
+		{"of no concern", times(60, failed("a", failedAt(StepPull, "ref", docker.ErrNotFound))), 0},
+		{"refused", times(60, []Result{{Repository: "a", Outcome: Refused, Err: docker.ErrDenied}}), 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var b breaker

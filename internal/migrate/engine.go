@@ -7,6 +7,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // Causes that an Engine tells apart, for errors.Is: see package docker.
@@ -50,7 +51,7 @@ type Engine interface {
 	// Push sends a local reference, and returns the digest that the engine says it pushed: none when ref is a digest.
 	Push(ctx context.Context, ref string) (digest.Digest, error)
 	// Resolve asks the registry behind the reference what it stands for.
-	Resolve(ctx context.Context, ref string) (Resolved, error)
+	Resolve(ctx context.Context, ref string) (image.Resolved, error)
 	// Remove takes a local reference away; one that does not exist is no error.
 	Remove(ctx context.Context, ref string) error
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // fakeEngine is an Engine of functions: a call that a test does not expect ends it.
@@ -25,7 +27,7 @@ type fakeEngine struct {
 	config  func(ctx context.Context, ref string) (ocispec.Platform, error)
 	tag     func(ctx context.Context, source, target string) error
 	push    func(ctx context.Context, ref string) (digest.Digest, error)
-	resolve func(ctx context.Context, ref string) (Resolved, error)
+	resolve func(ctx context.Context, ref string) (image.Resolved, error)
 	remove  func(ctx context.Context, ref string) error
 	content func(ctx context.Context, ref string, layers []digest.Digest) error
 	sweep   func(ctx context.Context) error
@@ -51,7 +53,7 @@ func (f fakeEngine) Push(ctx context.Context, ref string) (digest.Digest, error)
 	return f.push(ctx, ref)
 }
 
-func (f fakeEngine) Resolve(ctx context.Context, ref string) (Resolved, error) {
+func (f fakeEngine) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
 	return f.resolve(ctx, ref)
 }
 
@@ -65,35 +67,35 @@ func (f fakeEngine) Sweep(ctx context.Context) error { return f.sweep(ctx) }
 
 // memoryEngine is an engine, with the source it pulls from and the target it pushes to, in memory.
 type memoryEngine struct {
-	source *sourceRegistry
-	store  Store
+	source *testkit.Registry
+	store  image.Store
 
 	mu        sync.Mutex
-	calls     []string                        // "pull ref", in their order
-	local     map[string]digest.Digest        // by reference
-	manifests map[digest.Digest]Manifest      // that the engine has seen
-	content   map[digest.Digest]bool          // blobs that it has
-	blobs     map[string]digest.Digest        // pulled by themselves, by reference
-	noBlobs   bool                            // it, or the registry, does not pull blobs by themselves
-	pinned    map[digest.Digest]bool          // blobs of pulls that were cut off
-	hasty     map[digest.Digest]bool          // pulls that are cut off before all has arrived
-	tags      map[string]digest.Digest        // of the target, by reference
-	arrived   map[string]bool                 // digest references of the target, manifests and blobs
-	before    func(call string)               // sees every call before it is made, unlocked
-	fails     map[string]error                // by call
-	arrives   map[string]bool                 // pulls that fail after all has arrived
-	answers   map[string]digest.Digest        // what a push of the reference says it pushed
-	stands    map[string]digest.Digest        // what the target answers for a reference in truth's stead
-	rivals    map[digest.Digest]digest.Digest // pulled while the engine holds the other one, the first comes incomplete
-	broken    map[digest.Digest]bool          // always pulled incomplete
-	lost      map[string]bool                 // pushes that end well and bring nothing
+	calls     []string                         // "pull ref", in their order
+	local     map[string]digest.Digest         // by reference
+	manifests map[digest.Digest]image.Manifest // that the engine has seen
+	content   map[digest.Digest]bool           // blobs that it has
+	blobs     map[string]digest.Digest         // pulled by themselves, by reference
+	noBlobs   bool                             // it, or the registry, does not pull blobs by themselves
+	pinned    map[digest.Digest]bool           // blobs of pulls that were cut off
+	hasty     map[digest.Digest]bool           // pulls that are cut off before all has arrived
+	tags      map[string]digest.Digest         // of the target, by reference
+	arrived   map[string]bool                  // digest references of the target, manifests and blobs
+	before    func(call string)                // sees every call before it is made, unlocked
+	fails     map[string]error                 // by call
+	arrives   map[string]bool                  // pulls that fail after all has arrived
+	answers   map[string]digest.Digest         // what a push of the reference says it pushed
+	stands    map[string]digest.Digest         // what the target answers for a reference in truth's stead
+	rivals    map[digest.Digest]digest.Digest  // pulled while the engine holds the other one, the first comes incomplete
+	broken    map[digest.Digest]bool           // always pulled incomplete
+	lost      map[string]bool                  // pushes that end well and bring nothing
 	platforms map[digest.Digest]ocispec.Platform
 }
 
-func newEngine(source *sourceRegistry) *memoryEngine {
+func newEngine(source *testkit.Registry) *memoryEngine {
 	return &memoryEngine{
-		source: source, store: ContainerdStore,
-		local: map[string]digest.Digest{}, manifests: map[digest.Digest]Manifest{}, content: map[digest.Digest]bool{},
+		source: source, store: image.ContainerdStore,
+		local: map[string]digest.Digest{}, manifests: map[digest.Digest]image.Manifest{}, content: map[digest.Digest]bool{},
 		blobs: map[string]digest.Digest{}, pinned: map[digest.Digest]bool{}, hasty: map[digest.Digest]bool{},
 		tags: map[string]digest.Digest{}, arrived: map[string]bool{}, before: func(string) {},
 		fails: map[string]error{}, arrives: map[string]bool{}, answers: map[string]digest.Digest{},
@@ -145,7 +147,7 @@ func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.D
 	}
 	m, ok := e.listed(ref)
 	if !ok {
-		return fmt.Errorf("%s: %w", ref, ErrNotFound)
+		return fmt.Errorf("%s: %w", ref, docker.ErrNotFound)
 	}
 	for _, blob := range m.Blobs() {
 		arrived := !e.hasty[m.Digest]
@@ -164,33 +166,33 @@ func (e *memoryEngine) Sweep(ctx context.Context) error {
 
 // pullBlob fetches a single blob, as an engine with the containerd store does: all of it arrives, and the pull fails.
 func (e *memoryEngine) pullBlob(ref string) error {
-	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
-	for _, m := range e.source.manifests[name] {
+	name, d, _ := strings.Cut(strings.TrimPrefix(ref, testkit.SourceHost+"/"), "@")
+	for _, m := range e.source.Held[name] {
 		for _, blob := range m.Blobs() {
-			if blob.Digest.String() == d && blob.Size <= image.MaxBlobPull && e.store == ContainerdStore && !e.noBlobs {
+			if blob.Digest.String() == d && blob.Size <= image.MaxBlobPull && e.store == image.ContainerdStore && !e.noBlobs {
 				e.blobs[ref], e.content[blob.Digest] = blob.Digest, true
 				return errors.New("failed to unpack image: unexpected media type application/octet-stream")
 			}
 		}
 	}
-	return fmt.Errorf("%s: %w", ref, ErrNotFound)
+	return fmt.Errorf("%s: %w", ref, docker.ErrNotFound)
 }
 
 // listed finds what the source has for a digest reference.
-func (e *memoryEngine) listed(ref string) (Manifest, bool) {
-	name, d, _ := strings.Cut(strings.TrimPrefix(ref, sourceHost+"/"), "@")
-	m, ok := e.source.manifests[name][digest.Digest(d)]
+func (e *memoryEngine) listed(ref string) (image.Manifest, bool) {
+	name, d, _ := strings.Cut(strings.TrimPrefix(ref, testkit.SourceHost+"/"), "@")
+	m, ok := e.source.Held[name][digest.Digest(d)]
 	return m, ok
 }
 
 // stored finds what the target has for a digest reference.
-func (e *memoryEngine) stored(ref string) (Manifest, bool) {
+func (e *memoryEngine) stored(ref string) (image.Manifest, bool) {
 	_, d, _ := strings.Cut(ref, "@")
 	return e.manifests[digest.Digest(d)], e.arrived[ref]
 }
 
 func (e *memoryEngine) Load(ctx context.Context, archive []byte) error {
-	files, err := readLayout(bytes.NewReader(archive))
+	files, err := testkit.ReadLayout(bytes.NewReader(archive))
 	if err != nil {
 		return err
 	}
@@ -219,18 +221,18 @@ func (e *memoryEngine) Missing(ctx context.Context, ref string) ([]digest.Digest
 	return e.incomplete(tree), nil
 }
 
-func (e *memoryEngine) tree(ref string) (Tree, error) {
+func (e *memoryEngine) tree(ref string) (image.Tree, error) {
 	d, ok := e.local[ref]
 	if _, isBlob := e.blobs[ref]; isBlob {
-		return Tree{}, nil
+		return image.Tree{}, nil
 	}
 	if !ok {
-		return Tree{}, fmt.Errorf("no such image: %s: %w", ref, ErrNotFound)
+		return image.Tree{}, fmt.Errorf("no such image: %s: %w", ref, docker.ErrNotFound)
 	}
-	return NewTree(e.manifests[d], e.manifests), nil
+	return image.NewTree(e.manifests[d], e.manifests), nil
 }
 
-func (e *memoryEngine) incomplete(tree Tree) []digest.Digest {
+func (e *memoryEngine) incomplete(tree image.Tree) []digest.Digest {
 	var missing []digest.Digest
 	for _, leaf := range tree.Leaves() {
 		if !e.hasBlobs(leaf) {
@@ -241,7 +243,7 @@ func (e *memoryEngine) incomplete(tree Tree) []digest.Digest {
 }
 
 // hasBlobs reports whether all of an image's blobs are there. It has none of an image that it has never seen.
-func (e *memoryEngine) hasBlobs(m Manifest) bool {
+func (e *memoryEngine) hasBlobs(m image.Manifest) bool {
 	return m.Raw != nil && !slices.ContainsFunc(m.Blobs(), func(blob ocispec.Descriptor) bool { return !e.content[blob.Digest] })
 }
 
@@ -294,7 +296,7 @@ func (e *memoryEngine) pushedDigest(ref string, d digest.Digest) digest.Digest {
 	switch answer := e.answers[ref]; {
 	case answer != "":
 		return answer
-	case e.store == ClassicStore:
+	case e.store == image.ClassicStore:
 		return recompressed(d)
 	}
 	return d
@@ -304,7 +306,7 @@ func recompressed(d digest.Digest) digest.Digest {
 	return digest.FromString("compressed again: " + d.String())
 }
 
-func (e *memoryEngine) arrive(ref string, pushed digest.Digest, tree Tree) {
+func (e *memoryEngine) arrive(ref string, pushed digest.Digest, tree image.Tree) {
 	e.tags[ref] = pushed
 	for _, m := range tree.Manifests() {
 		e.arrived[repositoryOf(ref)+"@"+m.Digest.String()] = true
@@ -321,22 +323,22 @@ func repositoryOf(ref string) string {
 	return repository
 }
 
-func (e *memoryEngine) Resolve(ctx context.Context, ref string) (Resolved, error) {
+func (e *memoryEngine) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
 	err := e.begin(ctx, "resolve "+ref)
 	defer e.mu.Unlock()
 	if err != nil {
-		return Resolved{}, err
+		return image.Resolved{}, err
 	}
 	if m, ok := e.listed(ref); ok {
-		return Resolved{Digest: m.Digest, Platforms: []ocispec.Platform{e.platforms[m.Digest]}}, nil
+		return image.Resolved{Digest: m.Digest, Platforms: []ocispec.Platform{e.platforms[m.Digest]}}, nil
 	}
 	if d, ok := e.stands[ref]; ok && e.tags[ref] != "" {
-		return Resolved{Digest: d}, nil
+		return image.Resolved{Digest: d}, nil
 	}
 	if d, ok := e.tags[ref]; ok {
-		return Resolved{Digest: d}, nil
+		return image.Resolved{Digest: d}, nil
 	}
-	return Resolved{}, fmt.Errorf("manifest unknown: %w", ErrNotFound)
+	return image.Resolved{}, fmt.Errorf("manifest unknown: %w", docker.ErrNotFound)
 }
 
 // Remove takes a reference away, and the blobs that no other reference needs.
@@ -359,7 +361,7 @@ func (e *memoryEngine) prune() {
 		needed[d] = true
 	}
 	for _, d := range e.local {
-		for _, blob := range NewTree(e.manifests[d], e.manifests).Blobs() {
+		for _, blob := range image.NewTree(e.manifests[d], e.manifests).Blobs() {
 			needed[blob.Digest] = true
 		}
 	}
@@ -382,7 +384,7 @@ func (e *memoryEngine) of(kinds ...string) []string {
 	var found []string
 	for _, call := range e.calls {
 		if kind, ref, _ := strings.Cut(call, " "); slices.Contains(kinds, kind) {
-			ref = strings.TrimPrefix(strings.TrimPrefix(ref, targetBase+"/"), sourceHost+"/")
+			ref = strings.TrimPrefix(strings.TrimPrefix(ref, testkit.TargetBase+"/"), testkit.SourceHost+"/")
 			found = append(found, kind+" "+ref)
 		}
 	}

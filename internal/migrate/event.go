@@ -1,6 +1,11 @@
 package migrate
 
-import "time"
+import (
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+)
 
 // Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Working, Moved,
 // Worked, Retrying, Finished, Recovering, PulledBack or Stopping.
@@ -8,10 +13,10 @@ type Event interface{ event() }
 
 // Chosen says which part of the source the run is about, where that is not everything. It comes before Listed, which
 // counts that part alone.
-type Chosen chosen
+type Chosen plan.Chosen
 
 // Listed ends the listing of the source.
-type Listed listed
+type Listed plan.Listed
 
 // Shared says what of the registry this run copies, where other jobs copy the rest.
 type Shared struct {
@@ -30,7 +35,7 @@ type Planned struct {
 	Refused       []Result
 	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
 	LeftReferrers int
-	Store         Store
+	Store         image.Store
 	Contents      []Content    // by repository, in the order of their names
 	MostShared    []SharedBlob // that save the most bytes
 	BySize        []BlobClass  // the blobs by their bytes, from the smallest
@@ -40,20 +45,20 @@ type Planned struct {
 // Comparing begins the comparison of a verification: nothing is copied.
 type Comparing struct {
 	Tags  int
-	Store Store
+	Store image.Store
 }
 
 // PulledBack says that the engine has pulled a tag from the target, whole, and dropped it again.
 type PulledBack struct{ Result Result }
 
 // Started says that the copy of an image begins.
-type Started struct{ Image Image }
+type Started struct{ Image image.Image }
 
 // Worked says that a worker is through with an image, for good or not.
 type Worked struct {
 	Step   Step // StepPull or StepPush; empty for an image that was copied alone, from pull to push
 	Worker int  // of those of the step, from 0
-	Image  Image
+	Image  image.Image
 	Began  time.Time
 	Well   bool
 	Bytes  int64 // that had to be moved, as manifests tell; 0 unless all went well
@@ -76,15 +81,26 @@ type Finished struct{ Result Result }
 // Recovering says that images are copied once more, each alone: the engine had skipped layers of theirs.
 type Recovering struct{ Images int }
 
-func (Chosen) event()     {}
-func (Listed) event()     {}
-func (Shared) event()     {}
-func (Planned) event()    {}
-func (Comparing) event()  {}
+func (Chosen) event() {}
+
+func (Listed) event() {}
+
+func (Shared) event() {}
+
+func (Planned) event() {}
+
+func (Comparing) event() {}
+
 func (PulledBack) event() {}
-func (Started) event()    {}
-func (Finished) event()   {}
+
+func (Started) event() {}
+
+func (Finished) event() {}
+
 func (Recovering) event() {}
-func (Worked) event()     {}
-func (Retrying) event()   {}
-func (Stopping) event()   {}
+
+func (Worked) event() {}
+
+func (Retrying) event() {}
+
+func (Stopping) event() {}

@@ -43,12 +43,12 @@ func (s *schedule) candidates(t *task) []candidate {
 		busy := false
 		for _, id := range h.blobs {
 			sole := s.pulls.there[id] == 1
-			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(t.blobs, id))
+			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(t.Blobs, id))
 			if sole && s.disk.users[id] == 1 {
 				c.freed += s.disk.cost(id)
 			}
 			if sole && s.wanted[id] > 0 {
-				c.again += s.disk.catalog.size(id)
+				c.again += s.disk.catalog.Size(id)
 				c.users += s.wanted[id]
 			}
 		}

@@ -2,37 +2,12 @@ package migrate
 
 import (
 	"fmt"
-	"strings"
 	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
-
-// expectError fails the test unless the error says all of the words; no words stand for no error.
-func expectError(t *testing.T, err error, words ...string) {
-	t.Helper()
-	if len(words) == 0 {
-		if err != nil {
-			t.Errorf("error %v", err)
-		}
-		return
-	}
-	if err == nil {
-		t.Errorf("no error, want one that says %q", words)
-		return
-	}
-	for _, word := range words {
-		if !strings.Contains(err.Error(), word) {
-			t.Errorf("error %q does not say %q", err, word)
-		}
-	}
-}
-
-// saying makes a list of one message for expectError, or an empty one.
-func saying(words string) []string {
-	if words == "" {
-		return nil
-	}
-	return []string{words}
-}
 
 // outcomes lists results as "name outcome".
 func outcomes(results []Result) []string {
@@ -48,13 +23,13 @@ func outcomes(results []Result) []string {
 }
 
 // surveyed plans all that the source has, for an engine with the containerd store unless change says otherwise.
-func surveyed(t *testing.T, source Source, change func(*planner)) (survey, *planner) {
+func surveyed(t *testing.T, source Source, change func(*plan.Planner)) (plan.Survey, *plan.Planner) {
 	t.Helper()
-	p := &planner{source: source, store: ContainerdStore, namer: Namer{Base: targetBase}, catalog: newCatalog()}
+	p := &plan.Planner{Source: source, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Catalog: plan.NewCatalog()}
 	if change != nil {
 		change(p)
 	}
-	found, err := p.survey(t.Context())
+	found, err := p.Survey(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

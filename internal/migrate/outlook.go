@@ -7,12 +7,15 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // Outlook is what a migration would do, as things are.
 type Outlook struct {
 	Listed Listed
-	Store  Store
+	Store  image.Store
 
 	Present   int // tags that a migration would leave alone
 	Pending   int // tags that it would copy
@@ -56,18 +59,18 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	if err != nil {
 		return Outlook{}, err
 	}
-	p := &preview{run: r, found: map[*item]targetState{}, denied: map[string]map[string]error{}}
+	p := &preview{run: r, found: map[*plan.Item]plan.TargetState{}, denied: map[string]map[string]error{}}
 	p.Results = unlisted(found)
-	unasked := each(r, found.items, func(i *item) { p.ask(ctx, i) })
-	p.tryAccess(ctx, found.items)
+	unasked := each(r, found.Items, func(i *plan.Item) { p.ask(ctx, i) })
+	p.tryAccess(ctx, found.Items)
 	if len(unasked) > 0 || r.starting.Err() != nil {
 		return Outlook{}, r.cause()
 	}
-	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.listed), r.Store, pace.on(r.Store), p.denials()
+	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.Listed), r.Store, pace.On(r.Store), p.denials()
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
-	p.measure(found.items, r.copier.catalog)
+	p.measure(found.Items, r.copier.catalog)
 	return p.Outlook, nil
 }
 
@@ -77,12 +80,12 @@ type preview struct {
 	run *run
 
 	mu     sync.Mutex // guards the Outlook's counts and results, and
-	found  map[*item]targetState
+	found  map[*plan.Item]plan.TargetState
 	denied map[string]map[string]error // by action and repository
 }
 
 // ask finds out what the target has of the image.
-func (p *preview) ask(ctx context.Context, i *item) {
+func (p *preview) ask(ctx context.Context, i *plan.Item) {
 	results := rejections(i)
 	if len(results) == 0 {
 		results = append(p.run.copier.compareTags(ctx, i), p.run.copier.compareReferrers(ctx, i)...)
@@ -94,7 +97,7 @@ func (p *preview) ask(ctx context.Context, i *item) {
 	defer p.mu.Unlock()
 	for _, result := range results {
 		switch {
-		case i.hopeless():
+		case i.Rejected():
 			p.Results = append(p.Results, result)
 		case result.Referrers > 0:
 			p.takeReferrers(result)
@@ -102,22 +105,22 @@ func (p *preview) ask(ctx context.Context, i *item) {
 			p.takeTag(i, result)
 		}
 	}
-	if p.found[i].pending > 0 {
+	if p.found[i].Pending > 0 {
 		p.Images++
 	}
 }
 
 // takeTag decides as a migration does: only on the classic store it lets digests be that an earlier run has changed.
-func (p *preview) takeTag(i *item, result Result) {
+func (p *preview) takeTag(i *plan.Item, result Result) {
 	has := p.found[i]
 	defer func() { p.found[i] = has }()
-	if result.Pushed == i.root || p.run.Store == ClassicStore && result.Outcome.Arrived() {
+	if result.Pushed == i.Root || p.run.Store == image.ClassicStore && result.Outcome.Arrived() {
 		p.Present++
-		has.present = true
+		has.Present = true
 		return
 	}
 	p.Pending++
-	has.pending++
+	has.Pending++
 	switch result.Outcome {
 	case Failed:
 		p.Results = append(p.Results, result)
@@ -130,7 +133,7 @@ func (p *preview) takeTag(i *item, result Result) {
 func (p *preview) takeReferrers(result Result) {
 	switch {
 	case result.Outcome == Exact:
-	case result.Outcome == Missing && p.run.Store == ClassicStore:
+	case result.Outcome == Missing && p.run.Store == image.ClassicStore:
 		p.Results = append(p.Results, result.onClassic())
 	case result.Outcome == Missing:
 		p.Referrers += result.Referrers
@@ -140,25 +143,25 @@ func (p *preview) takeReferrers(result Result) {
 }
 
 // tryAccess asks the source for one layer of each repository. A policy can be for some of them.
-func (p *preview) tryAccess(ctx context.Context, items []*item) {
+func (p *preview) tryAccess(ctx context.Context, items []*plan.Item) {
 	if p.run.Access == nil {
 		return
 	}
-	var samples []*item
-	for _, ofOne := range byRepository(items) {
-		if at := slices.IndexFunc(ofOne, func(i *item) bool { return p.found[i].pending > 0 && len(i.blobs) > 0 }); at >= 0 {
+	var samples []*plan.Item
+	for _, ofOne := range plan.ByRepository(items) {
+		if at := slices.IndexFunc(ofOne, func(i *plan.Item) bool { return p.found[i].Pending > 0 && len(i.Blobs) > 0 }); at >= 0 {
 			samples = append(samples, ofOne[at])
 		}
 	}
-	each(p.run, samples, func(i *item) {
-		refused := p.run.Access(ctx, i.image.Repository, p.run.copier.catalog.digest(i.blobs[0]))
+	each(p.run, samples, func(i *plan.Item) {
+		refused := p.run.Access(ctx, i.Image.Repository, p.run.copier.catalog.Digest(i.Blobs[0]))
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for action, err := range refused {
 			if p.denied[action] == nil {
 				p.denied[action] = map[string]error{}
 			}
-			p.denied[action][i.image.Repository.Name] = err
+			p.denied[action][i.Image.Repository.Name] = err
 		}
 	})
 }
@@ -173,37 +176,37 @@ func (p *preview) denials() []Denial {
 }
 
 // measure counts what is to be moved.
-func (p *preview) measure(items []*item, blobs *catalog) {
-	work := newWorkload(items, p.found, blobs, p.Store)
-	all := work.of(items)
-	p.Blobs, p.Fetched = all.blobs, all.bytes
-	if all.tags > 0 {
-		p.Times = work.times(p.Pace)
+func (p *preview) measure(items []*plan.Item, blobs *plan.Catalog) {
+	work := plan.NewWorkload(items, p.found, blobs, p.Store)
+	all := work.Of(items)
+	p.Blobs, p.Fetched = all.Blobs, all.Bytes
+	if all.Tags > 0 {
+		p.Times = work.Times(p.Pace)
 	}
 	if p.Pace.Within > 0 {
 		now := time.Now() // a run keeps the end of its time for what is under way
-		p.Enough = work.enough(p.Pace, DeadlineAt(now.Add(p.Pace.Within), now).LastStart.Sub(now))
+		p.Enough = work.Enough(p.Pace, DeadlineAt(now.Add(p.Pace.Within), now).LastStart.Sub(now))
 	}
-	atTarget, space := make([]bool, blobs.len()), newDisk(blobs, p.Store, 0)
+	atTarget, space := make([]bool, blobs.Len()), newDisk(blobs, p.Store, 0)
 	for _, i := range items {
-		p.Left += i.left
-		for _, id := range i.blobs {
-			atTarget[id] = atTarget[id] || p.found[i].present
+		p.Left += i.Left
+		for _, id := range i.Blobs {
+			atTarget[id] = atTarget[id] || p.found[i].Present
 		}
 	}
 	for _, i := range items {
-		if p.found[i].pending == 0 {
+		if p.found[i].Pending == 0 {
 			continue
 		}
-		for _, id := range i.blobs {
-			p.Unshared += blobs.size(id)
+		for _, id := range i.Blobs {
+			p.Unshared += blobs.Size(id)
 			if !atTarget[id] {
 				atTarget[id] = true
-				p.Added += blobs.size(id)
+				p.Added += blobs.Size(id)
 			}
 		}
-		if need := space.need(i.blobs); need > p.LargestBytes {
-			p.Largest, p.LargestBytes = resultOf(i, i.image.Tags[0]).Name(), need
+		if need := space.need(i.Blobs); need > p.LargestBytes {
+			p.Largest, p.LargestBytes = resultOf(i, i.Image.Tags[0]).Name(), need
 		}
 	}
 }

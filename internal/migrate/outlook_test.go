@@ -12,7 +12,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // previewIn looks at what the engine's source and its target have.
@@ -20,7 +22,7 @@ func previewIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Outlo
 	t.Helper()
 	var events []Event
 	options := Options{
-		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
+		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 2,
 		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
@@ -31,7 +33,7 @@ func previewIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Outlo
 }
 
 // sizeOf are the bytes of the blobs of all manifests together.
-func sizeOf(manifests ...Manifest) (bytes int64) {
+func sizeOf(manifests ...image.Manifest) (bytes int64) {
 	for _, m := range manifests {
 		for _, blob := range m.Blobs() {
 			bytes += blob.Size
@@ -41,18 +43,18 @@ func sizeOf(manifests ...Manifest) (bytes int64) {
 }
 
 func TestPreview(t *testing.T) {
-	there, next, archived := imageOf(t, "there"), imageOf(t, "the next one"), imageOf(t, "archived")
+	there, next, archived := testkit.Image(t, "there"), testkit.Image(t, "the next one"), testkit.Image(t, "archived")
 	fill := func() *memoryEngine {
 		source := newSource()
-		source.push("app", there, "1")
-		source.push("app", next, "2", "3")
-		source.push("app", artifactOf(t, "application/x", "signature", next))
-		source.push("lib", there, "1") // at GitLab in another repository: to be fetched, and no more to be stored
+		source.Push("app", there, "1")
+		source.Push("app", next, "2", "3")
+		source.Push("app", testkit.Artifact(t, "application/x", "signature", next))
+		source.Push("lib", there, "1") // at GitLab in another repository: to be fetched, and no more to be stored
 		return newEngine(source)
 	}
 	for _, test := range []struct {
 		name  string
-		store Store
+		store image.Store
 		spoil func(e *memoryEngine)
 		want  Outlook
 		says  []string // outcomes of the results
@@ -66,7 +68,7 @@ func TestPreview(t *testing.T) {
 		},
 		{
 			name:  "one is another one",
-			spoil: func(e *memoryEngine) { e.tags[targetBase+"/app:3"] = digest.FromString("another") },
+			spoil: func(e *memoryEngine) { e.tags[testkit.TargetBase+"/app:3"] = digest.FromString("another") },
 			want: Outlook{
 				Present: 1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
 				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
@@ -75,8 +77,8 @@ func TestPreview(t *testing.T) {
 		{
 			name: "a repository that has another tag of the image",
 			spoil: func(e *memoryEngine) {
-				e.source.images["lib"][0].Tags = []string{"1", "4"}
-				e.tags[targetBase+"/lib:4"] = there.Digest
+				e.source.Tagged["lib"][0].Tags = []string{"1", "4"}
+				e.tags[testkit.TargetBase+"/lib:4"] = there.Digest
 			},
 			want: Outlook{
 				Present: 2, Pending: 3, Images: 2, Referrers: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(there, next), Added: sizeOf(next),
@@ -86,14 +88,14 @@ func TestPreview(t *testing.T) {
 		{
 			name: "some would not arrive",
 			spoil: func(e *memoryEngine) {
-				e.source.push("app", archived, "old")
-				e.source.images["app"][3].Archived = true
-				e.source.push("deep/er/app", there, "1")
-				e.source.push("broken", there, "1")
-				e.source.failing["broken"] = errors.New("AccessDeniedException")
-				delete(e.source.manifests["lib"], there.Digest)
-				e.fails["resolve "+targetBase+"/app:3"] = ErrDenied
-				e.tags[targetBase+"/app:"+image.ReferrersTag(next.Digest)] = digest.FromString("others")
+				e.source.Push("app", archived, "old")
+				e.source.Tagged["app"][3].Archived = true
+				e.source.Push("deep/er/app", there, "1")
+				e.source.Push("broken", there, "1")
+				e.source.Failing["broken"] = errors.New("AccessDeniedException")
+				delete(e.source.Held["lib"], there.Digest)
+				e.fails["resolve "+testkit.TargetBase+"/app:3"] = docker.ErrDenied
+				e.tags[testkit.TargetBase+"/app:"+image.ReferrersTag(next.Digest)] = digest.FromString("others")
 			},
 			want: Outlook{
 				Present: 1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),
@@ -104,7 +106,7 @@ func TestPreview(t *testing.T) {
 			},
 		},
 		{
-			name: "the classic store", store: ClassicStore,
+			name: "the classic store", store: image.ClassicStore,
 			want: Outlook{
 				Present: 1, Pending: 3, Images: 2, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: 4 * sizeOf(next),
@@ -154,8 +156,8 @@ func TestPreview(t *testing.T) {
 func TestPreviewTriesAccess(t *testing.T) {
 	source := newSource()
 	for _, name := range []string{"a", "b", "c", "there"} {
-		source.push(name, imageOf(t, name), "1")
-		source.push(name, imageOf(t, name+" 2"), "2")
+		source.Push(name, testkit.Image(t, name), "1")
+		source.Push(name, testkit.Image(t, name+" 2"), "2")
 	}
 	engine := newEngine(source)
 	if _, _, err := runIn(t, engine, func(o *Options) { o.Choice.Repositories = Patterns{"there"} }); err != nil {
@@ -163,9 +165,9 @@ func TestPreviewTriesAccess(t *testing.T) {
 	}
 	asked := make(chan string, 100)
 	got, _, err := previewIn(t, engine, func(o *Options) {
-		o.Access = func(_ context.Context, r Repository, layer digest.Digest) map[string]error {
+		o.Access = func(_ context.Context, r image.Repository, layer digest.Digest) map[string]error {
 			asked <- r.Name
-			if layer != imageOf(t, r.Name).Config.Digest {
+			if layer != testkit.Image(t, r.Name).Config.Digest {
 				t.Errorf("asked for %s of %s", layer, r.Name)
 			}
 			return map[string]map[string]error{
@@ -194,15 +196,15 @@ func TestPreviewTriesAccess(t *testing.T) {
 func TestPreviewStops(t *testing.T) {
 	source := newSource()
 	for i := range 500 {
-		source.push(fmt.Sprintf("app-%d", i%2), imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+		source.Push(fmt.Sprintf("app-%d", i%2), testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
 	engine := newEngine(source)
 	for i := range 500 {
-		engine.fails[fmt.Sprintf("resolve %s/app-%d:%d", targetBase, i%2, i)] = ErrDenied
+		engine.fails[fmt.Sprintf("resolve %s/app-%d:%d", testkit.TargetBase, i%2, i)] = docker.ErrDenied
 	}
 	_, _, err := previewIn(t, engine, nil)
 	var stopped *StoppedError
-	if !errors.As(err, &stopped) || !errors.Is(err, ErrDenied) || len(engine.calls) == 500 {
+	if !errors.As(err, &stopped) || !errors.Is(err, docker.ErrDenied) || len(engine.calls) == 500 {
 		t.Errorf("%d calls, error %v", len(engine.calls), err)
 	}
 }

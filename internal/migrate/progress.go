@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // StepExtract is the end of a pull, where the engine unpacks what it has. No copy fails there: to a copy it is one
@@ -39,7 +40,7 @@ func Transfers(ctx context.Context) func(Transfer) {
 
 // Working says how far a worker is with an image: a few times a second, and at the end of it with no step.
 type Working struct {
-	Image   Image
+	Image   image.Image
 	Step    Step  // StepPull, StepExtract, StepPush, or empty
 	Current int64 // bytes of the step
 	Total   int64 // likewise; it may grow, and be 0 where nothing has to be transferred
@@ -52,7 +53,8 @@ type Moved struct {
 }
 
 func (Working) event() {}
-func (Moved) event()   {}
+
+func (Moved) event() {}
 
 // direction is one of the two ways that each byte goes.
 type direction int
@@ -65,7 +67,7 @@ const (
 
 // meter counts the bytes of the planned images, each once for either direction. The nil meter counts nothing.
 type meter struct {
-	catalog *catalog
+	catalog *plan.Catalog
 	observe func(Event)
 
 	mu       sync.Mutex
@@ -84,32 +86,32 @@ type imageKey struct {
 
 // metered is what a meter knows of one image.
 type metered struct {
-	blobs  []blobID
+	blobs  []plan.BlobID
 	open   int  // tags without a result
 	copied bool // one of the others was
 }
 
-func newMeter(blobs *catalog, observe func(Event)) *meter {
+func newMeter(blobs *plan.Catalog, observe func(Event)) *meter {
 	return &meter{catalog: blobs, observe: observe, images: map[imageKey]*metered{}, underWay: map[*mover]int64{}}
 }
 
 // plan counts what is left to do. Items that are refused do not count.
-func (m *meter) plan(items []*item) {
+func (m *meter) plan(items []*plan.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := m.catalog.len()
+	n := m.catalog.Len()
 	m.users = make([]int32, n)
 	for d := range m.counted {
 		m.counted[d] = make([]bool, n)
 	}
 	for _, i := range items {
-		if i.hopeless() {
+		if i.Rejected() {
 			continue
 		}
-		m.images[imageKey{i.image.Repository.Name, i.image.Digest}] = &metered{blobs: i.blobs, open: len(i.image.Tags)}
-		for _, id := range i.blobs {
+		m.images[imageKey{i.Image.Repository.Name, i.Image.Digest}] = &metered{blobs: i.Blobs, open: len(i.Image.Tags)}
+		for _, id := range i.Blobs {
 			if m.users[id]++; m.users[id] == 1 {
-				m.left += int64(directions) * m.catalog.size(id)
+				m.left += int64(directions) * m.catalog.Size(id)
 			}
 		}
 	}
@@ -123,50 +125,50 @@ func (m *meter) settle(r Result) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := imageKey{r.Repository, r.Source}
-	image := m.images[key]
-	if image == nil {
+	img := m.images[key]
+	if img == nil {
 		return false
 	}
-	image.copied = image.copied || r.Outcome.Arrived() && r.Outcome != Present
-	if image.open--; image.open > 0 {
+	img.copied = img.copied || r.Outcome.Arrived() && r.Outcome != Present
+	if img.open--; img.open > 0 {
 		return false
 	}
 	delete(m.images, key)
-	if image.copied {
-		m.count(inbound, image.blobs, true)
-		m.count(outbound, image.blobs, true)
+	if img.copied {
+		m.count(inbound, img.blobs, true)
+		m.count(outbound, img.blobs, true)
 	}
-	for _, id := range image.blobs {
+	for _, id := range img.blobs {
 		if m.users[id]--; m.users[id] == 0 {
-			m.count(inbound, []blobID{id}, false)
-			m.count(outbound, []blobID{id}, false)
+			m.count(inbound, []plan.BlobID{id}, false)
+			m.count(outbound, []plan.BlobID{id}, false)
 		}
 	}
 	return true
 }
 
 // count takes the blobs from what is left: they have been moved, or need not be.
-func (m *meter) count(d direction, blobs []blobID, moved bool) {
+func (m *meter) count(d direction, blobs []plan.BlobID, moved bool) {
 	for _, id := range blobs {
 		if int(id) >= len(m.users) || m.counted[d][id] {
 			continue
 		}
 		m.counted[d][id] = true
-		m.left -= m.catalog.size(id)
+		m.left -= m.catalog.Size(id)
 		if moved {
-			m.moved += m.catalog.size(id)
+			m.moved += m.catalog.Size(id)
 		}
 	}
 }
 
 // sizes are the bytes of those of the blobs that are left in the direction, by what engines call them.
-func (m *meter) sizes(d direction, blobs []blobID) map[string]int64 {
+func (m *meter) sizes(d direction, blobs []plan.BlobID) map[string]int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	sizes := map[string]int64{}
 	for _, id := range blobs {
 		if int(id) < len(m.users) && !m.counted[d][id] {
-			sizes[image.Short(m.catalog.digest(id))] = m.catalog.size(id)
+			sizes[image.Short(m.catalog.Digest(id))] = m.catalog.Size(id)
 		}
 	}
 	return sizes
@@ -278,7 +280,7 @@ func (f *mover) take(t Transfer) {
 		f.blobs[t.Blob] = blob
 	}
 	if blob.size == 0 && t.Total > 0 { // nobody has planned with it, or the store counts something else
-		blob.size = min(t.Total, maxBlob)
+		blob.size = min(t.Total, plan.MaxBlob)
 		f.total += blob.size
 	}
 	if loading := t.Step == StepPull && !t.Over; loading != blob.loading {
@@ -323,7 +325,7 @@ func (f *mover) tell(step Step) {
 	f.meter.mu.Lock()
 	f.meter.underWay[f] = underWay
 	f.meter.mu.Unlock()
-	f.meter.tell(Working{Image: f.task.image, Step: step, Current: f.done[step], Total: f.total})
+	f.meter.tell(Working{Image: f.task.Image, Step: step, Current: f.done[step], Total: f.total})
 }
 
 // stepOf is the step that moves bytes in the direction.
@@ -345,5 +347,5 @@ func (f *mover) end(pulled bool) {
 		f.meter.count(inbound, f.task.absent, true)
 	}
 	f.meter.mu.Unlock()
-	f.meter.tell(Working{Image: f.task.image})
+	f.meter.tell(Working{Image: f.task.Image})
 }

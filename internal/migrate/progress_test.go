@@ -11,6 +11,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // blobOf is a blob, and what engines call it.
@@ -21,14 +26,14 @@ func blobOf(name string, size int64) (ocispec.Descriptor, string) {
 
 // meteredTask is an image of two blobs, "a" of 100 bytes and "b" of 300, and what its meter tells.
 func meteredTask() (m *meter, t *task, told func() []string) {
-	blobs := newCatalog()
+	blobs := plan.NewCatalog()
 	a, _ := blobOf("a", 100)
 	b, _ := blobOf("b", 300)
-	ids := blobs.add([]ocispec.Descriptor{a, b})
+	ids := blobs.Add([]ocispec.Descriptor{a, b})
 	t = &task{
-		item: &item{
-			image: Image{Repository: Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
-			blobs: ids,
+		Item: &plan.Item{
+			Image: image.Image{Repository: image.Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
+			Blobs: ids,
 		},
 		absent: ids, claimed: ids,
 	}
@@ -41,7 +46,7 @@ func meteredTask() (m *meter, t *task, told func() []string) {
 			lines[len(lines)-1] += fmt.Sprintf(", %d/%d", e.Bytes, e.Of)
 		}
 	})
-	m.plan([]*item{t.item})
+	m.plan([]*plan.Item{t.Item})
 	return m, t, func() []string { return lines }
 }
 
@@ -140,20 +145,20 @@ func TestProgressIsToldSeldom(t *testing.T) {
 
 // What is left ends with the images that it is for, however they end.
 func TestMeterSettles(t *testing.T) {
-	blobs := newCatalog()
-	var ids []blobID
+	blobs := plan.NewCatalog()
+	var ids []plan.BlobID
 	for i, size := range []int64{100, 300, 600} {
 		blob, _ := blobOf(fmt.Sprint(i), size)
-		ids = append(ids, blobs.add([]ocispec.Descriptor{blob})...)
+		ids = append(ids, blobs.Add([]ocispec.Descriptor{blob})...)
 	}
-	of := func(name string, tags []string, blobs ...blobID) *task {
-		return &task{item: &item{image: Image{Repository: Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, blobs: blobs}, absent: blobs}
+	of := func(name string, tags []string, blobs ...plan.BlobID) *task {
+		return &task{Item: &plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs}, absent: blobs}
 	}
 	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
 	refused := of("r", []string{"1"}, ids[2])
-	refused.refusal = fmt.Errorf("no")
+	refused.Refusal = fmt.Errorf("no")
 	m := newMeter(blobs, func(Event) {})
-	m.plan([]*item{x.item, y.item, z.item, refused.item})
+	m.plan([]*plan.Item{x.Item, y.Item, z.Item, refused.Item})
 	state := func(name, want string) {
 		t.Helper()
 		if s := m.state(); fmt.Sprintf("%d/%d", s.Bytes, s.Of) != want {
@@ -161,7 +166,7 @@ func TestMeterSettles(t *testing.T) {
 		}
 	}
 	result := func(t *task, tag string, outcome Outcome) Result {
-		r := resultOf(t.item, tag)
+		r := resultOf(t.Item, tag)
 		r.Outcome = outcome
 		return r
 	}
@@ -179,7 +184,7 @@ func TestMeterSettles(t *testing.T) {
 	state("x", "400/1000")
 	m.settle(result(y, "1", Present))
 	state("y, which had been moved with x", "400/1000")
-	m.settle(Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.image.Digest})
+	m.settle(Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.Image.Digest})
 	m.settle(Result{Repository: "unlisted"})
 	m.settle(result(refused, "1", Refused))
 	state("what is no image", "400/1000")
@@ -195,7 +200,7 @@ func TestMeterSettles(t *testing.T) {
 // What the target has already need not be moved.
 func TestMeterSparesWhatIsThere(t *testing.T) {
 	m, task, _ := meteredTask()
-	task.absent, task.there = task.blobs[:1], task.blobs[1:]
+	task.absent, task.there = task.Blobs[:1], task.Blobs[1:]
 	_, end := m.follow(t.Context(), task, inbound)
 	defer end(false)
 	if s := m.state(); s != (Moved{Of: 100}) {
@@ -236,17 +241,17 @@ func (e tellingEngine) tell(ctx context.Context, ref string, step Step) {
 
 // A run tells what each of its workers does until they have done with it, and how far everything is, up to the end.
 func TestRunTellsProgress(t *testing.T) {
-	pair, children := pairOf(t, "pair")
+	pair, children := testkit.Pair(t, "pair")
 	source := newSource()
-	source.push("app", pair, "1", "latest")
-	source.hold("app", children...)
-	source.push("app", imageOf(t, "image"), "2")
-	source.push("app", imageOf(t, "spoiled"), "3")
-	source.push("other", imageOf(t, "blocked"), "1")
-	source.push("deep/er/app", imageOf(t, "image"), "1")
+	source.Push("app", pair, "1", "latest")
+	source.Hold("app", children...)
+	source.Push("app", testkit.Image(t, "image"), "2")
+	source.Push("app", testkit.Image(t, "spoiled"), "3")
+	source.Push("other", testkit.Image(t, "blocked"), "1")
+	source.Push("deep/er/app", testkit.Image(t, "image"), "1")
 	engine := newEngine(source)
 	engine.rivals[children[1].Digest] = children[0].Digest
-	engine.fails["push "+targetBase+"/other:1"] = ErrDenied
+	engine.fails["push "+testkit.TargetBase+"/other:1"] = docker.ErrDenied
 	_, events, err := runIn(t, engine, func(o *Options) { o.Engine = tellingEngine{engine} })
 	if err != nil {
 		t.Fatal(err)
@@ -272,9 +277,9 @@ func TestRunTellsProgress(t *testing.T) {
 	if last.Bytes != last.Of || last.Bytes == 0 {
 		t.Errorf("in the end, %+v", last)
 	}
-	for image, step := range working {
+	for img, step := range working {
 		if step != "" {
-			t.Errorf("a worker is still busy with the %s of %s", step, image)
+			t.Errorf("a worker is still busy with the %s of %s", step, img)
 		}
 	}
 	if len(working) != 4 || steps[StepPull] < 4 || steps[StepPush] < 4 {

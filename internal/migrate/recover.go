@@ -3,6 +3,8 @@ package migrate
 import (
 	"context"
 	"errors"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // recover copies an image whose layers the engine had skipped, when nothing else is being copied: with the images
@@ -16,18 +18,18 @@ func (c *copier) recover(ctx context.Context, t *task) []Result {
 	}
 	defer t.clear(ctx)
 	if err := c.passOn(ctx, t); err != nil {
-		return c.withReferrers(ctx, t, append(present, settle(t.item, t.pending, Failed, err)...))
+		return c.withReferrers(ctx, t, append(present, settle(t.Item, t.pending, Failed, err)...))
 	}
 	return c.withReferrers(ctx, t, append(present, c.deliver(ctx, t)...))
 }
 
 // passOn leaves the image in the engine ready for the push of its tags.
 func (c *copier) passOn(ctx context.Context, t *task) error {
-	tree, err := c.open(ctx, t.item)
+	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
 	}
-	t.absent = t.blobs // all that was pulled before is gone
+	t.absent = t.Blobs // all that was pulled before is gone
 	if !tree.Root.IsIndex() {
 		return c.fetchImage(ctx, t)
 	}
@@ -38,19 +40,19 @@ func (c *copier) passOn(ctx context.Context, t *task) error {
 			return err
 		}
 	}
-	t.work = c.workspace(t.image.Repository)
-	return t.work.load(ctx, t.targets(t.pending), tree)
+	t.work = c.workspace(t.Image.Repository)
+	return t.work.load(ctx, t.Targets(t.pending), tree)
 }
 
 // passLeaf copies one manifest without any tag.
-func (c *copier) passLeaf(ctx context.Context, t *task, leaf Manifest) error {
-	w := c.workspace(t.image.Repository)
+func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest) error {
+	w := c.workspace(t.Image.Repository)
 	defer w.clear(ctx)
 	if err := w.pull(ctx, leaf); err != nil {
 		return err
 	}
-	target := t.target + "@" + leaf.Digest.String()
-	if err := w.load(ctx, []string{target}, NewTree(leaf, nil)); err != nil {
+	target := t.Target + "@" + leaf.Digest.String()
+	if err := w.load(ctx, []string{target}, image.NewTree(leaf, nil)); err != nil {
 		return err
 	}
 	if err := w.check(ctx, target); err != nil {

@@ -6,6 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // setAside copies an image that the engine does not hold whole, as a run does before it copies it alone.
@@ -32,9 +36,9 @@ func (s *setup) recover(t *testing.T, want ...string) []Result {
 }
 
 func TestRecoverImage(t *testing.T) {
-	image, rival := imageOf(t, "app"), imageOf(t, "rival")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1", "2") })
-	s.engine.rivals[image.Digest] = rival.Digest
+	img, rival := testkit.Image(t, "app"), testkit.Image(t, "rival")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "2") })
+	s.engine.rivals[img.Digest] = rival.Digest
 	s.engine.manifests[rival.Digest] = rival
 	for _, blob := range rival.Blobs() {
 		s.engine.content[blob.Digest] = true
@@ -45,8 +49,8 @@ func TestRecoverImage(t *testing.T) {
 
 // Two children with the same files in other blobs are never in the engine together.
 func TestRecoverIndex(t *testing.T) {
-	pair, children := pairOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", pair, "1", "2"); r.hold("app", children...) })
+	pair, children := testkit.Pair(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", pair, "1", "2"); r.Hold("app", children...) })
 	s.engine.rivals[children[1].Digest] = children[0].Digest
 	s.setAside(t)
 	s.recover(t, "app:1: exact", "app:2: exact")
@@ -62,10 +66,10 @@ func TestRecoverIndex(t *testing.T) {
 }
 
 func TestRecoverFailures(t *testing.T) {
-	pair, children := pairOf(t, "app")
+	pair, children := testkit.Pair(t, "app")
 	for _, test := range []struct {
 		name   string
-		root   Manifest
+		root   image.Manifest
 		change func(s *setup, leaf string)
 		says   []string
 		remedy string
@@ -79,7 +83,7 @@ func TestRecoverFailures(t *testing.T) {
 			[]string{"check ", "skipped layers"}, "fresh docker:dind",
 		},
 		{
-			"push of a child denied", pair, func(s *setup, leaf string) { s.engine.fails["push "+leaf] = ErrDenied },
+			"push of a child denied", pair, func(s *setup, leaf string) { s.engine.fails["push "+leaf] = docker.ErrDenied },
 			[]string{"push ", children[1].Digest.String()}, "below Developer",
 		},
 		{
@@ -87,8 +91,8 @@ func TestRecoverFailures(t *testing.T) {
 			[]string{"verify ", children[1].Digest.String()}, "",
 		},
 		{
-			"the target has another child", pair, func(s *setup, leaf string) { s.engine.stands[leaf] = hash },
-			[]string{"verify ", "the target answers with " + hash}, "",
+			"the target has another child", pair, func(s *setup, leaf string) { s.engine.stands[leaf] = testkit.EmptyDigest },
+			[]string{"verify ", "the target answers with " + testkit.EmptyDigest}, "",
 		},
 		{
 			"load", pair, func(s *setup, leaf string) { s.engine.fails["load "+leaf] = errors.New("no space left on device") },
@@ -96,8 +100,8 @@ func TestRecoverFailures(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", test.root, "1", "2"); r.hold("app", children...) })
-			test.change(s, s.task.target+"@"+children[1].Digest.String())
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", test.root, "1", "2"); r.Hold("app", children...) })
+			test.change(s, s.task.Target+"@"+children[1].Digest.String())
 			for _, r := range s.recover(t, "app:1: failed", "app:2: failed") {
 				expectError(t, r.Err, test.says...)
 				var step *StepError
@@ -114,33 +118,33 @@ func TestRecoverFailures(t *testing.T) {
 
 // What has come to the target between the two tries needs no third.
 func TestRecoverPresent(t *testing.T) {
-	image := imageOf(t, "app")
-	signature := artifactOf(t, "application/x", "signature", image)
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", image, "1"); r.push("app", signature) })
-	s.engine.tags[s.target("1")] = image.Digest
-	s.recover(t, "app:1: present", "1 referrers of "+image.Digest.String()+": exact")
-	if n := s.engine.count("pull " + s.pulled(image)); n != 0 {
+	img := testkit.Image(t, "app")
+	signature := testkit.Artifact(t, "application/x", "signature", img)
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1"); r.Push("app", signature) })
+	s.engine.tags[s.target("1")] = img.Digest
+	s.recover(t, "app:1: present", "1 referrers of "+img.Digest.String()+": exact")
+	if n := s.engine.count("pull " + s.pulled(img)); n != 0 {
 		t.Errorf("%d pulls", n)
 	}
 }
 
 // One tag that is there has the referrers of the image, even if the other cannot be had.
 func TestRecoverFailedBesidePresent(t *testing.T) {
-	image := imageOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
-		r.push("app", image, "1", "2")
-		r.push("app", artifactOf(t, "application/x", "signature", image))
+	img := testkit.Image(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) {
+		r.Push("app", img, "1", "2")
+		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	})
-	s.engine.tags[s.target("1")] = image.Digest
-	s.engine.broken[image.Digest] = true
-	s.recover(t, "app:1: present", "app:2: failed", referrersOf(image, "1")+": exact")
+	s.engine.tags[s.target("1")] = img.Digest
+	s.engine.broken[img.Digest] = true
+	s.recover(t, "app:1: present", "app:2: failed", referrersOf(img, "1")+": exact")
 }
 
 func TestRecoverInterrupted(t *testing.T) {
-	pair, children := pairOf(t, "app")
+	pair, children := testkit.Pair(t, "app")
 	for _, kind := range []string{"resolve", "pull", "load", "missing", "push"} {
 		t.Run(kind, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, func(r *sourceRegistry) { r.push("app", pair, "1"); r.hold("app", children...) })
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", pair, "1"); r.Hold("app", children...) })
 			ctx, cancel := context.WithCancel(t.Context())
 			s.engine.before = func(call string) {
 				if strings.HasPrefix(call, kind) {

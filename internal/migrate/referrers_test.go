@@ -11,18 +11,20 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
-func referrersOf(m Manifest, n string) string { return n + " referrers of " + m.Digest.String() }
+func referrersOf(m image.Manifest, n string) string { return n + " referrers of " + m.Digest.String() }
 
 func TestReferrersIndex(t *testing.T) {
-	img := imageOf(t, "app")
-	signature, sbom := artifactOf(t, "application/x-signature", "s", img), artifactOf(t, "application/x-sbom", "b", img)
-	chart := imageDocument("chart")
+	img := testkit.Image(t, "app")
+	signature, sbom := testkit.Artifact(t, "application/x-signature", "s", img), testkit.Artifact(t, "application/x-sbom", "b", img)
+	chart := testkit.ImageDocument("chart")
 	chart.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
 	helm := chart.Manifest(t)
-	trees := []Tree{NewTree(signature, nil), NewTree(sbom, nil), NewTree(helm, nil)}
+	trees := []image.Tree{image.NewTree(signature, nil), image.NewTree(sbom, nil), image.NewTree(helm, nil)}
 	first, err := image.ReferrersIndex(trees)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +42,7 @@ func TestReferrersIndex(t *testing.T) {
 		t.Errorf("index %s", first.Root.Raw)
 	}
 	for _, d := range index.Manifests {
-		m := byDigest(signature, sbom, helm)[d.Digest]
+		m := testkit.ByDigest(signature, sbom, helm)[d.Digest]
 		artifactType := map[digest.Digest]string{
 			signature.Digest: "application/x-signature", sbom.Digest: "application/x-sbom", helm.Digest: chart.Config.MediaType,
 		}[d.Digest]
@@ -54,19 +56,19 @@ func TestReferrersIndex(t *testing.T) {
 }
 
 func TestBringReferrers(t *testing.T) {
-	pair, children := pairOf(t, "app")
-	signature := artifactOf(t, "application/x-signature", "signature", pair)
-	sbom := artifactOf(t, "application/x-sbom", "sbom of arm64", children[1])
-	counter := artifactOf(t, "application/x-signature", "signature of the sbom", sbom)
-	fill := func(r *sourceRegistry) {
-		r.push("app", pair, "1", "2")
-		r.hold("app", children...)
-		r.push("app", counter)
-		r.push("app", sbom)
-		r.push("app", signature)
+	pair, children := testkit.Pair(t, "app")
+	signature := testkit.Artifact(t, "application/x-signature", "signature", pair)
+	sbom := testkit.Artifact(t, "application/x-sbom", "sbom of arm64", children[1])
+	counter := testkit.Artifact(t, "application/x-signature", "signature of the sbom", sbom)
+	fill := func(r *testkit.Registry) {
+		r.Push("app", pair, "1", "2")
+		r.Hold("app", children...)
+		r.Push("app", counter)
+		r.Push("app", sbom)
+		r.Push("app", signature)
 	}
-	one := func(m Manifest) Tree {
-		tree, err := image.ReferrersIndex([]Tree{NewTree(m, nil)})
+	one := func(m image.Manifest) image.Tree {
+		tree, err := image.ReferrersIndex([]image.Tree{image.NewTree(m, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,17 +98,17 @@ func TestBringReferrers(t *testing.T) {
 	}{
 		{"all, subjects first", func(*setup, string) {}, all, "", false},
 		{"present", func(s *setup, tag string) { s.engine.tags[tag] = one(signature).Root.Digest }, with(Present, 2), "", true},
-		{"others at the target", func(s *setup, tag string) { s.engine.tags[tag] = hash }, with(Failed, 2), "they are left alone", true},
+		{"others at the target", func(s *setup, tag string) { s.engine.tags[tag] = testkit.EmptyDigest }, with(Failed, 2), "they are left alone", true},
 		{"nobody knows what is at the target", func(s *setup, tag string) { s.engine.fails["resolve "+tag] = denied }, with(Failed, 2), "toomanyrequests", true},
-		{"push denied", func(s *setup, tag string) { s.engine.fails["push "+tag] = ErrDenied }, with(Failed, 2), "denied", false},
+		{"push denied", func(s *setup, tag string) { s.engine.fails["push "+tag] = docker.ErrDenied }, with(Failed, 2), "denied", false},
 		{"pull fails", func(s *setup, _ string) { s.engine.fails["pull "+s.pulled(signature)] = denied }, with(Failed, 2), "toomanyrequests", false},
 		{"incomplete", func(s *setup, _ string) { s.engine.broken[signature.Digest] = true }, with(Failed, 2), "skipped layers", false},
-		{"another digest pushed", func(s *setup, tag string) { s.engine.answers[tag] = hash }, with(Failed, 2), "the engine pushed " + hash, false},
+		{"another digest pushed", func(s *setup, tag string) { s.engine.answers[tag] = testkit.EmptyDigest }, with(Failed, 2), "the engine pushed " + testkit.EmptyDigest, false},
 		{"nothing arrives", func(s *setup, tag string) { s.engine.lost[tag] = true }, with(Failed, 2), "manifest unknown", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, fill)
-			tag := s.task.tagged(image.ReferrersTag(pair.Digest))
+			s := newSetup(t, image.ContainerdStore, fill)
+			tag := s.task.Tagged(image.ReferrersTag(pair.Digest))
 			test.change(s, tag)
 			before := s.engine.tags[tag]
 			results := s.copy(t, test.want...)
@@ -125,91 +127,47 @@ func TestBringReferrers(t *testing.T) {
 
 // Referrers follow an image of which one tag is at the target, however it came there.
 func TestReferrersWithoutAllTags(t *testing.T) {
-	img := imageOf(t, "app")
-	fill := func(r *sourceRegistry) {
-		r.push("app", img, "1", "2")
-		r.push("app", artifactOf(t, "application/x", "signature", img))
+	img := testkit.Image(t, "app")
+	fill := func(r *testkit.Registry) {
+		r.Push("app", img, "1", "2")
+		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	}
 	for _, test := range []struct {
 		name   string
 		change func(*setup)
 		want   []string
 	}{
-		{"one tag denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = ErrDenied },
+		{"one tag denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = docker.ErrDenied },
 			[]string{"app:1: failed", "app:2: exact", referrersOf(img, "1") + ": exact"}},
 		{"one present, one denied", func(s *setup) {
 			s.engine.tags[s.target("1")] = img.Digest
-			s.engine.fails["push "+s.target("2")] = ErrDenied
+			s.engine.fails["push "+s.target("2")] = docker.ErrDenied
 		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
 		{"one present, no more to be had", func(s *setup) {
 			s.engine.tags[s.target("1")] = img.Digest
-			s.engine.fails["pull "+s.pulled(img)] = ErrNotFound
+			s.engine.fails["pull "+s.pulled(img)] = docker.ErrNotFound
 		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
 		{"all present", func(s *setup) {
 			s.engine.tags[s.target("1")], s.engine.tags[s.target("2")] = img.Digest, img.Digest
 		}, []string{"app:1: present", "app:2: present", referrersOf(img, "1") + ": exact"}},
-		{"none arrived", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = ErrNotFound },
+		{"none arrived", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = docker.ErrNotFound },
 			[]string{"app:1: failed", "app:2: failed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, ContainerdStore, fill)
+			s := newSetup(t, image.ContainerdStore, fill)
 			test.change(s)
 			s.copy(t, test.want...)
 		})
 	}
 }
 
-func TestPlanReferrers(t *testing.T) {
-	img := imageOf(t, "app")
-	first, second := artifactOf(t, "application/x", "first", img), artifactOf(t, "application/x", "second", img)
-	own := indexOf(t, child(first, nil))
-	ownTag := image.ReferrersTag(img.Digest)
-	for _, test := range []struct {
-		name  string
-		fill  func(*sourceRegistry)
-		count int // of those that refer to the image, and are to be brought
-		says  string
-	}{
-		{"two", func(s *sourceRegistry) { s.push("app", first); s.push("app", second) }, 2, ""},
-		{"none", func(*sourceRegistry) {}, 0, ""},
-		{"of another repository", func(s *sourceRegistry) { s.push("other", first) }, 0, ""},
-		{"with a tag of its own", func(s *sourceRegistry) { s.push("app", first, "signature") }, 1, ""},
-		{"listed by the repository's own tag", func(s *sourceRegistry) { s.push("app", first); s.push("app", own, ownTag) }, 0, ""},
-		{"one that the own tag forgets", func(s *sourceRegistry) {
-			s.push("app", first)
-			s.push("app", second)
-			s.push("app", own, ownTag)
-		}, 1, "tag " + ownTag + " does not list the referrer " + second.Digest.String()},
-		{"archived", func(s *sourceRegistry) { s.push("app", first); s.images["app"][1].Archived = true }, 1, "archived in ECR"},
-		{"unreadable beside a good one", func(s *sourceRegistry) {
-			s.push("app", first)
-			s.push("app", second)
-			delete(s.manifests["app"], first.Digest)
-		}, 2, first.Digest.String() + ": the manifest cannot be read"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			source := newSource()
-			source.push("app", img, "1")
-			test.fill(source)
-			set := planOf(t, source, nil)[0].referrers[img.Digest]
-			if set == nil {
-				set = &referrers{}
-			}
-			if set.count != test.count {
-				t.Errorf("%d referrers, want %d", set.count, test.count)
-			}
-			expectError(t, set.broken, saying(test.says)...)
-		})
-	}
-}
-
 func TestReferrersBroken(t *testing.T) {
-	img := imageOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
-		r.push("app", img, "1")
-		r.push("app", artifactOf(t, "application/x", "signature", img))
-		r.push("app", artifactOf(t, "application/x", "archived", img))
-		r.images["app"][2].Archived = true
+	img := testkit.Image(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) {
+		r.Push("app", img, "1")
+		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
+		r.Push("app", testkit.Artifact(t, "application/x", "archived", img))
+		r.Tagged["app"][2].Archived = true
 	})
 	results := s.copy(t, "app:1: exact", referrersOf(img, "2")+": failed")
 	expectError(t, results[1].Err, "archived in ECR")
@@ -219,10 +177,10 @@ func TestReferrersBroken(t *testing.T) {
 }
 
 func TestReferrersClassic(t *testing.T) {
-	img := imageOf(t, "app")
-	s := newSetup(t, ClassicStore, func(r *sourceRegistry) {
-		r.push("app", img, "1")
-		r.push("app", artifactOf(t, "application/x", "signature", img))
+	img := testkit.Image(t, "app")
+	s := newSetup(t, image.ClassicStore, func(r *testkit.Registry) {
+		r.Push("app", img, "1")
+		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	})
 	results := s.copy(t, "app:1: changed", referrersOf(img, "1")+": refused")
 	expectError(t, results[1].Err, "docker:29-dind")
@@ -230,23 +188,23 @@ func TestReferrersClassic(t *testing.T) {
 
 // Two images that share a child share its referrers: they are brought once, and nobody clears them away under another.
 func TestReferrersShared(t *testing.T) {
-	shared := imageOf(t, "shared")
-	signature := artifactOf(t, "application/x", "signature", shared)
+	shared := testkit.Image(t, "shared")
+	signature := testkit.Artifact(t, "application/x", "signature", shared)
 	source := newSource()
-	source.hold("app", shared)
+	source.Hold("app", shared)
 	const images = 8
 	for i := range images {
-		own := imageOf(t, strings.Repeat("own", i+1))
-		source.hold("app", own)
-		source.push("app", indexOf(t, child(shared, linux("amd64")), child(own, linux("arm64"))), strings.Repeat("v", i+1))
+		own := testkit.Image(t, strings.Repeat("own", i+1))
+		source.Hold("app", own)
+		source.Push("app", testkit.Index(t, testkit.Child(shared, testkit.Linux("amd64")), testkit.Child(own, testkit.Linux("arm64"))), strings.Repeat("v", i+1))
 	}
-	source.push("app", signature)
+	source.Push("app", signature)
 	engine := newEngine(source)
 	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = images })
 	if err != nil || len(summary.Results) != images+1 || summary.Incomplete() != 0 {
 		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 	}
-	if n := engine.count("push " + targetBase + "/app:" + image.ReferrersTag(shared.Digest)); n != 1 {
+	if n := engine.count("push " + testkit.TargetBase + "/app:" + image.ReferrersTag(shared.Digest)); n != 1 {
 		t.Errorf("%d pushes of the shared referrers", n)
 	}
 	engine.expectEmpty(t)
@@ -254,10 +212,10 @@ func TestReferrersShared(t *testing.T) {
 
 // If the first who comes cannot bring them, the next one tries.
 func TestReferrersSharedTriedAgain(t *testing.T) {
-	img := imageOf(t, "app")
-	s := newSetup(t, ContainerdStore, func(r *sourceRegistry) {
-		r.push("app", img, "1")
-		r.push("app", artifactOf(t, "application/x", "signature", img))
+	img := testkit.Image(t, "app")
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) {
+		r.Push("app", img, "1")
+		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	})
 	push := "push " + s.target(image.ReferrersTag(img.Digest))
 	s.engine.fails[push] = errors.New("connection reset")

@@ -9,6 +9,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // retryRule says what is tried again: after which cause, at which steps, how often and how soon. Waits double from the
@@ -25,26 +28,26 @@ type retryRule struct {
 // retries is the table of what is tried again. The first rule that fits counts; what cannot get better stands before
 // what may.
 var retries = []retryRule{
-	{cause: ErrNotFound, tries: 1},
-	{cause: ErrNoSpace, tries: 1},                                           // room has to be made first
-	{cause: ErrInvalid, tries: 1},                                           // the answer would be the same
-	{cause: ErrRefused, tries: 1},                                           // likewise
-	{cause: ErrClosed, tries: 1},                                            // until someone changes something
-	{cause: errIncomplete, tries: 1},                                        // it is copied alone, in the end
-	{cause: ErrNotUnpacked, tries: 1},                                       // all of it is there
-	{cause: context.Canceled, tries: 1},                                     // somebody wanted it to end
-	{cause: ErrBlocked, tries: 2, first: time.Second, longest: time.Second}, // the signature of a bucket's URL may have expired
-	{cause: ErrUnauthenticated, tries: 4, first: time.Second, longest: 10 * time.Second},
+	{cause: docker.ErrNotFound, tries: 1},
+	{cause: docker.ErrNoSpace, tries: 1},                                           // room has to be made first
+	{cause: docker.ErrInvalid, tries: 1},                                           // the answer would be the same
+	{cause: docker.ErrRefused, tries: 1},                                           // likewise
+	{cause: docker.ErrClosed, tries: 1},                                            // until someone changes something
+	{cause: errIncomplete, tries: 1},                                               // it is copied alone, in the end
+	{cause: docker.ErrNotUnpacked, tries: 1},                                       // all of it is there
+	{cause: context.Canceled, tries: 1},                                            // somebody wanted it to end
+	{cause: docker.ErrBlocked, tries: 2, first: time.Second, longest: time.Second}, // the signature of a bucket's URL may have expired
+	{cause: docker.ErrUnauthenticated, tries: 4, first: time.Second, longest: 10 * time.Second},
 	// Tokens live for minutes, and an engine gets a new one for each push: a push that outlives its token has a second try.
-	{cause: ErrDenied, steps: []Step{StepPush}, tries: 2, first: time.Second, longest: time.Second},
-	{cause: ErrDenied, tries: 1}, // a pull has fresh credentials by now
-	{cause: ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
+	{cause: docker.ErrDenied, steps: []Step{StepPush}, tries: 2, first: time.Second, longest: time.Second},
+	{cause: docker.ErrDenied, tries: 1}, // a pull has fresh credentials by now
+	{cause: docker.ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
 	{steps: []Step{stepRemove}, tries: 1}, // what is left does no harm
 	// Registries count requests by the minute (GitLab.com: 2,000), and engines do not pass Retry-After on.
-	{cause: ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
-	{cause: ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
-	{cause: ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
-	{cause: ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
+	{cause: docker.ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
+	{cause: docker.ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
+	{cause: docker.ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
+	{cause: docker.ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
 	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows
 }
 
@@ -165,7 +168,7 @@ func (e insistent) Push(ctx context.Context, ref string) (pushed digest.Digest, 
 	return pushed, err
 }
 
-func (e insistent) Resolve(ctx context.Context, ref string) (resolved Resolved, err error) {
+func (e insistent) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
 	err = e.try(ctx, StepVerify, ref, func() (err error) {
 		resolved, err = e.Engine.Resolve(ctx, ref)
 		return err

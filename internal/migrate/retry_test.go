@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 // The table as a whole: for each cause and step how often a call is made that always fails so, and for how long. A
@@ -19,27 +21,27 @@ func TestRetries(t *testing.T) {
 		tries       int
 		least, most time.Duration
 	}{
-		{ErrNotFound, StepPull, 1, 0, 0},
-		{ErrNotFound, StepVerify, 1, 0, 0},
-		{ErrNoSpace, StepPull, 1, 0, 0},
-		{ErrInvalid, StepPush, 1, 0, 0},
-		{ErrRefused, StepPush, 1, 0, 0},
-		{ErrClosed, StepPush, 1, 0, 0},
-		{ErrClosed, StepVerify, 1, 0, 0},
-		{ErrBlocked, StepPull, 2, time.Second / 2, 3 * time.Second / 2},
-		{ErrNotUnpacked, StepPull, 1, 0, 0},
+		{docker.ErrNotFound, StepPull, 1, 0, 0},
+		{docker.ErrNotFound, StepVerify, 1, 0, 0},
+		{docker.ErrNoSpace, StepPull, 1, 0, 0},
+		{docker.ErrInvalid, StepPush, 1, 0, 0},
+		{docker.ErrRefused, StepPush, 1, 0, 0},
+		{docker.ErrClosed, StepPush, 1, 0, 0},
+		{docker.ErrClosed, StepVerify, 1, 0, 0},
+		{docker.ErrBlocked, StepPull, 2, time.Second / 2, 3 * time.Second / 2},
+		{docker.ErrNotUnpacked, StepPull, 1, 0, 0},
 		{errIncomplete, StepCheck, 1, 0, 0},
-		{ErrDenied, StepPull, 1, 0, 0},
-		{ErrDenied, StepVerify, 1, 0, 0},
-		{ErrUnauthenticated, StepPush, 4, 3 * time.Second, 11 * time.Second},
-		{ErrUnauthenticated, StepVerify, 4, 3 * time.Second, 11 * time.Second},
-		{ErrDenied, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
-		{ErrThrottled, StepPush, 9, 75 * time.Second, 6 * time.Minute},
-		{ErrUnavailable, StepPull, 8, 30 * time.Second, 95 * time.Second},
-		{ErrBrokenOff, StepPush, 3, time.Second, 5 * time.Second},
-		{ErrStalled, StepPull, 3, time.Second, 5 * time.Second},
-		{ErrEngineGone, StepTag, 0, 5 * time.Minute, 6 * time.Minute},
-		{ErrEngineGone, stepRemove, 0, 5 * time.Minute, 6 * time.Minute},
+		{docker.ErrDenied, StepPull, 1, 0, 0},
+		{docker.ErrDenied, StepVerify, 1, 0, 0},
+		{docker.ErrUnauthenticated, StepPush, 4, 3 * time.Second, 11 * time.Second},
+		{docker.ErrUnauthenticated, StepVerify, 4, 3 * time.Second, 11 * time.Second},
+		{docker.ErrDenied, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
+		{docker.ErrThrottled, StepPush, 9, 75 * time.Second, 6 * time.Minute},
+		{docker.ErrUnavailable, StepPull, 8, 30 * time.Second, 95 * time.Second},
+		{docker.ErrBrokenOff, StepPush, 3, time.Second, 5 * time.Second},
+		{docker.ErrStalled, StepPull, 3, time.Second, 5 * time.Second},
+		{docker.ErrEngineGone, StepTag, 0, 5 * time.Minute, 6 * time.Minute},
+		{docker.ErrEngineGone, stepRemove, 0, 5 * time.Minute, 6 * time.Minute},
 		{said, stepRemove, 1, 0, 0},
 		{said, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
 		{said, StepPull, 2, time.Second / 2, 3 * time.Second / 2},
@@ -67,8 +69,8 @@ func TestRetries(t *testing.T) {
 // Every cause of the engine's has its row before the last, which is for what nobody knows.
 func TestEveryCauseHasARule(t *testing.T) {
 	causes := []error{
-		ErrNotFound, ErrDenied, ErrUnauthenticated, ErrNoSpace, ErrInvalid, ErrNotUnpacked, ErrThrottled, ErrUnavailable, ErrStalled,
-		ErrBrokenOff, ErrEngineGone,
+		docker.ErrNotFound, docker.ErrDenied, docker.ErrUnauthenticated, docker.ErrNoSpace, docker.ErrInvalid, docker.ErrNotUnpacked, docker.ErrThrottled, docker.ErrUnavailable, docker.ErrStalled,
+		docker.ErrBrokenOff, docker.ErrEngineGone,
 	}
 	for _, cause := range causes {
 		if i := ruleFor(retries, StepCheck, cause); i == len(retries)-1 {
@@ -82,7 +84,7 @@ func TestEveryCauseHasARule(t *testing.T) {
 
 func TestRetriesEndWithSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		causes := []error{ErrUnavailable, ErrThrottled, ErrUnavailable, ErrStalled, ErrEngineGone}
+		causes := []error{docker.ErrUnavailable, docker.ErrThrottled, docker.ErrUnavailable, docker.ErrStalled, docker.ErrEngineGone}
 		tries := 0
 		engine := insistent{rules: retries, observe: func(Retrying) {}}
 		err := engine.try(t.Context(), StepPull, "ref", func() error {
@@ -104,7 +106,7 @@ func TestRetriesEndWithTheContext(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		engine := insistent{rules: retries, observe: func(Retrying) {}}
-		err := engine.try(ctx, StepPull, "ref", func() error { return ErrEngineGone })
+		err := engine.try(ctx, StepPull, "ref", func() error { return docker.ErrEngineGone })
 		if !errors.Is(err, ErrDeadline) || time.Since(began) != 2*time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}

@@ -10,13 +10,17 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // Options say what a run works with and how.
 type Options struct {
 	Source      Source
 	Engine      Engine
-	Store       Store             // of the engine
+	Store       image.Store       // of the engine
 	Dedicated   bool              // the engine has no images but those of this run
 	Namer       Namer             // where repositories go
 	Choice      Choice            // what of the registry is wanted
@@ -33,7 +37,7 @@ type Options struct {
 	Earlier []Earlier
 	// Access returns, by action, what the source refuses of all that the engine needs to pull the layer; nil: nobody
 	// asks. Preview alone calls it, concurrently.
-	Access func(ctx context.Context, repository Repository, layer digest.Digest) map[string]error
+	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) map[string]error
 
 	retries []retryRule // nil: those of the table
 }
@@ -69,7 +73,7 @@ func (s Summary) Incomplete() int {
 	return n
 }
 
-func newCopier(o Options, blobs *catalog) *copier {
+func newCopier(o Options, blobs *plan.Catalog) *copier {
 	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform,
 		known: o.Known, catalog: blobs}
 	c.held = newReferences(c.fetch, o.Engine.Remove)
@@ -100,7 +104,7 @@ func newRun(ctx context.Context, options Options) *run {
 		rules = retries
 	}
 	r.Engine = insistent{Engine: options.Engine, rules: rules, observe: func(e Retrying) { r.observe(e) }}
-	r.copier = newCopier(r.Options, newCatalog())
+	r.copier = newCopier(r.Options, plan.NewCatalog())
 	r.copier.meter = newMeter(r.copier.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)
 	return r
@@ -131,7 +135,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		return Summary{}, err
 	}
 	r.announce(ctx, found)
-	for _, wave := range waves(found.items) {
+	for _, wave := range plan.Waves(found.Items) {
 		r.copyAll(ctx, newTasks(wave))
 	}
 	r.recoverAll(ctx)
@@ -152,16 +156,16 @@ func (r *run) summary() (Summary, error) {
 }
 
 // begin reads and plans what is wanted of the source, tells it, and leaves the run its share.
-func (r *run) begin() (survey, error) {
+func (r *run) begin() (plan.Survey, error) {
 	found, err := r.plan()
 	if err != nil {
-		return survey{}, err
+		return plan.Survey{}, err
 	}
 	if !r.Choice.Everything() {
-		r.observe(Chosen(found.chosen))
+		r.observe(Chosen(found.Chosen))
 	}
-	r.observe(Listed(found.listed))
-	found.items = r.share(found)
+	r.observe(Listed(found.Listed))
+	found.Items = r.share(found)
 	return found, nil
 }
 
@@ -172,7 +176,7 @@ type sourceResolver struct {
 }
 
 // Resolve asks the engine, which asks the registry.
-func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved Resolved, err error) {
+func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
 	err = withFreshCredentials(ctx, s.source, func(ctx context.Context) (err error) {
 		resolved, err = s.engine.Resolve(ctx, ref)
 		return err
@@ -181,12 +185,12 @@ func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved Resol
 }
 
 // plan reads and plans the source. An interruption is told by its cause.
-func (r *run) plan() (survey, error) {
-	p := &planner{source: r.Source, resolver: sourceResolver{r.Source, r.Engine}, store: r.Store, platform: r.Platform, namer: r.Namer, choice: r.Choice,
-		catalog: r.copier.catalog}
-	found, err := p.survey(r.starting)
+func (r *run) plan() (plan.Survey, error) {
+	p := &plan.Planner{Source: r.Source, Resolver: sourceResolver{r.Source, r.Engine}, Store: r.Store, Platform: r.Platform, Namer: r.Namer, Choice: r.Choice,
+		Catalog: r.copier.catalog}
+	found, err := p.Survey(r.starting)
 	if cause := r.cause(); err != nil && cause != nil {
-		return survey{}, cause
+		return plan.Survey{}, cause
 	}
 	return found, err
 }
@@ -217,14 +221,14 @@ func (r *run) giveUp(cause error) {
 }
 
 // share returns what of the registry this run copies, and tells it where that is not everything.
-func (r *run) share(found survey) []*item {
+func (r *run) share(found plan.Survey) []*plan.Item {
 	if r.Share.Total < 2 {
-		return found.items
+		return found.Items
 	}
-	items := r.Share.of(found.items, r.copier.catalog)
-	shared := Shared{Share: r.Share, Listed: found.listed.Tags}
+	items := r.Share.Of(found.Items, r.copier.catalog)
+	shared := Shared{Share: r.Share, Listed: found.Listed.Tags}
 	for _, i := range items {
-		shared.Tags += len(i.image.Tags)
+		shared.Tags += len(i.Image.Tags)
 	}
 	r.observe(shared)
 	return items
@@ -234,23 +238,23 @@ func (r *run) share(found survey) []*item {
 const mostShared = 12
 
 // announce tells what is planned, and settles all that is refused or has failed before anything is copied.
-func (r *run) announce(ctx context.Context, found survey) {
+func (r *run) announce(ctx context.Context, found plan.Survey) {
 	planned := Planned{Store: r.Store}
 	var failed []Result
-	for _, i := range found.items {
-		planned.Tags += len(i.image.Tags)
-		planned.LeftReferrers += i.left
-		if results := rejections(i); i.failure != nil {
+	for _, i := range found.Items {
+		planned.Tags += len(i.Image.Tags)
+		planned.LeftReferrers += i.Left
+		if results := rejections(i); i.Failure != nil {
 			failed = append(failed, results...)
 		} else {
 			planned.Refused = append(planned.Refused, results...)
 		}
 	}
-	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.sum(found.items)
-	planned.Contents, planned.MostShared = r.copier.catalog.contents(found.items), r.copier.catalog.mostShared(found.items, mostShared)
-	planned.BySize, planned.ByUse = r.copier.catalog.classes(found.items)
+	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.Sum(found.Items)
+	planned.Contents, planned.MostShared = r.copier.catalog.Contents(found.Items), r.copier.catalog.MostShared(found.Items, mostShared)
+	planned.BySize, planned.ByUse = r.copier.catalog.Classes(found.Items)
 	r.observe(planned)
-	r.copier.meter.plan(found.items)
+	r.copier.meter.plan(found.Items)
 	r.observe(r.copier.meter.state())
 	for _, result := range unlisted(found) {
 		r.finish(ctx, result)
@@ -260,31 +264,31 @@ func (r *run) announce(ctx context.Context, found survey) {
 }
 
 // rejection is why nothing of the item is to be copied, or nil.
-func rejection(i *item) error {
-	if i.failure != nil {
-		return failedAt(StepPlan, i.failure.Ref, i.failure.Err)
+func rejection(i *plan.Item) error {
+	if i.Failure != nil {
+		return failedAt(StepPlan, i.Failure.Ref, i.Failure.Err)
 	}
-	return i.refusal
+	return i.Refusal
 }
 
 // rejections are the results of an item of which nothing is to be copied: refused for what it is, or failed in the
 // planning.
-func rejections(i *item) []Result {
+func rejections(i *plan.Item) []Result {
 	switch {
-	case i.failure != nil:
-		return settle(i, i.image.Tags, Failed, rejection(i))
-	case i.refusal != nil:
-		return settle(i, i.image.Tags, Refused, i.refusal)
+	case i.Failure != nil:
+		return settle(i, i.Image.Tags, Failed, rejection(i))
+	case i.Refusal != nil:
+		return settle(i, i.Image.Tags, Refused, i.Refusal)
 	}
 	return nil
 }
 
 // unlisted are the repositories that could not be listed. They are told in every share: another job may have listed
 // them, and counts on this one.
-func unlisted(s survey) []Result {
+func unlisted(s plan.Survey) []Result {
 	var results []Result
-	for _, repository := range s.repositories {
-		if err := s.failed[repository.Name]; err != nil {
+	for _, repository := range s.Repositories {
+		if err := s.Failed[repository.Name]; err != nil {
 			results = append(results, Result{Repository: repository.Name, Outcome: Failed, Err: failedAt(StepList, repository.Name, err)})
 		}
 	}
@@ -341,14 +345,14 @@ func (r *run) pullAll(ctx context.Context, s *schedule, worker int) {
 		if t == nil {
 			continue
 		}
-		r.observe(Started{Image: t.image})
-		through := r.working(StepPull, worker, t.image)
+		r.observe(Started{Image: t.Image})
+		through := r.working(StepPull, worker, t.Image)
 		err := r.copier.fetchImage(ctx, t)
 		through(t.absent, err == nil)
 		switch {
 		case err == nil:
 			r.copier.release(ctx, s.pulled(t, t.work.handOver()))
-		case errors.Is(err, ErrNoSpace) && !t.alone:
+		case errors.Is(err, docker.ErrNoSpace) && !t.alone:
 			t.clear(ctx)
 			r.copier.release(ctx, s.postpone(t))
 		default:
@@ -365,13 +369,13 @@ func (r *run) notPulled(ctx context.Context, t *task, err error) {
 		r.setAside(t)
 		return
 	}
-	r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, settle(t.item, t.pending, Failed, err)...))...)
+	r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, settle(t.Item, t.pending, Failed, err)...))...)
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
 func (r *run) pushAll(ctx context.Context, s *schedule, worker int) {
 	for t := s.nextPush(ctx); t != nil; t = s.nextPush(ctx) {
-		through := r.working(StepPush, worker, t.image)
+		through := r.working(StepPush, worker, t.Image)
 		results := r.copier.deliver(ctx, t)
 		arrived := allArrived(results)
 		through(t.claimed, arrived)
@@ -392,7 +396,7 @@ func (r *run) interrupted(ctx context.Context, s *schedule) {
 	}
 	r.copier.release(ctx, kept)
 	for _, t := range append(unstarted, unpushed...) {
-		r.finish(ctx, append(t.present, settle(t.item, t.pending, NotStarted, r.cause())...)...)
+		r.finish(ctx, append(t.present, settle(t.Item, t.pending, NotStarted, r.cause())...)...)
 	}
 }
 
@@ -409,13 +413,13 @@ func (r *run) recoverAll(ctx context.Context) {
 	}
 	for _, t := range r.aside {
 		if r.starting.Err() != nil {
-			r.finish(ctx, append(t.present, settle(t.item, t.pending, NotStarted, r.cause())...)...)
+			r.finish(ctx, append(t.present, settle(t.Item, t.pending, NotStarted, r.cause())...)...)
 			continue
 		}
-		r.observe(Started{Image: t.image})
-		through := r.working("", 0, t.image)
+		r.observe(Started{Image: t.Image})
+		through := r.working("", 0, t.Image)
 		results := r.copier.recover(ctx, t)
-		through(t.blobs, allArrived(results))
+		through(t.Blobs, allArrived(results))
 		r.finish(ctx, results...)
 	}
 }
@@ -449,5 +453,20 @@ func (r *run) observe(event Event) {
 	r.Observe(event)
 	if e, ok := event.(Finished); ok && r.copier.meter.settle(e.Result) {
 		r.Observe(r.copier.meter.state())
+	}
+}
+
+// working notes that a worker begins with an image. What it returns tells that the worker is through with it, and which
+// blobs were moved, if all went well.
+func (r *run) working(step Step, worker int, img image.Image) (through func(moved []plan.BlobID, well bool)) {
+	began := time.Now()
+	return func(moved []plan.BlobID, well bool) {
+		e := Worked{Step: step, Worker: worker, Image: img, Began: began, Well: well}
+		if well {
+			for _, id := range moved {
+				e.Bytes += r.copier.catalog.Size(id)
+			}
+		}
+		r.observe(e)
 	}
 }

@@ -13,6 +13,10 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // runIn makes a run with the engine, and returns its events with its summary.
@@ -20,7 +24,7 @@ func runIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Summary, 
 	t.Helper()
 	var events []Event
 	options := Options{
-		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
+		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 2,
 		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
@@ -59,21 +63,21 @@ func told(events []Event) []string {
 }
 
 func TestRun(t *testing.T) {
-	pair, children := pairOf(t, "app")
-	image, blocked := imageOf(t, "image"), imageOf(t, "blocked")
+	pair, children := testkit.Pair(t, "app")
+	img, blocked := testkit.Image(t, "image"), testkit.Image(t, "blocked")
 	source := newSource()
-	source.push("app", pair, "1", "latest")
-	source.hold("app", children...)
-	source.push("app", image, "2")
-	source.push("app", artifactOf(t, "application/x", "signature", image))
-	source.push("broken", image, "1")
-	source.failing["broken"] = errors.New("ThrottlingException")
-	source.push("deep/er/app", image, "1")
-	source.push("other", blocked, "1")
-	source.repository("empty")
+	source.Push("app", pair, "1", "latest")
+	source.Hold("app", children...)
+	source.Push("app", img, "2")
+	source.Push("app", testkit.Artifact(t, "application/x", "signature", img))
+	source.Push("broken", img, "1")
+	source.Failing["broken"] = errors.New("ThrottlingException")
+	source.Push("deep/er/app", img, "1")
+	source.Push("other", blocked, "1")
+	source.Add("empty")
 	engine := newEngine(source)
 	engine.rivals[children[1].Digest] = children[0].Digest
-	engine.fails["push "+targetBase+"/other:1"] = ErrDenied
+	engine.fails["push "+testkit.TargetBase+"/other:1"] = docker.ErrDenied
 	summary, events, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +92,7 @@ func TestRun(t *testing.T) {
 		"finished other:1: failed",
 		"started [2]",
 		"finished app:2: exact",
-		"finished " + referrersOf(image, "1") + ": exact",
+		"finished " + referrersOf(img, "1") + ": exact",
 		"recovering 1",
 		"started [1 latest]",
 		"finished app:1: exact",
@@ -116,7 +120,7 @@ func TestRun(t *testing.T) {
 	if !reflect.DeepEqual(finished, summary.Results) {
 		t.Error("the summary has other results than the events")
 	}
-	for i, d := range []string{targetBase + "/app:1", targetBase + "/app:latest"} {
+	for i, d := range []string{testkit.TargetBase + "/app:1", testkit.TargetBase + "/app:latest"} {
 		if engine.tags[d] != pair.Digest {
 			t.Errorf("%d: %s has %q", i, d, engine.tags[d])
 		}
@@ -126,11 +130,11 @@ func TestRun(t *testing.T) {
 
 // What is at the target is what the second run finds there.
 func TestRunTwice(t *testing.T) {
-	pair, children := pairOf(t, "app")
+	pair, children := testkit.Pair(t, "app")
 	source := newSource()
-	source.push("app", pair, "1", "latest")
-	source.hold("app", children...)
-	source.push("app", artifactOf(t, "application/x", "signature", pair))
+	source.Push("app", pair, "1", "latest")
+	source.Hold("app", children...)
+	source.Push("app", testkit.Artifact(t, "application/x", "signature", pair))
 	engine := newEngine(source)
 	for _, outcome := range []Outcome{Exact, Present} {
 		summary, _, err := runIn(t, engine, nil)
@@ -160,16 +164,16 @@ func pairsOf(results []Result) func(repository, target string) (Pair, bool) {
 // On the classic store digests change, and a second run knows them by the pairs of the first: those of what it would
 // copy itself.
 func TestRunTwiceOnTheClassicStore(t *testing.T) {
-	pair, children := pairOf(t, "app")
-	single := imageOf(t, "single")
+	pair, children := testkit.Pair(t, "app")
+	single := testkit.Image(t, "single")
 	source := newSource()
-	source.push("app", pair, "1", "latest")
-	source.hold("app", children...)
-	source.push("app", single, "2")
+	source.Push("app", pair, "1", "latest")
+	source.Hold("app", children...)
+	source.Push("app", single, "2")
 	engine := newEngine(source)
-	engine.store = ClassicStore
+	engine.store = image.ClassicStore
 	for i, platform := range []string{"amd64", "arm64"} {
-		engine.platforms[children[i].Digest] = *linux(platform)
+		engine.platforms[children[i].Digest] = *testkit.Linux(platform)
 	}
 	var known func(repository, target string) (Pair, bool)
 	for _, run := range []struct {
@@ -182,8 +186,8 @@ func TestRunTwiceOnTheClassicStore(t *testing.T) {
 		{"arm64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 2},
 		{"arm64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 0},
 	} {
-		engine.calls, engine.platforms[single.Digest] = nil, *linux(run.architecture)
-		summary, _, err := runIn(t, engine, func(o *Options) { o.Platform, o.Known = linux(run.architecture), known })
+		engine.calls, engine.platforms[single.Digest] = nil, *testkit.Linux(run.architecture)
+		summary, _, err := runIn(t, engine, func(o *Options) { o.Platform, o.Known = testkit.Linux(run.architecture), known })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,14 +203,14 @@ func TestRunTwiceOnTheClassicStore(t *testing.T) {
 
 // Images that share children, side by side: each child is held until its last user has pushed.
 func TestRunSharedChildren(t *testing.T) {
-	shared := imageOf(t, "shared")
+	shared := testkit.Image(t, "shared")
 	source := newSource()
-	source.hold("app", shared)
+	source.Hold("app", shared)
 	const images = 40
 	for i := range images {
-		own := imageOf(t, fmt.Sprint(i))
-		source.hold("app", own)
-		source.push("app", indexOf(t, child(shared, linux("amd64")), child(own, linux("arm64"))), fmt.Sprint(i))
+		own := testkit.Image(t, fmt.Sprint(i))
+		source.Hold("app", own)
+		source.Push("app", testkit.Index(t, testkit.Child(shared, testkit.Linux("amd64")), testkit.Child(own, testkit.Linux("arm64"))), fmt.Sprint(i))
 	}
 	engine := newEngine(source)
 	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 8 })
@@ -220,7 +224,7 @@ func TestRunNothing(t *testing.T) {
 	refused := errors.New("AccessDeniedException")
 	engine := newEngine(newSource())
 	summary, events, err := runIn(t, engine, func(o *Options) {
-		o.Source = fakeSource{repositories: func(context.Context) ([]Repository, error) { return nil, refused }}
+		o.Source = testkit.Source{ListRepositories: func(context.Context) ([]image.Repository, error) { return nil, refused }}
 	})
 	if !errors.Is(err, refused) || len(summary.Results) != 0 || len(events) != 0 {
 		t.Errorf("results %q, events %q, error %v", outcomes(summary.Results), told(events), err)
@@ -235,11 +239,11 @@ func TestRunNothing(t *testing.T) {
 func TestRunShares(t *testing.T) {
 	source := newSource()
 	for i := range 12 {
-		source.push(fmt.Sprintf("app-%02d", i), imageOf(t, fmt.Sprint(i)), "1", "latest")
+		source.Push(fmt.Sprintf("app-%02d", i), testkit.Image(t, fmt.Sprint(i)), "1", "latest")
 	}
-	source.push("deep/er/app", imageOf(t, "deep"), "1")
-	source.push("broken", imageOf(t, "broken"), "1")
-	source.failing["broken"] = errors.New("ThrottlingException")
+	source.Push("deep/er/app", testkit.Image(t, "deep"), "1")
+	source.Push("broken", testkit.Image(t, "broken"), "1")
+	source.Failing["broken"] = errors.New("ThrottlingException")
 	engine := newEngine(source)
 	told := map[string]int{}
 	for job := range 3 {
@@ -269,7 +273,7 @@ func TestRunShares(t *testing.T) {
 // More jobs than images are no failure.
 func TestRunEmptyShares(t *testing.T) {
 	source := newSource()
-	source.push("app", imageOf(t, "app"), "1")
+	source.Push("app", testkit.Image(t, "app"), "1")
 	engine, arrived := newEngine(source), 0
 	for job := range 4 {
 		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = Share{Index: job + 1, Total: 4} })
@@ -299,7 +303,7 @@ func TestRunInterrupted(t *testing.T) {
 		synctestRun(t, kind, func(t *testing.T) {
 			source := newSource()
 			for i := range images {
-				source.push("app", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+				source.Push("app", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 			}
 			engine := newEngine(source)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -309,7 +313,7 @@ func TestRunInterrupted(t *testing.T) {
 				}
 			}
 			summary, err := Run(ctx, Options{
-				Source: source, Engine: engine, Store: ContainerdStore, Namer: Namer{Base: targetBase}, Concurrency: 3, Observe: func(Event) {},
+				Source: source, Engine: engine, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 3, Observe: func(Event) {},
 			})
 			if !errors.Is(err, context.Canceled) || len(summary.Results) != images || summary.Incomplete() != images {
 				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
@@ -327,10 +331,10 @@ func TestRunInterrupted(t *testing.T) {
 // An image that was set aside is not tried again after an interruption.
 func TestRunInterruptedBeforeRecovery(t *testing.T) {
 	source := newSource()
-	image := imageOf(t, "app")
-	source.push("app", image, "1")
+	img := testkit.Image(t, "app")
+	source.Push("app", img, "1")
 	engine := newEngine(source)
-	engine.broken[image.Digest] = true
+	engine.broken[img.Digest] = true
 	ctx, cancel := context.WithCancel(t.Context())
 	engine.before = func(call string) {
 		if strings.HasPrefix(call, "remove") {
@@ -339,7 +343,7 @@ func TestRunInterruptedBeforeRecovery(t *testing.T) {
 	}
 	var events []Event
 	summary, err := Run(ctx, Options{
-		Source: source, Engine: engine, Store: ContainerdStore, Namer: Namer{Base: targetBase},
+		Source: source, Engine: engine, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase},
 		Observe: func(e Event) { events = append(events, e) },
 	})
 	if got := outcomes(summary.Results); !slices.Equal(got, []string{"app:1: not started"}) || !errors.Is(err, context.Canceled) {
@@ -391,7 +395,7 @@ func TestRunHonoursTheBound(t *testing.T) {
 		const bound = 3
 		source := newSource()
 		for i := range 20 {
-			source.push(fmt.Sprint("app", i%4), imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+			source.Push(fmt.Sprint("app", i%4), testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 		}
 		engine := newEngine(source)
 		slow := &slowEngine{memoryEngine: engine}
@@ -407,17 +411,17 @@ func TestRunHonoursTheBound(t *testing.T) {
 
 // What could not be read has failed; what is known not to fit is refused; and what MIGRATE_PLATFORM leaves is counted.
 func TestRunTellsRefusalsFromFailures(t *testing.T) {
-	pair, children := pairOf(t, "app")
-	gone := imageOf(t, "gone")
+	pair, children := testkit.Pair(t, "app")
+	gone := testkit.Image(t, "gone")
 	source := newSource()
-	source.push("app", pair, "1")
-	source.hold("app", children...)
-	source.push("app", artifactOf(t, "application/x", "signature", pair))
-	source.push("app", artifactOf(t, "application/x", "of a child", children[0]))
-	source.push("app", gone, "2")
-	delete(source.manifests["app"], gone.Digest)
-	source.push("deep/er/app", imageOf(t, "deep"), "1")
-	summary, events, err := runIn(t, newEngine(source), func(o *Options) { o.Platform = linux("arm64") })
+	source.Push("app", pair, "1")
+	source.Hold("app", children...)
+	source.Push("app", testkit.Artifact(t, "application/x", "signature", pair))
+	source.Push("app", testkit.Artifact(t, "application/x", "of a child", children[0]))
+	source.Push("app", gone, "2")
+	delete(source.Held["app"], gone.Digest)
+	source.Push("deep/er/app", testkit.Image(t, "deep"), "1")
+	summary, events, err := runIn(t, newEngine(source), func(o *Options) { o.Platform = testkit.Linux("arm64") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,4 +434,102 @@ func TestRunTellsRefusalsFromFailures(t *testing.T) {
 			t.Errorf("planned %d refused, %d referrers left", len(e.Refused), e.LeftReferrers)
 		}
 	}
+}
+
+// What is not wanted is not listed, and what is wanted of an image is all that is copied of it.
+func TestRunOfAChoice(t *testing.T) {
+	signed := testkit.Image(t, "signed")
+	source := newSource()
+	source.Push("team/app", signed, "1.0", "latest")
+	source.Push("team/app", testkit.Artifact(t, "application/x", "signature", signed))
+	source.Push("team/app", testkit.Image(t, "old"), "0.9")
+	source.Push("other/app", testkit.Image(t, "other"), "1.0")
+	source.Failing["other/app"] = errors.New("nobody lists it")
+	source.Push("deep/er/app", testkit.Image(t, "deep"), "1.0") // whose name would be refused
+	engine := newEngine(source)
+	var chosen Chosen
+	summary, events, err := runIn(t, engine, func(o *Options) {
+		o.Choice = Choice{Repositories: Patterns{"team/**", "!nowhere"}, Tags: Patterns{"1.*", "2.*"}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range events {
+		if e, ok := event.(Chosen); ok {
+			chosen = e
+		}
+	}
+	want := Chosen{
+		Repositories: 1, AllRepositories: 3, Tags: 1, AllTags: 3,
+		Unmatched: []Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!nowhere"}, {Variable: "MIGRATE_TAGS", Pattern: "2.*"}},
+	}
+	if !reflect.DeepEqual(chosen, want) {
+		t.Errorf("chosen %+v, want %+v", chosen, want)
+	}
+	got := slices.Sorted(slices.Values(outcomes(summary.Results)))
+	if want := []string{referrersOf(signed, "1") + ": exact", "team/app:1.0: exact"}; !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	if engine.tags[testkit.TargetBase+"/team/app:latest"] != "" {
+		t.Error("a tag that was not chosen has arrived")
+	}
+	engine.expectEmpty(t)
+}
+
+// The shares of a choice are together what is chosen.
+func TestSharesOfAChoice(t *testing.T) {
+	source := newSource()
+	for i := range 20 {
+		source.Push(fmt.Sprintf("app-%02d", i), testkit.Image(t, fmt.Sprint(i)), "1", "2")
+	}
+	engine, tags := newEngine(source), 0
+	for job := range 3 {
+		summary, _, err := runIn(t, engine, func(o *Options) {
+			o.Choice, o.Share = Choice{Repositories: Patterns{"app-1*"}, Tags: Patterns{"1"}}, Share{Index: job + 1, Total: 3}
+		})
+		if err != nil || len(summary.Results) > 5 {
+			t.Errorf("job %d: %q, error %v", job+1, outcomes(summary.Results), err)
+		}
+		tags += len(summary.Results)
+	}
+	if tags != 10 {
+		t.Errorf("%d tags are copied", tags)
+	}
+}
+
+// What each worker did is told with its time, and with the bytes that were not there before.
+func TestWorked(t *testing.T) {
+	first, second := lightOf(t, "first", "base"), lightOf(t, "second", "base")
+	own := sizeOf(second) - int64(len("base"))
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource()
+		source.Push("app", first, "1")
+		source.Push("app", second, "2", "denied")
+		engine := newEngine(source)
+		engine.fails["push "+testkit.TargetBase+"/app:denied"] = errors.New("no")
+		began := time.Now()
+		_, events, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, event := range events {
+			if e, ok := event.(Worked); ok {
+				got = append(got, fmt.Sprintf("%s %d %s %t %d", e.Step, e.Worker, e.Image.Tags, e.Well, e.Bytes))
+				if !e.Began.Equal(began) {
+					t.Errorf("%s began at %s", e.Step, e.Began)
+				}
+			}
+		}
+		slices.Sort(got)
+		want := []string{
+			fmt.Sprintf("pull 0 [1] true %d", sizeOf(first)),
+			fmt.Sprintf("pull 0 [2 denied] true %d", own),
+			fmt.Sprintf("push 0 [1] true %d", sizeOf(first)),
+			"push 0 [2 denied] false 0",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	})
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // schedule deals out images to the workers that ask the target, that pull and that push, and decides what stays in the
@@ -17,9 +20,9 @@ type schedule struct {
 	toPull, toPush []*task
 	starved        []*task // to be pulled alone, in the end: the engine's disk was full
 	pulls, pushes  claims
-	delivered      map[string]map[blobID]bool // by target repository: the blobs that it has
-	wanted         []int32                    // by blob: images still to be pulled that consist of it
-	needed         []int32                    // by blob: images being pulled that consist of it
+	delivered      map[string]map[plan.BlobID]bool // by target repository: the blobs that it has
+	wanted         []int32                         // by blob: images still to be pulled that consist of it
+	needed         []int32                         // by blob: images being pulled that consist of it
 	kept           []holding
 	disk           disk
 	ahead, limit   int  // images pulled and not yet pushed, and how many there may be
@@ -30,7 +33,7 @@ type schedule struct {
 // holding is a reference in the engine, and the blobs that it keeps there.
 type holding struct {
 	ref   string
-	blobs []blobID
+	blobs []plan.BlobID
 }
 
 // claims are the blobs that somebody is bringing to one place, and how many hold each of those that are there.
@@ -44,13 +47,13 @@ func newClaims(blobs int) claims {
 }
 
 // free reports whether nobody is bringing any of the blobs.
-func (c claims) free(blobs []blobID) bool {
-	return !slices.ContainsFunc(blobs, func(id blobID) bool { return c.moving[id] })
+func (c claims) free(blobs []plan.BlobID) bool {
+	return !slices.ContainsFunc(blobs, func(id plan.BlobID) bool { return c.moving[id] })
 }
 
 // absent returns those of the blobs that are not there.
-func (c claims) absent(blobs []blobID) []blobID {
-	var absent []blobID
+func (c claims) absent(blobs []plan.BlobID) []plan.BlobID {
+	var absent []plan.BlobID
 	for _, id := range blobs {
 		if c.there[id] == 0 {
 			absent = append(absent, id)
@@ -60,38 +63,31 @@ func (c claims) absent(blobs []blobID) []blobID {
 }
 
 // claim says that somebody is bringing the blobs.
-func (c claims) claim(blobs []blobID) {
+func (c claims) claim(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		c.moving[id] = true
 	}
 }
 
 // settle says that nobody is bringing the blobs any more.
-func (c claims) settle(blobs []blobID) {
+func (c claims) settle(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		c.moving[id] = false
 	}
 }
 
-// count adds n to those that hold the blobs.
-func count(counts []int32, blobs []blobID, n int32) {
-	for _, id := range blobs {
-		counts[id] += n
-	}
-}
-
 // newSchedule plans for the tasks in their order. limit bounds how far pulls may run ahead of pushes.
 func newSchedule(tasks []*task, limit int, space disk) *schedule {
-	n := space.catalog.len()
+	n := space.catalog.Len()
 	s := &schedule{
 		toCheck: slices.Clone(tasks), toPull: slices.Clone(tasks), pulls: newClaims(n), pushes: newClaims(n),
 		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(tasks),
-		delivered: map[string]map[blobID]bool{},
+		delivered: map[string]map[plan.BlobID]bool{},
 	}
 	s.changed = sync.NewCond(&s.mu)
 	for _, t := range tasks {
 		t.checked, t.wants = false, true
-		count(s.wanted, t.blobs, 1)
+		plan.Count(s.wanted, t.Blobs, 1)
 	}
 	return s
 }
@@ -130,27 +126,27 @@ func (s *schedule) checked(t *task) []holding {
 // deliver says that the target repository has all of the image's blobs. An engine with the containerd store pushes an
 // image of which the repository has a blob without having that blob itself.
 func (s *schedule) deliver(t *task) {
-	if s.disk.store == ClassicStore {
+	if s.disk.store == image.ClassicStore {
 		return
 	}
-	blobs := s.delivered[t.target]
+	blobs := s.delivered[t.Target]
 	if blobs == nil {
-		blobs = map[blobID]bool{}
-		s.delivered[t.target] = blobs
+		blobs = map[plan.BlobID]bool{}
+		s.delivered[t.Target] = blobs
 	}
-	for _, id := range t.blobs {
+	for _, id := range t.Blobs {
 		blobs[id] = true
 	}
 }
 
 // required are the blobs that the engine must have to push the image.
-func (s *schedule) required(t *task) []blobID {
-	delivered := s.delivered[t.target]
+func (s *schedule) required(t *task) []plan.BlobID {
+	delivered := s.delivered[t.Target]
 	if len(delivered) == 0 {
-		return t.blobs
+		return t.Blobs
 	}
-	var required []blobID
-	for _, id := range t.blobs {
+	var required []plan.BlobID
+	for _, id := range t.Blobs {
 		if !delivered[id] {
 			required = append(required, id)
 		}
@@ -196,7 +192,7 @@ func (s *schedule) takePull() (*task, room) {
 		if !t.checked {
 			unchecked = t
 		}
-		if unchecked != nil && unchecked.target == t.target {
+		if unchecked != nil && unchecked.Target == t.Target {
 			continue
 		}
 		required := s.required(t)
@@ -244,11 +240,11 @@ func (s *schedule) beginPull(t *task) {
 	s.ahead++
 	required := s.required(t)
 	t.absent = s.pulls.absent(required)
-	t.there = slices.DeleteFunc(s.pulls.absent(t.blobs), func(id blobID) bool { return slices.Contains(required, id) })
-	t.local = slices.DeleteFunc(slices.Clone(t.blobs), func(id blobID) bool { return slices.Contains(t.there, id) })
-	t.shared = slices.DeleteFunc(slices.Clone(t.absent), func(id blobID) bool { return s.wanted[id] < 2 })
+	t.there = slices.DeleteFunc(s.pulls.absent(t.Blobs), func(id plan.BlobID) bool { return slices.Contains(required, id) })
+	t.local = slices.DeleteFunc(slices.Clone(t.Blobs), func(id plan.BlobID) bool { return slices.Contains(t.there, id) })
+	t.shared = slices.DeleteFunc(slices.Clone(t.absent), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
 	s.pulls.claim(t.absent)
-	count(s.needed, t.local, 1)
+	plan.Count(s.needed, t.local, 1)
 	s.disk.use(t.local)
 }
 
@@ -258,7 +254,7 @@ func (s *schedule) endPull(t *task) {
 		s.disk.pin(t.work.cut)
 		t.work.cut = nil
 	}
-	count(s.needed, t.local, -1)
+	plan.Count(s.needed, t.local, -1)
 }
 
 // stop says that no further pull is begun, though the context goes on: what has been pulled is still to be pushed.
@@ -309,11 +305,11 @@ func (s *schedule) pulled(t *task, holds []holding) []holding {
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.endPull(t)
-	if s.disk.store != ClassicStore {
+	if s.disk.store != image.ClassicStore {
 		s.pulls.settle(t.absent)
 	}
 	for _, h := range holds {
-		count(s.pulls.there, h.blobs, 1)
+		plan.Count(s.pulls.there, h.blobs, 1)
 		s.disk.use(h.blobs)
 	}
 	s.kept = append(s.kept, holds...)
@@ -354,11 +350,11 @@ func (s *schedule) pushed(t *task, arrived bool) {
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.pushes.settle(t.claimed)
-	if s.disk.store == ClassicStore {
+	if s.disk.store == image.ClassicStore {
 		s.pulls.settle(t.absent)
 	}
 	if arrived {
-		count(s.pushes.there, t.blobs, 1)
+		plan.Count(s.pushes.there, t.Blobs, 1)
 		s.deliver(t)
 	}
 	s.leave(t)
@@ -375,7 +371,7 @@ func (s *schedule) leave(t *task) {
 func (s *schedule) unwant(t *task) []holding {
 	if t.wants {
 		t.wants = false
-		count(s.wanted, t.blobs, -1)
+		plan.Count(s.wanted, t.Blobs, -1)
 	}
 	return s.release()
 }
@@ -394,12 +390,12 @@ func (s *schedule) release() []holding {
 	return released
 }
 
-func (s *schedule) lastHolder(id blobID) bool {
+func (s *schedule) lastHolder(id plan.BlobID) bool {
 	return s.pulls.there[id] == 1 && s.wanted[id] > 0
 }
 
 func (s *schedule) drop(h holding) {
-	count(s.pulls.there, h.blobs, -1)
+	plan.Count(s.pulls.there, h.blobs, -1)
 	s.disk.leave(h.blobs)
 }
 

@@ -13,22 +13,24 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // bench makes bare tasks, whose blobs have all the same size, for a schedule of their own.
 type bench struct {
-	blobs *catalog
+	blobs *plan.Catalog
 	size  int64
 	tasks []*task
 }
 
-func newBench() *bench { return &bench{blobs: newCatalog(), size: 1 << 20} }
+func newBench() *bench { return &bench{blobs: plan.NewCatalog(), size: 1 << 20} }
 
 // image is a task of just these blobs, in a repository of its own, checked and with a tag to be copied.
 func (b *bench) image(name string, blobs ...string) *task {
-	t := &task{item: &item{image: Image{Tags: []string{name}}, target: name}, pending: []string{name}, checked: true}
+	t := &task{Item: &plan.Item{Image: image.Image{Tags: []string{name}}, Target: name}, pending: []string{name}, checked: true}
 	for _, blob := range blobs {
-		t.blobs = append(t.blobs, b.blobs.add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
+		t.Blobs = append(t.Blobs, b.blobs.Add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
 	}
 	b.tasks = append(b.tasks, t)
 	return t
@@ -36,10 +38,10 @@ func (b *bench) image(name string, blobs ...string) *task {
 
 // schedule has no bound of the disk where budget, in blobs, is 0.
 func (b *bench) schedule(limit int, budget int64) *schedule {
-	return b.scheduleOn(ContainerdStore, limit, budget)
+	return b.scheduleOn(image.ContainerdStore, limit, budget)
 }
 
-func (b *bench) scheduleOn(store Store, limit int, budget int64) *schedule {
+func (b *bench) scheduleOn(store image.Store, limit int, budget int64) *schedule {
 	var checked []bool
 	for _, t := range b.tasks {
 		checked = append(checked, t.checked)
@@ -55,15 +57,15 @@ func (b *bench) scheduleOn(store Store, limit int, budget int64) *schedule {
 func pull(s *schedule, b *bench, t *task) []string {
 	var holds []holding
 	for _, id := range t.absent {
-		holds = append(holds, holding{ref: b.name(id), blobs: []blobID{id}})
+		holds = append(holds, holding{ref: b.name(id), blobs: []plan.BlobID{id}})
 	}
 	return refs(s.pulled(t, holds))
 }
 
 // name tells a blob by what its digest was made of, of the names that tests use.
-func (b *bench) name(id blobID) string {
+func (b *bench) name(id plan.BlobID) string {
 	for _, name := range []string{"base", "other", "a", "b", "c", "d", "large"} {
-		if digest.FromString(name) == b.blobs.digest(id) {
+		if digest.FromString(name) == b.blobs.Digest(id) {
 			return name
 		}
 	}
@@ -82,7 +84,7 @@ func refs(holds []holding) []string {
 func names(tasks []*task) []string {
 	var all []string
 	for _, t := range tasks {
-		all = append(all, t.image.Tags[0])
+		all = append(all, t.Image.Tags[0])
 	}
 	return all
 }
@@ -149,7 +151,7 @@ func TestScheduleOnTheClassicStoreWaitsForThePush(t *testing.T) {
 	for _, arrived := range []bool{true, false} {
 		bench := newBench()
 		a, b := bench.image("a", "base", "a"), bench.image("b", "base", "b")
-		s := bench.scheduleOn(ClassicStore, 9, 0)
+		s := bench.scheduleOn(image.ClassicStore, 9, 0)
 		expectPull(t, s, a)
 		pull(s, bench, a)
 		expectPull(t, s, nil)
@@ -194,7 +196,7 @@ func TestScheduleKeepsWhatIsNeeded(t *testing.T) {
 	var got []string
 	for _, next := range bench.tasks {
 		expectPull(t, s, next)
-		got = append(got, fmt.Sprint(next.image.Tags, pull(s, bench, next)))
+		got = append(got, fmt.Sprint(next.Image.Tags, pull(s, bench, next)))
 		s.pushed(s.nextPush(t.Context()), true)
 	}
 	// An image's own blobs can go at once: its names at the target hold them until it is pushed.
@@ -243,10 +245,10 @@ func TestScheduleChecks(t *testing.T) {
 
 // What the target repository has the engine need not have, once that is known of all that stands before the image.
 func TestScheduleSparesWhatIsDelivered(t *testing.T) {
-	for _, store := range []Store{ContainerdStore, ClassicStore} {
+	for _, store := range []image.Store{image.ContainerdStore, image.ClassicStore} {
 		bench := newBench()
 		a, b, c := bench.image("a", "base", "a"), bench.image("b", "base", "b"), bench.image("c", "base", "c")
-		a.target, b.target = "repository", "repository"
+		a.Target, b.Target = "repository", "repository"
 		a.checked = false
 		s := bench.schedule(9, 0)
 		s.disk.store = store
@@ -255,7 +257,7 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 		expectPull(t, s, nil) // b has to wait for a's answer
 		a.pending, a.present = nil, []Result{{}}
 		s.checked(a)
-		if store == ClassicStore {
+		if store == image.ClassicStore {
 			expectPull(t, s, nil) // and for c's base
 			continue
 		}
@@ -272,7 +274,7 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 			t.Errorf("c's push claims %d blobs", len(c.claimed))
 		}
 		s.pushed(b, true)
-		if s.pushes.free(c.blobs) {
+		if s.pushes.free(c.Blobs) {
 			t.Error("the end of b's push gives back what c's has claimed")
 		}
 		s.pushed(c, true)
@@ -410,7 +412,7 @@ func TestScheduleInterrupted(t *testing.T) {
 	}
 	unstarted, unpushed, kept := s.rest()
 	if !slices.Equal(names(unstarted), []string{"c", "b"}) || !slices.Equal(names(unpushed), []string{"a"}) || len(kept) > 0 {
-		t.Errorf("left are %q (want %q and b), %q and %q", names(unstarted), c.image.Tags, names(unpushed), refs(kept))
+		t.Errorf("left are %q (want %q and b), %q and %q", names(unstarted), c.Image.Tags, names(unpushed), refs(kept))
 	}
 }
 
@@ -422,7 +424,7 @@ func TestScheduleSweepsFirst(t *testing.T) {
 	b.checked = false
 	s := bench.schedule(9, 2)
 	expectPull(t, s, a)
-	a.work = &workspace{cut: a.blobs}
+	a.work = &workspace{cut: a.Blobs}
 	pull(s, bench, a)
 	s.pushed(s.nextPush(t.Context()), true)
 	if s.disk.used != 2*bench.size {
@@ -440,16 +442,16 @@ func TestScheduleSweepsFirst(t *testing.T) {
 // Layers that come with a whole image are unpacked, too, and take up more.
 func TestDiskCountsUnpacked(t *testing.T) {
 	for _, test := range []struct {
-		store Store
+		store image.Store
 		size  int64
 		want  int64
 	}{
-		{ContainerdStore, image.MaxBlobPull, image.MaxBlobPull},
-		{ContainerdStore, image.MaxBlobPull + 1, 4 * (image.MaxBlobPull + 1)},
-		{ClassicStore, 10, 40},
+		{image.ContainerdStore, image.MaxBlobPull, image.MaxBlobPull},
+		{image.ContainerdStore, image.MaxBlobPull + 1, 4 * (image.MaxBlobPull + 1)},
+		{image.ClassicStore, 10, 40},
 	} {
-		blobs := newCatalog()
-		ids := blobs.add([]ocispec.Descriptor{{Digest: hash, Size: test.size}, {Digest: hash, Size: test.size}})
+		blobs := plan.NewCatalog()
+		ids := blobs.Add([]ocispec.Descriptor{{Digest: testkit.EmptyDigest, Size: test.size}, {Digest: testkit.EmptyDigest, Size: test.size}})
 		d := newDisk(blobs, test.store, 0)
 		need := d.need(ids)
 		d.use(ids)
@@ -464,7 +466,7 @@ func TestDiskCountsUnpacked(t *testing.T) {
 		d.use(ids)
 		d.pin(ids)
 		d.sweep()
-		if test.store == ContainerdStore && d.used != test.size {
+		if test.store == image.ContainerdStore && d.used != test.size {
 			t.Errorf("%d bytes are left by a sweep, want the layer alone, %d", d.used, test.size)
 		}
 	}

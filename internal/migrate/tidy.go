@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 const (
@@ -50,7 +52,7 @@ const cutPushLooks = 3
 // keeps an image under the digest that it has pushed, which nobody knows. An ID removes what has one name at most, so it
 // works once the copies have given back theirs.
 func (c *copier) endCutPushes(ctx context.Context) {
-	if c.store != ClassicStore || len(c.cutPushes.ids) == 0 {
+	if c.store != image.ClassicStore || len(c.cutPushes.ids) == 0 {
 		return
 	}
 	ctx, cancel := afterwards(ctx)

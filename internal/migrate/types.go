@@ -6,23 +6,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/opencontainers/go-digest"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
-
-// registry is the source of a plan.
-type registry interface {
-	// Repositories returns all of the registry's repositories, in the registry's order.
-	Repositories(ctx context.Context) ([]Repository, error)
-	// Images returns the repository's tagged images and its referrers.
-	Images(ctx context.Context, repository Repository) ([]Image, error)
-	// Manifests returns the manifests of one repository by digest. One that cannot be had is missing from the
-	// map, and the error (possibly joined) says why; what could be had is returned all the same.
-	Manifests(ctx context.Context, repository Repository, digests []digest.Digest) (map[digest.Digest]Manifest, error)
-}
 
 // Source is the registry that is migrated.
 type Source interface {
-	registry
+	plan.Source
 	// Renew replaces the credentials that the engine is handed for the registry, which has refused them in a call that
 	// began at the given time. It reports whether there are fresher ones now: credentials that a refusal has just
 	// renewed are not renewed again for the next one.

@@ -10,7 +10,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // Verify compares all that the source lists with the target, and copies nothing; so many of the tags that are there the
@@ -29,16 +31,16 @@ func Verify(ctx context.Context, options Options, pulls int) (Summary, error) {
 
 // compared is a tag that is at the target.
 type compared struct {
-	item   *item
+	item   *plan.Item
 	result Result
 }
 
 // compareAll asks the target for every tag and for the referrers of every image. Of what is there, the results wait for
 // the tags that are pulled back to be chosen.
-func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
+func (r *run) compareAll(ctx context.Context, found plan.Survey, pulls int) {
 	comparing := Comparing{Store: r.Store}
-	for _, i := range found.items {
-		comparing.Tags += len(i.image.Tags)
+	for _, i := range found.Items {
+		comparing.Tags += len(i.Image.Tags)
 	}
 	r.observe(comparing)
 	for _, result := range unlisted(found) {
@@ -46,7 +48,7 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	}
 	var mu sync.Mutex
 	var there []compared
-	unasked := each(r, found.items, func(i *item) {
+	unasked := each(r, found.Items, func(i *plan.Item) {
 		results := r.copier.compare(ctx, i)
 		if pulls > 0 {
 			mu.Lock()
@@ -58,12 +60,12 @@ func (r *run) compareAll(ctx context.Context, found survey, pulls int) {
 	r.pullBack(ctx, there, pulls)
 	r.lookForExtra(ctx, found)
 	for _, i := range unasked {
-		r.finish(ctx, settle(i, i.image.Tags, NotStarted, r.cause())...)
+		r.finish(ctx, settle(i, i.Image.Tags, NotStarted, r.cause())...)
 	}
 }
 
 // hold adds those of the item's tags that are at the target to others, and returns the rest of the results.
-func hold(i *item, others []compared, results []Result) (there []compared, rest []Result) {
+func hold(i *plan.Item, others []compared, results []Result) (there []compared, rest []Result) {
 	for _, result := range results {
 		if result.Referrers == 0 && result.Outcome.Arrived() {
 			others = append(others, compared{i, result})
@@ -76,24 +78,24 @@ func hold(i *item, others []compared, results []Result) (there []compared, rest 
 
 // lookForExtra asks the target for what earlier runs have brought and the source does not list any more. Where only a part
 // of the source was listed, nobody knows what that is.
-func (r *run) lookForExtra(ctx context.Context, found survey) {
+func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 	if !r.Choice.Everything() || r.Share.Total > 1 {
 		return
 	}
 	listed := map[string]bool{}
-	for _, i := range found.items {
-		for _, tag := range i.image.Tags {
-			listed[i.image.Repository.Name+":"+tag] = true
+	for _, i := range found.Items {
+		for _, tag := range i.Image.Tags {
+			listed[i.Image.Repository.Name+":"+tag] = true
 		}
 	}
 	gone := slices.DeleteFunc(slices.Clone(r.Earlier), func(e Earlier) bool {
-		return listed[e.Repository+":"+e.Tag] || found.failed[e.Repository] != nil
+		return listed[e.Repository+":"+e.Tag] || found.Failed[e.Repository] != nil
 	})
 	each(r, gone, func(e Earlier) {
 		result := Result{Repository: e.Repository, Tag: e.Tag, Source: e.Source, Root: e.Source, Target: e.Target, Outcome: Extra}
 		resolved, err := r.copier.engine.Resolve(ctx, e.Target)
 		switch result.Pushed = resolved.Digest; {
-		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, docker.ErrNotFound):
 			return
 		case err != nil:
 			result = result.failed(failedAt(StepVerify, e.Target, err))
@@ -119,8 +121,8 @@ func each[T any](r *run, items []T, do func(T)) (left []T) {
 }
 
 // compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
-func (c *copier) compare(ctx context.Context, i *item) []Result {
-	if i.hopeless() && (i.target == "" || i.root == "") {
+func (c *copier) compare(ctx context.Context, i *plan.Item) []Result {
+	if i.Rejected() && (i.Target == "" || i.Root == "") {
 		return rejections(i)
 	}
 	results := c.compareTags(ctx, i)
@@ -130,22 +132,22 @@ func (c *copier) compare(ctx context.Context, i *item) []Result {
 	return append(results, c.compareReferrers(ctx, i)...)
 }
 
-func (c *copier) compareTags(ctx context.Context, i *item) []Result {
+func (c *copier) compareTags(ctx context.Context, i *plan.Item) []Result {
 	var results []Result
-	for _, tag := range i.image.Tags {
+	for _, tag := range i.Image.Tags {
 		results = append(results, c.compareTag(ctx, i, tag))
 	}
 	return results
 }
 
-func (c *copier) compareTag(ctx context.Context, i *item, tag string) Result {
+func (c *copier) compareTag(ctx context.Context, i *plan.Item, tag string) Result {
 	result := resultOf(i, tag)
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	result.Pushed = resolved.Digest
 	switch {
 	case err != nil:
 		return result.unresolved(err, rejection(i))
-	case resolved.Digest == i.root:
+	case resolved.Digest == i.Root:
 		result.Outcome = arrivedAs(i, Exact)
 	case c.hasLeft(i, tag, resolved.Digest):
 		result.Outcome = arrivedAs(i, Changed)
@@ -159,7 +161,7 @@ func (c *copier) compareTag(ctx context.Context, i *item, tag string) Result {
 
 // unresolved settles the result of a tag for which the target has no answer. What was refused is not there for a reason.
 func (r Result) unresolved(err, refusal error) Result {
-	if !errors.Is(err, ErrNotFound) {
+	if !errors.Is(err, docker.ErrNotFound) {
 		return r.failed(failedAt(StepVerify, r.Target, err))
 	}
 	r.Outcome, r.Err = Missing, refusal
@@ -170,23 +172,23 @@ func (r Result) unresolved(err, refusal error) Result {
 }
 
 // compareReferrers asks for the tags under which the referrers of the image are listed, and each tag once.
-func (c *copier) compareReferrers(ctx context.Context, i *item) []Result {
+func (c *copier) compareReferrers(ctx context.Context, i *plan.Item) []Result {
 	var results []Result
-	for _, subject := range i.subjects() {
-		if c.brought.first(i.tagged(image.ReferrersTag(subject))) {
+	for _, subject := range i.Subjects() {
+		if c.brought.first(i.Tagged(image.ReferrersTag(subject))) {
 			results = append(results, c.compareReferrersOf(ctx, i, subject))
 		}
 	}
 	return results
 }
 
-func (c *copier) compareReferrersOf(ctx context.Context, i *item, subject digest.Digest) Result {
-	set := i.referrers[subject]
+func (c *copier) compareReferrersOf(ctx context.Context, i *plan.Item, subject digest.Digest) Result {
+	set := i.Referrers[subject]
 	result := referrersResult(i, subject)
-	if set.broken != nil {
-		return result.failed(failedAt(StepPlan, result.Target, set.broken))
+	if set.Broken != nil {
+		return result.failed(failedAt(StepPlan, result.Target, set.Broken))
 	}
-	tree, err := readReferrers(ctx, c.source, i.image.Repository, set.roots)
+	tree, err := plan.ReadReferrers(ctx, c.source, i.Image.Repository, set.Roots)
 	if err != nil {
 		return result.failed(failedAt(StepPlan, result.Target, err))
 	}
@@ -233,11 +235,11 @@ func (c *copier) pullBack(ctx context.Context, it compared) error {
 	if err != nil {
 		return err
 	}
-	refs := []string{it.item.target + "@" + it.result.Pushed.String()}
+	refs := []string{it.item.Target + "@" + it.result.Pushed.String()}
 	if tree.Root.IsIndex() {
 		refs = nil
 		for _, leaf := range tree.Leaves() {
-			refs = append(refs, it.item.target+"@"+leaf.Digest.String())
+			refs = append(refs, it.item.Target+"@"+leaf.Digest.String())
 		}
 	}
 	held := newReferences(c.fetchOnce, c.engine.Remove) // GitLab's denials say nothing about ECR's credentials
@@ -275,7 +277,7 @@ func sample(there []compared, n int) (chosen, rest []compared) {
 func newestFirst(a, b compared) int {
 	return cmp.Or(
 		cmp.Compare(a.result.Repository, b.result.Repository),
-		b.item.image.PushedAt.Compare(a.item.image.PushedAt),
+		b.item.Image.PushedAt.Compare(a.item.Image.PushedAt),
 		cmp.Compare(a.result.Source, b.result.Source),
 		cmp.Compare(a.result.Tag, b.result.Tag),
 	)
@@ -284,13 +286,13 @@ func newestFirst(a, b compared) int {
 // turns are the places of tags, in each turn one tag of another image of each repository that has so many.
 func turns(sorted []compared) [][]int {
 	var all [][]int
-	var last *item
+	var last *plan.Item
 	turn := 0
 	for i, c := range sorted {
 		switch {
-		case c.item.hopeless() || c.item == last:
+		case c.item.Rejected() || c.item == last:
 			continue
-		case last == nil || last.image.Repository.Name != c.item.image.Repository.Name:
+		case last == nil || last.Image.Repository.Name != c.item.Image.Repository.Name:
 			turn = 0
 		default:
 			turn++

@@ -11,7 +11,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // verifyIn compares what the engine's source lists with its target.
@@ -19,7 +22,7 @@ func verifyIn(t *testing.T, engine *memoryEngine, pulls int, change func(*Option
 	t.Helper()
 	var events []Event
 	options := Options{
-		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: targetBase}, Concurrency: 2,
+		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 2,
 		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
@@ -30,19 +33,19 @@ func verifyIn(t *testing.T, engine *memoryEngine, pulls int, change func(*Option
 }
 
 // migrated is an engine after the migration of an image, an index with a signature, and a repository of a bad name.
-func migrated(t *testing.T, store Store, change func(*Options)) (engine *memoryEngine, pair Manifest, first Summary) {
+func migrated(t *testing.T, store image.Store, change func(*Options)) (engine *memoryEngine, pair image.Manifest, first Summary) {
 	t.Helper()
-	pair, children := pairOf(t, "pair")
+	pair, children := testkit.Pair(t, "pair")
 	source := newSource()
-	source.push("app", imageOf(t, "image"), "1")
-	source.push("app", pair, "2", "latest")
-	source.hold("app", children...)
-	source.push("app", artifactOf(t, "application/x", "signature", pair))
-	source.push("deep/er/app", imageOf(t, "deep"), "1")
+	source.Push("app", testkit.Image(t, "image"), "1")
+	source.Push("app", pair, "2", "latest")
+	source.Hold("app", children...)
+	source.Push("app", testkit.Artifact(t, "application/x", "signature", pair))
+	source.Push("deep/er/app", testkit.Image(t, "deep"), "1")
 	engine = newEngine(source)
 	engine.store = store
 	for i, platform := range []string{"amd64", "arm64"} {
-		engine.platforms[children[i].Digest] = *linux(platform)
+		engine.platforms[children[i].Digest] = *testkit.Linux(platform)
 	}
 	first, _, err := runIn(t, engine, change)
 	if err != nil {
@@ -56,8 +59,8 @@ func TestVerify(t *testing.T) {
 	other := digest.FromString("something else")
 	for _, test := range []struct {
 		name   string
-		store  Store // empty: containerd
-		spoil  func(e *memoryEngine, pair Manifest)
+		store  image.Store // empty: containerd
+		spoil  func(e *memoryEngine, pair image.Manifest)
 		change func(o *Options) // of both runs
 		known  bool             // the pairs of the first run are
 		want   []string         // for app, PAIR is the index
@@ -66,63 +69,65 @@ func TestVerify(t *testing.T) {
 		{name: "all there", want: []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: exact", "app:latest: exact"}},
 		{
 			name:  "one missing",
-			spoil: func(e *memoryEngine, _ Manifest) { delete(e.tags, targetBase+"/app:2") },
+			spoil: func(e *memoryEngine, _ image.Manifest) { delete(e.tags, testkit.TargetBase+"/app:2") },
 			want:  []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: missing", "app:latest: exact"},
 			says:  map[string]string{"app:2": "GitLab does not have it"},
 		},
 		{
 			name:  "nothing there",
-			spoil: func(e *memoryEngine, _ Manifest) { clear(e.tags) },
+			spoil: func(e *memoryEngine, _ image.Manifest) { clear(e.tags) },
 			want:  []string{"app:1: missing", "app:2: missing", "app:latest: missing"},
 		},
 		{
 			name:  "one different",
-			spoil: func(e *memoryEngine, _ Manifest) { e.tags[targetBase+"/app:1"] = other },
+			spoil: func(e *memoryEngine, _ image.Manifest) { e.tags[testkit.TargetBase+"/app:1"] = other },
 			want:  []string{"1 referrers of PAIR: exact", "app:1: different", "app:2: exact", "app:latest: exact"},
 			says:  map[string]string{"app:1": "GitLab has another image under this tag"},
 		},
 		{
 			name: "other referrers, and none",
-			spoil: func(e *memoryEngine, pair Manifest) {
-				e.tags[targetBase+"/app:"+image.ReferrersTag(pair.Digest)] = other
+			spoil: func(e *memoryEngine, pair image.Manifest) {
+				e.tags[testkit.TargetBase+"/app:"+image.ReferrersTag(pair.Digest)] = other
 			},
 			want: []string{"1 referrers of PAIR: different", "app:1: exact", "app:2: exact", "app:latest: exact"},
 		},
 		{
-			name:  "not to be asked for",
-			spoil: func(e *memoryEngine, _ Manifest) { e.fails["resolve "+targetBase+"/app:1"] = ErrDenied },
-			want:  []string{"1 referrers of PAIR: exact", "app:1: failed", "app:2: exact", "app:latest: exact"},
-			says:  map[string]string{"app:1": "verify " + targetBase + "/app:1: denied"},
+			name: "not to be asked for",
+			spoil: func(e *memoryEngine, _ image.Manifest) {
+				e.fails["resolve "+testkit.TargetBase+"/app:1"] = docker.ErrDenied
+			},
+			want: []string{"1 referrers of PAIR: exact", "app:1: failed", "app:2: exact", "app:latest: exact"},
+			says: map[string]string{"app:1": "verify " + testkit.TargetBase + "/app:1: denied"},
 		},
 		{
-			name: "what an engine has changed, and this run knows", store: ClassicStore, known: true,
+			name: "what an engine has changed, and this run knows", store: image.ClassicStore, known: true,
 			want: []string{"app:1: changed", "app:2: missing", "app:latest: missing"},
 			says: map[string]string{"app:2": "the classic image store would flatten this index"},
 		},
 		{
-			name: "what an engine has changed, and nobody knows", store: ClassicStore,
+			name: "what an engine has changed, and nobody knows", store: image.ClassicStore,
 			want: []string{"app:1: different", "app:2: missing", "app:latest: missing"},
 		},
 		{
-			name: "what this engine could not have brought", store: ClassicStore, known: true,
-			spoil: func(e *memoryEngine, pair Manifest) { e.tags[targetBase+"/app:2"] = pair.Digest },
+			name: "what this engine could not have brought", store: image.ClassicStore, known: true,
+			spoil: func(e *memoryEngine, pair image.Manifest) { e.tags[testkit.TargetBase+"/app:2"] = pair.Digest },
 			want:  []string{"app:1: changed", "app:2: exact", "app:latest: missing"},
 		},
 		{
-			name: "one platform", change: func(o *Options) { o.Platform = linux("arm64") },
+			name: "one platform", change: func(o *Options) { o.Platform = testkit.Linux("arm64") },
 			want: []string{"app:1: missing", "app:2: one platform", "app:latest: one platform"},
 		},
 		{
 			name: "archived since",
-			spoil: func(e *memoryEngine, _ Manifest) {
-				e.source.images["app"][0].Archived = true
-				delete(e.tags, targetBase+"/app:latest")
+			spoil: func(e *memoryEngine, _ image.Manifest) {
+				e.source.Tagged["app"][0].Archived = true
+				delete(e.tags, testkit.TargetBase+"/app:latest")
 			},
 			want: []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: exact", "app:latest: missing"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			store := ContainerdStore
+			store := image.ContainerdStore
 			if test.store != "" {
 				store = test.store
 			}
@@ -169,7 +174,7 @@ func TestVerify(t *testing.T) {
 // can be known.
 func TestVerifyExtra(t *testing.T) {
 	brought := func(repository, tag string) Earlier {
-		target := targetBase + "/" + repository + ":" + tag
+		target := testkit.TargetBase + "/" + repository + ":" + tag
 		return Earlier{Repository: repository, Tag: tag, Target: target, Source: digest.FromString(tag)}
 	}
 	earlier := []Earlier{brought("app", "1"), brought("app", "gone"), brought("app", "gone-there-too"), brought("web", "3")}
@@ -183,12 +188,12 @@ func TestVerifyExtra(t *testing.T) {
 		{"a share is compared", func(o *Options) { o.Share = Share{Index: 1, Total: 2} }, []string{"app:1: exact"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			img := imageOf(t, "app")
+			img := testkit.Image(t, "app")
 			source := newSource()
-			source.push("app", img, "1")
+			source.Push("app", img, "1")
 			engine := newEngine(source)
-			engine.tags[targetBase+"/app:1"] = img.Digest
-			engine.tags[targetBase+"/app:gone"], engine.tags[targetBase+"/web:3"] = digest.FromString("gone"), digest.FromString("3")
+			engine.tags[testkit.TargetBase+"/app:1"] = img.Digest
+			engine.tags[testkit.TargetBase+"/app:gone"], engine.tags[testkit.TargetBase+"/web:3"] = digest.FromString("gone"), digest.FromString("3")
 			summary, _, err := verifyIn(t, engine, 0, func(o *Options) { o.Earlier = earlier; test.change(o) })
 			got := slices.Sorted(slices.Values(outcomes(summary.Results)))
 			if err != nil || !slices.Equal(got, test.want) || summary.Incomplete() > 0 {
@@ -202,7 +207,7 @@ func TestVerifyExtra(t *testing.T) {
 func TestVerifyShares(t *testing.T) {
 	source := newSource()
 	for i := range 12 {
-		source.push(fmt.Sprintf("app-%02d", i), imageOf(t, fmt.Sprint(i)), "1", "latest")
+		source.Push(fmt.Sprintf("app-%02d", i), testkit.Image(t, fmt.Sprint(i)), "1", "latest")
 	}
 	engine := newEngine(source)
 	for job := range 3 {
@@ -223,7 +228,7 @@ func TestPullBack(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		pulls  int
-		spoil  func(e *memoryEngine, leaves []Manifest)
+		spoil  func(e *memoryEngine, leaves []image.Manifest)
 		pulled []string // tags, in their order
 		failed []string
 		calls  []string
@@ -239,23 +244,23 @@ func TestPullBack(t *testing.T) {
 		{name: "more than there are images", pulls: 99, pulled: []string{"a:3", "a:2", "a:1", "b:1"}},
 		{
 			name: "one cannot be pulled", pulls: 2, pulled: []string{"a:3"}, failed: []string{"b:1"},
-			spoil: func(e *memoryEngine, leaves []Manifest) {
-				e.fails["pull "+targetBase+"/b@"+leaves[1].Digest.String()] = ErrDenied
+			spoil: func(e *memoryEngine, leaves []image.Manifest) {
+				e.fails["pull "+testkit.TargetBase+"/b@"+leaves[1].Digest.String()] = docker.ErrDenied
 			},
 			calls: []string{"pull a@IMAGE3", "pull b@LEAF0", "pull b@LEAF1", "remove a@IMAGE3", "remove b@LEAF0", "remove b@LEAF1"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			pair, leaves := pairOf(t, "pair")
+			pair, leaves := testkit.Pair(t, "pair")
 			source := newSource()
 			digests := []string{"LEAF0", leaves[0].Digest.String(), "LEAF1", leaves[1].Digest.String()}
 			for _, tag := range []string{"1", "2", "3"} {
-				img := imageOf(t, tag)
-				source.push("a", img, tag)
+				img := testkit.Image(t, tag)
+				source.Push("a", img, tag)
 				digests = append(digests, "IMAGE"+tag, img.Digest.String())
 			}
-			source.push("b", pair, "1", "latest")
-			source.hold("b", leaves...)
+			source.Push("b", pair, "1", "latest")
+			source.Hold("b", leaves...)
 			engine := newEngine(source)
 			if _, _, err := runIn(t, engine, nil); err != nil {
 				t.Fatal(err)
@@ -264,7 +269,7 @@ func TestPullBack(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(engine, leaves)
 			}
-			engine.source.renew = func(context.Context) (bool, error) {
+			engine.source.Renewing = func(context.Context) (bool, error) {
 				t.Error("ECR's credentials are renewed for GitLab's denial")
 				return false, nil
 			}
@@ -295,21 +300,21 @@ func TestPullBack(t *testing.T) {
 
 // The tags that are pulled are of as many repositories as there can be.
 func TestSample(t *testing.T) {
-	var items []*item
+	var items []*plan.Item
 	var there []compared
 	for i := range 10 {
 		for range i + 1 {
-			it := &item{image: Image{Repository: repositoryNamed(fmt.Sprintf("app-%d", i)), Digest: digest.FromString(fmt.Sprint(len(items)))}}
+			it := &plan.Item{Image: image.Image{Repository: repositoryNamed(fmt.Sprintf("app-%d", i)), Digest: digest.FromString(fmt.Sprint(len(items)))}}
 			items = append(items, it)
 			for _, tag := range []string{"x", "y"} {
-				there = append(there, compared{it, Result{Repository: it.image.Repository.Name, Tag: tag, Source: it.image.Digest}})
+				there = append(there, compared{it, Result{Repository: it.Image.Repository.Name, Tag: tag, Source: it.Image.Digest}})
 			}
 		}
 	}
-	items[0].refusal = errors.New("not on this engine")
+	items[0].Refusal = errors.New("not on this engine")
 	for n, want := range map[int][2]int{0: {0, 0}, 3: {3, 3}, 9: {9, 9}, 12: {9, 12}, 54: {9, 54}, 1000: {9, 54}} {
 		chosen, rest := sample(slices.Clone(there), n)
-		repositories, images := map[string]bool{}, map[*item]bool{}
+		repositories, images := map[string]bool{}, map[*plan.Item]bool{}
 		for _, c := range chosen {
 			repositories[c.result.Repository], images[c.item] = true, true
 		}
@@ -322,7 +327,7 @@ func TestSample(t *testing.T) {
 func TestVerifyInterrupted(t *testing.T) {
 	source := newSource()
 	for i := range 200 {
-		source.push("app", imageOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+		source.Push("app", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
 	engine := newEngine(source)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -332,7 +337,7 @@ func TestVerifyInterrupted(t *testing.T) {
 		}
 	}
 	summary, err := Verify(ctx, Options{
-		Source: source, Engine: engine, Store: ContainerdStore, Namer: Namer{Base: targetBase}, Observe: func(Event) {},
+		Source: source, Engine: engine, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Observe: func(Event) {},
 	}, 5)
 	if !errors.Is(err, context.Canceled) || len(summary.Results) != 200 || summary.Incomplete() != 200 || summary.Pulled != 0 {
 		t.Errorf("%d results, %d pulled, error %v", len(summary.Results), summary.Pulled, err)

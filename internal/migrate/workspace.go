@@ -8,12 +8,13 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
 type workspace struct {
 	*copier
-	repository Repository
+	repository image.Repository
 	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
 	partial    bool                   // the engine need not have all blobs
 	fellBack   bool                   // blobs could not be had by themselves
@@ -21,17 +22,17 @@ type workspace struct {
 	doubtful   bool                   // a push has failed: look
 	shared     map[digest.Digest]bool // blobs that images to come consist of, too
 	pulled     []holding
-	cut        []blobID // that came by pulls which were cut off
+	cut        []plan.BlobID // that came by pulls which were cut off
 	named      []string
 	id         string // of the image in the classic store, which is its config's digest
 }
 
-func (c *copier) workspace(repository Repository) *workspace {
+func (c *copier) workspace(repository image.Repository) *workspace {
 	return &workspace{copier: c, repository: repository}
 }
 
 // bring pulls all of the tree into the engine, names the root by the targets, and checks that all is there.
-func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) error {
+func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string) error {
 	way := w.way(tree.Root)
 	if way == asImage && !tree.Root.IsIndex() {
 		w.id = tree.Root.Config.Digest.String()
@@ -64,12 +65,12 @@ func (w *workspace) bring(ctx context.Context, tree Tree, targets []string) erro
 // trusts reports whether the check, which costs an engine as much as the pull of a blob, can be left to the push: each
 // blob of a single image has been pulled by itself, or the engine need not have them all. A push that finds something
 // missing fails, and is made good. That of an index could replace its tag before.
-func (w *workspace) trusts(root Manifest, way way) bool {
+func (w *workspace) trusts(root image.Manifest, way way) bool {
 	return !w.doubtful && (w.partial || way == byBlob && !root.IsIndex() && !w.fellBack)
 }
 
 // complete pulls as images what pulls that were cut off have not brought whole.
-func (w *workspace) complete(ctx context.Context, tree Tree, target string) error {
+func (w *workspace) complete(ctx context.Context, tree image.Tree, target string) error {
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
 			return err
@@ -79,7 +80,7 @@ func (w *workspace) complete(ctx context.Context, tree Tree, target string) erro
 }
 
 // tag gives a single image that was pulled its names at the target.
-func (w *workspace) tag(ctx context.Context, m Manifest, targets []string) error {
+func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string) error {
 	w.named = append(w.named, targets...)
 	for _, target := range targets {
 		if err := w.engine.Tag(ctx, w.repository.Reference(m), target); err != nil {
@@ -92,7 +93,7 @@ func (w *workspace) tag(ctx context.Context, m Manifest, targets []string) error
 // load has the engine take the tree's manifests, and know the root by the names. That makes an image of it whatever
 // its platforms are: the engine's own pull of an index wants a platform, and chooses by rules of its own. Blobs are
 // pulled afterwards: what is loaded with its blobs there the engine would unpack.
-func (w *workspace) load(ctx context.Context, names []string, tree Tree) error {
+func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) error {
 	w.named = append(w.named, names...)
 	l := image.NewLayout()
 	l.Add(names, tree.Root, tree.Manifests()[1:]...)
@@ -116,7 +117,7 @@ func (w *workspace) load(ctx context.Context, names []string, tree Tree) error {
 // check makes sure that the engine holds all of a reference: pushed with a manifest missing, an index would arrive
 // as one platform, and with a blob missing not at all. The classic store holds an image whole or not at all.
 func (c *copier) check(ctx context.Context, ref string) error {
-	if c.store == ClassicStore {
+	if c.store == image.ClassicStore {
 		return nil
 	}
 	missing, err := c.engine.Missing(ctx, ref)

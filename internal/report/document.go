@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -43,7 +44,7 @@ type header struct {
 	Finished bool                    `json:"finished"`        // every tag has had its turn
 	Error    string                  `json:"error,omitempty"` // why the run ended before that
 	Target   string                  `json:"target"`          // CI_REGISTRY_IMAGE
-	Store    migrate.Store           `json:"store,omitempty"` // of the engine, once there is a plan
+	Store    image.Store             `json:"store,omitempty"` // of the engine, once there is a plan
 	Counts   map[migrate.Outcome]int `json:"counts"`          // of the tags
 }
 

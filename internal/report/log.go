@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -163,7 +164,7 @@ func (l *Log) planned(e migrate.Planned) {
 		return
 	}
 	l.Line("Plan: %d of %d tags cannot arrive whole and are refused; the summary says why", len(e.Refused), e.Tags)
-	if e.Store == migrate.ClassicStore {
+	if e.Store == image.ClassicStore {
 		l.Line("      This engine has the classic image store, which holds single-platform images alone, and compresses their")
 		l.Line("      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged")
 	}
@@ -199,7 +200,7 @@ const (
 )
 
 func (l *Log) retrying(e migrate.Retrying) {
-	worth := e.Wait >= longWait || errors.Is(e.Err, migrate.ErrEngineGone)
+	worth := e.Wait >= longWait || errors.Is(e.Err, docker.ErrEngineGone)
 	if now := time.Now(); worth && now.Sub(l.again) >= againPause && l.view.room(roomForFaults) {
 		l.again = now
 		l.Line("%9s  %-12s  %s %s: %s", "", "again", e.Step, e.Ref, l.brief(e.Err.Error()))

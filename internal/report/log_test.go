@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -114,14 +115,14 @@ func TestObserve(t *testing.T) {
 		{"shared", []migrate.Event{migrate.Shared{Share: migrate.Share{Index: 2, Total: 4}, Tags: 312, Listed: 1204}}, []string{
 			"Share: job 2 of 4: 312 of 1204 tags",
 		}},
-		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Blobs: 7, Bytes: 381e6, BytesUnshared: 3.8e9, Store: migrate.ClassicStore}}, []string{
+		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Blobs: 7, Bytes: 381e6, BytesUnshared: 3.8e9, Store: image.ClassicStore}}, []string{
 			"Plan: 3 tags to copy, unless they are there: 7 layers and configs of 381 MB, which would be 3.8 GB if none were shared",
 		}},
-		{"planned for containerd", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ContainerdStore, Refused: refused}}, []string{
+		{"planned for containerd", []migrate.Event{migrate.Planned{Tags: 3, Store: image.ContainerdStore, Refused: refused}}, []string{
 			empty(2),
 			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
 		}},
-		{"planned for classic", []migrate.Event{migrate.Planned{Tags: 3, Store: migrate.ClassicStore, Refused: refused}}, []string{
+		{"planned for classic", []migrate.Event{migrate.Planned{Tags: 3, Store: image.ClassicStore, Refused: refused}}, []string{
 			empty(2),
 			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
 			"      This engine has the classic image store, which holds single-platform images alone, and compresses their",

@@ -32,14 +32,14 @@ func night() (About, []migrate.Event) {
 	work := func(step migrate.Step, worker int, began time.Duration) migrate.Worked {
 		return migrate.Worked{
 			Step: step, Worker: worker, Began: time.Date(2026, 11, 25, 22, 0, 1, 0, time.UTC).Add(began), Well: true, Bytes: 1000,
-			Image: migrate.Image{Repository: migrate.Repository{Name: "team/app"}, Digest: source, Tags: []string{"1"}},
+			Image: image.Image{Repository: image.Repository{Name: "team/app"}, Digest: source, Tags: []string{"1"}},
 		}
 	}
 	lost := work(migrate.StepPush, 0, time.Second)
 	lost.Well, lost.Bytes = false, 0
 	return about, []migrate.Event{
 		migrate.Planned{
-			Tags: 6, Blobs: 3, Bytes: 2500, BytesUnshared: 10000, Store: migrate.ContainerdStore,
+			Tags: 6, Blobs: 3, Bytes: 2500, BytesUnshared: 10000, Store: image.ContainerdStore,
 			Contents:   []migrate.Content{{Repository: "team/app", Images: 4, Bytes: 2500, BytesUnshared: 10000}},
 			MostShared: []migrate.SharedBlob{{Digest: pushed, Bytes: 2000, Images: 4, Repositories: 2, Repository: "team/app"}},
 			BySize:     []migrate.BlobClass{{From: 0, Blobs: 2, Bytes: 500}, {From: 1e6}, {From: 10e6, Blobs: 1, Bytes: 20e6}, {From: 100e6}},
@@ -398,7 +398,7 @@ func TestPageOfVerification(t *testing.T) {
 	missing := tag("4", migrate.Missing, stepError(migrate.StepVerify, target+"/team/app:4", "GitLab does not have it", ""))
 	about, planned := night()
 	events := []migrate.Event{
-		planned[0], migrate.Comparing{Tags: 5, Store: migrate.ContainerdStore}, migrate.PulledBack{Result: tag("1", migrate.Exact, nil)},
+		planned[0], migrate.Comparing{Tags: 5, Store: image.ContainerdStore}, migrate.PulledBack{Result: tag("1", migrate.Exact, nil)},
 		migrate.Finished{Result: tag("1", migrate.Exact, nil)},
 		migrate.Finished{Result: tag("2", migrate.Changed, nil)},
 		migrate.Finished{Result: different}, migrate.Finished{Result: missing},

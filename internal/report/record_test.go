@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -86,7 +87,7 @@ func TestRecordIsTheSchema(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // whose clock begins with the year 2000
 		r, _ := openIn(t, dir, about)
 		time.Sleep(90 * time.Minute)
-		r.Observe(migrate.Planned{Tags: 4, Store: migrate.ClassicStore})
+		r.Observe(migrate.Planned{Tags: 4, Store: image.ClassicStore})
 		for _, result := range []migrate.Result{
 			reduced,
 			tag("2", migrate.Failed, stepError(migrate.StepPush, target+"/team/app:2", "denied: <b>no</b>", "GitLab denies it")),

@@ -201,7 +201,7 @@ func working(columns, longest int, w migrate.Working) string {
 }
 
 // nameOf is the image with the first of its tags, and how many more there are.
-func nameOf(img migrate.Image, columns int) string {
+func nameOf(img image.Image, columns int) string {
 	name, more := img.Repository.Name, ""
 	switch n := len(img.Tags); {
 	case n == 0:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -24,9 +25,9 @@ type step struct {
 }
 
 // image is one of team/app.
-func imageWith(tags ...string) migrate.Image {
-	return migrate.Image{
-		Repository: migrate.Repository{Name: "team/app"}, Digest: digest.FromString(strings.Join(tags, " ")), Tags: tags,
+func imageWith(tags ...string) image.Image {
+	return image.Image{
+		Repository: image.Repository{Name: "team/app"}, Digest: digest.FromString(strings.Join(tags, " ")), Tags: tags,
 	}
 }
 

@@ -1,4 +1,114 @@
 package testkit
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
+
+const SourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+
+// Source is a Source of functions: a call that a test does not expect ends it.
+type Source struct {
+	ListRepositories func(context.Context) ([]image.Repository, error)
+	ListImages       func(context.Context, image.Repository) ([]image.Image, error)
+	ReadManifests    func(context.Context, image.Repository, []digest.Digest) (map[digest.Digest]image.Manifest, error)
+	RenewToken       func(context.Context) (bool, error)
+}
+
+func (f Source) Renew(ctx context.Context, _ time.Time) (bool, error) { return f.RenewToken(ctx) }
+
+func (f Source) Repositories(ctx context.Context) ([]image.Repository, error) {
+	return f.ListRepositories(ctx)
+}
+
+func (f Source) Images(ctx context.Context, r image.Repository) ([]image.Image, error) {
+	return f.ListImages(ctx, r)
+}
+
+func (f Source) Manifests(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+	return f.ReadManifests(ctx, r, ds)
+}
+
+// Registry is a Source in memory.
+type Registry struct {
+	Listed   []image.Repository
+	Tagged   map[string][]image.Image
+	Held     map[string]map[digest.Digest]image.Manifest // by repository
+	Failing  map[string]error                            // repositories that cannot be listed
+	pushes   int
+	Renewing func(context.Context) (bool, error)
+}
+
+func NewRegistry() *Registry {
+	return &Registry{Tagged: map[string][]image.Image{}, Held: map[string]map[digest.Digest]image.Manifest{}, Failing: map[string]error{}}
+}
+
+func Repository(name string) image.Repository {
+	return image.Repository{Name: name, URI: SourceHost + "/" + name}
+}
+
+func (s *Registry) Add(name string) {
+	if s.Held[name] == nil {
+		s.Listed = append(s.Listed, Repository(name))
+		s.Held[name] = map[digest.Digest]image.Manifest{}
+	}
+}
+
+// Hold adds manifests without listing them: the children of an index.
+func (s *Registry) Hold(name string, manifests ...image.Manifest) {
+	s.Add(name)
+	for _, m := range manifests {
+		s.Held[name][m.Digest] = m
+	}
+}
+
+// Push lists the manifest with its tags; each push is a minute later than the one before.
+func (s *Registry) Push(name string, m image.Manifest, tags ...string) {
+	s.Hold(name, m)
+	s.pushes++
+	s.Tagged[name] = append(s.Tagged[name], image.Image{
+		Repository: Repository(name),
+		Digest:     m.Digest,
+		Tags:       tags,
+		MediaType:  m.MediaType,
+		PushedAt:   time.Date(2026, 1, 2, 3, s.pushes, 0, 0, time.UTC),
+		Subject:    m.Subject,
+	})
+}
+
+func (s *Registry) Repositories(ctx context.Context) ([]image.Repository, error) {
+	return s.Listed, ctx.Err()
+}
+
+func (s *Registry) Images(ctx context.Context, r image.Repository) ([]image.Image, error) {
+	return s.Tagged[r.Name], errors.Join(ctx.Err(), s.Failing[r.Name])
+}
+
+func (s *Registry) Renew(ctx context.Context, _ time.Time) (bool, error) {
+	if s.Renewing == nil {
+		return false, errors.New("no fresh credentials are to be had")
+	}
+	return s.Renewing(ctx)
+}
+
+func (s *Registry) Manifests(_ context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+	found, failures := map[digest.Digest]image.Manifest{}, []error(nil)
+	for _, d := range ds {
+		m, ok := s.Held[r.Name][d]
+		if !ok {
+			failures = append(failures, fmt.Errorf("ImageNotFound: %s", d))
+			continue
+		}
+		found[d] = m
+	}
+	return found, errors.Join(failures...)
+}
+
 // TargetBase is the CI_REGISTRY_IMAGE of the tests.
 const TargetBase = "registry.example.com/group/project"

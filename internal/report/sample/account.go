@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
@@ -161,7 +162,7 @@ func (a *account) introduced(told story) []migrate.Event {
 	var events []migrate.Event
 	plan := a.planned()
 	if told.classic {
-		plan.Store = migrate.ClassicStore
+		plan.Store = image.ClassicStore
 	}
 	if told.chosen {
 		events = append(events,
@@ -180,7 +181,7 @@ func (a *account) introduced(told story) []migrate.Event {
 
 // planned is what a run would tell of the account.
 func (a *account) planned() migrate.Planned {
-	e := migrate.Planned{Tags: a.tags, Store: migrate.ContainerdStore}
+	e := migrate.Planned{Tags: a.tags, Store: image.ContainerdStore}
 	shared, all := map[digest.Digest]*migrate.SharedBlob{}, []*migrate.SharedBlob{}
 	var content *migrate.Content
 	counted := map[string]bool{} // repository and layer

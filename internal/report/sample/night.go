@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 )
 
@@ -204,7 +205,7 @@ func (n *night) work(s *side, ready time.Time, p picture, err error) (done time.
 	}
 	e := migrate.Worked{
 		Step: s.step, Worker: worker, Began: began, Well: err == nil,
-		Image: migrate.Image{Repository: migrate.Repository{Name: p.repository}, Digest: p.digest, Tags: p.tags},
+		Image: image.Image{Repository: image.Repository{Name: p.repository}, Digest: p.digest, Tags: p.tags},
 	}
 	lasts := time.Duration((0.4 + 1.2*n.chance.Float64()) * float64(pause))
 	if err == nil {

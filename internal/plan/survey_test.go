@@ -1,4 +1,4 @@
-package migrate
+package plan
 
 import (
 	"context"
@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 func TestList(t *testing.T) {
@@ -15,15 +18,15 @@ func TestList(t *testing.T) {
 		name     string
 		failing  map[string]error
 		all      error // of the call that lists repositories
-		want listed
+		want     Listed
 		failed   []string
 		says     string
 		cancelIn string // the repository during whose listing the run is cancelled
 	}{
-		{name: "all", want: listed{Repositories: 3, Images: 2, Tags: 3, Empty: []string{"empty"}}},
+		{name: "all", want: Listed{Repositories: 3, Images: 2, Tags: 3, Empty: []string{"empty"}}},
 		{
 			name: "one fails", failing: map[string]error{"b": throttled}, failed: []string{"b"},
-			want: listed{Repositories: 3, Images: 1, Tags: 2, Empty: []string{"empty"}},
+			want: Listed{Repositories: 3, Images: 1, Tags: 2, Empty: []string{"empty"}},
 		},
 		{
 			name: "all fail", failing: map[string]error{"a": throttled, "b": denied, "empty": denied},
@@ -33,37 +36,37 @@ func TestList(t *testing.T) {
 		{name: "cancelled", cancelIn: "b", says: context.Canceled.Error()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			registry := newSource()
-			registry.push("a", imageOf(t, "a"), "1", "latest")
-			registry.push("a", imageOf(t, "no tag"))
-			registry.push("b", imageOf(t, "b"), "1")
-			registry.repository("empty")
-			registry.failing = test.failing
+			registry := testkit.NewRegistry()
+			registry.Push("a", testkit.Image(t, "a"), "1", "latest")
+			registry.Push("a", testkit.Image(t, "no tag"))
+			registry.Push("b", testkit.Image(t, "b"), "1")
+			registry.Add("empty")
+			registry.Failing = test.failing
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			source := fakeSource{
-				repositories: func(ctx context.Context) ([]Repository, error) {
+			source := testkit.Source{
+				ListRepositories: func(ctx context.Context) ([]image.Repository, error) {
 					repositories, err := registry.Repositories(ctx)
 					return repositories, errors.Join(err, test.all)
 				},
-				images: func(ctx context.Context, r Repository) ([]Image, error) {
+				ListImages: func(ctx context.Context, r image.Repository) ([]image.Image, error) {
 					if r.Name == test.cancelIn {
 						cancel()
 					}
 					return registry.Images(ctx, r)
 				},
-				manifests: registry.Manifests,
+				ReadManifests: registry.Manifests,
 			}
-			p := &planner{source: source, namer: Namer{Base: targetBase}, catalog: newCatalog()}
-			found, err := p.survey(ctx)
-			expectError(t, err, saying(test.says)...)
+			p := &Planner{Source: source, Namer: Namer{Base: testkit.TargetBase}, Catalog: NewCatalog()}
+			found, err := p.Survey(ctx)
+			testkit.ExpectError(t, err, testkit.Saying(test.says)...)
 			if err != nil {
 				return
 			}
-			if got := found.listed; !reflect.DeepEqual(got, test.want) {
+			if got := found.Listed; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
-			if failed := slices.Sorted(maps.Keys(found.failed)); !slices.Equal(failed, test.failed) {
+			if failed := slices.Sorted(maps.Keys(found.Failed)); !slices.Equal(failed, test.failed) {
 				t.Errorf("failed %q, want %q", failed, test.failed)
 			}
 		})
@@ -71,8 +74,8 @@ func TestList(t *testing.T) {
 }
 
 func TestListEmptyRegistry(t *testing.T) {
-	found, err := (&planner{source: newSource()}).survey(t.Context())
-	if err != nil || !reflect.DeepEqual(found.listed, listed{}) {
-		t.Errorf("%+v, error %v", found.listed, err)
+	found, err := (&Planner{Source: testkit.NewRegistry()}).Survey(t.Context())
+	if err != nil || !reflect.DeepEqual(found.Listed, Listed{}) {
+		t.Errorf("%+v, error %v", found.Listed, err)
 	}
 }

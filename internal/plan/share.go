@@ -1,4 +1,4 @@
-package migrate
+package plan
 
 import (
 	"cmp"
@@ -30,12 +30,12 @@ const cutSlack = 16
 
 // unit is what no cut parts, mostly a single image.
 type unit struct {
-	items  []*item
+	items  []*Item
 	weight int64 // bytes; of a blob that others consist of, too, its part
 }
 
-// of returns the share's items, in their order. The items are those of the whole registry, as a survey sorts them.
-func (s Share) of(items []*item, blobs *catalog) []*item {
+// Of returns the share's items, in their order. The items are those of the whole registry, as a survey sorts them.
+func (s Share) Of(items []*Item, blobs *Catalog) []*Item {
 	if s.Total < 2 {
 		return items
 	}
@@ -43,16 +43,16 @@ func (s Share) of(items []*item, blobs *catalog) []*item {
 }
 
 // inOrder returns the items of the units as a survey sorts them.
-func inOrder(units []unit) []*item {
+func inOrder(units []unit) []*Item {
 	items := itemsOf(units)
-	sort.Slice(items, func(i, j int) bool { return items[i].before(items[j]) })
+	sort.Slice(items, func(i, j int) bool { return items[i].Before(items[j]) })
 	return items
 }
 
 // lineUp puts the units in the order in which they are cut: repository by repository, and in each as they are sorted,
 // because images that follow each other share most layers.
-func lineUp(items []*item, blobs *catalog) []unit {
-	repositories := byRepository(items)
+func lineUp(items []*Item, blobs *Catalog) []unit {
+	repositories := ByRepository(items)
 	var line []unit
 	for _, i := range kinship(repositories, blobs) {
 		line = append(line, unparted(repositories[i])...)
@@ -61,11 +61,11 @@ func lineUp(items []*item, blobs *catalog) []unit {
 	return line
 }
 
-// byRepository splits sorted items.
-func byRepository(items []*item) [][]*item {
-	var repositories [][]*item
+// ByRepository splits sorted items.
+func ByRepository(items []*Item) [][]*Item {
+	var repositories [][]*Item
 	for from, i := 0, 1; i <= len(items); i++ {
-		if i == len(items) || items[i].image.Repository.Name != items[from].image.Repository.Name {
+		if i == len(items) || items[i].Image.Repository.Name != items[from].Image.Repository.Name {
 			repositories = append(repositories, items[from:i])
 			from = i
 		}
@@ -75,20 +75,20 @@ func byRepository(items []*item) [][]*item {
 
 // kinship returns the order of the repositories: by name, but one that has at least half of its bytes in common with
 // an earlier one stands with that.
-func kinship(repositories [][]*item, blobs *catalog) []int {
-	home := make([]int, blobs.len())    // by blob: the first repository that has it, from 1
-	counted := make([]int, blobs.len()) // by blob: the last one that has counted it, from 1
+func kinship(repositories [][]*Item, blobs *Catalog) []int {
+	home := make([]int, blobs.Len())    // by blob: the first repository that has it, from 1
+	counted := make([]int, blobs.Len()) // by blob: the last one that has counted it, from 1
 	head := make([]int, len(repositories))
 	order := make([]int, len(repositories))
 	for i, items := range repositories {
 		total, shared := int64(0), map[int]int64{} // bytes, and those that are in an earlier repository
 		for _, t := range items {
-			for _, id := range t.blobs {
+			for _, id := range t.Blobs {
 				if counted[id] == i+1 {
 					continue
 				}
 				counted[id], home[id] = i+1, cmp.Or(home[id], i+1)
-				size := blobs.size(id)
+				size := blobs.Size(id)
 				total += size
 				if home[id] != i+1 {
 					shared[home[id]-1] += size
@@ -116,11 +116,11 @@ func largest(bytes map[int]int64) (key int, most int64) {
 
 // unparted makes the units of one repository: what refers to an image has to be copied after it, and what several
 // images' referrers are listed under is brought by one of them, so these stay together.
-func unparted(items []*item) []unit {
+func unparted(items []*Item) []unit {
 	concerned := referredTo(items)
 	families, seen := newFamilies(len(items)), map[digest.Digest]int{}
 	for i, t := range items {
-		for _, d := range slices.Concat([]digest.Digest{t.image.Digest}, t.members, t.refersTo()) {
+		for _, d := range slices.Concat([]digest.Digest{t.Image.Digest}, t.members, t.refersTo()) {
 			if other, known := seen[d]; known {
 				families.join(other, i)
 			} else if concerned[d] {
@@ -167,26 +167,26 @@ func (f families) join(i, j int) {
 }
 
 // referredTo are the digests that something of the repository refers to.
-func referredTo(items []*item) map[digest.Digest]bool {
+func referredTo(items []*Item) map[digest.Digest]bool {
 	found := map[digest.Digest]bool{}
 	for _, t := range items {
 		for _, d := range t.refersTo() {
 			found[d] = true
 		}
 	}
-	for d := range items[0].referrers { // which all items have in common
+	for d := range items[0].Referrers { // which all items have in common
 		found[d] = true
 	}
 	return found
 }
 
 // refersTo returns the subject of the image, and that of the referrers that it lists under a referrers tag.
-func (i *item) refersTo() []digest.Digest {
+func (i *Item) refersTo() []digest.Digest {
 	var subjects []digest.Digest
-	if i.image.Subject != "" {
-		subjects = append(subjects, i.image.Subject)
+	if i.Image.Subject != "" {
+		subjects = append(subjects, i.Image.Subject)
 	}
-	for _, tag := range i.image.Tags {
+	for _, tag := range i.Image.Tags {
 		if subject, suffix := image.SubjectOf(tag); subject != "" && suffix == "" {
 			subjects = append(subjects, subject)
 		}
@@ -196,27 +196,27 @@ func (i *item) refersTo() []digest.Digest {
 
 // weigh gives each unit its weight. A blob's bytes are divided among the images that consist of it, so that wherever
 // the line is cut, like images weigh the same. What is refused weighs nothing: it is told, and not copied.
-func weigh(line []unit, blobs *catalog) {
-	holders := make([]int32, blobs.len())
+func weigh(line []unit, blobs *Catalog) {
+	holders := make([]int32, blobs.Len())
 	for _, u := range line {
 		for _, t := range u.items {
-			count(holders, t.blobs, 1)
+			Count(holders, t.Blobs, 1)
 		}
 	}
 	for i := range line {
 		for _, t := range line[i].items {
-			if !t.hopeless() {
-				line[i].weight += tagWeight * int64(len(t.image.Tags))
+			if !t.Rejected() {
+				line[i].weight += tagWeight * int64(len(t.Image.Tags))
 			}
-			for _, id := range t.blobs {
-				line[i].weight += blobs.size(id) / int64(holders[id])
+			for _, id := range t.Blobs {
+				line[i].weight += blobs.Size(id) / int64(holders[id])
 			}
 		}
 	}
 }
 
 // cut divides the line into so many shares, some of them empty where units are few or large.
-func cut(line []unit, blobs *catalog, total int) [][]unit {
+func cut(line []unit, blobs *Catalog, total int) [][]unit {
 	before := make([]int64, len(line)+1) // by place: the weight that stands before it
 	for i, u := range line {
 		before[i+1] = before[i] + u.weight
@@ -236,11 +236,11 @@ func cut(line []unit, blobs *catalog, total int) [][]unit {
 
 // tornBytes is, by place in the line, the size of the blobs that units on both sides of it consist of: two jobs would
 // have to bring them.
-func tornBytes(line []unit, blobs *catalog) []int64 {
-	first, last := make([]int32, blobs.len()), make([]int32, blobs.len()) // units, from 1
+func tornBytes(line []unit, blobs *Catalog) []int64 {
+	first, last := make([]int32, blobs.Len()), make([]int32, blobs.Len()) // units, from 1
 	for i, u := range line {
 		for _, t := range u.items {
-			for _, id := range t.blobs {
+			for _, id := range t.Blobs {
 				first[id], last[id] = cmp.Or(first[id], int32(i+1)), int32(i+1)
 			}
 		}
@@ -248,7 +248,7 @@ func tornBytes(line []unit, blobs *catalog) []int64 {
 	torn := make([]int64, len(line)+1)
 	for id := range first {
 		if first[id] < last[id] {
-			size := blobs.size(blobID(id))
+			size := blobs.Size(BlobID(id))
 			torn[first[id]] += size
 			torn[last[id]] -= size
 		}

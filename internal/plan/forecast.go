@@ -1,8 +1,10 @@
-package migrate
+package plan
 
 import (
 	"cmp"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // maxJobs is the most that GitLab takes for parallel.
@@ -23,10 +25,10 @@ const (
 	usualRateForClassic = 4e6
 )
 
-// on is the pace of an engine with that store.
-func (p Pace) on(store Store) Pace {
+// On is the pace of an engine with that store.
+func (p Pace) On(store image.Store) Pace {
 	rate := int64(usualRate)
-	if store == ClassicStore {
+	if store == image.ClassicStore {
 		rate = usualRateForClassic
 	}
 	p.Bytes, p.PerTag = cmp.Or(p.Bytes, rate), cmp.Or(p.PerTag, usualPerTag)
@@ -39,8 +41,8 @@ type JobTime struct {
 	Takes time.Duration
 }
 
-// times are those of 1, 2, 4 … jobs, as long as more of them help.
-func (w *workload) times(pace Pace) []JobTime {
+// Times are those of 1, 2, 4 … jobs, as long as more of them help.
+func (w *Workload) Times(pace Pace) []JobTime {
 	var times []JobTime
 	for jobs := 1; jobs <= maxJobs; jobs *= 2 {
 		takes := w.takes(jobs, pace)
@@ -53,16 +55,16 @@ func (w *workload) times(pace Pace) []JobTime {
 }
 
 // takes is how long the one of the jobs needs that has most to do.
-func (w *workload) takes(jobs int, pace Pace) time.Duration {
+func (w *Workload) takes(jobs int, pace Pace) time.Duration {
 	longest := time.Duration(0)
 	for _, units := range cut(w.line, w.blobs, jobs) {
-		longest = max(longest, w.of(itemsOf(units)).at(pace))
+		longest = max(longest, w.Of(itemsOf(units)).at(pace))
 	}
 	return longest
 }
 
-// enough returns the least number of jobs that copy everything within the time, or 0 if no number of jobs does.
-func (w *workload) enough(pace Pace, within time.Duration) int {
+// Enough returns the least number of jobs that copy everything within the time, or 0 if no number of jobs does.
+func (w *Workload) Enough(pace Pace, within time.Duration) int {
 	if within <= 0 {
 		return 0
 	}
@@ -75,75 +77,75 @@ func (w *workload) enough(pace Pace, within time.Duration) int {
 	return 0
 }
 
-// targetState is what the target has of an item.
-type targetState struct {
-	pending int  // tags still to be copied
-	present bool // one of its tags is there, and so are all of its blobs
+// TargetState is what the target has of an item.
+type TargetState struct {
+	Pending int  // tags still to be copied
+	Present bool // one of its tags is there, and so are all of its blobs
 }
 
-// workload measures what is still to be copied of a plan.
-type workload struct {
+// Workload measures what is still to be copied of a plan.
+type Workload struct {
 	line      []unit
-	blobs     *catalog
-	found     map[*item]targetState
-	delivered map[string]map[blobID]bool // by target repository: blobs that need not be fetched
+	blobs     *Catalog
+	found     map[*Item]TargetState
+	delivered map[string]map[BlobID]bool // by target repository: blobs that need not be fetched
 	counted   []int32                    // by blob: the last count that included it
 	count     int32
 }
 
 // load is what one job has to do.
 type load struct {
-	tags, blobs int
-	bytes       int64
+	Tags, Blobs int
+	Bytes       int64
 }
 
 func (l load) at(pace Pace) time.Duration {
-	moving := time.Duration(float64(l.bytes) / float64(pace.Bytes) * float64(time.Second))
-	return moving + time.Duration(l.tags)*pace.PerTag
+	moving := time.Duration(float64(l.Bytes) / float64(pace.Bytes) * float64(time.Second))
+	return moving + time.Duration(l.Tags)*pace.PerTag
 }
 
-func newWorkload(items []*item, target map[*item]targetState, blobs *catalog, store Store) *workload {
-	w := &workload{
-		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[blobID]bool{}, counted: make([]int32, blobs.len()),
+func NewWorkload(items []*Item, target map[*Item]TargetState, blobs *Catalog, store image.Store) *Workload {
+	w := &Workload{
+		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[BlobID]bool{}, counted: make([]int32, blobs.Len()),
 	}
 	for _, i := range items {
-		if !target[i].present || store == ClassicStore { // which pushes only what it has pulled
+		if !target[i].Present || store == image.ClassicStore { // which pushes only what it has pulled
 			continue
 		}
-		if w.delivered[i.target] == nil {
-			w.delivered[i.target] = map[blobID]bool{}
+		if w.delivered[i.Target] == nil {
+			w.delivered[i.Target] = map[BlobID]bool{}
 		}
-		for _, id := range i.blobs {
-			w.delivered[i.target][id] = true
+		for _, id := range i.Blobs {
+			w.delivered[i.Target][id] = true
 		}
 	}
 	return w
 }
 
-// of counts what is to be done for the items, each blob once.
-func (w *workload) of(items []*item) load {
+// Of counts what is to be done for the items, each blob once.
+func (w *Workload) Of(items []*Item) load {
 	w.count++
 	var sum load
 	for _, i := range items {
-		pending := w.found[i].pending
-		if sum.tags += pending; pending == 0 {
+		pending := w.found[i].Pending
+		if sum.Tags += pending; pending == 0 {
 			continue
 		}
-		for _, id := range i.blobs {
-			if w.counted[id] == w.count || w.delivered[i.target][id] {
+		for _, id := range i.Blobs {
+			if w.counted[id] == w.count || w.delivered[i.Target][id] {
 				continue
 			}
 			w.counted[id] = w.count
-			sum.blobs++
-			sum.bytes += w.blobs.size(id)
+			sum.Blobs++
+			sum.Bytes += w.blobs.Size(id)
 		}
 	}
 	return sum
 }
 
 // itemsOf returns the items of the units, in their order.
-func itemsOf(units []unit) []*item {
-	var items []*item
+func itemsOf(units []unit) []*Item {
+	var items []*Item
 	for _, u := range units {
 		items = append(items, u.items...)
 	}

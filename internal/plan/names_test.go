@@ -1,10 +1,16 @@
-package migrate
+package plan
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/distribution/reference"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 func TestTarget(t *testing.T) {
@@ -33,7 +39,7 @@ func TestTarget(t *testing.T) {
 		{name: "too long", repository: strings.Repeat("x", maxPath-len("group/project/")+1), says: "at most 255 characters"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Namer{Base: targetBase, Separator: test.separator}.Target(test.repository)
+			got, err := Namer{Base: testkit.TargetBase, Separator: test.separator}.Target(test.repository)
 			switch {
 			case test.want == "" && err == nil:
 				t.Fatalf("taken as %q", got)
@@ -41,7 +47,7 @@ func TestTarget(t *testing.T) {
 				t.Errorf("says %q, want it to say %q", err, test.says)
 			case test.want != "" && err != nil:
 				t.Error(err)
-			case test.want != "" && got != targetBase+"/"+test.want:
+			case test.want != "" && got != testkit.TargetBase+"/"+test.want:
 				t.Errorf("got %q", got)
 			}
 		})
@@ -63,11 +69,11 @@ func TestTargets(t *testing.T) {
 		{name: "three", repositories: []string{"a/b-c-d", "a/b/c/d", "a/b/c-d"}, separator: "-", refused: []string{"a/b-c-d", "a/b/c-d", "a/b/c/d"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var repositories []Repository
+			var repositories []image.Repository
 			for _, name := range test.repositories {
-				repositories = append(repositories, repositoryNamed(name))
+				repositories = append(repositories, testkit.Repository(name))
 			}
-			targets, refused := Namer{Base: targetBase, Separator: test.separator}.Targets(repositories)
+			targets, refused := Namer{Base: testkit.TargetBase, Separator: test.separator}.Targets(repositories)
 			if got := slices.Sorted(maps.Keys(refused)); !slices.Equal(got, test.refused) {
 				t.Errorf("refused %q, want %q", got, test.refused)
 			}
@@ -82,5 +88,52 @@ func TestTargets(t *testing.T) {
 				t.Errorf("%d targets and %d refusals for %d repositories", len(targets), len(refused), len(repositories))
 			}
 		})
+	}
+}
+
+func FuzzTargets(f *testing.F) {
+	f.Add("app\nteam/app\na/b/c\na/b-c\na/b/c/d", uint8(1), "registry.example.com/group/project")
+	f.Add("a.b_c-d__e/0\na--b\n_a\nApp\na//b\n/\n..\n\x1b[0K", uint8(4), "127.0.0.1:5005/g/p")
+	f.Add("team/app@"+testkit.EmptyDigest+"\napp:1.2\n"+strings.Repeat("x", maxPath), uint8(2), "localhost/g")
+	f.Add(testkit.EmptyDigest[7:]+"\nlocalhost/app\ndocker.io/library/app\na/b/c_\na/_/_", uint8(3), "registry.example.com/group/project")
+	f.Fuzz(func(t *testing.T, names string, separator uint8, base string) {
+		if named, err := reference.ParseNamed(base); err != nil || !reference.IsNameOnly(named) || named.String() != base {
+			return // loadConfig refuses it
+		}
+		namer := Namer{Base: base, Separator: []string{"", "-", "_", ".", "__"}[separator%5]}
+		var repositories []image.Repository
+		for _, name := range slices.Compact(slices.Sorted(strings.SplitSeq(names, "\n"))) {
+			repositories = append(repositories, image.Repository{Name: name})
+		}
+		targets, refused := namer.Targets(repositories)
+		landing := map[string]string{}
+		for name, target := range targets {
+			if other, taken := landing[target]; taken {
+				t.Errorf("%q and %q are both written to %s", name, other, target)
+			}
+			landing[target] = name
+			testTarget(t, base, target)
+		}
+		for _, repository := range repositories {
+			if _, accepted := targets[repository.Name]; accepted == (refused[repository.Name] != nil) {
+				t.Errorf("%q is accepted: %t, refused: %v", repository.Name, accepted, refused[repository.Name])
+			}
+		}
+	})
+}
+
+// testTarget wants a name that an engine takes, and that GitLab finds below its project.
+func testTarget(t *testing.T, base, target string) {
+	named, err := reference.ParseNamed(target)
+	if err != nil || named.String() != target || !reference.IsNameOnly(named) {
+		t.Errorf("%q is read as %v: %v", target, named, err)
+		return
+	}
+	below, inside := strings.CutPrefix(target, base+"/")
+	if levels := strings.Count(below, "/") + 1; !inside || levels > maxLevels {
+		t.Errorf("%q is %d levels below %s: %t", target, levels, base, inside)
+	}
+	if _, err := reference.ParseNormalizedNamed(fmt.Sprintf("%s:1.2", target)); err != nil {
+		t.Errorf("no tag can be there: %v", err)
 	}
 }

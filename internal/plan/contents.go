@@ -1,9 +1,8 @@
-package migrate
+package plan
 
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -42,21 +41,21 @@ var (
 	useClasses  = []int64{1, 2, 10, 100, 1000}
 )
 
-// contents sums up the images, sorted as a survey sorts them, by repository. Those that are refused do not count.
-func (c *catalog) contents(items []*item) []Content {
+// Contents sums up the images, sorted as a survey sorts them, by repository. Those that are refused do not count.
+func (c *Catalog) Contents(items []*Item) []Content {
 	var contents []Content
-	counted := make([]int, c.len()) // by blob: the last repository that has counted it, from 1
-	for i, ofOne := range byRepository(items) {
-		content := Content{Repository: ofOne[0].image.Repository.Name}
+	counted := make([]int, c.Len()) // by blob: the last repository that has counted it, from 1
+	for i, ofOne := range ByRepository(items) {
+		content := Content{Repository: ofOne[0].Image.Repository.Name}
 		for _, t := range ofOne {
-			content.BytesUnshared += t.bytes
-			if len(t.blobs) > 0 {
+			content.BytesUnshared += t.Bytes
+			if len(t.Blobs) > 0 {
 				content.Images++
 			}
-			for _, id := range t.blobs {
+			for _, id := range t.Blobs {
 				if counted[id] != i+1 {
 					counted[id] = i + 1
-					content.Bytes += c.size(id)
+					content.Bytes += c.Size(id)
 				}
 			}
 		}
@@ -67,36 +66,36 @@ func (c *catalog) contents(items []*item) []Content {
 	return contents
 }
 
-// mostShared returns up to so many blobs that save the most bytes by being shared, the first of them first.
-func (c *catalog) mostShared(items []*item, limit int) []SharedBlob {
-	images := make([]int32, c.len())
+// MostShared returns up to so many blobs that save the most bytes by being shared, the first of them first.
+func (c *Catalog) MostShared(items []*Item, limit int) []SharedBlob {
+	images := make([]int32, c.Len())
 	for _, t := range items {
-		count(images, t.blobs, 1)
+		Count(images, t.Blobs, 1)
 	}
-	var most []blobID
+	var most []BlobID
 	for id, n := range images {
 		if n < 2 {
 			continue
 		}
-		at, _ := slices.BinarySearchFunc(most, blobID(id), func(a, b blobID) int {
+		at, _ := slices.BinarySearchFunc(most, BlobID(id), func(a, b BlobID) int {
 			return cmp.Or(
-				cmp.Compare(c.size(b)*int64(images[b]-1), c.size(a)*int64(images[a]-1)),
+				cmp.Compare(c.Size(b)*int64(images[b]-1), c.Size(a)*int64(images[a]-1)),
 				cmp.Compare(c.digests[a], c.digests[b]),
 			)
 		})
 		if at < limit {
-			most = slices.Insert(most, at, blobID(id))
+			most = slices.Insert(most, at, BlobID(id))
 			most = most[:min(len(most), limit)]
 		}
 	}
 	shared := make([]SharedBlob, len(most))
 	for i, id := range most {
-		shared[i] = SharedBlob{Digest: c.digests[id], Bytes: c.size(id)}
+		shared[i] = SharedBlob{Digest: c.digests[id], Bytes: c.Size(id)}
 	}
 	for _, t := range items {
 		for i, id := range most {
-			if slices.Contains(t.blobs, id) {
-				shared[i].add(t.image.Repository.Name)
+			if slices.Contains(t.Blobs, id) {
+				shared[i].add(t.Image.Repository.Name)
 			}
 		}
 	}
@@ -112,16 +111,16 @@ func (b *SharedBlob) add(repository string) {
 	}
 }
 
-// classes sorts the blobs of the images into classes: by their size, and by how many images consist of them.
-func (c *catalog) classes(items []*item) (bySize, byUse []BlobClass) {
-	images := make([]int32, c.len())
+// Classes sorts the blobs of the images into classes: by their size, and by how many images consist of them.
+func (c *Catalog) Classes(items []*Item) (bySize, byUse []BlobClass) {
+	images := make([]int32, c.Len())
 	for _, t := range items {
-		count(images, t.blobs, 1)
+		Count(images, t.Blobs, 1)
 	}
 	bySize, byUse = newClasses(sizeClasses), newClasses(useClasses)
 	for id, n := range images {
 		if n > 0 {
-			size := c.size(blobID(id))
+			size := c.Size(BlobID(id))
 			classify(bySize, size, size)
 			classify(byUse, int64(n), size)
 		}
@@ -145,20 +144,5 @@ func classify(classes []BlobClass, measure, bytes int64) {
 			classes[i].Bytes += bytes
 			return
 		}
-	}
-}
-
-// working notes that a worker begins with an image. What it returns tells that the worker is through with it, and which
-// blobs were moved, if all went well.
-func (r *run) working(step Step, worker int, image Image) (through func(moved []blobID, well bool)) {
-	began := time.Now()
-	return func(moved []blobID, well bool) {
-		e := Worked{Step: step, Worker: worker, Image: image, Began: began, Well: well}
-		if well {
-			for _, id := range moved {
-				e.Bytes += r.copier.catalog.size(id)
-			}
-		}
-		r.observe(e)
 	}
 }

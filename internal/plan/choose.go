@@ -1,4 +1,4 @@
-package migrate
+package plan
 
 import (
 	"errors"
@@ -105,22 +105,22 @@ func (c Choice) Everything() bool { return len(c.Repositories) == 0 && c.allTags
 func (c Choice) allTags() bool { return len(c.Tags) == 0 && c.Newest == 0 && c.Since.IsZero() }
 
 // repositories are those that are wanted.
-func (c Choice) repositories(all []Repository) []Repository {
+func (c Choice) repositories(all []image.Repository) []image.Repository {
 	if len(c.Repositories) == 0 {
 		return all
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(r Repository) bool { return !c.Repositories.choose(r.Name) })
+	return slices.DeleteFunc(slices.Clone(all), func(r image.Repository) bool { return !c.Repositories.choose(r.Name) })
 }
 
 // images are those of one repository that are wanted, each with the tags that are. What refers to an image by its
 // subject stays, if only without a tag: it goes with its image.
-func (c Choice) images(all []Image) []Image {
+func (c Choice) images(all []image.Image) []image.Image {
 	if c.allTags() {
 		return all
 	}
 	wanted := c.tags(all)
 	wanted.follow(all, c.Tags)
-	var images []Image
+	var images []image.Image
 	for _, img := range all {
 		img.Tags = wanted[img.Digest]
 		slices.Sort(img.Tags)
@@ -142,7 +142,7 @@ type pushedTag struct {
 }
 
 // tags are those that are wanted for their own sake.
-func (c Choice) tags(images []Image) wantedTags {
+func (c Choice) tags(images []image.Image) wantedTags {
 	var found []pushedTag
 	for _, img := range images {
 		for _, tag := range img.Tags {
@@ -175,7 +175,7 @@ type companion struct {
 
 // follow adds the tags that go with an image: they name its digest, as the signatures of cosign do. Those of an image
 // that is not listed may be of a platform of one that is, and come with all that is wanted of the repository.
-func (w wantedTags) follow(images []Image, patterns Patterns) {
+func (w wantedTags) follow(images []image.Image, patterns Patterns) {
 	if len(w) == 0 {
 		return
 	}

@@ -1,20 +1,22 @@
-package migrate
+package plan
 
 import (
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // ahead is the work on an account of which nothing is at the target yet.
-func ahead(a *account) (*workload, map[*item]targetState) {
-	nothing := map[*item]targetState{}
+func ahead(a *account) (*Workload, map[*Item]TargetState) {
+	nothing := map[*Item]TargetState{}
 	for _, i := range a.tasks {
-		i.target = i.image.Repository.Name
-		nothing[i] = targetState{pending: len(i.image.Tags)}
+		i.Target = i.Image.Repository.Name
+		nothing[i] = TargetState{Pending: len(i.Image.Tags)}
 	}
-	return newWorkload(a.sorted(), nothing, a.blobs, ContainerdStore), nothing
+	return NewWorkload(a.sorted(), nothing, a.blobs, image.ContainerdStore), nothing
 }
 
 func TestTakes(t *testing.T) {
@@ -32,18 +34,18 @@ func TestTakes(t *testing.T) {
 		}
 	}
 	times := []JobTime{{1, 128 * time.Second}, {2, 84 * time.Second}, {4, 62 * time.Second}, {8, 51 * time.Second}}
-	if got := work.times(pace); !slices.Equal(got, times) {
+	if got := work.Times(pace); !slices.Equal(got, times) {
 		t.Errorf("times %v, want %v", got, times)
 	}
 	for within, want := range map[time.Duration]int{
 		time.Hour: 1, 128 * time.Second: 1, 127 * time.Second: 2, 84 * time.Second: 2, 54 * time.Second: 8, 45 * time.Second: 0, 0: 0,
 	} {
-		if got := work.enough(pace, within); got != want {
+		if got := work.Enough(pace, within); got != want {
 			t.Errorf("within %s: %d jobs, want %d", within, got, want)
 		}
 	}
-	has[a.tasks[0]] = targetState{present: true}
-	work = newWorkload(a.sorted(), has, a.blobs, ContainerdStore)
+	has[a.tasks[0]] = TargetState{Present: true}
+	work = NewWorkload(a.sorted(), has, a.blobs, image.ContainerdStore)
 	if got, want := work.takes(1, pace), (40+7*11)*time.Second; got != want {
 		t.Errorf("the rest takes %s, want %s", got, want)
 	}
@@ -51,15 +53,15 @@ func TestTakes(t *testing.T) {
 
 func TestPaceOfAnEngine(t *testing.T) {
 	for _, test := range []struct {
-		store Store
+		store image.Store
 		pace  Pace
 		want  Pace
 	}{
-		{ContainerdStore, Pace{Within: time.Hour}, Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Hour}},
-		{ClassicStore, Pace{}, Pace{Bytes: 4e6, PerTag: 100 * time.Millisecond}},
-		{ClassicStore, Pace{Bytes: 50e6}, Pace{Bytes: 50e6, PerTag: 100 * time.Millisecond}},
+		{image.ContainerdStore, Pace{Within: time.Hour}, Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Hour}},
+		{image.ClassicStore, Pace{}, Pace{Bytes: 4e6, PerTag: 100 * time.Millisecond}},
+		{image.ClassicStore, Pace{Bytes: 50e6}, Pace{Bytes: 50e6, PerTag: 100 * time.Millisecond}},
 	} {
-		if got := test.pace.on(test.store); got != test.want {
+		if got := test.pace.On(test.store); got != test.want {
 			t.Errorf("%s store: got %+v, want %+v", test.store, got, test.want)
 		}
 	}
@@ -69,6 +71,6 @@ func TestPaceOfAnEngine(t *testing.T) {
 func BenchmarkEnough(b *testing.B) {
 	work, _ := ahead(grow(1, 2000, 50000))
 	for b.Loop() {
-		work.enough(Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond}, time.Minute)
+		work.Enough(Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond}, time.Minute)
 	}
 }

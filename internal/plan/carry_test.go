@@ -1,4 +1,4 @@
-package migrate
+package plan
 
 import (
 	"context"
@@ -8,24 +8,26 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 func TestClassicManifest(t *testing.T) {
-	layers := func(mediaTypes ...string) Manifest {
-		document := imageDocument("app")
+	layers := func(mediaTypes ...string) image.Manifest {
+		document := testkit.ImageDocument("app")
 		document.Layers = nil
 		for _, mediaType := range mediaTypes {
-			document.Layers = append(document.Layers, blob(mediaType, mediaType))
+			document.Layers = append(document.Layers, testkit.Blob(mediaType, mediaType))
 		}
 		return document.Manifest(t)
 	}
-	index, _ := pairOf(t, "app")
-	chart := imageDocument("chart")
+	index, _ := testkit.Pair(t, "app")
+	chart := testkit.ImageDocument("chart")
 	chart.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
 	for _, test := range []struct {
 		name     string
-		manifest Manifest
+		manifest image.Manifest
 		says     string
 	}{
 		{"docker layers", layers(image.MediaTypeDockerLayer, "application/vnd.docker.image.rootfs.diff.tar"), ""},
@@ -36,26 +38,26 @@ func TestClassicManifest(t *testing.T) {
 		{"a layer without a type", layers(""), "cannot read a layer of type"},
 		{"index", index, "flatten this index of 2 manifests"},
 		{"chart", chart.Manifest(t), "this is application/vnd.cncf.helm.config.v1+json"},
-		{"signature", artifactOf(t, "application/x-signature", "s", index), "this is application/x-signature"},
+		{"signature", testkit.Artifact(t, "application/x-signature", "s", index), "this is application/x-signature"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := classicManifest(test.manifest)
-			expectError(t, err, saying(test.says)...)
+			testkit.ExpectError(t, err, testkit.Saying(test.says)...)
 			if err != nil {
-				expectError(t, err, classicRemedy)
+				testkit.ExpectError(t, err, classicRemedy)
 			}
 		})
 	}
 }
 
 func FuzzClassicManifest(f *testing.F) {
-	index, _ := pairOf(f, "seed")
-	for _, m := range []Manifest{imageOf(f, "seed"), index, artifactOf(f, "application/x", "seed", index)} {
+	index, _ := testkit.Pair(f, "seed")
+	for _, m := range []image.Manifest{testkit.Image(f, "seed"), index, testkit.Artifact(f, "application/x", "seed", index)} {
 		f.Add(m.Raw, m.MediaType)
 		f.Add(m.Raw, "")
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, mediaType string) {
-		m, err := ParseManifest(raw, mediaType)
+		m, err := image.ParseManifest(raw, mediaType)
 		if err == nil && classicManifest(m) == nil && m.IsIndex() {
 			t.Error("the classic store takes an index")
 		}
@@ -63,42 +65,25 @@ func FuzzClassicManifest(f *testing.F) {
 }
 
 func TestClassicCarries(t *testing.T) {
-	img := imageOf(t, "app")
+	img := testkit.Image(t, "app")
 	for _, test := range []struct {
 		name      string
 		platforms []ocispec.Platform
 		err       error
 		says      string
 	}{
-		{name: "linux", platforms: []ocispec.Platform{*linux("s390x")}},
+		{name: "linux", platforms: []ocispec.Platform{*testkit.Linux("s390x")}},
 		{name: "no word on it", platforms: nil},
 		{name: "windows", platforms: []ocispec.Platform{{OS: "windows", Architecture: "amd64"}}, says: "an image for windows/amd64"},
-		{name: "gone", err: ErrNotFound, says: sourceHost + "/app@" + img.Digest.String() + ": not found"},
+		{name: "gone", err: docker.ErrNotFound, says: testkit.SourceHost + "/app@" + img.Digest.String() + ": not found"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := &planner{resolver: resolverFunc(func(context.Context, string) (Resolved, error) {
-				return Resolved{Digest: img.Digest, Platforms: test.platforms}, test.err
+			p := &Planner{Resolver: resolverFunc(func(context.Context, string) (image.Resolved, error) {
+				return image.Resolved{Digest: img.Digest, Platforms: test.platforms}, test.err
 			})}
-			err := p.classicCarries(t.Context(), repositoryNamed("app"), NewTree(img, nil))
-			expectError(t, err, saying(test.says)...)
+			err := p.classicCarries(t.Context(), testkit.Repository("app"), image.NewTree(img, nil))
+			testkit.ExpectError(t, err, testkit.Saying(test.says)...)
 		})
-	}
-}
-
-// A token that has ended before its time is replaced while it is planned, too.
-func TestResolveWithFreshCredentials(t *testing.T) {
-	renewed := false
-	resolver := sourceResolver{
-		source: fakeSource{renew: func(context.Context) (bool, error) { renewed = true; return true, nil }},
-		engine: fakeEngine{resolve: func(context.Context, string) (Resolved, error) {
-			if !renewed {
-				return Resolved{}, ErrDenied
-			}
-			return Resolved{Digest: hash}, nil
-		}},
-	}
-	if got, err := resolver.Resolve(t.Context(), "app"); err != nil || got.Digest != hash {
-		t.Errorf("%v: %v", got, err)
 	}
 }
 
@@ -107,22 +92,24 @@ func TestReduce(t *testing.T) {
 		return &ocispec.Platform{OS: "windows", Architecture: "amd64", OSVersion: version}
 	}
 	attestation := &ocispec.Platform{OS: "unknown", Architecture: "unknown"}
-	images := map[string]Manifest{}
+	images := map[string]image.Manifest{}
 	for _, name := range []string{"amd64", "arm64", "v6", "v7", "attestation", "ws2019", "ws2022"} {
-		images[name] = imageOf(t, name)
+		images[name] = testkit.Image(t, name)
 	}
-	list := func(name string, platform *ocispec.Platform) ocispec.Descriptor { return child(images[name], platform) }
-	arms := indexOf(t, list("v6", linux("arm", "v6")), list("v7", linux("arm", "v7")))
-	sealed := indexOf(t, list("attestation", attestation), list("amd64", linux("amd64")))
-	nested := indexOf(t, list("arm64", linux("arm64")), child(sealed, linux("amd64")))
-	servers := indexOf(t, list("ws2019", windows("10.0.17763.1")), list("ws2022", windows("10.0.20348.1")))
-	all := byDigest(arms, sealed, nested, servers)
+	list := func(name string, platform *ocispec.Platform) ocispec.Descriptor {
+		return testkit.Child(images[name], platform)
+	}
+	arms := testkit.Index(t, list("v6", testkit.Linux("arm", "v6")), list("v7", testkit.Linux("arm", "v7")))
+	sealed := testkit.Index(t, list("attestation", attestation), list("amd64", testkit.Linux("amd64")))
+	nested := testkit.Index(t, list("arm64", testkit.Linux("arm64")), testkit.Child(sealed, testkit.Linux("amd64")))
+	servers := testkit.Index(t, list("ws2019", windows("10.0.17763.1")), list("ws2022", windows("10.0.20348.1")))
+	all := testkit.ByDigest(arms, sealed, nested, servers)
 	for _, m := range images {
 		all[m.Digest] = m
 	}
 	for _, test := range []struct {
 		name     string
-		root     Manifest
+		root     image.Manifest
 		platform string
 		want     string // the image; empty: refused, or not reduced where nothing is said
 		says     string
@@ -134,20 +121,20 @@ func TestReduce(t *testing.T) {
 		{name: "arm64 is no arm", root: arms, platform: "linux/arm64", says: "no manifest for linux/arm64 (MIGRATE_PLATFORM)"},
 		{name: "attestations aside", root: sealed, platform: "linux/amd64", want: "amd64"},
 		{name: "an attestation is no platform", root: sealed, platform: "linux/riscv64", says: "it lists linux/amd64"},
-		{name: "not even when it is asked for", root: indexOf(t, list("attestation", attestation)), platform: "linux/amd64"},
+		{name: "not even when it is asked for", root: testkit.Index(t, list("attestation", attestation)), platform: "linux/amd64"},
 		{name: "within an index of indexes", root: nested, platform: "linux/amd64", want: "amd64"},
 		{name: "beside an index", root: nested, platform: "linux/arm64/v8", want: "arm64"},
 		{name: "386 is not amd64", root: sealed, platform: "linux/386", says: "no manifest for linux/386"},
 		{name: "windows of a version", root: servers, platform: "windows(10.0.20348.1)/amd64", want: "ws2022"},
 		{name: "windows of a build", root: servers, platform: "windows(10.0.20348)/amd64", want: "ws2022"},
 		{name: "windows of another build", root: servers, platform: "windows(10.0.2034)/amd64", says: "it lists windows(10.0.17763.1)/amd64, windows(10.0.20348.1)/amd64"},
-		{name: "an index of artifacts", root: indexOf(t, list("amd64", nil)), platform: "linux/amd64"},
+		{name: "an index of artifacts", root: testkit.Index(t, list("amd64", nil)), platform: "linux/amd64"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			platform := platforms.MustParse(test.platform)
-			p := &planner{platform: &platform}
-			got, reduced, err := p.reduce(t.Context(), repositoryNamed("app"), NewTree(test.root, all))
-			expectError(t, err, saying(test.says)...)
+			p := &Planner{Platform: &platform}
+			got, reduced, err := p.reduce(t.Context(), testkit.Repository("app"), image.NewTree(test.root, all))
+			testkit.ExpectError(t, err, testkit.Saying(test.says)...)
 			if test.says != "" {
 				return
 			}
@@ -169,22 +156,22 @@ func TestReduceSingleImage(t *testing.T) {
 	refused := errors.New("no route to host")
 	for _, test := range []struct {
 		name     string
-		manifest Manifest
+		manifest image.Manifest
 		answers  []ocispec.Platform
 		err      error
 		says     string
 	}{
-		{name: "the platform", manifest: imageOf(t, "a"), answers: []ocispec.Platform{*linux("amd64")}},
-		{name: "another", manifest: imageOf(t, "a"), answers: []ocispec.Platform{*linux("arm", "v7")}, says: "for linux/arm/v7 alone, and not for linux/amd64"},
-		{name: "the registry fails", manifest: imageOf(t, "a"), err: refused, says: "no route to host"},
-		{name: "artifact", manifest: artifactOf(t, "application/x", "a", imageOf(t, "b")), err: refused},
+		{name: "the platform", manifest: testkit.Image(t, "a"), answers: []ocispec.Platform{*testkit.Linux("amd64")}},
+		{name: "another", manifest: testkit.Image(t, "a"), answers: []ocispec.Platform{*testkit.Linux("arm", "v7")}, says: "for linux/arm/v7 alone, and not for linux/amd64"},
+		{name: "the registry fails", manifest: testkit.Image(t, "a"), err: refused, says: "no route to host"},
+		{name: "artifact", manifest: testkit.Artifact(t, "application/x", "a", testkit.Image(t, "b")), err: refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := &planner{platform: linux("amd64"), resolver: resolverFunc(func(context.Context, string) (Resolved, error) {
-				return Resolved{Platforms: test.answers}, test.err
+			p := &Planner{Platform: testkit.Linux("amd64"), Resolver: resolverFunc(func(context.Context, string) (image.Resolved, error) {
+				return image.Resolved{Platforms: test.answers}, test.err
 			})}
-			tree, reduced, err := p.reduce(t.Context(), repositoryNamed("app"), NewTree(test.manifest, nil))
-			expectError(t, err, saying(test.says)...)
+			tree, reduced, err := p.reduce(t.Context(), testkit.Repository("app"), image.NewTree(test.manifest, nil))
+			testkit.ExpectError(t, err, testkit.Saying(test.says)...)
 			if reduced || err == nil && tree.Root.Digest != test.manifest.Digest {
 				t.Errorf("%s, reduced %t", tree.Root.Digest, reduced)
 			}

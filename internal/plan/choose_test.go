@@ -1,15 +1,16 @@
-package migrate
+package plan
 
 import (
-	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 func TestPatterns(t *testing.T) {
@@ -39,7 +40,7 @@ func TestPatterns(t *testing.T) {
 	} {
 		t.Run(test.list, func(t *testing.T) {
 			patterns, err := ParsePatterns(test.list)
-			expectError(t, err, saying(test.notPatterns)...)
+			testkit.ExpectError(t, err, testkit.Saying(test.notPatterns)...)
 			if err != nil {
 				return
 			}
@@ -92,20 +93,20 @@ func FuzzPatterns(f *testing.F) {
 
 // listing is a repository's images in the order of their push, a day apart; each is written as its tags, and "of 2" is
 // one that refers to the third.
-func listing(images ...string) []Image {
-	var list []Image
+func listing(images ...string) []image.Image {
+	var list []image.Image
 	for i, text := range images {
-		image := Image{
-			Repository: repositoryNamed("app"), Digest: digest.FromString(fmt.Sprint(i)),
+		img := image.Image{
+			Repository: testkit.Repository("app"), Digest: digest.FromString(fmt.Sprint(i)),
 			PushedAt: time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC),
 		}
 		var n int
 		if _, err := fmt.Sscanf(text, "of %d", &n); err == nil {
-			image.Subject = digest.FromString(fmt.Sprint(n))
+			img.Subject = digest.FromString(fmt.Sprint(n))
 		} else {
-			image.Tags = strings.Fields(text)
+			img.Tags = strings.Fields(text)
 		}
-		list = append(list, image)
+		list = append(list, img)
 	}
 	return list
 }
@@ -147,10 +148,10 @@ func TestChoiceOfImages(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
-			for _, image := range test.choice.images(listing(test.images...)) {
-				text := strings.Join(image.Tags, " ")
-				if image.Subject != "" {
-					text = test.images[image.PushedAt.Day()-1]
+			for _, img := range test.choice.images(listing(test.images...)) {
+				text := strings.Join(img.Tags, " ")
+				if img.Subject != "" {
+					text = test.images[img.PushedAt.Day()-1]
 				}
 				got = append(got, text)
 			}
@@ -158,66 +159,5 @@ func TestChoiceOfImages(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-}
-
-// What is not wanted is not listed, and what is wanted of an image is all that is copied of it.
-func TestRunOfAChoice(t *testing.T) {
-	signed := imageOf(t, "signed")
-	source := newSource()
-	source.push("team/app", signed, "1.0", "latest")
-	source.push("team/app", artifactOf(t, "application/x", "signature", signed))
-	source.push("team/app", imageOf(t, "old"), "0.9")
-	source.push("other/app", imageOf(t, "other"), "1.0")
-	source.failing["other/app"] = errors.New("nobody lists it")
-	source.push("deep/er/app", imageOf(t, "deep"), "1.0") // whose name would be refused
-	engine := newEngine(source)
-	var chosen Chosen
-	summary, events, err := runIn(t, engine, func(o *Options) {
-		o.Choice = Choice{Repositories: Patterns{"team/**", "!nowhere"}, Tags: Patterns{"1.*", "2.*"}}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, event := range events {
-		if e, ok := event.(Chosen); ok {
-			chosen = e
-		}
-	}
-	want := Chosen{
-		Repositories: 1, AllRepositories: 3, Tags: 1, AllTags: 3,
-		Unmatched: []Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!nowhere"}, {Variable: "MIGRATE_TAGS", Pattern: "2.*"}},
-	}
-	if !reflect.DeepEqual(chosen, want) {
-		t.Errorf("chosen %+v, want %+v", chosen, want)
-	}
-	got := slices.Sorted(slices.Values(outcomes(summary.Results)))
-	if want := []string{referrersOf(signed, "1") + ": exact", "team/app:1.0: exact"}; !slices.Equal(got, want) {
-		t.Errorf("results %q, want %q", got, want)
-	}
-	if engine.tags[targetBase+"/team/app:latest"] != "" {
-		t.Error("a tag that was not chosen has arrived")
-	}
-	engine.expectEmpty(t)
-}
-
-// The shares of a choice are together what is chosen.
-func TestSharesOfAChoice(t *testing.T) {
-	source := newSource()
-	for i := range 20 {
-		source.push(fmt.Sprintf("app-%02d", i), imageOf(t, fmt.Sprint(i)), "1", "2")
-	}
-	engine, tags := newEngine(source), 0
-	for job := range 3 {
-		summary, _, err := runIn(t, engine, func(o *Options) {
-			o.Choice, o.Share = Choice{Repositories: Patterns{"app-1*"}, Tags: Patterns{"1"}}, Share{Index: job + 1, Total: 3}
-		})
-		if err != nil || len(summary.Results) > 5 {
-			t.Errorf("job %d: %q, error %v", job+1, outcomes(summary.Results), err)
-		}
-		tags += len(summary.Results)
-	}
-	if tags != 10 {
-		t.Errorf("%d tags are copied", tags)
 	}
 }

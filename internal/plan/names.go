@@ -1,10 +1,12 @@
-package migrate
+package plan
 
 import (
 	"fmt"
 	"regexp"
 	"sort"
 	"strings"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 // maxLevels is how far below its project GitLab finds an image: it tries the path and its two parents
@@ -56,7 +58,7 @@ func flatten(components []string, separator string) string {
 
 // Targets maps every repository to its target. Those that GitLab would refuse, and all that would land on one
 // name, are in the second map with the reason.
-func (n Namer) Targets(repositories []Repository) (targets map[string]string, refused map[string]error) {
+func (n Namer) Targets(repositories []image.Repository) (targets map[string]string, refused map[string]error) {
 	targets, refused = map[string]string{}, map[string]error{}
 	landing := map[string][]string{}
 	for _, repository := range repositories {

@@ -1,4 +1,4 @@
-package migrate
+package plan
 
 import (
 	"context"
@@ -15,16 +15,16 @@ import (
 // classicRemedy ends every refusal of the classic store.
 const classicRemedy = "use an engine with the containerd image store (a current dind, such as docker:29-dind)"
 
-// errClassicReferrers refuses referrers on the classic store.
-var errClassicReferrers = errors.New("the classic image store cannot carry signatures and other referrers: " + classicRemedy)
+// ErrClassicReferrers refuses referrers on the classic store.
+var ErrClassicReferrers = errors.New("the classic image store cannot carry signatures and other referrers: " + classicRemedy)
 
 // classicCarries says whether the classic store can carry the image whole. It asks the registry for the platform,
 // which no manifest of a single image tells.
-func (p *planner) classicCarries(ctx context.Context, repository Repository, tree Tree) error {
+func (p *Planner) classicCarries(ctx context.Context, repository image.Repository, tree image.Tree) error {
 	if err := classicManifest(tree.Root); err != nil {
 		return err
 	}
-	resolved, err := p.resolver.Resolve(ctx, repository.Reference(tree.Root))
+	resolved, err := p.Resolver.Resolve(ctx, repository.Reference(tree.Root))
 	if err != nil {
 		return &Failure{Ref: repository.Reference(tree.Root), Err: err}
 	}
@@ -37,7 +37,7 @@ func (p *planner) classicCarries(ctx context.Context, repository Repository, tre
 }
 
 // classicManifest refuses what can be told from the manifest alone.
-func classicManifest(m Manifest) error {
+func classicManifest(m image.Manifest) error {
 	if m.IsIndex() {
 		return fmt.Errorf("the classic image store would flatten this index of %d manifests to one platform: %s, or set "+
 			"MIGRATE_PLATFORM to copy one platform on purpose", len(m.Children), classicRemedy)
@@ -65,11 +65,11 @@ func classicLayer(mediaType string) bool {
 
 // reduce picks the manifest of the platform that the user asked for. What has no platform stays as it is: artifacts,
 // and indexes of them.
-func (p *planner) reduce(ctx context.Context, repository Repository, tree Tree) (reduced Tree, changed bool, err error) {
+func (p *Planner) reduce(ctx context.Context, repository image.Repository, tree image.Tree) (reduced image.Tree, changed bool, err error) {
 	if !tree.Root.IsIndex() {
 		return tree, false, p.hasPlatform(ctx, repository, tree.Root)
 	}
-	single, found := tree.Pick(*p.platform)
+	single, found := tree.Pick(*p.Platform)
 	listed := tree.Platforms()
 	switch {
 	case found:
@@ -77,42 +77,29 @@ func (p *planner) reduce(ctx context.Context, repository Repository, tree Tree) 
 	case len(listed) == 0:
 		return tree, false, nil
 	}
-	return Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
-		platforms.FormatAll(*p.platform), strings.Join(listed, ", "))
+	return image.Tree{}, false, fmt.Errorf("the index has no manifest for %s (MIGRATE_PLATFORM): it lists %s",
+		platforms.FormatAll(*p.Platform), strings.Join(listed, ", "))
 }
 
 // hasPlatform fails where a single image is for another platform than the one asked for. A registry tells that of
 // Docker's images alone; checkPlatform sees the others.
-func (p *planner) hasPlatform(ctx context.Context, repository Repository, m Manifest) error {
+func (p *Planner) hasPlatform(ctx context.Context, repository image.Repository, m image.Manifest) error {
 	if !m.IsContainerImage() {
 		return nil
 	}
-	resolved, err := p.resolver.Resolve(ctx, repository.Reference(m))
+	resolved, err := p.Resolver.Resolve(ctx, repository.Reference(m))
 	if err != nil {
 		return &Failure{Ref: repository.Reference(m), Err: err}
 	}
 	for _, platform := range resolved.Platforms {
-		if err := otherPlatform(*p.platform, platform); err != nil {
+		if err := CheckPlatform(*p.Platform, platform); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkPlatform fails where the single image that was pulled is for another platform than the one asked for.
-func (c *copier) checkPlatform(ctx context.Context, t *task, root Manifest) error {
-	if c.platform == nil || t.reduced || !root.IsContainerImage() {
-		return nil
-	}
-	ref := t.tagged(t.pending[0])
-	platform, err := c.engine.Platform(ctx, ref)
-	if err != nil {
-		return failedAt(StepCheck, ref, err)
-	}
-	return otherPlatform(*c.platform, platform)
-}
-
-func otherPlatform(wanted, platform ocispec.Platform) error {
+func CheckPlatform(wanted, platform ocispec.Platform) error {
 	if image.Fits(wanted, platform) {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package migrate
+package plan
 
 import (
 	"errors"
@@ -15,12 +15,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // account is a planned registry, made without manifests.
 type account struct {
-	tasks []*item
-	blobs *catalog
+	tasks []*Item
+	blobs *Catalog
 }
 
 // layerOf is a layer of so many megabytes.
@@ -29,13 +30,13 @@ func layerOf(name string, megabytes int) ocispec.Descriptor {
 }
 
 // push adds an image with one tag, the youngest of its repository.
-func (a *account) push(repository string, layers ...ocispec.Descriptor) *item {
+func (a *account) push(repository string, layers ...ocispec.Descriptor) *Item {
 	if a.blobs == nil {
-		a.blobs = newCatalog()
+		a.blobs = NewCatalog()
 	}
 	n := len(a.tasks)
-	t := &item{blobs: a.blobs.add(layers), image: Image{
-		Repository: repositoryNamed(repository),
+	t := &Item{Blobs: a.blobs.Add(layers), Image: image.Image{
+		Repository: testkit.Repository(repository),
 		Digest:     digest.FromString(fmt.Sprint(repository, n)),
 		Tags:       []string{fmt.Sprintf("v%d", n)},
 		PushedAt:   time.Date(2026, 1, 2, 3, n, 0, 0, time.UTC),
@@ -45,15 +46,15 @@ func (a *account) push(repository string, layers ...ocispec.Descriptor) *item {
 }
 
 // sorted are the tasks as a survey has them.
-func (a *account) sorted() []*item {
+func (a *account) sorted() []*Item {
 	tasks := slices.Clone(a.tasks)
-	sort.Slice(tasks, func(i, j int) bool { return tasks[i].before(tasks[j]) })
+	sort.Slice(tasks, func(i, j int) bool { return tasks[i].Before(tasks[j]) })
 	return tasks
 }
 
 // shares are those of all jobs.
-func (a *account) shares(total int) [][]*item {
-	shares := make([][]*item, total)
+func (a *account) shares(total int) [][]*Item {
+	shares := make([][]*Item, total)
 	for i, units := range cut(lineUp(a.sorted(), a.blobs), a.blobs, total) {
 		shares[i] = inOrder(units)
 	}
@@ -61,8 +62,8 @@ func (a *account) shares(total int) [][]*item {
 }
 
 // jobs says by image which job copies it.
-func (a *account) jobs(total int) map[*item]int {
-	jobs := map[*item]int{}
+func (a *account) jobs(total int) map[*Item]int {
+	jobs := map[*Item]int{}
 	for i, tasks := range a.shares(total) {
 		for _, t := range tasks {
 			jobs[t] = i + 1
@@ -76,7 +77,7 @@ func (a *account) jobs(total int) map[*item]int {
 // some refused.
 func grow(seed uint64, repositories, tags int) *account {
 	random := rand.New(rand.NewPCG(seed, 0))
-	a := &account{blobs: newCatalog()}
+	a := &account{blobs: NewCatalog()}
 	weights := make([]float64, repositories)
 	sum := 0.0
 	for i := range weights {
@@ -92,9 +93,9 @@ func grow(seed uint64, repositories, tags int) *account {
 				layerOf(fmt.Sprint(name, " program ", j), 1+random.IntN(40)))
 			switch random.IntN(50) {
 			case 0:
-				a.push(name, layerOf(fmt.Sprint(name, " signature ", j), 0)).image.Subject = t.image.Digest
+				a.push(name, layerOf(fmt.Sprint(name, " signature ", j), 0)).Image.Subject = t.Image.Digest
 			case 1:
-				t.refusal, t.blobs = errors.New("refused"), nil
+				t.Refusal, t.Blobs = errors.New("refused"), nil
 			}
 		}
 	}
@@ -102,17 +103,17 @@ func grow(seed uint64, repositories, tags int) *account {
 }
 
 // expectAll fails the test unless each task is in one share, in the order of the survey.
-func (a *account) expectAll(t *testing.T, shares [][]*item) {
+func (a *account) expectAll(t *testing.T, shares [][]*Item) {
 	t.Helper()
-	taken := map[*item]int{}
+	taken := map[*Item]int{}
 	for i, tasks := range shares {
 		for j, mine := range tasks {
 			if before, twice := taken[mine]; twice {
-				t.Fatalf("%s is taken by job %d and by job %d", mine.image.Tags, before, i+1)
+				t.Fatalf("%s is taken by job %d and by job %d", mine.Image.Tags, before, i+1)
 			}
 			taken[mine] = i + 1
-			if j > 0 && !tasks[j-1].before(mine) {
-				t.Fatalf("job %d has %s after %s", i+1, mine.image.Tags, tasks[j-1].image.Tags)
+			if j > 0 && !tasks[j-1].Before(mine) {
+				t.Fatalf("job %d has %s after %s", i+1, mine.Image.Tags, tasks[j-1].Image.Tags)
 			}
 		}
 	}
@@ -130,7 +131,7 @@ func TestSharesAreAllOfIt(t *testing.T) {
 			}
 		}
 	}
-	nothing := &account{blobs: newCatalog()}
+	nothing := &account{blobs: NewCatalog()}
 	nothing.expectAll(t, nothing.shares(3))
 }
 
@@ -143,7 +144,7 @@ func FuzzSharesAreAllOfIt(f *testing.F) {
 	f.Add(uint64(5), uint8(9), int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, seed uint64, total uint8, size int64) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		a := &account{blobs: newCatalog()}
+		a := &account{blobs: NewCatalog()}
 		for range random.IntN(60) {
 			var layers []ocispec.Descriptor
 			for range random.IntN(4) {
@@ -152,7 +153,7 @@ func FuzzSharesAreAllOfIt(f *testing.F) {
 			}
 			img := a.push(fmt.Sprint(random.IntN(8)), layers...)
 			if other := a.tasks[random.IntN(len(a.tasks))]; random.IntN(4) == 0 {
-				img.image.Repository, img.image.Subject = other.image.Repository, other.image.Digest
+				img.Image.Repository, img.Image.Subject = other.Image.Repository, other.Image.Digest
 			}
 		}
 		a.expectAll(t, a.shares(max(1, int(total))))
@@ -160,10 +161,10 @@ func FuzzSharesAreAllOfIt(f *testing.F) {
 }
 
 // mostOfMean is the bytes of the largest share, as a multiple of the mean.
-func (a *account) mostOfMean(shares [][]*item) float64 {
+func (a *account) mostOfMean(shares [][]*Item) float64 {
 	var most, sum int64
 	for _, tasks := range shares {
-		_, bytes, _ := a.blobs.sum(tasks)
+		_, bytes, _ := a.blobs.Sum(tasks)
 		most, sum = max(most, bytes), sum+bytes
 	}
 	return float64(most) * float64(len(shares)) / float64(sum)
@@ -214,13 +215,13 @@ func TestSharesOfSmallImages(t *testing.T) {
 func TestSharesBesideRefusals(t *testing.T) {
 	a := &account{}
 	for range 100 {
-		a.push("a").refusal = errors.New("refused")
+		a.push("a").Refusal = errors.New("refused")
 	}
 	for i := range 100 {
 		a.push("b", layerOf(fmt.Sprint("copied ", i), 1))
 	}
 	for i, tasks := range a.shares(2) {
-		copied := len(waves(tasks)[0])
+		copied := len(Waves(tasks)[0])
 		if copied < 45 || copied > 55 {
 			t.Errorf("job %d copies %d images", i+1, copied)
 		}
@@ -235,7 +236,7 @@ func TestSharesBesideUnreadImage(t *testing.T) {
 	for range 20 {
 		broken := a.tasks[random.IntN(len(a.tasks))]
 		whole := *broken
-		broken.blobs, broken.failure = nil, &Failure{Ref: "a", Err: errors.New("timeout")}
+		broken.Blobs, broken.Failure = nil, &Failure{Ref: "a", Err: errors.New("timeout")}
 		if moved := movedBetween(want, a.jobs(5)); moved > len(a.tasks)/20 {
 			t.Errorf("%d of %d images go to another job", moved, len(a.tasks))
 		}
@@ -246,12 +247,12 @@ func TestSharesBesideUnreadImage(t *testing.T) {
 func TestShareOfOneJobIsEverything(t *testing.T) {
 	a := grow(1, 3, 9)
 	for _, share := range []Share{{}, {Index: 1, Total: 1}} {
-		if tasks := share.of(a.sorted(), a.blobs); !slices.Equal(tasks, a.sorted()) {
+		if tasks := share.Of(a.sorted(), a.blobs); !slices.Equal(tasks, a.sorted()) {
 			t.Errorf("%+v has %d of %d images", share, len(tasks), len(a.tasks))
 		}
 	}
 	for i, want := range a.shares(3) {
-		if tasks := (Share{Index: i + 1, Total: 3}).of(a.sorted(), a.blobs); !slices.Equal(tasks, want) {
+		if tasks := (Share{Index: i + 1, Total: 3}).Of(a.sorted(), a.blobs); !slices.Equal(tasks, want) {
 			t.Errorf("job %d has %d images, want %d", i+1, len(tasks), len(want))
 		}
 	}
@@ -298,47 +299,47 @@ func TestSharesEndWithRepositories(t *testing.T) {
 		}
 	}
 	for i, tasks := range a.shares(4) {
-		if name := fmt.Sprint(i); tasks[0].image.Repository.Name != name || tasks[len(tasks)-1].image.Repository.Name != name {
-			t.Errorf("job %d has %s to %s", i+1, tasks[0].image.Repository.Name, tasks[len(tasks)-1].image.Repository.Name)
+		if name := fmt.Sprint(i); tasks[0].Image.Repository.Name != name || tasks[len(tasks)-1].Image.Repository.Name != name {
+			t.Errorf("job %d has %s to %s", i+1, tasks[0].Image.Repository.Name, tasks[len(tasks)-1].Image.Repository.Name)
 		}
 	}
 }
 
 // What refers to an image is copied by the job that copies the image, or GitLab might refuse it.
 func TestSharesKeepReferrersWithSubjects(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 20 {
-		pair, children := pairOf(t, fmt.Sprint("app ", i))
-		source.hold("app", children...)
-		source.push("app", pair, fmt.Sprint("image-", i))
+		pair, children := testkit.Pair(t, fmt.Sprint("app ", i))
+		source.Hold("app", children...)
+		source.Push("app", pair, fmt.Sprint("image-", i))
 	}
 	for i := range 20 {
-		pair, children := pairOf(t, fmt.Sprint("app ", i))
-		signature := artifactOf(t, "application/x-signature", fmt.Sprint(i), pair)
-		source.push("app", signature, fmt.Sprint("signature-", i))
-		source.push("app", artifactOf(t, "application/x-signature", "countersigned", signature), fmt.Sprint("countersignature-", i))
-		source.push("app", artifactOf(t, "application/x-sbom", fmt.Sprint("sbom ", i), children[1]))
-		source.push("app", indexOf(t, child(children[1], linux("arm64"))), fmt.Sprint("arm64-", i))
-		listed := artifactOf(t, "application/x-listed", fmt.Sprint("listed ", i), children[0])
-		source.push("app", listed)
-		source.push("app", indexOf(t, child(listed, nil)), image.ReferrersTag(children[0].Digest))
+		pair, children := testkit.Pair(t, fmt.Sprint("app ", i))
+		signature := testkit.Artifact(t, "application/x-signature", fmt.Sprint(i), pair)
+		source.Push("app", signature, fmt.Sprint("signature-", i))
+		source.Push("app", testkit.Artifact(t, "application/x-signature", "countersigned", signature), fmt.Sprint("countersignature-", i))
+		source.Push("app", testkit.Artifact(t, "application/x-sbom", fmt.Sprint("sbom ", i), children[1]))
+		source.Push("app", testkit.Index(t, testkit.Child(children[1], testkit.Linux("arm64"))), fmt.Sprint("arm64-", i))
+		listed := testkit.Artifact(t, "application/x-listed", fmt.Sprint("listed ", i), children[0])
+		source.Push("app", listed)
+		source.Push("app", testkit.Index(t, testkit.Child(listed, nil)), image.ReferrersTag(children[0].Digest))
 	}
 	found, p := planned(t, source, nil)
-	a := &account{tasks: found.items, blobs: p.catalog}
+	a := &account{tasks: found.Items, blobs: p.Catalog}
 	for _, total := range []int{2, 3, 7, 20, 200} {
 		a.expectAll(t, a.shares(total))
 		jobs, families, used := a.jobs(total), map[string]int{}, map[int]bool{}
 		for _, img := range a.tasks {
 			used[jobs[img]] = true
-			_, family, _ := strings.Cut(img.image.Tags[0], "-")
-			if img.image.MediaType == ocispec.MediaTypeImageIndex && len(family) == 64 {
+			_, family, _ := strings.Cut(img.Image.Tags[0], "-")
+			if img.Image.MediaType == ocispec.MediaTypeImageIndex && len(family) == 64 {
 				family = listedFor(t, family)
 			}
 			if families[family] == 0 {
 				families[family] = jobs[img]
 			}
 			if families[family] != jobs[img] {
-				t.Errorf("%d jobs: %s goes to job %d, others of its family to %d", total, img.image.Tags, jobs[img], families[family])
+				t.Errorf("%d jobs: %s goes to job %d, others of its family to %d", total, img.Image.Tags, jobs[img], families[family])
 			}
 		}
 		if len(used) < min(total, 20) {
@@ -351,7 +352,7 @@ func TestSharesKeepReferrersWithSubjects(t *testing.T) {
 func listedFor(t *testing.T, encoded string) string {
 	t.Helper()
 	for i := range 20 {
-		if _, children := pairOf(t, fmt.Sprint("app ", i)); children[0].Digest.Encoded() == encoded {
+		if _, children := testkit.Pair(t, fmt.Sprint("app ", i)); children[0].Digest.Encoded() == encoded {
 			return fmt.Sprint(i)
 		}
 	}
@@ -361,21 +362,21 @@ func listedFor(t *testing.T, encoded string) string {
 
 // Jobs do not hear from the source in the same order.
 func TestSharesAreTheSameInEachJob(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 30 {
 		name := fmt.Sprintf("app-%02d", i*7%30)
 		for j := range 1 + i%5 {
-			document := imageDocument(fmt.Sprint(name, j))
+			document := testkit.ImageDocument(fmt.Sprint(name, j))
 			document.Layers = append(document.Layers, layerOf(fmt.Sprint("base ", i%4), 30), layerOf(name, 10*i))
-			source.push(name, document.Manifest(t), fmt.Sprint(j))
+			source.Push(name, document.Manifest(t), fmt.Sprint(j))
 		}
 	}
 	told := func() string {
 		found, p := planned(t, source, nil)
 		var lines []string
-		for i, tasks := range (&account{tasks: found.items, blobs: p.catalog}).shares(6) {
+		for i, tasks := range (&account{tasks: found.Items, blobs: p.Catalog}).shares(6) {
 			for _, img := range tasks {
-				lines = append(lines, fmt.Sprint(i, img.image.Repository.Name, img.image.Tags))
+				lines = append(lines, fmt.Sprint(i, img.Image.Repository.Name, img.Image.Tags))
 			}
 		}
 		return strings.Join(lines, "\n")
@@ -383,10 +384,10 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 	want := told()
 	random := rand.New(rand.NewPCG(1, 0))
 	for range 10 {
-		random.Shuffle(len(source.repositories), func(i, j int) {
-			source.repositories[i], source.repositories[j] = source.repositories[j], source.repositories[i]
+		random.Shuffle(len(source.Listed), func(i, j int) {
+			source.Listed[i], source.Listed[j] = source.Listed[j], source.Listed[i]
 		})
-		for _, images := range source.images {
+		for _, images := range source.Tagged {
 			random.Shuffle(len(images), func(i, j int) { images[i], images[j] = images[j], images[i] })
 		}
 		if got := told(); got != want {
@@ -396,7 +397,7 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 }
 
 // movedBetween counts the images that go to another job.
-func movedBetween(before, after map[*item]int) int {
+func movedBetween(before, after map[*Item]int) int {
 	moved := 0
 	for img, job := range before {
 		if after[img] != job {
@@ -417,7 +418,7 @@ func TestSharesStayWhenATagIsPushed(t *testing.T) {
 			before := a.jobs(test.total)
 			random := rand.New(rand.NewPCG(seed, 1))
 			for i := range 10 {
-				name := a.tasks[random.IntN(len(before))].image.Repository.Name
+				name := a.tasks[random.IntN(len(before))].Image.Repository.Name
 				a.push(name, layerOf("base 1", 80), layerOf(fmt.Sprint("pushed ", i), 1+random.IntN(200)))
 				moved := float64(movedBetween(before, a.jobs(test.total))) / float64(len(before))
 				if moved > 0.1 {
@@ -438,8 +439,8 @@ func BenchmarkShare(b *testing.B) {
 	tasks := a.sorted()
 	b.ReportAllocs()
 	for b.Loop() {
-		Share{Index: 100, Total: 200}.of(tasks, a.blobs)
+		Share{Index: 100, Total: 200}.Of(tasks, a.blobs)
 	}
 	b.ReportMetric(float64(len(tasks)), "images")
-	b.ReportMetric(float64(a.blobs.len()), "blobs")
+	b.ReportMetric(float64(a.blobs.Len()), "blobs")
 }

@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
+
+func (i *Item) Tagged(tag string) string { return i.Target + ":" + tag }
+
+func (i *Item) Targets(tags []string) []string {
+	targets := make([]string, len(tags))
+	for at, tag := range tags {
+		targets[at] = i.Tagged(tag)
+	}
+	return targets
+}
+
+// Item is one image to be copied, with all of its tags: what to copy and where to. The planner writes it, and nobody
+// changes it afterwards.
+type Item struct {
+	Image     image.Image
+	Target    string                       // the target repository, host included
+	Root      digest.Digest                // the manifest to copy: the image, or that of the one platform asked for; empty: nobody knows which
+	Tree      *image.Tree                  // of root; nil if it has to be read again when the item's turn comes
+	Blobs     []BlobID                     // of the tree, each once
+	Bytes     int64                        // of the blobs
+	members   []digest.Digest              // all manifests of the tree; nil if nothing in the repository has a subject
+	Reduced   bool                         // root is one platform of an index, as the user asked
+	Left      int                          // referrers of the manifests that reducing leaves out
+	Referrers map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
+	Refusal   error                        // why the item cannot arrive whole, whatever is tried
+	Failure   *Failure                     // why the item could not be planned
+}
+
+// Rejected reports whether nothing of the item is to be copied.
+func (i *Item) Rejected() bool { return i.Refusal != nil || i.Failure != nil }
+
+// Failure says that something could not be planned.
+type Failure struct {
+	Ref string // the manifest, or its reference
+	Err error
+}
+
+// Error gives the reference and the cause.
+func (f *Failure) Error() string { return f.Ref + ": " + f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Before puts repositories in order by name, and the images of each from the oldest to the newest.
+func (i *Item) Before(other *Item) bool {
+	if i.Image.Repository.Name != other.Image.Repository.Name {
+		return i.Image.Repository.Name < other.Image.Repository.Name
+	}
+	if !i.Image.PushedAt.Equal(other.Image.PushedAt) {
+		return i.Image.PushedAt.Before(other.Image.PushedAt)
+	}
+	return i.Image.Digest < other.Image.Digest
+}

@@ -1,0 +1,359 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+)
+
+// resolverFunc is a Resolver.
+type resolverFunc func(ctx context.Context, ref string) (image.Resolved, error)
+
+func (f resolverFunc) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
+	return f(ctx, ref)
+}
+
+// planned surveys the source for an engine with the containerd store, unless change says otherwise.
+func planned(t *testing.T, source Source, change func(*Planner)) (Survey, *Planner) {
+	t.Helper()
+	p := &Planner{Source: source, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Catalog: NewCatalog()}
+	if change != nil {
+		change(p)
+	}
+	found, err := p.Survey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found, p
+}
+
+func planOf(t *testing.T, source Source, change func(*Planner)) []*Item {
+	t.Helper()
+	found, _ := planned(t, source, change)
+	return found.Items
+}
+
+// reason is why nothing of the item is to be copied, or nil.
+func reason(i *Item) error {
+	if i.Failure != nil {
+		return i.Failure
+	}
+	return i.Refusal
+}
+
+func TestPlan(t *testing.T) {
+	pair, children := testkit.Pair(t, "pair")
+	nested := testkit.Index(t, testkit.Child(pair, nil))
+	img := testkit.Image(t, "image")
+	for _, test := range []struct {
+		name   string
+		fill   func(*testkit.Registry)
+		change func(*Planner)
+		target string
+		says   string // of the refusal
+	}{
+		{
+			name:   "image",
+			fill:   func(s *testkit.Registry) { s.Push("team/app", img, "1") },
+			target: testkit.TargetBase + "/team/app",
+		},
+		{
+			name:   "index in an index",
+			fill:   func(s *testkit.Registry) { s.Push("app", nested, "1"); s.Hold("app", append(children, pair)...) },
+			target: testkit.TargetBase + "/app",
+		},
+		{
+			name: "archived",
+			fill: func(s *testkit.Registry) { s.Push("app", img, "1"); s.Tagged["app"][0].Archived = true },
+			says: "archived in ECR",
+		},
+		{
+			name: "manifest gone",
+			fill: func(s *testkit.Registry) { s.Push("app", img, "1"); delete(s.Held["app"], img.Digest) },
+			says: img.Digest.String() + ": the manifest cannot be read: ImageNotFound",
+		},
+		{
+			name: "child gone",
+			fill: func(s *testkit.Registry) { s.Push("app", nested, "1"); s.Hold("app", pair, children[0]) },
+			says: children[1].Digest.String() + ": the manifest cannot be read",
+		},
+		{
+			name: "name refused",
+			fill: func(s *testkit.Registry) { s.Push("a/b/c", img, "1") },
+			says: "MIGRATE_NAME_SEPARATOR",
+		},
+		{
+			name:   "classic",
+			fill:   func(s *testkit.Registry) { s.Push("app", pair, "1"); s.Hold("app", children...) },
+			change: func(p *Planner) { p.Store = image.ClassicStore },
+			says:   "flatten this index of 2 manifests",
+		},
+		{
+			name:   "platform that the index lacks",
+			fill:   func(s *testkit.Registry) { s.Push("app", pair, "1"); s.Hold("app", children...) },
+			change: func(p *Planner) { p.Platform = testkit.Linux("s390x") },
+			says:   "it lists linux/amd64, linux/arm64",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := testkit.NewRegistry()
+			test.fill(source)
+			tasks := planOf(t, source, test.change)
+			if len(tasks) != 1 {
+				t.Fatalf("%d tasks", len(tasks))
+			}
+			testkit.ExpectError(t, reason(tasks[0]), testkit.Saying(test.says)...)
+			if test.says != "" {
+				return
+			}
+			root := source.Tagged[tasks[0].Image.Repository.Name][0].Digest
+			if tasks[0].Target != test.target || tasks[0].Root != root {
+				t.Errorf("%s to %s", tasks[0].Root, tasks[0].Target)
+			}
+		})
+	}
+}
+
+// A source that says nothing of why a manifest is not there leaves the reader a sentence all the same.
+func TestPlanWithoutCause(t *testing.T) {
+	img := testkit.Image(t, "image")
+	_, err := wholeTree(img.Digest, nil, nil)
+	testkit.ExpectError(t, err, img.Digest.String(), "ECR does not have it")
+}
+
+// ECR answers for an archived image with a failure, which would stand beside the good ones' results.
+func TestPlanAsksForNoArchivedImage(t *testing.T) {
+	registry := testkit.NewRegistry()
+	archived := testkit.Image(t, "archived")
+	registry.Push("app", testkit.Image(t, "image"), "1")
+	registry.Push("app", archived, "2")
+	registry.Tagged["app"][1].Archived = true
+	planOf(t, registry, func(p *Planner) {
+		p.Source = testkit.Source{ListRepositories: registry.Repositories, ListImages: registry.Images, ReadManifests: func(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+			if slices.Contains(ds, archived.Digest) {
+				t.Error("asked for the archived image")
+			}
+			return registry.Manifests(ctx, r, ds)
+		}}
+	})
+}
+
+// A classic engine and a wish for one platform go together: the index is reduced first.
+func TestPlanReducedForClassic(t *testing.T) {
+	pair, children := testkit.Pair(t, "pair")
+	source := testkit.NewRegistry()
+	source.Push("app", pair, "1")
+	source.Hold("app", children...)
+	tasks := planOf(t, source, func(p *Planner) {
+		p.Store, p.Platform = image.ClassicStore, testkit.Linux("arm64")
+		p.Resolver = resolverFunc(func(context.Context, string) (image.Resolved, error) { return image.Resolved{}, nil })
+	})
+	if tasks[0].Rejected() || !tasks[0].Reduced || tasks[0].Root != children[1].Digest {
+		t.Errorf("%+v", tasks[0])
+	}
+}
+
+func TestPlanOrder(t *testing.T) {
+	source := testkit.NewRegistry()
+	source.Push("b", testkit.Image(t, "b1"), "1")
+	source.Push("a", testkit.Image(t, "a1"), "1")
+	source.Push("a", testkit.Image(t, "a2"), "2")
+	source.Push("a", testkit.Image(t, "untagged"))
+	source.Tagged["a"][0].PushedAt = source.Tagged["a"][1].PushedAt.Add(time.Hour)
+	var order []string
+	for _, task := range planOf(t, source, nil) {
+		order = append(order, task.Image.Repository.Name+":"+task.Image.Tags[0])
+	}
+	if want := []string{"a:2", "a:1", "b:1"}; !slices.Equal(order, want) {
+		t.Errorf("order %q, want %q", order, want)
+	}
+}
+
+func TestPlanCancelled(t *testing.T) {
+	img := testkit.Image(t, "image")
+	ctx, cancel := context.WithCancel(t.Context())
+	registry := testkit.NewRegistry()
+	registry.Push("app", img, "1")
+	source := testkit.Source{
+		ListRepositories: registry.Repositories, ListImages: registry.Images,
+		ReadManifests: func(context.Context, image.Repository, []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+			cancel()
+			return nil, context.Canceled
+		},
+	}
+	p := &Planner{Source: source, Namer: Namer{Base: testkit.TargetBase}, Catalog: NewCatalog()}
+	if _, err := p.Survey(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// tasksFor makes bare tasks, named by repository and content.
+func tasksFor(t *testing.T, names ...[2]string) []*Item {
+	var tasks []*Item
+	for _, name := range names {
+		img := testkit.Image(t, name[1])
+		tasks = append(tasks, &Item{
+			Image:     image.Image{Repository: testkit.Repository(name[0]), Digest: img.Digest, Tags: []string{name[1]}},
+			members:   []digest.Digest{img.Digest},
+			Referrers: map[digest.Digest]*referrers{},
+		})
+	}
+	return tasks
+}
+
+func tagsOf(tasks []*Item) []string {
+	var tags []string
+	for _, t := range tasks {
+		tags = append(tags, t.Image.Tags[0])
+	}
+	return tags
+}
+
+func TestWaves(t *testing.T) {
+	pair, children := testkit.Pair(t, "pair")
+	for _, test := range []struct {
+		name   string
+		change func(a, b, c *Item)
+		want   [][]string
+	}{
+		{"no subjects", func(_, _, _ *Item) {}, [][]string{{"a", "b", "c"}}},
+		{
+			"a chain, the last first",
+			func(a, b, c *Item) { a.Image.Subject, b.Image.Subject = b.Image.Digest, c.Image.Digest },
+			[][]string{{"c"}, {"b"}, {"a"}},
+		},
+		{"refused", func(_, b, _ *Item) { b.Refusal = errors.New("no") }, [][]string{{"a", "c"}}},
+		{"a subject that is not copied", func(a, _, _ *Item) { a.Image.Subject = testkit.EmptyDigest }, [][]string{{"a", "b", "c"}}},
+		{"a subject of no tag, within an index", func(a, b, _ *Item) {
+			a.Image.Subject = children[1].Digest
+			b.Image.Digest, b.members = pair.Digest, []digest.Digest{pair.Digest, children[0].Digest, children[1].Digest}
+		}, [][]string{{"b", "c"}, {"a"}}},
+		{"its own subject", func(a, _, _ *Item) { a.Image.Subject = a.Image.Digest }, [][]string{{"a", "b", "c"}}},
+		{
+			"a circle, which ends",
+			func(a, b, _ *Item) { a.Image.Subject, b.Image.Subject = b.Image.Digest, a.Image.Digest },
+			[][]string{{"c"}, {"a", "b"}},
+		},
+		{
+			"a way into a circle, which ends",
+			func(a, b, c *Item) {
+				a.Image.Subject, b.Image.Subject, c.Image.Subject = b.Image.Digest, a.Image.Digest, a.Image.Digest
+			},
+			[][]string{nil, {"a", "b"}, nil, {"c"}},
+		},
+		{"the same digest in another repository", func(a, b, _ *Item) {
+			a.Image.Subject, b.Image.Repository = b.Image.Digest, testkit.Repository("other")
+		}, [][]string{{"a", "b", "c"}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tasks := tasksFor(t, [2]string{"r", "a"}, [2]string{"r", "b"}, [2]string{"r", "c"})
+			test.change(tasks[0], tasks[1], tasks[2])
+			got := Waves(tasks)
+			if len(got) != len(test.want) {
+				t.Fatalf("%d waves, want %d", len(got), len(test.want))
+			}
+			for i, wave := range got {
+				tags := tagsOf(wave)
+				slices.Sort(tags)
+				if !slices.Equal(tags, test.want[i]) {
+					t.Errorf("wave %d: %q, want %q", i, tags, test.want[i])
+				}
+			}
+		})
+	}
+}
+
+// graph makes manifests of pairs of bytes: the first lists the second. Their digests are not those of their bytes, so
+// that one may list itself, or be listed by what it lists, which no registry could bring about.
+func graph(edges []byte) map[digest.Digest]image.Manifest {
+	manifests := map[digest.Digest]image.Manifest{}
+	node := func(b byte) digest.Digest { return digest.FromBytes([]byte{b}) }
+	for pair := range slices.Chunk(edges, 2) {
+		from := node(pair[0])
+		m := manifests[from]
+		m.Digest, m.MediaType = from, ocispec.MediaTypeImageManifest
+		if len(pair) == 2 {
+			m.MediaType = ocispec.MediaTypeImageIndex
+			m.Children = append(m.Children, ocispec.Descriptor{Digest: node(pair[1])})
+		}
+		manifests[from] = m
+	}
+	return manifests
+}
+
+func FuzzTree(f *testing.F) {
+	f.Add([]byte("a"))        // an image
+	f.Add([]byte("aa"))       // an index that lists itself
+	f.Add([]byte("abba"))     // two that list each other
+	f.Add([]byte("ababab"))   // the same child again and again
+	f.Add([]byte("abacbdcd")) // two ways to a child that nobody has
+	f.Add([]byte("abbccdda"))
+	f.Fuzz(func(t *testing.T, edges []byte) {
+		all := graph(edges)
+		for _, root := range all {
+			reached, lacking := reachable(root, all)
+			tree := image.NewTree(root, all)
+			manifests := testkit.Digests(tree.Manifests())
+			if manifests[0] != root.Digest || !slices.Equal(slices.Sorted(slices.Values(manifests)), slices.Sorted(maps.Keys(reached))) {
+				t.Errorf("from %s: %q, want %v", root.Digest, manifests, reached)
+			}
+			for _, leaf := range tree.Leaves() {
+				if leaf.IsIndex() || !reached[leaf.Digest] {
+					t.Errorf("%s is a leaf", leaf.Digest)
+				}
+			}
+			if extra := tree.Without(tree); len(extra) > 0 || len(tree.Digests()) != len(manifests) {
+				t.Errorf("%q of %q are not its own", extra, manifests)
+			}
+			read, err := ReadTree(t.Context(), eachOnce(t, all), app, root.Digest)
+			if (err != nil) != lacking || err == nil && len(read.Manifests()) != len(manifests) {
+				t.Errorf("read with %v, a manifest is lacking: %t", err, lacking)
+			}
+		}
+	})
+}
+
+var app = testkit.Repository("team/app")
+
+// reachable is what a search of the graph finds, and whether something is listed that nobody has.
+func reachable(root image.Manifest, all map[digest.Digest]image.Manifest) (reached map[digest.Digest]bool, lacking bool) {
+	reached = map[digest.Digest]bool{root.Digest: true}
+	for queue := []image.Manifest{root}; len(queue) > 0; queue = queue[1:] {
+		for _, child := range queue[0].Children {
+			m, there := all[child.Digest]
+			lacking = lacking || !there
+			if there && !reached[child.Digest] {
+				reached[child.Digest] = true
+				queue = append(queue, m)
+			}
+		}
+	}
+	return reached, lacking
+}
+
+// eachOnce is a source that does not want to be asked for a manifest a second time.
+func eachOnce(t *testing.T, all map[digest.Digest]image.Manifest) Source {
+	asked := map[digest.Digest]bool{}
+	return testkit.Source{ReadManifests: func(_ context.Context, _ image.Repository, wanted []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+		found := map[digest.Digest]image.Manifest{}
+		for _, d := range wanted {
+			if asked[d] {
+				t.Errorf("asked for %s again", d)
+			}
+			asked[d] = true
+			if m, there := all[d]; there {
+				found[d] = m
+			}
+		}
+		return found, nil
+	}}
+}

@@ -1,0 +1,52 @@
+package plan
+
+import (
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+)
+
+func TestPlanReferrers(t *testing.T) {
+	img := testkit.Image(t, "app")
+	first, second := testkit.Artifact(t, "application/x", "first", img), testkit.Artifact(t, "application/x", "second", img)
+	own := testkit.Index(t, testkit.Child(first, nil))
+	ownTag := image.ReferrersTag(img.Digest)
+	for _, test := range []struct {
+		name  string
+		fill  func(*testkit.Registry)
+		count int // of those that refer to the image, and are to be brought
+		says  string
+	}{
+		{"two", func(s *testkit.Registry) { s.Push("app", first); s.Push("app", second) }, 2, ""},
+		{"none", func(*testkit.Registry) {}, 0, ""},
+		{"of another repository", func(s *testkit.Registry) { s.Push("other", first) }, 0, ""},
+		{"with a tag of its own", func(s *testkit.Registry) { s.Push("app", first, "signature") }, 1, ""},
+		{"listed by the repository's own tag", func(s *testkit.Registry) { s.Push("app", first); s.Push("app", own, ownTag) }, 0, ""},
+		{"one that the own tag forgets", func(s *testkit.Registry) {
+			s.Push("app", first)
+			s.Push("app", second)
+			s.Push("app", own, ownTag)
+		}, 1, "tag " + ownTag + " does not list the referrer " + second.Digest.String()},
+		{"archived", func(s *testkit.Registry) { s.Push("app", first); s.Tagged["app"][1].Archived = true }, 1, "archived in ECR"},
+		{"unreadable beside a good one", func(s *testkit.Registry) {
+			s.Push("app", first)
+			s.Push("app", second)
+			delete(s.Held["app"], first.Digest)
+		}, 2, first.Digest.String() + ": the manifest cannot be read"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := testkit.NewRegistry()
+			source.Push("app", img, "1")
+			test.fill(source)
+			set := planOf(t, source, nil)[0].Referrers[img.Digest]
+			if set == nil {
+				set = &referrers{}
+			}
+			if set.Count != test.count {
+				t.Errorf("%d referrers, want %d", set.Count, test.count)
+			}
+			testkit.ExpectError(t, set.Broken, testkit.Saying(test.says)...)
+		})
+	}
+}
