@@ -60,6 +60,7 @@ type Config struct {
 	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
 	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
+	LeaveOut      string `envconfig:"MIGRATE_LEAVE_OUT" short:"artifacts to leave out: application/vnd.amazon.soci.* (unset: none)" desc:"the kinds of artifacts to leave out of indexes and of referrers, as patterns for media types separated by commas or blanks, such as application/vnd.amazon.soci.*; unset, nothing is left out"`
 	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
 	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
 	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
@@ -168,6 +169,8 @@ func (c *Config) validateChoice(p *problems) {
 	p.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
 	_, err = sinceTime(c.Since, time.Now())
 	p.checkError("MIGRATE_SINCE", err)
+	_, err = migrate.ParsePatterns(c.LeaveOut)
+	p.checkError("MIGRATE_LEAVE_OUT", err)
 }
 
 // choice is what is to be migrated by a run that starts now, as loadConfig has checked it.
@@ -179,6 +182,12 @@ func (c *Config) choice(now time.Time) migrate.Choice {
 		choice.Since, _ = sinceTime(c.Since, now)
 	}
 	return choice
+}
+
+// leaveOut returns the kinds of artifacts to leave out, as loadConfig has checked them.
+func (c *Config) leaveOut() migrate.Patterns {
+	patterns, _ := migrate.ParsePatterns(c.LeaveOut)
+	return patterns
 }
 
 // sinceTime reads a date, which begins at midnight UTC, a time, or an age, of which days are 24 hours.

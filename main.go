@@ -219,6 +219,7 @@ func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report
 		Choice:      cfg.choice(time.Now()),
 		Share:       migrate.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
 		Platform:    cfg.platform(),
+		LeaveOut:    cfg.leaveOut(),
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
 	}, nil

@@ -203,8 +203,11 @@ func (c *copier) verify(ctx context.Context, result Result, pushed, want digest.
 
 // arrivedAs is the outcome of a good copy, or of one that the user wanted reduced.
 func arrivedAs(i *plan.Item, whole Outcome) Outcome {
-	if i.Reduced {
+	switch {
+	case i.Reduced:
 		return OnePlatform
+	case len(i.LeftOut) > 0:
+		return Trimmed
 	}
 	return whole
 }
@@ -212,7 +215,7 @@ func arrivedAs(i *plan.Item, whole Outcome) Outcome {
 func resultOf(i *plan.Item, tag string) Result {
 	return Result{
 		Repository: i.Image.Repository.Name, Tag: tag, Source: i.Image.Digest, Root: i.Root, Target: i.Tagged(tag),
-		Bytes: cmp.Or(i.Bytes, i.Image.Size),
+		LeftOut: i.LeftOut, Bytes: cmp.Or(i.Bytes, i.Image.Size),
 	}
 }
 

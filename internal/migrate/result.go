@@ -18,6 +18,7 @@ const (
 	Present     Outcome = "present"      // it did so before this run touched the tag, or has kept the digest of an earlier run
 	Changed     Outcome = "changed"      // the classic store compressed layers again; the pair of digests is kept
 	OnePlatform Outcome = "one platform" // of an index, because the user asked for that platform by name
+	Trimmed     Outcome = "trimmed"      // an index, written anew without the artifacts that the user wanted left out
 	Refused     Outcome = "refused"      // known before anything was copied that it cannot arrive whole
 	Failed      Outcome = "failed"
 	NotStarted  Outcome = "not started" // the run ended before it was copied
@@ -46,6 +47,7 @@ type Result struct {
 	Root       digest.Digest // what is copied of it: the same, or the manifest of one platform; empty where that is not known
 	Target     string        // the complete reference at the target
 	Pushed     digest.Digest // as the target answers; empty where it has nothing, or was not asked
+	LeftOut    []string      // kinds of artifacts that the index was written anew without
 	Bytes      int64         // of its layers and configs, each once, as manifests tell; if nobody has read them, as the source lists them
 	Outcome    Outcome
 	Err        error // why it did not arrive

@@ -26,6 +26,7 @@ type Options struct {
 	Choice      Choice            // what of the registry is wanted
 	Share       Share             // what of that this run copies
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
+	LeaveOut    plan.Patterns     // kinds of artifacts that are left out of indexes and of referrers
 	Concurrency int               // images pulled at once, and as many pushed, at least 1
 	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
 	Deadline    Deadline          // zero: the run may take as long as it needs
@@ -186,8 +187,8 @@ func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved image
 
 // plan reads and plans the source. An interruption is told by its cause.
 func (r *run) plan() (plan.Survey, error) {
-	p := &plan.Planner{Source: r.Source, Resolver: sourceResolver{r.Source, r.Engine}, Store: r.Store, Platform: r.Platform, Namer: r.Namer, Choice: r.Choice,
-		Catalog: r.copier.catalog}
+	p := &plan.Planner{Source: r.Source, Resolver: sourceResolver{r.Source, r.Engine}, Store: r.Store, Platform: r.Platform,
+		LeaveOut: r.LeaveOut, Namer: r.Namer, Choice: r.Choice, Catalog: r.copier.catalog}
 	found, err := p.Survey(r.starting)
 	if cause := r.cause(); err != nil && cause != nil {
 		return plan.Survey{}, cause

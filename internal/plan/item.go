@@ -27,7 +27,9 @@ type Item struct {
 	Bytes     int64                        // of the blobs
 	members   []digest.Digest              // all manifests of the tree; nil if nothing in the repository has a subject
 	Reduced   bool                         // root is one platform of an index, as the user asked
-	Left      int                          // referrers of the manifests that reducing leaves out
+	LeftOut   []string                     // kinds of the manifests that the index was written anew without, sorted
+	Unknown   []string                     // media types in the tree that GitLab's registry is not known to take, sorted
+	Left      int                          // referrers of manifests that are not in the tree, because of Reduced or LeftOut
 	Referrers map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
 	Refusal   error                        // why the item cannot arrive whole, whatever is tried
 	Failure   *Failure                     // why the item could not be planned

@@ -24,6 +24,7 @@ type Planner struct {
 	Resolver Resolver
 	Store    image.Store
 	Platform *ocispec.Platform
+	LeaveOut Patterns // kinds of artifacts that are left out of indexes and of referrers; none: nothing is left out
 	Namer    Namer
 	Choice   Choice
 	Catalog  *Catalog
@@ -58,13 +59,14 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 			p.decide(ctx, i, manifests, err)
 		}
 	}
+	dropCarried(bySubject, items)
 	return items
 }
 
 // known returns the digest of what is to be copied of an image, if that is known without its manifest: always, unless
-// one platform of an index is wanted.
+// only a part of an index is wanted.
 func (p *Planner) known(img image.Image) digest.Digest {
-	if p.Platform != nil && image.IsIndex(img.MediaType) {
+	if (p.Platform != nil || len(p.LeaveOut) > 0) && image.IsIndex(img.MediaType) {
 		return ""
 	}
 	return img.Digest
@@ -120,10 +122,15 @@ func (p *Planner) decide(ctx context.Context, i *Item, manifests map[digest.Dige
 			"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
 		return
 	}
-	tree, err := wholeTree(i.Image.Digest, manifests, readErr)
+	whole, err := wholeTree(i.Image.Digest, manifests, readErr)
+	tree := whole
 	if err == nil && p.Platform != nil {
-		whole := tree
 		tree, i.Reduced, err = p.reduce(ctx, i.Image.Repository, whole)
+	}
+	if err == nil {
+		tree, err = p.leaveOut(i, tree)
+	}
+	if err == nil {
 		i.Left = countReferrers(i.Referrers, whole.Without(tree))
 	}
 	if err == nil && p.Store == image.ClassicStore {
@@ -140,6 +147,7 @@ func (p *Planner) decide(ctx context.Context, i *Item, manifests map[digest.Dige
 // write notes in the item what is copied, and keeps its manifests while there is room.
 func (p *Planner) write(i *Item, tree image.Tree) {
 	i.Root = tree.Root.Digest
+	i.Unknown = unknownMediaTypes(tree)
 	i.Blobs = p.Catalog.Add(tree.Blobs())
 	for _, id := range i.Blobs {
 		i.Bytes += p.Catalog.Size(id)
@@ -151,7 +159,7 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 			i.members = append(i.members, m.Digest)
 		}
 	}
-	if p.kept.Add(size) <= keepManifests {
+	if p.kept.Add(size) <= keepManifests || len(i.LeftOut) > 0 { // of which no registry has the root yet
 		i.Tree = &tree
 	}
 }

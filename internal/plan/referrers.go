@@ -22,7 +22,9 @@ type referrers struct {
 // bySubject finds the repository's referrers: those with a tag, too, because clients look for them under the subject's
 // referrers tag alone. What a referrers tag of the repository's own lists arrives with that tag. Nil: there are none.
 func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[digest.Digest]*referrers {
-	concerned := slices.DeleteFunc(slices.Clone(images), func(i image.Image) bool { return i.Subject == "" })
+	concerned := slices.DeleteFunc(slices.Clone(images), func(i image.Image) bool {
+		return i.Subject == "" || p.leavesOut(i.ArtifactType)
+	})
 	if len(concerned) == 0 {
 		return nil
 	}
@@ -80,6 +82,28 @@ func (r *referrers) add(img image.Image, tree image.Tree, tagged bool, err error
 	default:
 		r.Roots = append(r.Roots, img.Digest)
 		r.members = append(r.members, tree.Digests()...)
+	}
+}
+
+// dropCarried takes out the referrers that arrive with their subject, because one index lists both: as BuildKit's
+// attestations do that name their subject.
+func dropCarried(bySubject map[digest.Digest]*referrers, items []*Item) {
+	for _, i := range items {
+		members := map[digest.Digest]bool{}
+		for _, d := range i.members {
+			members[d] = true
+		}
+		for _, subject := range i.members {
+			set := bySubject[subject]
+			if set == nil {
+				continue
+			}
+			before := len(set.Roots)
+			set.Roots = slices.DeleteFunc(set.Roots, func(d digest.Digest) bool { return members[d] })
+			if set.Count -= before - len(set.Roots); set.Count == 0 {
+				delete(bySubject, subject)
+			}
+		}
 	}
 }
 

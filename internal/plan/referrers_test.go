@@ -50,3 +50,19 @@ func TestPlanReferrers(t *testing.T) {
 		})
 	}
 }
+
+// TestPlanDropsReferrersThatArriveWithTheirSubject: BuildKit lists attestations with a subject beside that subject.
+func TestPlanDropsReferrersThatArriveWithTheirSubject(t *testing.T) {
+	img := testkit.Image(t, "app")
+	carried, apart := testkit.Artifact(t, "application/x", "carried", img), testkit.Artifact(t, "application/x", "apart", img)
+	index := testkit.Index(t, testkit.Child(carried, nil), testkit.Child(img, nil))
+	source := testkit.NewRegistry()
+	source.Push("app", index, "1")
+	source.Hold("app", img)
+	source.Push("app", carried)
+	source.Push("app", apart)
+	set := planOf(t, source, nil)[0].Referrers[img.Digest]
+	if set == nil || set.Count != 1 || len(set.Roots) != 1 || set.Roots[0] != apart.Digest {
+		t.Errorf("got %+v, want only %s", set, apart.Digest)
+	}
+}

@@ -91,7 +91,7 @@ const (
 )
 
 var colours = map[migrate.Outcome]string{
-	migrate.Exact: green, migrate.Present: green, migrate.Changed: yellow, migrate.OnePlatform: yellow,
+	migrate.Exact: green, migrate.Present: green, migrate.Changed: yellow, migrate.OnePlatform: yellow, migrate.Trimmed: yellow,
 	migrate.Refused: red, migrate.Failed: red, migrate.NotStarted: yellow,
 	migrate.Missing: red, migrate.Different: red, migrate.Extra: yellow,
 }
@@ -158,7 +158,7 @@ func (l *Log) planned(e migrate.Planned) {
 	l.Line("Plan: %d tags to copy, unless they are there: %d layers and configs of %s, which would be %s if none were shared",
 		e.Tags-len(e.Refused), e.Blobs, humanize.Bytes(uint64(e.Bytes)), humanize.Bytes(uint64(e.BytesUnshared)))
 	if e.LeftReferrers > 0 {
-		l.Line("Plan: signatures and other referrers that stay behind, because MIGRATE_PLATFORM leaves out what they refer to: %d", e.LeftReferrers)
+		l.Line("Plan: signatures and other referrers that stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to: %d", e.LeftReferrers)
 	}
 	if len(e.Refused) == 0 {
 		return
@@ -223,6 +223,8 @@ func detail(r migrate.Result) string {
 	switch {
 	case !r.Outcome.Arrived() && r.Outcome != migrate.Different:
 		return ""
+	case len(r.LeftOut) > 0:
+		return fmt.Sprintf("  %s -> %s without %s", image.Short(r.Source), image.Short(r.Pushed), strings.Join(r.LeftOut, ", "))
 	case r.Source != r.Pushed:
 		return fmt.Sprintf("  %s -> %s", image.Short(r.Source), image.Short(r.Pushed))
 	}

@@ -43,7 +43,7 @@ func (l *Log) tagsToCome(o migrate.Outlook) {
 	}{
 		{o.Replaced, "of them replace another image that GitLab has under the tag"},
 		{o.Referrers, "signatures, SBOMs and other referrers go with them"},
-		{o.Left, "referrers stay behind, because MIGRATE_PLATFORM leaves out what they refer to"},
+		{o.Left, "referrers stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to"},
 		{refused, "are refused: see below"},
 		{failed, "could not be planned, or GitLab could not be asked for them: see below"},
 		{unlisted, "repositories could not be listed: see below"},

@@ -75,7 +75,7 @@ func TestOutlook(t *testing.T) {
 			"       63  to copy, of 60 images",
 			"        3  of them replace another image that GitLab has under the tag",
 			"        2  signatures, SBOMs and other referrers go with them",
-			"        5  referrers stay behind, because MIGRATE_PLATFORM leaves out what they refer to",
+			"        5  referrers stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to",
 			"        2  are refused: see below",
 			"        1  could not be planned, or GitLab could not be asked for them: see below",
 			"        1  repositories could not be listed: see below",

@@ -121,7 +121,8 @@ func TestRecordIsTheSchema(t *testing.T) {
     "not started": 0,
     "one platform": 1,
     "present": 0,
-    "refused": 1
+    "refused": 1,
+    "trimmed": 0
   },
   "tags": [
     {"repository":"team/app","tag":"1","outcome":"changed","sourceDigest":"SOURCE","reference":"TARGET:1","pushedDigest":"PUSHED"},

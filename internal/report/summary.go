@@ -25,6 +25,7 @@ func (e explanation) of(verification bool) string {
 var meanings = []explanation{
 	{migrate.Exact, "the digest at GitLab is the digest at ECR", "the digest at GitLab is the digest at ECR"},
 	{migrate.Present, "were there before, with the digest at ECR", "are there, with the digest at ECR"},
+	{migrate.Trimmed, "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs", "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs"},
 	{migrate.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks", "one platform of an index, as MIGRATE_PLATFORM asks"},
 	{migrate.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
 	{migrate.Refused, "cannot arrive whole; nothing of them was copied", "cannot be there: GitLab does not take the name"},

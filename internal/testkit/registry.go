@@ -73,12 +73,13 @@ func (s *Registry) Push(name string, m image.Manifest, tags ...string) {
 	s.Hold(name, m)
 	s.pushes++
 	s.Tagged[name] = append(s.Tagged[name], image.Image{
-		Repository: Repository(name),
-		Digest:     m.Digest,
-		Tags:       tags,
-		MediaType:  m.MediaType,
-		PushedAt:   time.Date(2026, 1, 2, 3, s.pushes, 0, 0, time.UTC),
-		Subject:    m.Subject,
+		Repository:   Repository(name),
+		Digest:       m.Digest,
+		Tags:         tags,
+		MediaType:    m.MediaType,
+		ArtifactType: m.Kind(),
+		PushedAt:     time.Date(2026, 1, 2, 3, s.pushes, 0, 0, time.UTC),
+		Subject:      m.Subject,
 	})
 }
 

@@ -1,0 +1,46 @@
+package plan
+
+import (
+	_ "embed"
+	"slices"
+	"strings"
+	"sync"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
+
+//go:embed mediatypes.txt
+var mediaTypesFile string
+
+// MediaTypesOf says which registry's media types KnownMediaType knows. Later versions take more.
+const MediaTypesOf = "GitLab container registry 4.32 (November 2025)"
+
+// mediaTypes returns the media types of mediatypes.txt.
+var mediaTypes = sync.OnceValue(func() map[string]bool {
+	known := map[string]bool{}
+	for line := range strings.Lines(mediaTypesFile) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			known[line] = true
+		}
+	}
+	return known
+})
+
+// KnownMediaType reports whether GitLab's registry is known to take manifests with the media type as their artifact
+// type or as that of their config. It takes any media type of a layer.
+func KnownMediaType(mediaType string) bool { return mediaType == "" || mediaTypes()[mediaType] }
+
+// unknownMediaTypes returns the artifact types and the config types of the tree that GitLab's registry is not known to
+// take, sorted.
+func unknownMediaTypes(tree image.Tree) []string {
+	var unknown []string
+	for _, m := range tree.Manifests() {
+		for _, mediaType := range []string{m.ArtifactType, m.Config.MediaType} {
+			if !KnownMediaType(mediaType) {
+				unknown = append(unknown, mediaType)
+			}
+		}
+	}
+	slices.Sort(unknown)
+	return slices.Compact(unknown)
+}
