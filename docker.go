@@ -38,16 +38,18 @@ type engine struct {
 	images  int // that it had when we came
 	source  registryAuth
 	target  registryAuth
-	// targetHost is where target's credentials go, and nowhere else: ECR has a host for each way to reach it.
+	// targetHost is where target's credentials go, and isSource reports whether source's go to a host: ECR has several.
 	targetHost string
+	isSource   func(host string) bool
+	hide       *redact.Redactor // learns what the engine is handed
 	// stall is how long a call may be without progress; 0: for ever.
 	stall time.Duration
 }
 
 // newEngine is the engine at the other end of the connection.
-func newEngine(c *docker.Connection) *engine {
+func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
 	return &engine{
-		client: c.Client, at: c.At, version: c.Info.ServerVersion, store: storeOf(c.Info), cpus: c.Info.NCPU, images: c.Info.Images,
+		hide: hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: storeOf(c.Info), cpus: c.Info.NCPU, images: c.Info.Images,
 	}
 }
 
@@ -82,6 +84,9 @@ func storeOf(info system.Info) migrate.Store {
 func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	config, err := auth(ctx)
 	if err != nil {
+		return err
+	}
+	if _, err := learnedHeader(e.hide, config); err != nil {
 		return err
 	}
 	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
@@ -356,31 +361,36 @@ func (c Config) targetAuth(context.Context) (registry.AuthConfig, error) {
 	return registry.AuthConfig{Username: c.RegistryUser, Password: string(c.RegistryPassword), ServerAddress: c.Registry}, nil
 }
 
-// learned has the redactor know what an engine is handed: the password, and the header that it comes in.
-func (auth registryAuth) learned(hide *redact.Redactor) registryAuth {
-	return func(ctx context.Context) (registry.AuthConfig, error) {
-		config, err := auth(ctx)
-		if err == nil && !hide.Knows(config.Password) {
-			header, _ := registry.EncodeAuthConfig(config)
-			hide.Learn(config.Username+":"+config.Password, header, config.Password)
-		}
-		return config, err
+// learnedHeader is the header that an engine is handed the credentials in. The redactor learns it, and the password.
+func learnedHeader(hide *redact.Redactor, config registry.AuthConfig) (string, error) {
+	header, err := registry.EncodeAuthConfig(config)
+	if err == nil && !hide.Knows(header) {
+		hide.Learn(config.Username+":"+config.Password, header, config.Password)
 	}
+	return header, err
 }
 
-// encodedAuth is the header with the credentials for the registry that the reference names.
+// encodedAuth is the header with the credentials for the registry that the reference names. Neither side's go to a host
+// that is not its own, and an engine uses them only for the host that they name.
 func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return "", fmt.Errorf("reference %q: %w", ref, err)
 	}
-	auth := e.source
-	if reference.Domain(named) == e.targetHost {
+	host := reference.Domain(named)
+	var auth registryAuth
+	switch {
+	case host == e.targetHost:
 		auth = e.target
+	case e.isSource(host):
+		auth = e.source
+	default:
+		return "", fmt.Errorf("reference %q: ECR has not named %s as one of its hosts, so it gets no credentials", ref, host)
 	}
 	config, err := auth(ctx)
 	if err != nil {
 		return "", err
 	}
-	return registry.EncodeAuthConfig(config)
+	config.ServerAddress = host
+	return learnedHeader(e.hide, config)
 }

@@ -27,15 +27,18 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const (
 	sourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 	targetHost = "registry.example.com"
-	imageHash  = "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
-	sourceRef  = sourceHost + "/team/app@" + imageHash
-	targetRepo = targetHost + "/group/project/team/app"
-	targetRef  = targetRepo + ":1.2"
+	// otherSourceHost is ECR's, too: not the one that the token comes with.
+	otherSourceHost = "123456789012.dkr-ecr.eu-west-1.on.aws"
+	imageHash       = "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+	sourceRef       = sourceHost + "/team/app@" + imageHash
+	targetRepo      = targetHost + "/group/project/team/app"
+	targetRef       = targetRepo + ":1.2"
 	// targetByDigest is what only a request of our own can push.
 	targetByDigest = targetRepo + "@" + imageHash
 
@@ -133,16 +136,17 @@ func engineAt(t *testing.T, at docker.Endpoint) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEngine(c)
+	e := newEngine(c, redact.New())
 	t.Cleanup(func() { _ = e.client.Close() })
 	e.source, e.target, e.targetHost = authOf("source"), authOf("target"), targetHost
+	e.isSource = func(host string) bool { return host == sourceHost || host == otherSourceHost }
 	return e
 }
 
 // authOf has a password whose encoding needs both of base64's padding and its characters beyond letters and digits.
 func authOf(side string) registryAuth {
 	return func(context.Context) (registry.AuthConfig, error) {
-		return registry.AuthConfig{Username: side, Password: side + "?>~ÿ"}, nil
+		return registry.AuthConfig{Username: side, Password: side + "?>~ÿ", ServerAddress: "the-token-s.example.com"}, nil
 	}
 }
 
@@ -681,14 +685,15 @@ func decodeAuth(t *testing.T, request apiRequest) registry.AuthConfig {
 }
 
 func TestCredentialsGoToTheirHostAlone(t *testing.T) {
-	hosts := map[string]string{
-		targetHost:                              "target",
-		sourceHost:                              "source",
-		targetHost + ":5000":                    "source",
-		"sub." + targetHost:                     "source",
-		targetHost + ".evil.x":                  "source",
-		"123456789012.dkr-ecr.eu-west-1.on.aws": "source",
-		"localhost:5000":                        "source",
+	hosts := map[string]string{ // "": neither side's
+		targetHost:             "target",
+		sourceHost:             "source",
+		otherSourceHost:        "source",
+		targetHost + ":5000":   "",
+		"sub." + targetHost:    "",
+		targetHost + ".evil.x": "",
+		"public.ecr.aws":       "",
+		"localhost:5000":       "",
 	}
 	calls := map[string]func(context.Context, *engine, string) error{
 		"POST /images/create": func(ctx context.Context, e *engine, repo string) error { return e.Pull(ctx, repo+"@"+imageHash) },
@@ -710,7 +715,14 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 			repo := host + "/group/project/" + targetHost + "/app" // the target's name further on means nothing
 			path := strings.ReplaceAll(pattern, "%s", repo)
 			e, d := startEngine(t, nil)
-			if err := call(t.Context(), e, repo); err == nil || !strings.Contains(err.Error(), "the test has no answer") {
+			err := call(t.Context(), e, repo)
+			if side == "" {
+				if err == nil || !strings.Contains(err.Error(), "ECR has not named "+host) || len(d.asked(path)) > 0 {
+					t.Errorf("%s: %v, asked %+v", path, err, d.asked(path))
+				}
+				continue
+			}
+			if err == nil || !strings.Contains(err.Error(), "the test has no answer") {
 				t.Fatalf("%s: %v", path, err)
 			}
 			asked := d.asked(path)
@@ -718,6 +730,7 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 				t.Fatalf("%s: asked %+v", path, d.requests)
 			}
 			want, _ := authOf(side)(t.Context())
+			want.ServerAddress = host // of the reference, not the one that the token comes with
 			if got := decodeAuth(t, asked[0]); got != want {
 				t.Errorf("%s has the credentials of %s, want %s", path, got.Username, side)
 			}

@@ -60,6 +60,7 @@ type amazon struct {
 	identity  identityAPI
 	registry  registryAPI
 	token     *ecr.TokenCache
+	hosts     ecr.Hosts
 	explainer *ecr.Explainer
 }
 
@@ -118,6 +119,7 @@ func (a *amazon) Repositories(ctx context.Context) ([]migrate.Repository, error)
 			return nil, a.explainer.Explain("list the repositories of the ECR registry "+a.accountID, err)
 		}
 		for _, r := range page.Repositories {
+			a.hosts.Add(aws.ToString(r.RepositoryUri))
 			repositories = append(repositories, migrate.Repository{
 				Name: aws.ToString(r.RepositoryName),
 				URI:  aws.ToString(r.RepositoryUri),
@@ -309,5 +311,6 @@ func (a *amazon) fetchToken(ctx context.Context) (ecr.RegistryAuth, time.Time, e
 	if err != nil {
 		return ecr.RegistryAuth{}, time.Time{}, a.explainer.Explain(doing, err)
 	}
+	a.hosts.Add(auth.ServerAddress)
 	return auth, aws.ToTime(data.ExpiresAt), nil
 }

@@ -239,7 +239,7 @@ func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, sourc
 	if err != nil {
 		return nil, err
 	}
-	engine := newEngine(connection)
+	engine := newEngine(connection, hide)
 	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
 	if err := engine.usable(); err != nil {
 		return nil, err
@@ -247,8 +247,8 @@ func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, sourc
 	if engine.images > 0 {
 		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
 	}
-	engine.source = registryAuth(source.engineAuth).learned(hide)
-	engine.target, engine.targetHost = registryAuth(cfg.targetAuth).learned(hide), cfg.Registry
+	engine.source, engine.isSource = source.engineAuth, source.hosts.Has
+	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
 	engine.stall = cfg.stallAfter()
 	return engine, login(ctx, cfg, source, engine, log)
 }
