@@ -134,6 +134,15 @@ func TestEverySignWasSeen(t *testing.T) {
 	}
 }
 
+// A signed URL is quoted whole by an engine, and by nobody after it, whatever the cause.
+func TestNoSignatureIsPassedOn(t *testing.T) {
+	for _, words := range []string{"unexpected status from GET request to " + bucket + ": 403 Forbidden", `Get "` + bucket + `": EOF`, "what is " + bucket} {
+		if err := Classify(errors.New(words)); strings.Contains(err.Error(), "X-Amz") || !strings.Contains(err.Error(), "/1-123456789012-0/b7") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestCodes(t *testing.T) {
 	for name, test := range map[string]struct {
 		err   error
