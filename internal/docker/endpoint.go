@@ -1,6 +1,8 @@
 package docker
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,7 +76,18 @@ func dial(at Endpoint) (*client.Client, error) {
 	if at.usesTLS() {
 		options = append(options, client.WithTLSClientConfig(at.pem("ca"), at.pem("cert"), at.pem("key")))
 	}
-	return client.NewClientWithOpts(append(options, client.WithHost(at.Host))...)
+	return client.NewClientWithOpts(append(options, client.WithHost(at.Host), withoutProxy)...)
+}
+
+// withoutProxy takes out what the docker client does with HTTP_PROXY and HTTPS_PROXY. A proxy that a job needs for AWS
+// does not know the job's services.
+func withoutProxy(c *client.Client) error {
+	transport, ok := c.HTTPClient().Transport.(*http.Transport)
+	if !ok {
+		return fmt.Errorf("the docker client has a transport of another type: %T", c.HTTPClient().Transport)
+	}
+	transport.Proxy = nil
+	return nil
 }
 
 func (at Endpoint) usesTLS() bool { return strings.HasPrefix(at.Host, "tcp:") && at.CertPath != "" }

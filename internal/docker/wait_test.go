@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,22 +75,95 @@ func TestWait(t *testing.T) {
 	})
 }
 
-// TestWaitSeesNewCertificates has dind write its certificates after the first try.
-func TestWaitSeesNewCertificates(t *testing.T) {
-	dir := t.TempDir()
-	d := &daemon{}
-	host, pems := startTLS(t, d)
+// TestWaitForSlowEngine has an engine that pauses before it listens, as dind does for 15 s without certificates.
+func TestWaitForSlowEngine(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	start, up := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(up)
+		<-start
+		listener, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: &daemon{}}}
+		server.Start()
+		t.Cleanup(server.Close)
+	}()
 	synctest.Test(t, func(t *testing.T) {
-		settings := Settings{Host: host, TLSCertDir: dir}
-		c, err := settings.Wait(t.Context(), time.Minute, func(string) { writePEMs(t, filepath.Join(dir, "client"), pems) })
+		said, began := 0, time.Now()
+		time.AfterFunc(15*time.Second, func() { close(start); <-up })
+		c, err := Settings{Host: "unix://" + socket}.Wait(t.Context(), time.Minute, func(string) { said++ })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Client.Close() //nolint:errcheck // it never fails
-		if c.At.CertPath != filepath.Join(dir, "client") {
-			t.Errorf("connected with %+v", c.At)
+		if waited := time.Since(began); waited < 15*time.Second || waited > 16*time.Second || said != 1 {
+			t.Errorf("waited for %s, and said so %d times", waited, said)
 		}
 	})
+}
+
+// TestWaitForCertificates has dind write its certificates while we wait: one file after the other, the key in two
+// parts, or over those of an engine before it.
+func TestWaitForCertificates(t *testing.T) {
+	d := &daemon{}
+	host, pems := startTLS(t, d)
+	_, others := startTLS(t, &daemon{})
+	without := func(name string, content []byte) map[string][]byte {
+		some := maps.Clone(pems)
+		some[name] = content
+		if content == nil {
+			delete(some, name)
+		}
+		return some
+	}
+	for name, first := range map[string]map[string][]byte{
+		"none yet":           {},
+		"no key yet":         without("key.pem", nil),
+		"an empty key":       without("key.pem", []byte{}),
+		"half of the key":    without("key.pem", pems["key.pem"][:len(pems["key.pem"])/2]),
+		"an older authority": others,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			writePEMs(t, filepath.Join(dir, "client"), first)
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				c, err := Settings{Host: host, TLSCertDir: dir}.Wait(t.Context(), time.Minute, func(string) { writePEMs(t, filepath.Join(dir, "client"), pems) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Client.Close() //nolint:errcheck // it never fails
+				if waited := time.Since(began); waited != time.Second || c.At.CertPath != filepath.Join(dir, "client") {
+					t.Errorf("connected after %s with %+v", waited, c.At)
+				}
+			})
+		})
+	}
+}
+
+// TestEitherCertDir has both values of DOCKER_TLS_CERTDIR that GitLab documents, on both sides alike.
+func TestEitherCertDir(t *testing.T) {
+	secure, pems := startTLS(t, &daemon{})
+	dir := t.TempDir()
+	writePEMs(t, filepath.Join(dir, "client"), pems)
+	plain := httptest.NewServer(&daemon{})
+	defer plain.Close()
+	for _, settings := range []Settings{
+		{Host: secure, TLSCertDir: dir},
+		{Host: "tcp://" + plain.Listener.Addr().String(), TLSCertDir: ""},
+	} {
+		c, err := settings.Wait(t.Context(), time.Minute, func(string) { t.Error("waits") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.At.usesTLS() != (settings.TLSCertDir != "") {
+			t.Errorf("%+v is reached with %+v", settings, c.At)
+		}
+		_ = c.Client.Close()
+	}
 }
 
 func TestWaitSaysNothingOfOneThatIsUp(t *testing.T) {
