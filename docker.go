@@ -14,7 +14,6 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
-	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"github.com/opencontainers/go-digest"
@@ -48,8 +47,12 @@ type engine struct {
 
 // newEngine is the engine at the other end of the connection.
 func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
+	store := migrate.ContainerdStore
+	if c.IsClassic() {
+		store = migrate.ClassicStore
+	}
 	return &engine{
-		hide: hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: storeOf(c.Info), cpus: c.Info.NCPU, images: c.Info.Images,
+		hide: hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: store, cpus: c.Info.NCPU, images: c.Info.Images,
 	}
 }
 
@@ -69,16 +72,6 @@ func (e *engine) usable() error {
 // concurrency is how many images the engine pulls at a time, and pushes, unless the user says otherwise: enough to
 // wait for a network, which most of a copy is, and not more than dind's shipped settings carry.
 func (e *engine) concurrency() int { return min(max(4, 3*e.cpus), 16) }
-
-// storeOf tells the image store by what the containerd store lists of itself.
-func storeOf(info system.Info) migrate.Store {
-	for _, status := range info.DriverStatus {
-		if status == [2]string{"driver-type", "io.containerd.snapshotter.v1"} {
-			return migrate.ContainerdStore
-		}
-	}
-	return migrate.ClassicStore
-}
 
 // Login has the engine check the credentials against their registry.
 func (e *engine) Login(ctx context.Context, auth registryAuth) error {

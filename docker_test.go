@@ -212,10 +212,7 @@ func TestStoreOf(t *testing.T) {
 		want   migrate.Store
 	}{
 		{nil, migrate.ClassicStore},
-		{[][2]string{{"Backing Filesystem", "extfs"}, {"Supports d_type", "true"}, {"Native Overlay Diff", "true"}}, migrate.ClassicStore},
 		{[][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}, migrate.ContainerdStore},
-		{[][2]string{{"Backing Filesystem", "extfs"}, {"driver-type", "io.containerd.snapshotter.v1"}}, migrate.ContainerdStore},
-		{[][2]string{{"driver-type", "something else"}}, migrate.ClassicStore},
 	}
 	for _, test := range tests {
 		e, _ := startEngine(t, map[string]http.HandlerFunc{

@@ -107,7 +107,7 @@ func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *re
 	if err != nil {
 		return fail(stderr, err)
 	}
-	options, err := prepare(ctx, cfg, hide, log)
+	options, err := prepare(ctx, cfg, env, hide, log)
 	if err != nil {
 		closeRecord(record, interrupt.Of(ctx, err), stderr)
 		return fail(stderr, interrupt.Of(ctx, err))
@@ -148,7 +148,7 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	log := report.NewLogFor(stdout, env.Get, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
-	options, err := prepare(ctx, cfg, hide, log)
+	options, err := prepare(ctx, cfg, env, hide, log)
 	if err != nil {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
@@ -191,7 +191,7 @@ func closeRecord(record *report.Record, cause error, stderr io.Writer) {
 }
 
 // prepare checks both sides and the engine between them, in the order of the tutorial's script.
-func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report.Log) (migrate.Options, error) {
+func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redact.Redactor, log *report.Log) (migrate.Options, error) {
 	source, err := newAmazon(ctx, cfg, hide)
 	if err != nil {
 		return migrate.Options{}, err
@@ -205,7 +205,7 @@ func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report
 		log.Line("     this identity is not of the account whose registry is migrated, %s: "+
 			"the registry's policy has to allow it", cfg.AccountID)
 	}
-	engine, err := prepareEngine(ctx, cfg, hide, source, log)
+	engine, err := prepareEngine(ctx, cfg, env, hide, source, log)
 	if err != nil {
 		return migrate.Options{}, err
 	}
@@ -229,9 +229,11 @@ func prepare(ctx context.Context, cfg Config, hide *redact.Redactor, log *report
 const enginePatience = time.Minute
 
 // prepareEngine waits for the engine and has it log in on both sides.
-func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, source *amazon, log *report.Log) (*engine, error) {
+func prepareEngine(
+	ctx context.Context, cfg Config, env usage.Environment, hide *redact.Redactor, source *amazon, log *report.Log,
+) (*engine, error) {
 	settings := docker.Settings{
-		Host: cfg.DockerHost, TLSVerify: cfg.DockerTLSVerify, CertPath: cfg.DockerCertPath, TLSCertDir: cfg.DockerTLSCertDir, Home: os.Getenv("HOME"),
+		Host: cfg.DockerHost, TLSVerify: cfg.DockerTLSVerify, CertPath: cfg.DockerCertPath, TLSCertDir: cfg.DockerTLSCertDir, Home: env.Get("HOME"),
 	}
 	connection, err := settings.Wait(ctx, enginePatience, func(host string) {
 		log.Line("Engine: waiting for it at %s, for up to %s", host, enginePatience)
@@ -243,6 +245,9 @@ func prepareEngine(ctx context.Context, cfg Config, hide *redact.Redactor, sourc
 	log.Line("Engine: Docker %s at %s, with the %s image store", engine.version, engine.at.Host, engine.store)
 	if err := engine.usable(); err != nil {
 		return nil, err
+	}
+	if why := connection.WhyClassic(env.Get("DOCKER_DRIVER")); why != "" {
+		log.Line("        %s", why)
 	}
 	if engine.images > 0 {
 		log.Line("        it holds images of its own, which are left alone; a fresh engine, as a job's dind is, would be faster")
@@ -266,18 +271,26 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 	go func() { refusals <- try(engine.target) }()
 	ofECR, ofGitLab := try(engine.source), <-refusals
 	if ofECR != nil {
-		return fmt.Errorf("the ECR registry %s refuses the login of AWS's own token: %w\n"+
-			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it",
-			credentials.ServerAddress, ofECR)
+		return loginError("the ECR registry "+credentials.ServerAddress, "refuses the login of AWS's own token", ofECR,
+			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it")
 	}
 	log.Line("ECR: logged in to %s", credentials.ServerAddress)
 	if ofGitLab != nil {
-		return fmt.Errorf("the GitLab registry %s refuses the login of %s: %w\n"+
+		return loginError("the GitLab registry "+cfg.Registry, "refuses the login of "+cfg.RegistryUser, ofGitLab,
 			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and die with the job; elsewhere use a deploy "+
-			"token or an access token with read_registry and write_registry", cfg.Registry, cfg.RegistryUser, ofGitLab)
+				"token or an access token with read_registry and write_registry")
 	}
 	log.Line("GitLab: logged in to %s as %s", cfg.Registry, cfg.RegistryUser)
 	return nil
+}
+
+// loginError says what has kept the engine from logging in: a refusal with a remedy of its own never had to do with the
+// token.
+func loginError(registry, refuses string, err error, remedy string) error {
+	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
+		return fmt.Errorf("the engine cannot log in to %s: %w\n%s", registry, err, refusal.Remedy())
+	}
+	return fmt.Errorf("%s %s: %w\n%s", registry, refuses, err, remedy)
 }
 
 func versionLine() string { return usage.VersionLine(version, revision) }

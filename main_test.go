@@ -296,12 +296,35 @@ func TestHelpIsTheReference(t *testing.T) {
 	}
 }
 
+// Where the tutorial's own variable makes a current dind keep the classic store, the log's start has the line to change.
+func TestClassicStoreOfACurrentEngine(t *testing.T) {
+	for api, want := range map[string]bool{"1.52": true, "1.51": false} {
+		w := newWorld(t, map[string]http.HandlerFunc{infoPath: jsonAnswer(http.StatusOK, system.Info{ServerVersion: "29.0.0", Driver: "overlay2"})})
+		w.daemon.version = api
+		w.env["DOCKER_DRIVER"] = "overlay2"
+		_, stdout, _ := w.run(t.Context(), t, "plan")
+		if got := strings.Contains(stdout, `with the classic image store`+"\n        DOCKER_DRIVER=overlay2 makes it keep"); got != want {
+			t.Errorf("API %s:\n%s", api, stdout)
+		}
+	}
+}
+
 func TestMigration(t *testing.T) {
 	loginRefused := func(host string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			var asked registry.AuthConfig
 			if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.ServerAddress == host {
 				problem(http.StatusUnauthorized, "unauthorized: HTTP Basic: Access denied")(w, r)
+				return
+			}
+			jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"})(w, r)
+		}
+	}
+	loginFails := func(host, words string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			var asked registry.AuthConfig
+			if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.ServerAddress == host {
+				problem(http.StatusInternalServerError, words)(w, r)
 				return
 			}
 			jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"})(w, r)
@@ -360,6 +383,16 @@ func TestMigration(t *testing.T) {
 			changes: map[string]http.HandlerFunc{"GetAuthorizationToken": ecrError("AccessDeniedException", "no")},
 			stdout:  []string{"Engine: Docker 29.0.0"},
 			stderr:  []string{"cannot get a token for the ECR registry", "must allow ecr:GetAuthorizationToken"},
+		},
+		{
+			name: "a certificate that the engine does not trust", code: exitFailed,
+			changes: map[string]http.HandlerFunc{authPath: loginFails(targetHost, `Get "https://`+targetHost+`/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`)},
+			stderr:  []string{"the engine cannot log in to the GitLab registry registry.example.com", "x509", "/etc/docker/certs.d/registry.example.com/ca.crt"},
+		},
+		{
+			name: "a registry without TLS", code: exitFailed,
+			changes: map[string]http.HandlerFunc{authPath: loginFails(sourceHost, `Get "https://`+sourceHost+`/v2/": http: server gave HTTP response to HTTPS client`)},
+			stderr:  []string{"the engine cannot log in to the ECR registry " + sourceHost, "HTTP response", "--insecure-registry=" + sourceHost},
 		},
 		{
 			name: "a login that ECR refuses", code: exitFailed,

@@ -14,6 +14,7 @@ import (
 type Connection struct {
 	Client *client.Client
 	At     Endpoint
+	API    string // the newest version that it speaks, which may be too new for the client
 	Info   system.Info
 }
 
@@ -51,11 +52,15 @@ func Connect(ctx context.Context, at Endpoint) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	ping, err := c.Ping(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	return &Connection{Client: c, At: at, Info: info}, nil
+	return &Connection{Client: c, At: at, API: ping.APIVersion, Info: info}, nil
 }
 
 func unreachable(at Endpoint, patience time.Duration, cause error) error {

@@ -13,7 +13,8 @@ import (
 )
 
 // classicRemedy ends every refusal of the classic store.
-const classicRemedy = "use an engine with the containerd image store (a current dind, such as docker:29-dind)"
+const classicRemedy = "use an engine with the containerd image store: docker:29-dind without DOCKER_DRIVER, --storage-driver and " +
+	"an older engine's data"
 
 // ErrClassicReferrers refuses referrers on the classic store.
 var ErrClassicReferrers = errors.New("the classic image store cannot carry signatures and other referrers: " + classicRemedy)
