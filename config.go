@@ -119,7 +119,7 @@ func (c *Config) validate(p *problems) {
 	p.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
 	if c.WebIdentityToken != "" {
 		p.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
-		if c.RoleARN == "" && !c.hasAccessKey() {
+		if c.RoleARN == "" && !c.login().HasAccessKey() { // beside one an ID token needs no role: jobs may have their id_tokens either way
 			p.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
 		}
 	}
@@ -137,10 +137,6 @@ func (c *Config) validate(p *problems) {
 	c.validateShare(p)
 	p.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
 }
-
-// hasAccessKey tells whether the SDK will use an access key. Beside one an ID token needs no role: a job may have its
-// id_tokens either way.
-func (c *Config) hasAccessKey() bool { return c.AccessKeyID != "" && c.SecretAccessKey != "" }
 
 // validTarget checks the path that every repository's name will be appended to.
 func validTarget(registry, image string) error {

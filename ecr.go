@@ -68,17 +68,19 @@ var _ migrate.Source = (*amazon)(nil)
 
 // newAmazon finds the AWS credentials; that they are good is known with the first call.
 func newAmazon(ctx context.Context, cfg Config, hide *redact.Redactor) (*amazon, error) {
-	loaded, err := ecr.Load(ctx, cfg.login())
+	loaded, err := ecr.Load(ctx, cfg.login(), hide)
 	if err != nil {
 		return nil, ecr.NewError("read the AWS configuration", err,
 			"check the AWS_* variables, AWS_PROFILE, AWS_CONFIG_FILE and AWS_CA_BUNDLE among them")
 	}
-	loaded.Credentials = ecr.Learned(hide, loaded.Credentials)
 	return newAmazonFrom(loaded, cfg), nil
 }
 
 func (c *Config) login() ecr.Login {
-	return ecr.Login{Region: c.Region, RoleARN: c.RoleARN, WebIdentityToken: c.WebIdentityToken}
+	return ecr.Login{
+		Region: c.Region, RoleARN: c.RoleARN, WebIdentityToken: c.WebIdentityToken, WebIdentityFile: c.WebIdentityFile,
+		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
+	}
 }
 
 func newAmazonFrom(loaded aws.Config, cfg Config) *amazon {
@@ -89,7 +91,7 @@ func newAmazonFrom(loaded aws.Config, cfg Config) *amazon {
 func newAmazonOver(identity identityAPI, registry registryAPI, cfg Config, now func() time.Time) *amazon {
 	a := &amazon{
 		accountID: cfg.AccountID, identity: identity, registry: registry,
-		explainer: &ecr.Explainer{Account: cfg.AccountID, Region: cfg.Region},
+		explainer: &ecr.Explainer{Account: cfg.AccountID, Login: cfg.login()},
 	}
 	a.token = ecr.NewTokenCache(a.fetchToken, now)
 	return a

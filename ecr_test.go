@@ -11,9 +11,11 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const account = "123456789012"
@@ -449,7 +452,7 @@ func realAmazon(t *testing.T) *amazon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := ecr.Load(t.Context(), cfg.login())
+	loaded, err := ecr.Load(t.Context(), cfg.login(), redact.New())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -536,6 +539,11 @@ func TestCredentialsChain(t *testing.T) {
 	}
 	named := maps.Clone(identity)
 	named["AWS_ROLE_SESSION_NAME"] = "job-1"
+	podsFile := maps.Clone(identity)
+	podsFile["AWS_WEB_IDENTITY_TOKEN_FILE"] = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(podsFile["AWS_WEB_IDENTITY_TOKEN_FILE"], []byte("of.the.pod"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name    string
 		env     map[string]string
@@ -547,6 +555,7 @@ func TestCredentialsChain(t *testing.T) {
 			"a web identity", identity, "ASIAROLE",
 			[]string{"WebIdentityToken=e.y.J", "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fmigration", "RoleSessionName=ecr2gitlab"},
 		},
+		{"a pod's file", podsFile, "ASIAROLE", []string{"WebIdentityToken=of.the.pod", "RoleSessionName=ecr2gitlab"}},
 		{"a web identity with a name", named, "ASIAROLE", []string{"RoleSessionName=job-1"}},
 	}
 	for _, test := range tests {
@@ -575,6 +584,58 @@ func TestCredentialsChain(t *testing.T) {
 				if !strings.Contains(stand.forms[0], part) {
 					t.Errorf("%s is not in %s", part, stand.forms[0])
 				}
+			}
+		})
+	}
+}
+
+// assumedUntil is STS's answer with credentials that end then.
+func assumedUntil(end time.Time) http.HandlerFunc {
+	return stsAnswer(http.StatusOK, strings.Replace(assumed, "2999-01-01T00:00:00Z", end.UTC().Format(time.RFC3339), 1))
+}
+
+// The longest session is asked for that the role may allow, and once it has been found, at every renewal.
+func TestLongestSession(t *testing.T) {
+	const tooLong = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+	for _, test := range []struct {
+		name   string
+		most   int // seconds
+		denied bool
+		want   []string // of three calls that each need new credentials
+	}{
+		{"twelve hours", 43200, false, []string{"43200", "43200", "43200"}},
+		{"four hours", 14400, false, []string{"43200", "28800", "14400", "14400", "14400"}},
+		{"one hour, the default", 3600, false, []string{"43200", "28800", "14400", "7200", "3600", "3600", "3600"}},
+		{"a condition of the trust policy", 3600, true, []string{"43200", "3600", "3600", "3600"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var asked []string
+			_, endpoint := startStandIn(t, map[string]http.HandlerFunc{
+				"GetCallerIdentity": callerIs(account),
+				"AssumeRoleWithWebIdentity": func(w http.ResponseWriter, r *http.Request) {
+					duration := r.FormValue("DurationSeconds")
+					asked = append(asked, duration)
+					switch seconds, _ := strconv.Atoi(duration); {
+					case seconds > test.most && test.denied:
+						stsError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")(w, r)
+					case seconds > test.most:
+						stsError("ValidationError", tooLong)(w, r)
+					default:
+						assumedUntil(time.Now().Add(4*time.Minute))(w, r) // which is near enough to be renewed
+					}
+				},
+			})
+			awsEnv(t, endpoint, map[string]string{
+				"AWS_ACCESS_KEY_ID": "", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration", "AWS_WEB_IDENTITY_TOKEN": "e.y.J",
+			})
+			a := realAmazon(t)
+			for range 3 {
+				if _, err := a.CallerIdentity(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(asked, test.want) {
+				t.Errorf("asked for sessions of %v seconds, want %v", asked, test.want)
 			}
 		})
 	}
@@ -666,12 +727,21 @@ func TestRefusals(t *testing.T) {
 	webIdentity := map[string]string{
 		"AWS_ACCESS_KEY_ID": "", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration", "AWS_WEB_IDENTITY_TOKEN": "e.y.J",
 	}
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(tokenFile, []byte("of.the.pod"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	podsToken := maps.Clone(webIdentity)
+	podsToken["AWS_WEB_IDENTITY_TOKEN_FILE"] = tokenFile
+	podsTokenAlone := maps.Clone(podsToken)
+	podsTokenAlone["AWS_WEB_IDENTITY_TOKEN"] = ""
 	tests := []struct {
 		name    string
 		env     map[string]string
 		answers map[string]http.HandlerFunc
 		call    func(context.Context, *amazon) error
 		class   ecr.Class
+		newJob  bool
 		parts   []string
 		calls   int // 0: not looked at
 	}{
@@ -719,12 +789,37 @@ func TestRefusals(t *testing.T) {
 		{
 			name:    "temporary keys at their end",
 			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("ExpiredToken", "The security token included in the request is expired")},
-			call:    who, class: ecr.BadCredentials, calls: 1, parts: []string{"ExpiredToken: ", "AWS_SESSION_TOKEN"},
+			call:    who, class: ecr.Expired, calls: 1, parts: []string{"ExpiredToken: ", "the session of AWS_SESSION_TOKEN has ended: set AWS_ACCESS_KEY_ID"},
+		},
+		{
+			name: "an ID token at its end", env: webIdentity,
+			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time")},
+			call:    who, class: ecr.Expired, calls: 1, newJob: true,
+			parts: []string{"ExpiredTokenException: Token expired", "the job's ID token (AWS_WEB_IDENTITY_TOKEN) has expired", "a new job has a new token"},
+		},
+		{
+			name: "a pod's token beside the job's", env: podsToken,
+			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("InvalidIdentityToken", "No OpenIDConnect provider found in your account")},
+			call:    who, class: ecr.BadCredentials,
+			parts: []string{
+				"InvalidIdentityToken: No OpenIDConnect provider", "the token is that of AWS_WEB_IDENTITY_TOKEN_FILE (" + tokenFile + ")",
+				`takes precedence over the job's own AWS_WEB_IDENTITY_TOKEN: set AWS_WEB_IDENTITY_TOKEN_FILE to ""`,
+			},
+		},
+		{
+			name: "a pod's token that the role does not trust", env: podsToken,
+			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")},
+			call:    who, class: ecr.AccessDenied, parts: []string{tokenFile, "takes precedence"},
+		},
+		{
+			name: "a pod's token alone", env: podsTokenAlone,
+			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("ExpiredTokenException", "Token expired")},
+			call:    who, class: ecr.Expired, parts: []string{tokenFile, "AWS_ROLE_ARN must be the role that trusts it"},
 		},
 		{
 			name: "a role that does not trust GitLab", env: webIdentity,
 			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")},
-			call:    who, class: ecr.AccessDenied, calls: 1,
+			call:    who, class: ecr.AccessDenied, calls: 2, // once more for the shortest session
 			parts: []string{"the trust policy of the role in AWS_ROLE_ARN must allow sts:AssumeRoleWithWebIdentity"},
 		},
 		{
@@ -760,7 +855,11 @@ func TestRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			stand, endpoint := startStandIn(t, test.answers)
 			awsEnv(t, endpoint, test.env)
-			assertAWSError(t, test.call(t.Context(), realAmazon(t)), test.class, test.parts...)
+			err := test.call(t.Context(), realAmazon(t))
+			assertAWSError(t, err, test.class, test.parts...)
+			if failed := new(ecr.Error); errors.As(err, &failed) && failed.NewJob != test.newJob {
+				t.Errorf("a new job helps: %t", failed.NewJob)
+			}
 			if test.calls > 0 && len(stand.calls) != test.calls {
 				t.Errorf("%d calls, want %d: %v", len(stand.calls), test.calls, stand.calls)
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -32,7 +33,7 @@ const (
 	exitFailed     = 1 // nothing could be done, or nothing more: engine, credentials, network
 	exitConfig     = 2 // the configuration or the command line is wrong
 	exitIncomplete = 3 // finished, and some tags are not at the target, or a plan says that they cannot be
-	exitUnfinished = 4 // out of time: run again for the rest; interruptions have codes of their own
+	exitUnfinished = 4 // out of time, or of a job's credentials: run again for the rest; interruptions have codes of their own
 )
 
 // gcPercent makes the garbage collector work sooner than it would: the manifests of a large account pass through
@@ -74,6 +75,7 @@ func fail(stderr io.Writer, err error) int {
 	var config configError
 	var line usage.Error
 	var interruption interrupt.Error
+	var aws *ecr.Error
 	switch {
 	case errors.As(err, &interruption):
 		say(stderr, "ecr2gitlab: "+interruption.Error())
@@ -90,6 +92,9 @@ func fail(stderr io.Writer, err error) int {
 		return exitConfig
 	}
 	say(stderr, "ecr2gitlab: "+redact.Printable(err.Error()))
+	if errors.As(err, &aws) && aws.NewJob {
+		return exitUnfinished
+	}
 	return exitFailed
 }
 

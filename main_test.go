@@ -255,6 +255,57 @@ func TestPastedCredentials(t *testing.T) {
 	}
 }
 
+// Credentials that end during a run end it with the cause: for another job, where that has new ones by itself.
+func TestCredentialsThatEnd(t *testing.T) {
+	expired := ecrError("ExpiredTokenException", "The security token included in the request is expired")
+	jobToken := map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
+	// A role's session that is near its end is renewed for each call, until the job's token has expired.
+	endingSession := func() http.HandlerFunc {
+		renewals := 0
+		return func(w http.ResponseWriter, r *http.Request) {
+			if renewals++; renewals > 2 {
+				stsError("ExpiredTokenException", "Token expired")(w, r)
+				return
+			}
+			assumedUntil(time.Now().Add(time.Minute))(w, r)
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		env     map[string]string
+		answers map[string]http.HandlerFunc
+		code    int
+		says    []string
+	}{
+		{"a listing, of static keys", nil, map[string]http.HandlerFunc{"DescribeImages": expired}, exitFailed, []string{"set AWS_ACCESS_KEY_ID"}},
+		{
+			"manifests, of static keys", nil, map[string]http.HandlerFunc{"BatchGetImage": expired}, exitFailed,
+			[]string{"ecr2gitlab: nothing more can be copied: ", "get manifests of team/app: ExpiredTokenException", "the session of AWS_SESSION_TOKEN has ended"},
+		},
+		{
+			"a session that the job's token cannot renew any more", jobToken, map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": endingSession()},
+			exitUnfinished, []string{"ExpiredTokenException: Token expired", "a new job has a new token"},
+		},
+		{
+			"the session alone", jobToken, map[string]http.HandlerFunc{
+				"AssumeRoleWithWebIdentity": stsAnswer(http.StatusOK, assumed), "BatchGetImage": expired,
+			}, exitUnfinished, []string{"nothing more can be copied", "a new job has a new token"},
+		},
+	} {
+		for _, command := range []string{"migrate", "plan", "verify"} {
+			t.Run(command+": "+test.name, func(t *testing.T) {
+				w := newWorld(t, test.answers)
+				maps.Copy(w.env, test.env)
+				code, stdout, stderr := w.run(t.Context(), t, command)
+				if code != test.code {
+					t.Errorf("exit code %d, want %d:\n%s%s", code, test.code, stdout, stderr)
+				}
+				assertParts(t, "stderr", stderr, test.says...)
+			})
+		}
+	}
+}
+
 func TestVersionOfABuildWithoutOne(t *testing.T) {
 	if got := versionLine(); !strings.HasPrefix(got, "ecr2gitlab dev") {
 		t.Errorf("got %s", got)

@@ -26,7 +26,7 @@ var bareSecrets = []string{
 }
 
 // revealers are the functions that take a secret out of its type, each for somebody who has to have it.
-var revealers = []string{"(amazon).engineAuth", "(Config).targetAuth", "(IdentityToken).GetIdentityToken"}
+var revealers = []string{"(amazon).engineAuth", "(Config).targetAuth", "(identityToken).GetIdentityToken"}
 
 // secretType is the type that they are taken out of.
 const secretType = "gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact.Secret"

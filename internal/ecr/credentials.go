@@ -9,8 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -24,17 +22,36 @@ const (
 	IdentityAttempts = 3
 	// callTimeout bounds one attempt, of which the longest is a hundred manifests.
 	callTimeout = 2 * time.Minute
+	// sessionMargin is how long before its end a role's session is renewed. It is less than the shortest session.
+	sessionMargin = 5 * time.Minute
 )
 
-// Login is what the job says of how to log in to AWS, beside what the SDK reads by itself.
+// Login is what the job has to log in to AWS with. The SDK reads all but the region and WebIdentityToken by itself.
 type Login struct {
 	Region           string
-	RoleARN          string        // to assume with the token
-	WebIdentityToken redact.Secret // empty: there is none
+	RoleARN          string        // to assume with a web identity token
+	WebIdentityToken redact.Secret // the job's own
+	WebIdentityFile  string        // of another token
+	AccessKeyID      redact.Secret
+	SecretAccessKey  redact.Secret
+	SessionToken     redact.Secret // of a temporary access key
 }
 
-// Load finds the AWS credentials; that they are good is known with the first call.
-func Load(ctx context.Context, login Login) (aws.Config, error) {
+// HasAccessKey reports whether there is an access key, which takes precedence over all else.
+func (l Login) HasAccessKey() bool { return l.AccessKeyID != "" && l.SecretAccessKey != "" }
+
+// usesToken reports whether a web identity token counts: after access keys, and before profiles and machine roles, as in
+// the SDK's own chain.
+func (l Login) usesToken() bool {
+	return !l.HasAccessKey() && l.RoleARN != "" && (l.WebIdentityFile != "" || l.WebIdentityToken != "")
+}
+
+// usesJobToken reports whether it is the job's own.
+func (l Login) usesJobToken() bool { return l.usesToken() && l.WebIdentityFile == "" }
+
+// Load finds the AWS credentials, and has the redactor know what they consist of; that they are good is known with the
+// first call.
+func Load(ctx context.Context, login Login, hide *redact.Redactor) (aws.Config, error) {
 	loaded, err := awsconfig.LoadDefaultConfig(ctx,
 		awsconfig.WithRegion(login.Region),
 		awsconfig.WithRetryer(NewRetryer),
@@ -48,14 +65,17 @@ func Load(ctx context.Context, login Login) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, err
 	}
-	if login.useWebIdentity(env) {
-		loaded.Credentials = aws.NewCredentialsCache(login.webIdentity(loaded, env.RoleSessionName))
+	if login.usesToken() && !env.Credentials.HasKeys() { // which have other names, too
+		loaded.Credentials = aws.NewCredentialsCache(newRoleSession(loaded, login, env.RoleSessionName, hide), func(o *aws.CredentialsCacheOptions) {
+			o.ExpiryWindow = sessionMargin
+		})
 	}
+	loaded.Credentials = learned(hide, loaded.Credentials)
 	return loaded, nil
 }
 
-// Learned has the redactor know the credentials that AWS is asked with.
-func Learned(hide *redact.Redactor, provider aws.CredentialsProvider) aws.CredentialsProvider {
+// learned has the redactor know the credentials that AWS is asked with.
+func learned(hide *redact.Redactor, provider aws.CredentialsProvider) aws.CredentialsProvider {
 	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 		credentials, err := provider.Retrieve(ctx)
 		hide.Learn(credentials.SecretAccessKey, credentials.SessionToken)
@@ -71,26 +91,3 @@ func NewRetryer() aws.Retryer {
 		o.RateLimiter = ratelimit.None
 	})
 }
-
-// useWebIdentity puts the token at the place in the SDK's chain that the token's file has: after access keys, before
-// profiles and machine roles.
-func (l Login) useWebIdentity(env awsconfig.EnvConfig) bool {
-	return l.WebIdentityToken != "" && !env.Credentials.HasKeys() && env.WebIdentityTokenFilePath == ""
-}
-
-func (l Login) webIdentity(loaded aws.Config, session string) aws.CredentialsProvider {
-	client := sts.NewFromConfig(loaded, func(o *sts.Options) { o.RetryMaxAttempts = IdentityAttempts })
-	return stscreds.NewWebIdentityRoleProvider(client, l.RoleARN, IdentityToken{l.WebIdentityToken},
-		func(o *stscreds.WebIdentityRoleOptions) {
-			o.RoleSessionName = "ecr2gitlab"
-			if session != "" {
-				o.RoleSessionName = session
-			}
-		})
-}
-
-// IdentityToken is the token that the SDK otherwise reads from a file.
-type IdentityToken struct{ redact.Secret }
-
-// GetIdentityToken returns the token to the SDK.
-func (t IdentityToken) GetIdentityToken() ([]byte, error) { return []byte(t.Secret), nil }

@@ -24,6 +24,7 @@ const (
 	Interrupted    Class = "interrupted"
 	NoCredentials  Class = "no credentials"
 	BadCredentials Class = "credentials refused"
+	Expired        Class = "credentials expired"
 	AccessDenied   Class = "access denied"
 	WrongRegistry  Class = "wrong registry"
 	Throttled      Class = "throttled"
@@ -33,6 +34,7 @@ const (
 // Error is a call to AWS that failed for good: what was to be done, what came of it, and what to do about it.
 type Error struct {
 	Class  Class
+	NewJob bool // a new job has new credentials, and can go on
 	doing  string
 	remedy string
 	err    error
@@ -50,10 +52,16 @@ func (e *Error) Error() string {
 // Unwrap returns the SDK's error.
 func (e *Error) Unwrap() error { return e.err }
 
+// EndsRun reports whether nothing more can be had of AWS: the credentials have expired or do not exist any more.
+func (e *Error) EndsRun() bool {
+	_, operation := failedCall(e.err)
+	return e.Class == Expired || e.Class == BadCredentials && operation != assumeWithToken // which asks others, too
+}
+
 // Explainer knows what errors of AWS mean to the migration of one registry.
 type Explainer struct {
 	Account string // whose registry it is
-	Region  string
+	Login   Login
 
 	caller atomic.Pointer[string]
 }
@@ -69,7 +77,8 @@ func NewError(doing string, err error, remedy string) *Error {
 // Explain wraps an error of the SDK.
 func (e *Explainer) Explain(doing string, err error) error {
 	class := e.classify(err)
-	return &Error{Class: class, doing: doing, remedy: e.remedy(class, err), err: err}
+	newJob := class == Expired && e.Login.usesJobToken()
+	return &Error{Class: class, NewJob: newJob, doing: doing, remedy: e.remedy(class, err), err: err}
 }
 
 // refusals are the codes that STS and ECR answer with, each service with its own spelling.
@@ -77,8 +86,8 @@ var refusals = map[string]Class{
 	"AccessDenied":                 AccessDenied,
 	"AccessDeniedException":        AccessDenied,
 	"UnauthorizedOperation":        AccessDenied,
-	"ExpiredToken":                 BadCredentials,
-	"ExpiredTokenException":        BadCredentials,
+	"ExpiredToken":                 Expired,
+	"ExpiredTokenException":        Expired,
 	"IDPCommunicationError":        BadCredentials,
 	"IDPRejectedClaim":             BadCredentials,
 	"IncompleteSignature":          BadCredentials,

@@ -42,6 +42,8 @@ type StoppedError struct {
 // Error gives the number and the cause.
 func (e *StoppedError) Error() string {
 	switch {
+	case endsRun(e.Err):
+		return fmt.Sprintf("nothing more can be copied: %v", e.Err)
 	case errors.Is(e.Err, docker.ErrEngineGone):
 		return fmt.Sprintf("the engine has gone and not come back: %v", e.Err)
 	case errors.Is(e.Err, docker.ErrClosed):
@@ -65,6 +67,9 @@ type breaker struct {
 
 // note takes what became of one image, and returns why the run is to stop, if it is.
 func (b *breaker) note(results []Result) *StoppedError {
+	if last := sourceEnds(results); last != nil {
+		return last
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range results {
@@ -117,6 +122,22 @@ func unexplainedCause(err error) error {
 		}
 	}
 	return unexplained(docker.Gist(err))
+}
+
+// endsRun reports whether the source says that nothing more can be had of it, as when its credentials have expired.
+func endsRun(err error) bool {
+	var last interface{ EndsRun() bool }
+	return errors.As(err, &last) && last.EndsRun()
+}
+
+// sourceEnds is why a run is to stop of which one result says so, whatever else has arrived.
+func sourceEnds(results []Result) *StoppedError {
+	for _, r := range results {
+		if !r.Outcome.Arrived() && r.Outcome != NotStarted && endsRun(r.Err) {
+			return &StoppedError{Images: 1, Err: r.Err}
+		}
+	}
+	return nil
 }
 
 // causeOf is where and for which of the mendless causes something failed, or nil.

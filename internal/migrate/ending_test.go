@@ -222,6 +222,12 @@ func (e *failingEngine) Push(ctx context.Context, ref string) (digest.Digest, er
 	return e.memoryEngine.Push(ctx, ref)
 }
 
+// sourceEnded is what a source says whose credentials have expired.
+type sourceEnded struct{}
+
+func (sourceEnded) Error() string { return "the credentials have expired" }
+func (sourceEnded) EndsRun() bool { return true }
+
 func TestBreaker(t *testing.T) {
 	denied, down := failedAt(StepPush, "ref", docker.ErrDenied), failedAt(StepPull, "ref", docker.ErrUnavailable)
 	unknown := func(repository string) error {
@@ -255,6 +261,7 @@ func TestBreaker(t *testing.T) {
 		{"an unknown cause", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", unknown("b")))), 10},
 		{"an unknown cause after an arrival", slices.Concat(times(1, arrived(Exact)), times(9, failed("a", unknown("a"))), times(9, failed("b", unknown("b")))), 0},
 		{"unknown causes", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", failedAt(StepPush, "ref", errors.New("another"))))), 0},
+		{"the source", times(2, slices.Concat(arrived(Exact), failed("a", failedAt(StepPull, "ref", errors.Join(docker.ErrDenied, sourceEnded{}))))), 1},
 		{"of no concern", times(60, failed("a", failedAt(StepPull, "ref", docker.ErrNotFound))), 0},
 		{"refused", times(60, []Result{{Repository: "a", Outcome: Refused, Err: docker.ErrDenied}}), 0},
 	} {

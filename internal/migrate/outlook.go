@@ -92,6 +92,8 @@ func (p *preview) ask(ctx context.Context, i *plan.Item) {
 		if stopped := p.run.breaker.note(results); stopped != nil {
 			p.run.giveUp(stopped)
 		}
+	} else if stopped := sourceEnds(results); stopped != nil {
+		p.run.giveUp(stopped)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -105,6 +105,8 @@ func remedy(step Step, err error) string {
 		return refusal.Remedy()
 	}
 	switch {
+	case endsRun(err):
+		return "" // it has its own
 	case step == StepPush && errors.Is(err, docker.ErrDenied):
 		return "GitLab denies a push when the user's role is below Developer, when the path is more than two levels below the " +
 			"project, or when the job is over that the token belongs to"

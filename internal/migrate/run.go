@@ -147,10 +147,10 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 	return r.summary()
 }
 
-// summary is what the run has left, with the cause of its end where something was not begun.
+// summary is what the run has left, with the cause of its end where something was not begun, or the source has ended it.
 func (r *run) summary() (Summary, error) {
 	summary := Summary{Results: r.results, Pulled: r.pulled}
-	if r.over {
+	if r.over || endsRun(r.cause()) {
 		return summary, r.cause()
 	}
 	return summary, nil
