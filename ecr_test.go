@@ -446,7 +446,7 @@ func awsEnv(t *testing.T, endpoint string, changes map[string]string) {
 }
 
 // realAmazon is an amazon over the SDK's real clients, which do not wait between attempts.
-func realAmazon(t *testing.T) *amazon {
+func realAmazon(t *testing.T, changes ...func(*aws.Config)) *amazon {
 	t.Helper()
 	cfg, err := loadConfig(processEnv())
 	if err != nil {
@@ -457,6 +457,9 @@ func realAmazon(t *testing.T) *amazon {
 		t.Fatal(err)
 	}
 	loaded.Retryer = func() aws.Retryer { return impatient{ecr.NewRetryer()} }
+	for _, change := range changes {
+		change(&loaded)
+	}
 	return newAmazonFrom(loaded, cfg)
 }
 
@@ -592,6 +595,108 @@ func TestCredentialsChain(t *testing.T) {
 // assumedUntil is STS's answer with credentials that end then.
 func assumedUntil(end time.Time) http.HandlerFunc {
 	return stsAnswer(http.StatusOK, strings.Replace(assumed, "2999-01-01T00:00:00Z", end.UTC().Format(time.RFC3339), 1))
+}
+
+// answering is a transport that no request gets past: the stand-in answers, whatever the host.
+type answering struct {
+	stand *standIn
+	mu    sync.Mutex
+	hosts []string
+}
+
+func (a *answering) Do(r *http.Request) (*http.Response, error) {
+	a.mu.Lock()
+	a.hosts = append(a.hosts, r.URL.Host)
+	a.mu.Unlock()
+	answer := httptest.NewRecorder()
+	a.stand.ServeHTTP(answer, r)
+	return answer.Result(), nil
+}
+
+// TestHosts has the SDK find its endpoints, and ECR name its registry's hosts, in each partition.
+func TestHosts(t *testing.T) {
+	const fips, dualStack = "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"
+	tests := []struct {
+		name, region string
+		env          []string
+		repository   string // the host of repositoryUri
+		proxy        string // the host of proxyEndpoint
+		asked        []string
+	}{
+		{
+			name: "commercial", region: "eu-west-1",
+			repository: "dkr.ecr.eu-west-1.amazonaws.com", proxy: "dkr.ecr.eu-west-1.amazonaws.com",
+			asked: []string{"sts.eu-west-1.amazonaws.com", "api.ecr.eu-west-1.amazonaws.com"},
+		},
+		{
+			name: "China", region: "cn-north-1",
+			repository: "dkr.ecr.cn-north-1.amazonaws.com.cn", proxy: "dkr.ecr.cn-north-1.amazonaws.com.cn",
+			asked: []string{"sts.cn-north-1.amazonaws.com.cn", "api.ecr.cn-north-1.amazonaws.com.cn"},
+		},
+		{
+			name: "GovCloud", region: "us-gov-west-1",
+			repository: "dkr.ecr.us-gov-west-1.amazonaws.com", proxy: "dkr.ecr.us-gov-west-1.amazonaws.com",
+			asked: []string{"sts.us-gov-west-1.amazonaws.com", "api.ecr.us-gov-west-1.amazonaws.com"},
+		},
+		{
+			name: "FIPS", region: "us-east-1", env: []string{fips},
+			repository: "dkr.ecr.us-east-1.amazonaws.com", proxy: "dkr.ecr-fips.us-east-1.amazonaws.com",
+			asked: []string{"sts-fips.us-east-1.amazonaws.com", "api.ecr-fips.us-east-1.amazonaws.com"},
+		},
+		{
+			name: "dual-stack", region: "us-west-2", env: []string{dualStack},
+			repository: "dkr-ecr.us-west-2.on.aws", proxy: "dkr.ecr.us-west-2.amazonaws.com",
+			asked: []string{"sts.us-west-2.api.aws", "ecr.us-west-2.api.aws"},
+		},
+		{
+			name: "FIPS and dual-stack", region: "us-west-2", env: []string{fips, dualStack},
+			repository: "dkr-ecr-fips.us-west-2.on.aws", proxy: "dkr-ecr-fips.us-west-2.on.aws",
+			asked: []string{"sts-fips.us-west-2.api.aws", "ecr-fips.us-west-2.api.aws"},
+		},
+		{
+			name: "dual-stack in China", region: "cn-north-1", env: []string{dualStack},
+			repository: "dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", proxy: "dkr.ecr.cn-north-1.amazonaws.com.cn",
+			asked: []string{"sts.cn-north-1.api.amazonwebservices.com.cn", "ecr.cn-north-1.api.amazonwebservices.com.cn"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			repositoryHost, proxyHost := account+"."+test.repository, account+"."+test.proxy
+			transport := &answering{stand: &standIn{answers: map[string]http.HandlerFunc{
+				"GetCallerIdentity": callerIs(account),
+				"DescribeRepositories": ecrAnswer(http.StatusOK, map[string]any{"repositories": []any{map[string]string{
+					"repositoryName": "team/app", "repositoryUri": repositoryHost + "/team/app",
+				}}}),
+				"GetAuthorizationToken": ecrAnswer(http.StatusOK, map[string]any{"authorizationData": []any{map[string]any{
+					"authorizationToken": base64.StdEncoding.EncodeToString([]byte("AWS:secret")), "proxyEndpoint": "https://" + proxyHost,
+				}}}),
+			}}}
+			env := map[string]string{"AWS_DEFAULT_REGION": test.region}
+			for _, name := range test.env {
+				env[name] = "true"
+			}
+			awsEnv(t, "", env)
+			a := realAmazon(t, func(loaded *aws.Config) { loaded.HTTPClient = transport })
+			if a.hosts.Has(repositoryHost) || a.hosts.Has(proxyHost) {
+				t.Error("a host is known before ECR has named it")
+			}
+			_, err := a.CallerIdentity(t.Context())
+			repositories, listErr := a.Repositories(t.Context())
+			auth, authErr := a.Credentials(t.Context())
+			if err := errors.Join(err, listErr, authErr); err != nil {
+				t.Fatal(err)
+			}
+			if got := repositories[0].URI; got != repositoryHost+"/team/app" || auth.ServerAddress != proxyHost {
+				t.Errorf("the repository is at %s, the token for %s", got, auth.ServerAddress)
+			}
+			if !a.hosts.Has(repositoryHost) || !a.hosts.Has(proxyHost) || a.hosts.Has("registry.example.com") || a.hosts.Has("") {
+				t.Error("the hosts that ECR has named are not those that are known")
+			}
+			if got := slices.Compact(transport.hosts); !slices.Equal(got, test.asked) {
+				t.Errorf("asked %v, want %v", got, test.asked)
+			}
+		})
+	}
 }
 
 // The longest session is asked for that the role may allow, and once it has been found, at every renewal.
