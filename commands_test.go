@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
 
@@ -11,11 +14,18 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layerAnswers are ECR's for a layer that may be pulled; its URL is as good as a password.
-func layerAnswers() map[string]http.HandlerFunc {
+// layerAnswers are ECR's for a layer that may be pulled. Its URL, which is as good as a password, is that of a bucket
+// which answers with the status.
+func layerAnswers(t *testing.T, status int) map[string]http.HandlerFunc {
+	t.Helper()
+	bucket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		_, _ = fmt.Fprintf(w, "<Error><Code>AccessDenied</Code><Message>no</Message><Resource>%s</Resource></Error>", r.URL)
+	}))
+	t.Cleanup(bucket.Close)
 	return map[string]http.HandlerFunc{
 		"BatchCheckLayerAvailability": ecrAnswer(http.StatusOK, map[string]any{"layers": []any{}}),
-		"GetDownloadUrlForLayer":      ecrAnswer(http.StatusOK, map[string]any{"downloadUrl": "https://layers.example/?X-Amz-Signature=" + secrets["the ECR token"]}),
+		"GetDownloadUrlForLayer":      ecrAnswer(http.StatusOK, map[string]any{"downloadUrl": bucket.URL + "/layer?X-Amz-Signature=" + secrets["the ECR token"]}),
 	}
 }
 
@@ -37,6 +47,7 @@ func TestPlan(t *testing.T) {
 		args           []string
 		env            map[string]string
 		changes        map[string]http.HandlerFunc
+		bucket         int // what it answers with; 0: the layer
 		code           int
 		stdout, stderr []string
 	}{
@@ -45,7 +56,8 @@ func TestPlan(t *testing.T) {
 			stdout: []string{
 				"ECR: 1 tags of 1 images in 1 repositories\n", "A migration to registry.example.com/group/project", "        1  tags in ECR", "0  are at GitLab already",
 				"1  to copy, of 1 images", "to fetch from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB a second", "1s  one job",
-				"Within 3h0m0s, less what a run keeps for its end: one job", "layers can be had", "GitLab: the login works",
+				"Within 3h0m0s, less what a run keeps for its end: one job", "layers can be had", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can, only a pull shows",
+				"GitLab: the login works",
 			},
 		},
 		{name: "another rate", args: []string{"--rate=5MB"}, code: exitDone, stdout: []string{"if each job moves 5.0 MB a second"}},
@@ -84,6 +96,13 @@ func TestPlan(t *testing.T) {
 			},
 		},
 		{
+			name: "no permission at the bucket", code: exitIncomplete, bucket: http.StatusForbidden,
+			stdout: []string{
+				"Permissions:", "  S3: s3:GetObject does not work for 1 repositories: team/app\n    cannot read a layer from 127.0.0.1:",
+				": 403 Forbidden: AccessDenied: no\n", "the S3 endpoint policy must allow s3:GetObject on arn:aws:s3:::prod-REGION-starport-layer-bucket/*",
+			},
+		},
+		{
 			name: "no permission for manifests", code: exitIncomplete, changes: map[string]http.HandlerFunc{"BatchGetImage": ecrError("AccessDeniedException", "no")},
 			stdout: []string{"1  could not be planned", "Would not be migrated:", "team/app:1.2", "must allow ecr:BatchGetImage"},
 		},
@@ -104,7 +123,7 @@ func TestPlan(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			changes := layerAnswers()
+			changes := layerAnswers(t, cmp.Or(test.bucket, http.StatusPartialContent))
 			maps.Copy(changes, test.changes)
 			w := newWorld(t, changes)
 			maps.Copy(w.env, test.env)
@@ -124,7 +143,7 @@ func TestPlan(t *testing.T) {
 // A plan leaves the report of earlier runs as it is, and goes by it.
 func TestPlanReadsTheReport(t *testing.T) {
 	w := classicWorld(t)
-	maps.Copy(w.amazon.answers, layerAnswers())
+	maps.Copy(w.amazon.answers, layerAnswers(t, http.StatusPartialContent))
 	dir := t.TempDir()
 	w.env["MIGRATE_REPORT_DIR"] = dir
 	if code, stdout, stderr := w.run(t.Context(), t); code != exitDone {

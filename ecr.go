@@ -59,6 +59,7 @@ type amazon struct {
 	accountID string
 	identity  identityAPI
 	registry  registryAPI
+	http      aws.HTTPClient // the one of the calls to AWS, with the job's proxy and CA
 	token     *ecr.TokenCache
 	hosts     ecr.Hosts
 	explainer *ecr.Explainer
@@ -85,7 +86,9 @@ func (c *Config) login() ecr.Login {
 
 func newAmazonFrom(loaded aws.Config, cfg Config) *amazon {
 	identity := sts.NewFromConfig(loaded, func(o *sts.Options) { o.RetryMaxAttempts = ecr.IdentityAttempts })
-	return newAmazonOver(identity, awsecr.NewFromConfig(loaded), cfg, time.Now)
+	a := newAmazonOver(identity, awsecr.NewFromConfig(loaded), cfg, time.Now)
+	a.http = loaded.HTTPClient
+	return a
 }
 
 func newAmazonOver(identity identityAPI, registry registryAPI, cfg Config, now func() time.Time) *amazon {
@@ -214,23 +217,26 @@ func (a *amazon) Manifests(
 	return manifests, errors.Join(problems...)
 }
 
-// Access returns, by action, what ECR refuses of all that an engine's pull of the layer needs. Nothing is pulled: the URL
-// that comes of it is not read.
-func (a *amazon) Access(ctx context.Context, repository migrate.Repository, layer digest.Digest) map[string]error {
-	refused := map[string]error{}
+// Access tries all that an engine's pull of the layer needs, down to the first byte of it.
+func (a *amazon) Access(ctx context.Context, repository migrate.Repository, layer digest.Digest) migrate.Access {
+	access := migrate.Access{Refused: map[string]error{}}
 	_, err := a.registry.BatchCheckLayerAvailability(ctx, &awsecr.BatchCheckLayerAvailabilityInput{
 		RegistryId: &a.accountID, RepositoryName: &repository.Name, LayerDigests: []string{layer.String()},
 	})
 	if err != nil {
-		refused["ecr:BatchCheckLayerAvailability"] = a.explainer.Explain("look for a layer of "+repository.Name, err)
+		access.Refused["ecr:BatchCheckLayerAvailability"] = a.explainer.Explain("look for a layer of "+repository.Name, err)
 	}
-	_, err = a.registry.GetDownloadUrlForLayer(ctx, &awsecr.GetDownloadUrlForLayerInput{
+	output, err := a.registry.GetDownloadUrlForLayer(ctx, &awsecr.GetDownloadUrlForLayerInput{
 		RegistryId: &a.accountID, RepositoryName: &repository.Name, LayerDigest: aws.String(layer.String()),
 	})
 	if err != nil {
-		refused["ecr:GetDownloadUrlForLayer"] = a.explainer.Explain("get a layer of "+repository.Name, err)
+		access.Refused["ecr:GetDownloadUrlForLayer"] = a.explainer.Explain("get a layer of "+repository.Name, err)
+		return access
 	}
-	return refused
+	if access.Bucket, err = ecr.ReadFirstByte(ctx, a.http, aws.ToString(output.DownloadUrl)); err != nil {
+		access.Refused["s3:GetObject"] = err
+	}
+	return access
 }
 
 func imageIDs(digests []digest.Digest) []types.ImageIdentifier {

@@ -480,7 +480,10 @@ func startStandIn(t *testing.T, answers map[string]http.HandlerFunc) (*standIn, 
 }
 
 func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
 	_, action, isECR := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if !isECR {
@@ -1026,17 +1029,20 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	assertAWSError(t, err, ecr.OtherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }
 
-// Access asks for what a pull needs, and pulls nothing.
+// Access asks for what a pull needs, and reads no more than a byte.
 func TestAccess(t *testing.T) {
 	denied := &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}
+	const signed = "https://bucket.example/layer?X-Amz-Signature=secret"
 	for _, test := range []struct {
 		name            string
 		checked, gotten error
+		bucket          int // its answer
 		want            []string
 	}{
-		{"all allowed", nil, nil, nil},
-		{"nothing allowed", denied, denied, []string{"ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"}},
-		{"no layers", nil, denied, []string{"ecr:GetDownloadUrlForLayer"}},
+		{"all allowed", nil, nil, http.StatusPartialContent, nil},
+		{"nothing allowed", denied, denied, 0, []string{"ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"}},
+		{"no layers", nil, denied, 0, []string{"ecr:GetDownloadUrlForLayer"}},
+		{"not from the bucket", nil, nil, http.StatusForbidden, []string{"s3:GetObject"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := amazonOver(&fakeECR{
@@ -1050,16 +1056,26 @@ func TestAccess(t *testing.T) {
 					if aws.ToString(in.RegistryId) != account || aws.ToString(in.RepositoryName) != app.Name || aws.ToString(in.LayerDigest) != imageHash {
 						t.Errorf("asked with %+v", in)
 					}
-					return &awsecr.GetDownloadUrlForLayerOutput{}, test.gotten
+					return &awsecr.GetDownloadUrlForLayerOutput{DownloadUrl: aws.String(signed)}, test.gotten
 				},
 			})
-			refused := a.Access(t.Context(), app, imageHash)
-			if got := slices.Sorted(maps.Keys(refused)); !slices.Equal(got, test.want) {
-				t.Errorf("refused %v, want %v", refused, test.want)
+			a.http = &answering{stand: &standIn{answers: map[string]http.HandlerFunc{"": func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.String() != signed {
+					t.Errorf("asked for %s", r.URL)
+				}
+				w.WriteHeader(test.bucket)
+				_, _ = io.WriteString(w, "layer")
+			}}}}
+			access := a.Access(t.Context(), app, imageHash)
+			if got := slices.Sorted(maps.Keys(access.Refused)); !slices.Equal(got, test.want) {
+				t.Errorf("refused %v, want %v", access.Refused, test.want)
 			}
-			for action, err := range refused {
-				if err == nil {
-					t.Errorf("%s without an error", action)
+			if reached := test.bucket > 0; reached != (access.Bucket == "bucket.example") {
+				t.Errorf("the bucket is %q", access.Bucket)
+			}
+			for action, err := range access.Refused {
+				if err == nil || strings.Contains(err.Error(), "secret") {
+					t.Errorf("%s: %v", action, err)
 				}
 			}
 		})

@@ -37,7 +37,14 @@ type Outlook struct {
 	Enough int       // jobs that copy everything within the time that there is; 0: no number of them does
 
 	Denied  []Denial
+	Buckets []string // hosts that this program can read layers from, sorted
 	Results []Result // of what would not arrive: refused, failed in the planning, or not to be asked for
+}
+
+// Access is what came of trying all that the pull of a layer needs.
+type Access struct {
+	Refused map[string]error // by action
+	Bucket  string           // the host that keeps the layer; empty where nobody has come so far
 }
 
 // Denial is something that the migration needs of the source, and that the source does not let it do.
@@ -59,7 +66,7 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	if err != nil {
 		return Outlook{}, err
 	}
-	p := &preview{run: r, found: map[*plan.Item]plan.TargetState{}, denied: map[string]map[string]error{}}
+	p := &preview{run: r, found: map[*plan.Item]plan.TargetState{}, denied: map[string]map[string]error{}, buckets: map[string]bool{}}
 	p.Results = unlisted(found)
 	unasked := each(r, found.Items, func(i *plan.Item) { p.ask(ctx, i) })
 	p.tryAccess(ctx, found.Items)
@@ -67,6 +74,7 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 		return Outlook{}, r.cause()
 	}
 	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.Listed), r.Store, pace.On(r.Store), p.denials()
+	p.Buckets = slices.Sorted(maps.Keys(p.buckets))
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
@@ -79,9 +87,10 @@ type preview struct {
 	Outlook
 	run *run
 
-	mu     sync.Mutex // guards the Outlook's counts and results, and
-	found  map[*plan.Item]plan.TargetState
-	denied map[string]map[string]error // by action and repository
+	mu      sync.Mutex // guards the Outlook's counts and results, and
+	found   map[*plan.Item]plan.TargetState
+	denied  map[string]map[string]error // by action and repository
+	buckets map[string]bool             // that can be read
 }
 
 // ask finds out what the target has of the image.
@@ -156,10 +165,13 @@ func (p *preview) tryAccess(ctx context.Context, items []*plan.Item) {
 		}
 	}
 	each(p.run, samples, func(i *plan.Item) {
-		refused := p.run.Access(ctx, i.Image.Repository, p.run.copier.catalog.Digest(i.Blobs[0]))
+		access := p.run.Access(ctx, i.Image.Repository, p.run.copier.catalog.Digest(i.Blobs[0]))
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		for action, err := range refused {
+		if len(access.Refused) == 0 && access.Bucket != "" {
+			p.buckets[access.Bucket] = true
+		}
+		for action, err := range access.Refused {
 			if p.denied[action] == nil {
 				p.denied[action] = map[string]error{}
 			}

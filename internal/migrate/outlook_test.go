@@ -165,14 +165,15 @@ func TestPreviewTriesAccess(t *testing.T) {
 	}
 	asked := make(chan string, 100)
 	got, _, err := previewIn(t, engine, func(o *Options) {
-		o.Access = func(_ context.Context, r image.Repository, layer digest.Digest) map[string]error {
+		o.Access = func(_ context.Context, r image.Repository, layer digest.Digest) Access {
 			asked <- r.Name
 			if layer != testkit.Image(t, r.Name).Config.Digest {
 				t.Errorf("asked for %s of %s", layer, r.Name)
 			}
-			return map[string]map[string]error{
-				"a": {"ecr:One": errors.New("not for a")},
-				"b": {"ecr:One": errors.New("not for b"), "ecr:Two": errors.New("never")},
+			return map[string]Access{
+				"a": {Refused: map[string]error{"ecr:One": errors.New("not for a")}},
+				"b": {Refused: map[string]error{"ecr:One": errors.New("not for b"), "ecr:Two": errors.New("never")}, Bucket: "refuses"},
+				"c": {Bucket: "bucket"},
 			}[r.Name]
 		}
 	})
@@ -181,6 +182,9 @@ func TestPreviewTriesAccess(t *testing.T) {
 	}
 	if close(asked); len(asked) != 3 {
 		t.Errorf("asked %d times", len(asked))
+	}
+	if !slices.Equal(got.Buckets, []string{"bucket"}) {
+		t.Errorf("can read %v", got.Buckets)
 	}
 	want := []string{"ecr:One [a b] not for a", "ecr:Two [b] never"}
 	var denied []string

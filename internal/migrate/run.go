@@ -36,9 +36,8 @@ type Options struct {
 	Known func(repository, target string) (Pair, bool)
 	// Earlier are tags that earlier runs have brought. Verify alone asks for those that the source does not list any more.
 	Earlier []Earlier
-	// Access returns, by action, what the source refuses of all that the engine needs to pull the layer; nil: nobody
-	// asks. Preview alone calls it, concurrently.
-	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) map[string]error
+	// Access tries what the engine needs to pull the layer; nil: nobody does. Preview alone calls it, concurrently.
+	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) Access
 
 	retries []retryRule // nil: those of the table
 }

@@ -107,11 +107,15 @@ func roughly(d time.Duration) string {
 func (l *Log) access(o migrate.Outlook) {
 	l.Line("\nPermissions:")
 	for _, d := range o.Denied {
-		l.Line("  ECR: %s does not work for %d repositories: %s", d.Action, len(d.Repositories), some(d.Repositories))
+		service, _, _ := strings.Cut(d.Action, ":")
+		l.Line("  %s: %s does not work for %d repositories: %s", strings.ToUpper(service), d.Action, len(d.Repositories), some(d.Repositories))
 		l.Line("    %s", strings.ReplaceAll(d.Err.Error(), "\n", "\n    "))
 	}
 	if len(o.Denied) == 0 {
 		l.Line("  ECR: tokens, listings, manifests and layers can be had, but for what is named below")
+	}
+	for _, bucket := range o.Buckets {
+		l.Line("  S3: this job can read ECR's layers from %s; whether the engine can, only a pull shows", bucket)
 	}
 	l.Line("  GitLab: the login works; whether it may push shows with the first push, because nothing else tells")
 }

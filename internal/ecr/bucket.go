@@ -1,0 +1,95 @@
+package ecr
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+const (
+	// bucketTimeout bounds the request for one byte, of a bucket that may not be reachable at all.
+	bucketTimeout = 30 * time.Second
+	// maxProblem is how much of a refusal is read, in bytes.
+	maxProblem = 64 << 10
+)
+
+// ReadFirstByte reads the first byte of a layer from its signed URL, and returns the host that it is read from. Its error
+// shows nothing else of the URL, which is as good as a credential.
+func ReadFirstByte(ctx context.Context, client aws.HTTPClient, signed string) (host string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, signed, nil)
+	if err != nil || request.URL.Host == "" {
+		return "", bucketError("ECR's URL of a layer", errors.New("it is none"), "")
+	}
+	host = request.URL.Host
+	request.Header.Set("Range", "bytes=0-0")
+	answer, err := client.Do(request)
+	if err != nil {
+		return host, bucketError(host, withoutURL(err), "the job must be able to reach it: check its proxy (HTTPS_PROXY, NO_PROXY) and the S3 endpoint of its VPC")
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusPartialContent {
+		return host, refusedBy(host, answer)
+	}
+	if _, err := io.ReadFull(answer.Body, make([]byte, 1)); err != nil {
+		return host, bucketError(host, fmt.Errorf("the layer's first byte does not come: %w", err), "")
+	}
+	return host, nil
+}
+
+func bucketError(host string, err error, remedy string) *Error {
+	return NewError("read a layer from "+host, err, remedy)
+}
+
+// withoutURL is the cause of a request's failure. The whole error quotes the URL.
+func withoutURL(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}
+
+// refusedBy is the bucket's refusal, in its own words where the answer has them.
+func refusedBy(host string, answer *http.Response) *Error {
+	var problem struct{ Code, Message string }
+	_ = xml.NewDecoder(io.LimitReader(answer.Body, maxProblem)).Decode(&problem) // a proxy's answer has neither
+	words := answer.Status
+	if problem.Code != "" {
+		words += ": " + problem.Code + ": " + problem.Message
+	}
+	remedy := ""
+	switch {
+	case answer.StatusCode == http.StatusForbidden && problem.Code != "":
+		remedy = "neither ECR nor the IAM policy refuses this: the S3 endpoint policy must allow s3:GetObject on " + bucketObjects(host)
+	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusProxyAuthRequired:
+		remedy = "this is not the bucket's answer, but that of a proxy or firewall before it: allow requests to " + host + " there"
+	}
+	return bucketError(host, errors.New(words), remedy)
+}
+
+// bucketObjects is the ARN of the objects in the bucket of ECR's layers
+// (Amazon ECR User Guide, "Create the Amazon S3 gateway endpoint").
+func bucketObjects(host string) string {
+	bucket, _, _ := strings.Cut(host, ".")
+	region, isBucket := strings.CutSuffix(strings.TrimPrefix(bucket, "prod-"), "-starport-layer-bucket")
+	partition := "aws"
+	switch {
+	case !isBucket:
+		bucket = "prod-REGION-starport-layer-bucket"
+	case strings.HasPrefix(region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	return "arn:" + partition + ":s3:::" + bucket + "/*"
+}

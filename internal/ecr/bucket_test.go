@@ -1,0 +1,84 @@
+package ecr
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// httpClient is what the SDK sends its requests with.
+type httpClient func(*http.Request) (*http.Response, error)
+
+func (c httpClient) Do(r *http.Request) (*http.Response, error) { return c(r) }
+
+func answered(status int, body string) httpClient {
+	return func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(body))}, nil
+	}
+}
+
+func TestReadFirstByte(t *testing.T) {
+	const query = "?X-Amz-Security-Token=secret-token&X-Amz-Signature=secret-signature"
+	const bucket = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com"
+	const denied = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message><Resource>/1a2b?X-Amz-Signature=secret-signature</Resource></Error>`
+	for _, test := range []struct {
+		name   string
+		host   string
+		client httpClient
+		says   []string // of the error; none: there is none
+	}{
+		{"part of it", bucket, answered(http.StatusPartialContent, "l"), nil},
+		{"a bucket without ranges", bucket, answered(http.StatusOK, "layer"), nil},
+		{"nothing in it", bucket, answered(http.StatusOK, ""), []string{"cannot read a layer from " + bucket + ": the layer's first byte does not come: EOF"}},
+		{
+			"an endpoint policy", bucket, answered(http.StatusForbidden, denied),
+			[]string{"Forbidden: AccessDenied: Access Denied", "must allow s3:GetObject on arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"},
+		},
+		{
+			"one in China", "prod-cn-north-1-starport-layer-bucket.s3.cn-north-1.amazonaws.com.cn", answered(http.StatusForbidden, denied),
+			[]string{"arn:aws-cn:s3:::prod-cn-north-1-starport-layer-bucket/*"},
+		},
+		{
+			"one in GovCloud", "prod-us-gov-west-1-starport-layer-bucket.s3.us-gov-west-1.amazonaws.com", answered(http.StatusForbidden, denied),
+			[]string{"arn:aws-us-gov:s3:::prod-us-gov-west-1-starport-layer-bucket/*"},
+		},
+		{"another bucket", "127.0.0.1:9000", answered(http.StatusForbidden, denied), []string{"arn:aws:s3:::prod-REGION-starport-layer-bucket/*"}},
+		{
+			"a proxy", bucket, answered(http.StatusForbidden, "<html><body>Blocked?X-Amz-Signature=secret-signature</body></html>"),
+			[]string{"layer from " + bucket + ": Forbidden\n", "proxy or firewall before it: allow requests to " + bucket},
+		},
+		{"a bucket in trouble", bucket, answered(http.StatusServiceUnavailable, ""), []string{": Service Unavailable"}},
+		{
+			"no way there", bucket, func(r *http.Request) (*http.Response, error) {
+				return nil, &url.Error{Op: "Get", URL: r.URL.String(), Err: errors.New("connection refused")}
+			},
+			[]string{"layer from " + bucket + ": connection refused\n", "HTTPS_PROXY"},
+		},
+		{"no URL", "", nil, []string{"cannot read a layer from ECR's URL of a layer: it is none"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			client := httpClient(func(r *http.Request) (*http.Response, error) {
+				if r.Method != http.MethodGet || r.Header.Get("Range") != "bytes=0-0" || r.URL.RawQuery != query[1:] {
+					t.Errorf("asked %s %s with %v", r.Method, r.URL, r.Header)
+				}
+				return test.client(r)
+			})
+			signed := "https://" + test.host + "/1a2b/layer" + query
+			host, err := ReadFirstByte(t.Context(), client, signed)
+			if host != test.host || (err != nil) != (test.says != nil) {
+				t.Fatalf("read from %q, %v", host, err)
+			}
+			for _, part := range test.says {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q is not in\n%v", part, err)
+				}
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("a signature is in\n%v", err)
+			}
+		})
+	}
+}
