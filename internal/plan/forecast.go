@@ -57,7 +57,7 @@ func (w *Workload) Times(pace Pace) []JobTime {
 // takes is how long the one of the jobs needs that has most to do.
 func (w *Workload) takes(jobs int, pace Pace) time.Duration {
 	longest := time.Duration(0)
-	for _, units := range cut(w.line, w.blobs, jobs) {
+	for _, units := range cut(w.line, jobs) {
 		longest = max(longest, w.Of(itemsOf(units)).at(pace))
 	}
 	return longest

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"slices"
 	"sort"
 
@@ -10,58 +9,52 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// Share is one job's part of the registry, where several jobs migrate it together. The zero value is all of it.
+// Share is one job's part of the registry when several jobs migrate it together. The zero value is all of it.
 //
-// The images stand in a line, those that share layers beside each other, and the line is cut into shares of about the
-// same bytes. So every job finds the same shares by itself, and finds them again when it is retried. Where a tag was
-// pushed meanwhile, each cut moves by the image's own bytes at the most, and from there to the best place nearby (see
-// cutSlack); so images beside a cut may go to the next job, and all others stay. The exception is a repository that
-// now has most of its bytes in common with another one, or no longer has: it moves as a whole.
+// The images stand in a line, repository by repository and from the oldest to the newest, so that images that share
+// layers are neighbours. The line is cut into parts of about the same number of bytes. Every job computes the same parts,
+// and computes them again when it is retried. A tag that is pushed in between moves each cut by that image's own bytes
+// at most, so that only images beside a cut change jobs.
 type Share struct {
-	Index int // of the job, 1 to Total
-	Total int // of the jobs; with fewer than two, the share is everything
+	Index int // of the job, from 1 to Total
+	Total int // number of jobs; below two, the share is everything
 }
 
-// tagWeight is what a tag counts beside its bytes, in bytes: it costs requests, however small the image is.
+// tagWeight is what a tag counts in addition to its bytes, in bytes: it costs requests, however small the image is.
 const tagWeight = 1 << 20
 
-// cutSlack says how far a cut may lie from its place, so that it tears few layers apart: this part of a share.
-const cutSlack = 16
-
-// unit is what no cut parts, mostly a single image.
+// unit is a group of items that are not cut apart, usually a single one.
 type unit struct {
 	items  []*Item
-	weight int64 // bytes; of a blob that others consist of, too, its part
+	weight int64 // in bytes; a blob that several items consist of counts in parts
 }
 
-// Of returns the share's items, in their order. The items are those of the whole registry, as a survey sorts them.
+// Of returns the items of the share, in their order. The items are those of the whole registry, sorted as in a Survey.
 func (s Share) Of(items []*Item, blobs *Catalog) []*Item {
 	if s.Total < 2 {
 		return items
 	}
-	return inOrder(cut(lineUp(items, blobs), blobs, s.Total)[s.Index-1])
+	return inOrder(cut(lineUp(items, blobs), s.Total)[s.Index-1])
 }
 
-// inOrder returns the items of the units as a survey sorts them.
+// inOrder returns the items of the units, sorted as in a Survey.
 func inOrder(units []unit) []*Item {
 	items := itemsOf(units)
 	sort.Slice(items, func(i, j int) bool { return items[i].Before(items[j]) })
 	return items
 }
 
-// lineUp puts the units in the order in which they are cut: repository by repository, and in each as they are sorted,
-// because images that follow each other share most layers.
+// lineUp returns the units of all repositories in the order in which they are cut.
 func lineUp(items []*Item, blobs *Catalog) []unit {
-	repositories := ByRepository(items)
 	var line []unit
-	for _, i := range kinship(repositories, blobs) {
-		line = append(line, unparted(repositories[i])...)
+	for _, ofOne := range ByRepository(items) {
+		line = append(line, groupByReferrers(ofOne)...)
 	}
 	weigh(line, blobs)
 	return line
 }
 
-// ByRepository splits sorted items.
+// ByRepository splits items that are sorted as in a Survey.
 func ByRepository(items []*Item) [][]*Item {
 	var repositories [][]*Item
 	for from, i := 0, 1; i <= len(items); i++ {
@@ -73,50 +66,9 @@ func ByRepository(items []*Item) [][]*Item {
 	return repositories
 }
 
-// kinship returns the order of the repositories: by name, but one that has at least half of its bytes in common with
-// an earlier one stands with that.
-func kinship(repositories [][]*Item, blobs *Catalog) []int {
-	home := make([]int, blobs.Len())    // by blob: the first repository that has it, from 1
-	counted := make([]int, blobs.Len()) // by blob: the last one that has counted it, from 1
-	head := make([]int, len(repositories))
-	order := make([]int, len(repositories))
-	for i, items := range repositories {
-		total, shared := int64(0), map[int]int64{} // bytes, and those that are in an earlier repository
-		for _, t := range items {
-			for _, id := range t.Blobs {
-				if counted[id] == i+1 {
-					continue
-				}
-				counted[id], home[id] = i+1, cmp.Or(home[id], i+1)
-				size := blobs.Size(id)
-				total += size
-				if home[id] != i+1 {
-					shared[home[id]-1] += size
-				}
-			}
-		}
-		order[i], head[i] = i, i
-		if first, bytes := largest(shared); bytes > 0 && 2*bytes >= total {
-			head[i] = head[first]
-		}
-	}
-	sort.SliceStable(order, func(i, j int) bool { return head[order[i]] < head[order[j]] })
-	return order
-}
-
-// largest returns the entry with the most bytes, of several the one with the lowest key.
-func largest(bytes map[int]int64) (key int, most int64) {
-	for k, n := range bytes {
-		if n > most || n == most && k < key {
-			key, most = k, n
-		}
-	}
-	return key, most
-}
-
-// unparted makes the units of one repository: what refers to an image has to be copied after it, and what several
-// images' referrers are listed under is brought by one of them, so these stay together.
-func unparted(items []*Item) []unit {
+// groupByReferrers returns the units of one repository. An image and what refers to it are one unit, because the image
+// has to be copied first, and so are images with common referrers, which are copied once.
+func groupByReferrers(items []*Item) []unit {
 	concerned := referredTo(items)
 	families, seen := newFamilies(len(items)), map[digest.Digest]int{}
 	for i, t := range items {
@@ -142,7 +94,7 @@ func unparted(items []*Item) []unit {
 	return units
 }
 
-// families has for each number one of its family that is not above it, and for the first of a family itself.
+// families is a union-find of numbers: each points to a smaller one of its family, and the smallest to itself.
 type families []int
 
 func newFamilies(n int) families {
@@ -166,7 +118,7 @@ func (f families) join(i, j int) {
 	f[max(i, j)] = min(i, j)
 }
 
-// referredTo are the digests that something of the repository refers to.
+// referredTo returns the digests that something in the repository refers to.
 func referredTo(items []*Item) map[digest.Digest]bool {
 	found := map[digest.Digest]bool{}
 	for _, t := range items {
@@ -174,13 +126,13 @@ func referredTo(items []*Item) map[digest.Digest]bool {
 			found[d] = true
 		}
 	}
-	for d := range items[0].Referrers { // which all items have in common
+	for d := range items[0].Referrers { // which all items of a repository have in common
 		found[d] = true
 	}
 	return found
 }
 
-// refersTo returns the subject of the image, and that of the referrers that it lists under a referrers tag.
+// refersTo returns the subject of the image, and the subject of the referrers that it lists under a referrers tag.
 func (i *Item) refersTo() []digest.Digest {
 	var subjects []digest.Digest
 	if i.Image.Subject != "" {
@@ -194,8 +146,8 @@ func (i *Item) refersTo() []digest.Digest {
 	return subjects
 }
 
-// weigh gives each unit its weight. A blob's bytes are divided among the images that consist of it, so that wherever
-// the line is cut, like images weigh the same. What is refused weighs nothing: it is told, and not copied.
+// weigh sets the weight of each unit. The bytes of a blob are divided among the items that consist of it, so that like
+// items weigh the same wherever the line is cut. Rejected items have no weight: they are reported, not copied.
 func weigh(line []unit, blobs *Catalog) {
 	holders := make([]int32, blobs.Len())
 	for _, u := range line {
@@ -215,71 +167,33 @@ func weigh(line []unit, blobs *Catalog) {
 	}
 }
 
-// cut divides the line into so many shares, some of them empty where units are few or large.
-func cut(line []unit, blobs *Catalog, total int) [][]unit {
+// cut divides the line into total parts, each cut being the one nearest to its ideal place. Parts are empty where units
+// are few or large.
+func cut(line []unit, total int) [][]unit {
 	before := make([]int64, len(line)+1) // by place: the weight that stands before it
 	for i, u := range line {
 		before[i+1] = before[i] + u.weight
 	}
-	torn := tornBytes(line, blobs)
-	shares := make([][]unit, total)
+	parts := make([][]unit, total)
 	from := 0
-	for k := range shares {
+	for k := range parts {
 		to := len(line)
 		if k+1 < total {
-			to = cutAt(before, torn, k+1, total)
+			to = cutAt(before, k+1, total)
 		}
-		shares[k], from = line[from:to], to
+		parts[k], from = line[from:to], to
 	}
-	return shares
+	return parts
 }
 
-// tornBytes is, by place in the line, the size of the blobs that units on both sides of it consist of: two jobs would
-// have to bring them.
-func tornBytes(line []unit, blobs *Catalog) []int64 {
-	first, last := make([]int32, blobs.Len()), make([]int32, blobs.Len()) // units, from 1
-	for i, u := range line {
-		for _, t := range u.items {
-			for _, id := range t.Blobs {
-				first[id], last[id] = cmp.Or(first[id], int32(i+1)), int32(i+1)
-			}
-		}
-	}
-	torn := make([]int64, len(line)+1)
-	for id := range first {
-		if first[id] < last[id] {
-			size := blobs.Size(BlobID(id))
-			torn[first[id]] += size
-			torn[last[id]] -= size
-		}
-	}
-	for i := 1; i < len(torn); i++ {
-		torn[i] += torn[i-1]
-	}
-	return torn
-}
-
-// cutAt returns the place of the k-th cut: of those near k shares the one that tears the fewest bytes apart, which is
-// the border of a repository where there is one.
-func cutAt(before, torn []int64, k, total int) int {
+// cutAt returns the place of the k-th cut.
+func cutAt(before []int64, k, total int) int {
 	all := before[len(before)-1]
 	share, rest := all/int64(total), all%int64(total)
 	ideal := share*int64(k) + rest*int64(k)/int64(total)
-	slack := share / cutSlack
-	from, _ := slices.BinarySearch(before, ideal-slack)
-	to, _ := slices.BinarySearch(before, ideal+slack+1)
-	distance := func(i int) int64 { return max(before[i]-ideal, ideal-before[i]) }
-	if from == to { // no place is near
-		if distance(from-1) < distance(from) {
-			return from - 1
-		}
-		return from
+	at, _ := slices.BinarySearch(before, ideal)
+	if at > 0 && ideal-before[at-1] < before[at]-ideal {
+		return at - 1
 	}
-	best := from
-	for i := from + 1; i < to; i++ {
-		if torn[i] < torn[best] || torn[i] == torn[best] && distance(i) < distance(best) {
-			best = i
-		}
-	}
-	return best
+	return at
 }

@@ -55,7 +55,7 @@ func (a *account) sorted() []*Item {
 // shares are those of all jobs.
 func (a *account) shares(total int) [][]*Item {
 	shares := make([][]*Item, total)
-	for i, units := range cut(lineUp(a.sorted(), a.blobs), a.blobs, total) {
+	for i, units := range cut(lineUp(a.sorted(), a.blobs), total) {
 		shares[i] = inOrder(units)
 	}
 	return shares
@@ -254,53 +254,6 @@ func TestShareOfOneJobIsEverything(t *testing.T) {
 	for i, want := range a.shares(3) {
 		if tasks := (Share{Index: i + 1, Total: 3}).Of(a.sorted(), a.blobs); !slices.Equal(tasks, want) {
 			t.Errorf("job %d has %d images, want %d", i+1, len(tasks), len(want))
-		}
-	}
-}
-
-// Wherever their names put them, repositories of the same layers are in one share where that takes nothing from others.
-func TestSharesKeepLayersTogether(t *testing.T) {
-	for _, test := range []struct {
-		name     string
-		families []int // of each repository, by name: those that have most of their bytes in common
-	}{
-		{"neighbours", []int{0, 0, 1, 1, 2, 2, 3, 3}},
-		{"far apart", []int{0, 1, 2, 3, 0, 1, 2, 3}},
-		{"mixed", []int{0, 1, 1, 2, 3, 2, 0, 3}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			a := &account{}
-			for i, family := range test.families {
-				for j := range 10 {
-					a.push(fmt.Sprintf("app-%d", i), layerOf(fmt.Sprint("family ", family), 1000), layerOf("everybody's", 50),
-						layerOf(fmt.Sprint("program ", i, j), 10+i+j))
-				}
-			}
-			jobs, of := a.jobs(4), map[int]int{}
-			for i, img := range a.sorted() {
-				family := test.families[i/10]
-				if of[family] == 0 {
-					of[family] = jobs[img]
-				}
-				if of[family] != jobs[img] {
-					t.Fatalf("family %d is in the shares of jobs %d and %d", family, of[family], jobs[img])
-				}
-			}
-		})
-	}
-}
-
-// A cut goes between repositories where one ends nearby.
-func TestSharesEndWithRepositories(t *testing.T) {
-	a := &account{}
-	for i, images := range []int{51, 49, 52, 48} {
-		for j := range images {
-			a.push(fmt.Sprint(i), layerOf(fmt.Sprint("base ", i), 300), layerOf(fmt.Sprint(i, "/", j), 30))
-		}
-	}
-	for i, tasks := range a.shares(4) {
-		if name := fmt.Sprint(i); tasks[0].Image.Repository.Name != name || tasks[len(tasks)-1].Image.Repository.Name != name {
-			t.Errorf("job %d has %s to %s", i+1, tasks[0].Image.Repository.Name, tasks[len(tasks)-1].Image.Repository.Name)
 		}
 	}
 }
