@@ -16,6 +16,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
@@ -108,21 +109,21 @@ func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *re
 	log := report.NewLogFor(stdout, env.Get, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
-	record, err := openRecord(cfg, line, hide, log)
+	rec, err := openRecord(cfg, line, hide, log)
 	if err != nil {
 		return fail(stderr, err)
 	}
 	options, err := prepare(ctx, cfg, env, hide, log)
 	if err != nil {
-		closeRecord(record, interrupt.Of(ctx, err), stderr)
+		closeRecord(rec, interrupt.Of(ctx, err), stderr)
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
 	log.Begin("list", "List and plan")
-	options.Observe = func(e migrate.Event) { log.Observe(e); record.Observe(e) }
-	options.Known, options.Earlier = record.Known, record.Earlier()
+	options.Observe = func(e migrate.Event) { log.Observe(e); rec.Observe(e) }
+	options.Known, options.Earlier = rec.Known, rec.Earlier()
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
 	summary, err := do(ctx, line, options)
-	closeRecord(record, interrupt.Of(ctx, err), stderr)
+	closeRecord(rec, interrupt.Of(ctx, err), stderr)
 	if err != nil && len(summary.Results) == 0 {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
@@ -160,7 +161,7 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	log.Begin("list", "List and ask")
 	options.Observe = log.Observe
 	if cfg.ReportDir != "" {
-		options.Known = report.ReadKnown(cfg.ReportDir, log)
+		options.Known = record.ReadKnown(cfg.ReportDir, log.Line)
 	}
 	outlook, err := migrate.Preview(ctx, options, migrate.Pace{Bytes: line.Rate, Within: line.Within})
 	if err != nil {
@@ -175,22 +176,22 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched: a folder that does not take it is a
 // fault of the configuration.
-func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.Log) (*report.Record, error) {
-	about := report.About{
+func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
+	about := record.About{
 		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
 		Compare: line.Command == usage.Verify,
 		Partial: cfg.NodeTotal > 1 || !cfg.choice(time.Now()).Everything(),
 	}
-	record, err := report.Open(cfg.ReportDir, about, log)
+	rec, err := record.Open(cfg.ReportDir, about, report.Pages, log.Line)
 	if err != nil {
 		return nil, configError{problemWith("MIGRATE_REPORT_DIR", cfg.ReportDir, err.Error())}
 	}
-	return record, nil
+	return rec, nil
 }
 
 // closeRecord writes the report's last state. A report that cannot be written takes nothing from what has arrived.
-func closeRecord(record *report.Record, cause error, stderr io.Writer) {
-	if err := record.Close(cause); err != nil {
+func closeRecord(rec *record.Record, cause error, stderr io.Writer) {
+	if err := rec.Close(cause); err != nil {
 		say(stderr, "ecr2gitlab: "+redact.Printable(err.Error()))
 	}
 }

@@ -27,6 +27,11 @@ const (
 	Extra       Outcome = "extra"       // compared: the target has a tag that an earlier run brought, and the source does not list it
 )
 
+// Outcomes are all of them.
+var Outcomes = []Outcome{
+	Exact, Present, Changed, OnePlatform, Refused, Failed, NotStarted, Missing, Different, Extra,
+}
+
 // Arrived reports whether the tag is at the target.
 func (o Outcome) Arrived() bool {
 	switch o {
@@ -93,6 +98,15 @@ func (e *StepError) Error() string { return fmt.Sprintf("%s %s: %v", e.Step, e.R
 
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
+
+// Cause is the text of an error without the reference that it happened to: the same for all that fail alike.
+func Cause(err error) string {
+	var step *StepError
+	if !errors.As(err, &step) {
+		return err.Error()
+	}
+	return string(step.Step) + ": " + step.Err.Error()
+}
 
 // failedAt wraps the cause with its step, and adds what is known to help.
 func failedAt(step Step, ref string, err error) error {

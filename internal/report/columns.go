@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 )
 
 // columns is what the script reads, with each text once: texts are numbers in the list of them.
@@ -66,8 +67,8 @@ func (t *texts) number(text string) int {
 	return n
 }
 
-func newColumns(d document, h *history) columns {
-	c := columns{Began: h.began.UnixMilli(), Lasted: h.lasted.Milliseconds()}
+func newColumns(d record.Document, h *record.History) columns {
+	c := columns{Began: h.Began.UnixMilli(), Lasted: h.Lasted.Milliseconds()}
 	outcomes := map[migrate.Outcome]int{}
 	for i, m := range meanings {
 		outcomes[m.outcome] = i
@@ -75,19 +76,19 @@ func newColumns(d document, h *history) columns {
 	}
 	known := texts{numbers: map[string]int{}}
 	known.number("")
-	first := map[imageKey]int{} // the number of an image's first tag
+	first := map[record.ImageKey]int{} // the number of an image's first tag
 	for i, e := range d.Tags {
 		c.Tags.add(e, outcomes[e.Outcome], &known)
-		if key := (imageKey{e.Repository, e.SourceDigest}); first[key] == 0 {
+		if key := (record.KeyOf(e)); first[key] == 0 {
 			first[key] = i + 1
 		}
 	}
 	c.Texts = known.list
-	c.Lanes, c.Spans = h.columns(first)
+	c.Lanes, c.Spans = spansOf(h, first)
 	return c
 }
 
-func (t *tagColumns) add(e entry, outcome int, known *texts) {
+func (t *tagColumns) add(e record.Entry, outcome int, known *texts) {
 	t.Tag = append(t.Tag, e.Tag)
 	t.Repository = append(t.Repository, known.number(e.Repository))
 	t.Outcome = append(t.Outcome, outcome)
@@ -95,9 +96,9 @@ func (t *tagColumns) add(e entry, outcome int, known *texts) {
 	t.Source = append(t.Source, known.number(string(e.SourceDigest)))
 	t.Platform = append(t.Platform, known.number(string(e.PlatformDigest)))
 	t.Pushed = append(t.Pushed, known.number(string(e.PushedDigest)))
-	t.Bytes = append(t.Bytes, e.bytes)
-	t.At = append(t.At, e.at)
-	t.Cause = append(t.Cause, known.number(firstLine(e.cause)))
+	t.Bytes = append(t.Bytes, e.Bytes)
+	t.At = append(t.At, e.At)
+	t.Cause = append(t.Cause, known.number(firstLine(e.Cause)))
 	t.Error = append(t.Error, known.number(e.Error))
 	t.Remedy = append(t.Remedy, known.number(e.Remedy))
 }
@@ -110,36 +111,36 @@ func newSpanColumns(n int) spanColumns {
 	}
 }
 
-// columns orders the spans by lane and time: first the lanes that pull, then those that push, then what was copied alone.
-func (h *history) columns(first map[imageKey]int) (lanes []laneData, c spanColumns) {
-	order := make([]int, len(h.lanes))
+// spansOf orders the spans by lane and time: first the lanes that pull, then those that push, then what was copied alone.
+func spansOf(h *record.History, first map[record.ImageKey]int) (lanes []laneData, c spanColumns) {
+	order := make([]int, len(h.Lanes))
 	for i := range order {
 		order[i] = i
 	}
 	steps := []migrate.Step{migrate.StepPull, migrate.StepPush, ""}
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(
-			cmp.Compare(slices.Index(steps, h.lanes[a].step), slices.Index(steps, h.lanes[b].step)),
-			cmp.Compare(h.lanes[a].worker, h.lanes[b].worker),
+			cmp.Compare(slices.Index(steps, h.Lanes[a].Step), slices.Index(steps, h.Lanes[b].Step)),
+			cmp.Compare(h.Lanes[a].Worker, h.Lanes[b].Worker),
 		)
 	})
 	place := make([]int, len(order)) // by lane
-	lanes, c = make([]laneData, 0, len(order)), newSpanColumns(len(h.spans))
+	lanes, c = make([]laneData, 0, len(order)), newSpanColumns(len(h.Spans))
 	for at, i := range order {
 		place[i] = at
-		lanes = append(lanes, laneData{Step: cmp.Or(string(h.lanes[i].step), "alone"), Worker: h.lanes[i].worker + 1})
+		lanes = append(lanes, laneData{Step: cmp.Or(string(h.Lanes[i].Step), "alone"), Worker: h.Lanes[i].Worker + 1})
 	}
-	spans := slices.SortedFunc(slices.Values(h.spans), func(a, b span) int {
-		return cmp.Or(cmp.Compare(place[a.lane], place[b.lane]), cmp.Compare(a.began, b.began), cmp.Compare(a.lasted, b.lasted))
+	spans := slices.SortedFunc(slices.Values(h.Spans), func(a, b record.Span) int {
+		return cmp.Or(cmp.Compare(place[a.Lane], place[b.Lane]), cmp.Compare(a.Began, b.Began), cmp.Compare(a.Lasted, b.Lasted))
 	})
 	for _, s := range spans {
 		well := 0
-		if s.well {
+		if s.Well {
 			well = 1
 		}
-		c.Lane, c.Tag = append(c.Lane, place[s.lane]), append(c.Tag, first[s.image]-1)
-		c.Began, c.Lasted = append(c.Began, s.began), append(c.Lasted, s.lasted)
-		c.Bytes, c.Well = append(c.Bytes, s.bytes), append(c.Well, well)
+		c.Lane, c.Tag = append(c.Lane, place[s.Lane]), append(c.Tag, first[s.Image]-1)
+		c.Began, c.Lasted = append(c.Began, s.Began), append(c.Lasted, s.Lasted)
+		c.Bytes, c.Well = append(c.Bytes, s.Bytes), append(c.Well, well)
 	}
 	return lanes, c
 }

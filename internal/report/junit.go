@@ -13,6 +13,7 @@ import (
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 )
 
 // GitLab reads files of up to 30 MB. The texts of all failures have a third of it, and each of them what is its part,
@@ -26,18 +27,18 @@ const (
 // writeJUnit writes what GitLab's Tests tab shows: a suite a repository, a case a tag, or the referrers of an image.
 // What somebody has to do something about is a failure, and so is a refused tag. Tags that the run did not come to are
 // skipped: the next one brings them.
-func (d document) writeJUnit(w io.Writer, took map[imageKey]time.Duration) error {
+func writeJUnit(w io.Writer, d record.Document, took map[record.ImageKey]time.Duration) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
 	suites := junit.Testsuites{Name: d.Program, Time: seconds(d.Ended.Sub(d.Started))}
 	if d.Error != "" {
-		suites.AddSuite(d.runSuite())
+		suites.AddSuite(runSuite(d))
 	}
-	entries := d.byRepository()
+	entries := byRepository(d)
 	longest := longestFailure(entries)
 	for len(entries) > 0 {
-		end := slices.IndexFunc(entries, func(e *entry) bool { return e.Repository != entries[0].Repository })
+		end := slices.IndexFunc(entries, func(e *record.Entry) bool { return e.Repository != entries[0].Repository })
 		if end < 0 {
 			end = len(entries)
 		}
@@ -48,19 +49,19 @@ func (d document) writeJUnit(w io.Writer, took map[imageKey]time.Duration) error
 }
 
 // byRepository returns all that has a result, in an order of its own.
-func (d document) byRepository() []*entry {
-	var entries []*entry
-	for _, list := range [][]entry{d.Repositories, d.Tags, d.Referrers} {
+func byRepository(d record.Document) []*record.Entry {
+	var entries []*record.Entry
+	for _, list := range [][]record.Entry{d.Repositories, d.Tags, d.Referrers} {
 		for i := range list {
 			entries = append(entries, &list[i])
 		}
 	}
-	slices.SortStableFunc(entries, func(a, b *entry) int { return cmp.Compare(a.Repository, b.Repository) })
+	slices.SortStableFunc(entries, func(a, b *record.Entry) int { return cmp.Compare(a.Repository, b.Repository) })
 	return entries
 }
 
 // longestFailure is how long the text of one failure may be, in bytes.
-func longestFailure(entries []*entry) int {
+func longestFailure(entries []*record.Entry) int {
 	failures := 0
 	for _, e := range entries {
 		if !e.Outcome.Arrived() {
@@ -71,7 +72,7 @@ func longestFailure(entries []*entry) int {
 }
 
 // runSuite tells why the run has ended before its end, which no tag's case does.
-func (d document) runSuite() junit.Testsuite {
+func runSuite(d record.Document) junit.Testsuite {
 	const name = "the whole run"
 	s := junit.Testsuite{Name: name, Time: seconds(0)}
 	s.AddTestcase(junit.Testcase{
@@ -82,17 +83,17 @@ func (d document) runSuite() junit.Testsuite {
 }
 
 // suite is one repository. Of an image with several tags, the first has its time: GitLab adds them up.
-func suite(entries []*entry, took map[imageKey]time.Duration, longest int) junit.Testsuite {
+func suite(entries []*record.Entry, took map[record.ImageKey]time.Duration, longest int) junit.Testsuite {
 	s := junit.Testsuite{Name: entries[0].Repository}
 	var total time.Duration
 	for _, e := range entries {
-		c := junit.Testcase{Name: e.what(), Classname: e.Repository}
-		if key := (imageKey{e.Repository, e.SourceDigest}); e.Referrers == 0 && took[key] > 0 {
+		c := junit.Testcase{Name: caseName(e), Classname: e.Repository}
+		if key := (record.KeyOf(*e)); e.Referrers == 0 && took[key] > 0 {
 			c.Time = seconds(took[key])
 			total += took[key]
 			delete(took, key)
 		}
-		if why := e.failure(longest); e.Outcome == migrate.NotStarted {
+		if why := failure(e, longest); e.Outcome == migrate.NotStarted {
 			c.Skipped = why
 		} else {
 			c.Failure = why
@@ -103,8 +104,8 @@ func suite(entries []*entry, took map[imageKey]time.Duration, longest int) junit
 	return s
 }
 
-// what is the name of an entry within its repository.
-func (e entry) what() string {
+// caseName is the name of an entry within its repository.
+func caseName(e *record.Entry) string {
 	switch {
 	case e.Referrers > 0:
 		return fmt.Sprintf("referrers of %s (%d)", e.Subject, e.Referrers)
@@ -115,12 +116,12 @@ func (e entry) what() string {
 }
 
 // failure says why the entry did not arrive, and what helps, or is nil. GitLab shows the text alone.
-func (e entry) failure(longest int) *junit.Result {
+func failure(e *record.Entry, longest int) *junit.Result {
 	if e.Outcome.Arrived() {
 		return nil
 	}
 	text := cmp.Or(e.Error, string(e.Outcome))
-	message := firstLine(cmp.Or(e.cause, text))
+	message := firstLine(cmp.Or(e.Cause, text))
 	if e.Remedy != "" {
 		text += "\n\n" + e.Remedy
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
@@ -122,13 +123,13 @@ func TestJUnitOfVerification(t *testing.T) {
 
 // The time of an image counts once, however many tags it has.
 func TestJUnitTime(t *testing.T) {
-	key := imageKey{"team/app", source}
-	d := document{Tags: []entry{
+	key := record.KeyOf(record.Entry{Repository: "team/app", SourceDigest: source})
+	d := record.Document{Tags: []record.Entry{
 		{Repository: "team/app", Tag: "1", SourceDigest: source, Outcome: migrate.Exact},
 		{Repository: "team/app", Tag: "latest", SourceDigest: source, Outcome: migrate.Exact},
 	}}
 	var out bytes.Buffer
-	if err := d.writeJUnit(&out, map[imageKey]time.Duration{key: 1500 * time.Millisecond}); err != nil {
+	if err := writeJUnit(&out, d, map[record.ImageKey]time.Duration{key: 1500 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{`name="team/app" tests="2"`, `time="1.500"`} {
@@ -178,13 +179,15 @@ func TestJUnitSize(t *testing.T) {
 		{"for long causes", strings.Repeat("why? ", 3000), 20e6},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var d document
+			var d record.Document
 			for i := range tags {
-				result := tag(fmt.Sprint("1.0.", i), migrate.Failed, stepError(migrate.StepPush, "reference", test.words, "ask an owner"))
-				d.Tags = append(d.Tags, about.entry(result))
+				d.Tags = append(d.Tags, record.Entry{
+					Repository: "team/app", Tag: fmt.Sprint("1.0.", i), Outcome: migrate.Failed, Step: migrate.StepPush,
+					Error: "push reference: " + test.words, Remedy: "ask an owner",
+				})
 			}
 			var out bytes.Buffer
-			if err := d.writeJUnit(&out, nil); err != nil {
+			if err := writeJUnit(&out, d, nil); err != nil {
 				t.Fatal(err)
 			}
 			if out.Len() > test.most {

@@ -18,6 +18,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 )
 
 // The page is one file, which loads nothing: its style and script are a part of it.
@@ -44,6 +45,18 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	"slug":   func(o migrate.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 
+// The names of the files for people.
+const (
+	junitName = "junit.xml"
+	pageName  = "report.html"
+)
+
+// Pages are written from a record when its run is over.
+var Pages = []record.Page{
+	{Name: junitName, Write: func(w io.Writer, d record.Document, h *record.History) error { return writeJUnit(w, d, h.Took()) }},
+	{Name: pageName, Write: func(w io.Writer, d record.Document, h *record.History) error { return newPage(d, h).write(w) }},
+}
+
 // A page has to stay a page: what is beyond these is told in fewer words, and found in the table.
 const (
 	maxGroups       = 60
@@ -53,7 +66,7 @@ const (
 
 // page is report.html.
 type page struct {
-	document
+	record.Document
 	Policy template.HTML // has the browser run no script but ours, and load nothing
 	Style  template.CSS
 	Script template.JS
@@ -68,8 +81,8 @@ type page struct {
 	Referrers      []segment
 	PulledBack     int // tags
 	Blocks         []block
-	Others         []entry // that did not arrive, and are in none of the blocks
-	Missing        int     // tags, sets of referrers and repositories, of the blocks and others
+	Others         []record.Entry // that did not arrive, and are in none of the blocks
+	Missing        int            // tags, sets of referrers and repositories, of the blocks and others
 	Images         int
 	Plan           migrate.Planned
 	Pulled, Pushed int64 // bytes
@@ -117,17 +130,17 @@ type repositoryRow struct {
 }
 
 // newPage collects what the page shows of the run.
-func newPage(d document, h *history) *page {
+func newPage(d record.Document, h *record.History) *page {
 	d.Tags = slices.Clone(d.Tags)
-	slices.SortStableFunc(d.Tags, func(a, b entry) int {
+	slices.SortStableFunc(d.Tags, func(a, b record.Entry) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), naturally(a.Tag, b.Tag))
 	})
 	p := &page{
-		document: d, Style: template.CSS(pageStyle), Script: template.JS(pageScript), Policy: policyFor(pageScript),
-		Data: newColumns(d, h), Verification: h.verification, Chosen: h.chosen, Shared: h.shared, Lasted: h.lasted,
-		Total: max(len(d.Tags)-d.Counts[migrate.Extra], h.plan.Tags), PulledBack: h.pulledBack, Plan: h.plan, Empty: h.empty,
+		Document: d, Style: template.CSS(pageStyle), Script: template.JS(pageScript), Policy: policyFor(pageScript),
+		Data: newColumns(d, h), Verification: h.Verification, Chosen: h.Chosen, Shared: h.Shared, Lasted: h.Lasted,
+		Total: max(len(d.Tags)-d.Counts[migrate.Extra], h.Plan.Tags), PulledBack: h.PulledBack, Plan: h.Plan, Empty: h.Empty,
 	}
-	p.Pulled, p.Pushed = h.moved()
+	p.Pulled, p.Pushed = h.Moved()
 	p.count()
 	p.group()
 	p.listRepositories()
@@ -153,7 +166,7 @@ func (p *page) count() {
 		}
 	}
 	referrers := map[migrate.Outcome]int{}
-	for _, e := range p.document.Referrers {
+	for _, e := range p.Document.Referrers {
 		referrers[e.Outcome] += e.Referrers
 	}
 	p.Referrers = p.segments(referrers, 1)
@@ -215,13 +228,13 @@ func (p *page) group() {
 		text, remedy string
 	}
 	var order []key
-	members := map[key][]*entry{}
-	for _, e := range p.byRepository() {
+	members := map[key][]*record.Entry{}
+	for _, e := range byRepository(p.Document) {
 		if e.Outcome.Arrived() {
 			continue
 		}
 		p.Missing++
-		k := key{e.Outcome, e.cause, e.Remedy}
+		k := key{e.Outcome, e.Cause, e.Remedy}
 		if members[k] == nil {
 			order = append(order, k)
 		}
@@ -267,7 +280,7 @@ func urgency(o migrate.Outcome) int {
 	}, o)
 }
 
-func newGroup(text, remedy string, members []*entry) group {
+func newGroup(text, remedy string, members []*record.Entry) group {
 	g := group{Text: text, Remedy: remedy, Count: len(members)}
 	if len(members) == 1 {
 		g.Text = members[0].Error // with the reference
@@ -276,7 +289,7 @@ func newGroup(text, remedy string, members []*entry) group {
 		of := names{Repository: members[0].Repository}
 		var list []string
 		for len(members) > 0 && members[0].Repository == of.Repository {
-			list = append(list, members[0].what())
+			list = append(list, caseName(members[0]))
 			members = members[1:]
 		}
 		of.Count, of.List = len(list), strings.Join(list, ", ")

@@ -20,11 +20,12 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 // night is a run with one of everything, at a time of its own.
-func night() (About, []migrate.Event) {
+func night() (record.About, []migrate.Event) {
 	now := time.Date(2026, 11, 25, 22, 0, 0, 0, time.UTC)
 	about := about
 	about.Now = func() time.Time { now = now.Add(time.Second); return now }
@@ -57,10 +58,10 @@ func night() (About, []migrate.Event) {
 }
 
 // pageOf makes a run of the events, and returns its page.
-func pageOf(t *testing.T, about About, cause error, events ...migrate.Event) string {
+func pageOf(t *testing.T, about record.About, cause error, events ...migrate.Event) string {
 	t.Helper()
 	dir := t.TempDir()
-	r, _ := openIn(t, dir, about)
+	r := openIn(t, dir, about)
 	for _, event := range events {
 		r.Observe(event)
 	}
@@ -504,11 +505,11 @@ func TestInWords(t *testing.T) {
 func TestRecordRemovesEarlierPages(t *testing.T) {
 	dir := t.TempDir()
 	runWith(t, dir, about, nil, tag("1", migrate.Exact, nil))
-	if names := namesIn(t, dir); !slices.Equal(names, []string{junitName, pageName, fileName}) {
+	if names := namesIn(t, dir); !slices.Equal(names, []string{junitName, pageName, "report.json"}) {
 		t.Errorf("the folder has %q", names)
 	}
 	openIn(t, dir, about) // and never closed
-	if names := namesIn(t, dir); !slices.Equal(names, []string{fileName}) {
+	if names := namesIn(t, dir); !slices.Equal(names, []string{"report.json"}) {
 		t.Errorf("the folder has %q", names)
 	}
 }

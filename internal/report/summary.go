@@ -142,11 +142,11 @@ func (l *Log) causes(title string, results []migrate.Result) {
 type cause struct{ text, remedy string }
 
 func causeOf(err error) cause {
-	var step *migrate.StepError
-	if !errors.As(err, &step) {
-		return cause{text: err.Error()}
+	c := cause{text: migrate.Cause(err)}
+	if step := new(migrate.StepError); errors.As(err, &step) {
+		c.remedy = step.Remedy
 	}
-	return cause{text: string(step.Step) + ": " + step.Err.Error(), remedy: step.Remedy}
+	return c
 }
 
 // cause names what did not arrive, and says why, while there is room. It returns how many it has left out.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
@@ -60,27 +61,27 @@ func write(dir string, tags int, told story) error {
 	a := newAccount(tags, told)
 	n := newNight(a, told)
 	now := evening
-	record, err := report.Open(dir, report.About{
+	rec, err := record.Open(dir, record.About{
 		Program: "ecr2gitlab 1.2.3 (sample)", Target: target, Now: func() time.Time { return now },
-	}, report.NewLog(os.Stderr))
+	}, report.Pages, report.NewLog(os.Stderr).Line)
 	if err != nil {
 		return err
 	}
 	if told.barred {
 		now = now.Add(3 * time.Second)
-		return record.Close(errBarred)
+		return rec.Close(errBarred)
 	}
 	for _, event := range a.introduced(told) {
-		record.Observe(event)
+		rec.Observe(event)
 	}
 	slices.SortStableFunc(n.moments, func(x, y moment) int { return x.at.Compare(y.at) })
 	for _, m := range n.moments {
 		now = m.at
-		record.Observe(m.event)
+		rec.Observe(m.event)
 	}
 	now = now.Add(2 * time.Second)
 	if told.stopped {
-		return record.Close(migrate.ErrDeadline)
+		return rec.Close(migrate.ErrDeadline)
 	}
-	return record.Close(nil)
+	return rec.Close(nil)
 }

@@ -1,4 +1,4 @@
-package report
+package record
 
 import (
 	"bufio"
@@ -26,13 +26,13 @@ const documentVersion = 1
 // maxDocument bounds, in bytes, what is read of an earlier run's report.json: half a million tags.
 const maxDocument = 256 << 20
 
-// document is report.json.
-type document struct {
+// Document is report.json.
+type Document struct {
 	header
-	Tags         []entry `json:"tags"`         // of which this run has a result
-	Referrers    []entry `json:"referrers"`    // of images, by subject
-	Repositories []entry `json:"repositories"` // that could not be listed
-	EarlierPairs []entry `json:"earlierPairs"` // of tags that this run has not brought: no outcome, and no failure
+	Tags         []Entry `json:"tags"`         // of which this run has a result
+	Referrers    []Entry `json:"referrers"`    // of images, by subject
+	Repositories []Entry `json:"repositories"` // that could not be listed
+	EarlierPairs []Entry `json:"earlierPairs"` // of tags that this run has not brought: no outcome, and no failure
 }
 
 // header is what report.json says of the run as a whole.
@@ -48,8 +48,8 @@ type header struct {
 	Counts   map[migrate.Outcome]int `json:"counts"`          // of the tags
 }
 
-// entry is one tag, the referrers of one image, or a repository. Its text is printable.
-type entry struct {
+// Entry is one tag, the referrers of one image, or a repository. Its text is printable.
+type Entry struct {
 	Repository     string          `json:"repository"`
 	Tag            string          `json:"tag,omitempty"`
 	Subject        digest.Digest   `json:"subject,omitempty"`
@@ -63,10 +63,10 @@ type entry struct {
 	Error          string          `json:"error,omitempty"`
 	Remedy         string          `json:"remedy,omitempty"`
 
-	// For people alone.
-	cause string // the error without the reference that it happened to: often the same for many
-	bytes int64
-	at    int32 // the moment of the result, in milliseconds from the beginning of the run
+	// For pages alone.
+	Cause string `json:"-"` // the error without the reference that it happened to: often the same for many
+	Bytes int64  `json:"-"`
+	At    int32  `json:"-"` // the moment of the result, in milliseconds from the beginning of the run
 }
 
 // printable is text from outside without secrets.
@@ -77,8 +77,8 @@ func (a About) printable(text string) string {
 	return redact.Printable(text)
 }
 
-func (a About) entry(r migrate.Result) entry {
-	e := entry{
+func (a About) entry(r migrate.Result) Entry {
+	e := Entry{
 		Repository:   redact.Printable(r.Repository),
 		Tag:          redact.Printable(r.Tag),
 		Subject:      printableDigest(r.Subject),
@@ -87,14 +87,14 @@ func (a About) entry(r migrate.Result) entry {
 		SourceDigest: printableDigest(r.Source),
 		Reference:    redact.Printable(r.Target),
 		PushedDigest: printableDigest(r.Pushed),
-		bytes:        r.Bytes,
+		Bytes:        r.Bytes,
 	}
 	if r.Root != r.Source {
 		e.PlatformDigest = printableDigest(r.Root)
 	}
 	if r.Err != nil {
 		e.Error = a.printable(r.Err.Error())
-		e.cause = unique.Make(a.printable(causeOf(r.Err).text)).Value()
+		e.Cause = unique.Make(a.printable(migrate.Cause(r.Err))).Value()
 	}
 	var step *migrate.StepError
 	if errors.As(r.Err, &step) {
@@ -108,7 +108,7 @@ func printableDigest(d digest.Digest) digest.Digest {
 }
 
 // pair returns the digests of a tag that is at the target as another manifest than the one that was copied.
-func (e entry) pair() (migrate.Pair, bool) {
+func (e Entry) pair() (migrate.Pair, bool) {
 	pair := migrate.Pair{Source: e.SourceDigest, Root: cmp.Or(e.PlatformDigest, e.SourceDigest), Pushed: e.PushedDigest}
 	for _, d := range []digest.Digest{pair.Source, pair.Root, pair.Pushed} {
 		if d.Validate() != nil {
@@ -119,7 +119,7 @@ func (e entry) pair() (migrate.Pair, bool) {
 }
 
 // compareEntries gives lists an order that does not depend on which copy ended first.
-func compareEntries(a, b entry) int {
+func compareEntries(a, b Entry) int {
 	return cmp.Or(
 		cmp.Compare(a.Repository, b.Repository),
 		cmp.Compare(a.Tag, b.Tag),
@@ -129,7 +129,7 @@ func compareEntries(a, b entry) int {
 }
 
 // write writes the document with one entry a line, for diff and grep. It never has all of the JSON in memory.
-func (d document) write(w io.Writer) error {
+func (d Document) write(w io.Writer) error {
 	head, err := marshal(d.header, "  ")
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (d document) write(w io.Writer) error {
 	_, _ = out.Write(bytes.TrimSuffix(head, []byte("\n}")))
 	for _, list := range []struct {
 		name    string
-		entries []entry
+		entries []Entry
 	}{{"tags", d.Tags}, {"referrers", d.Referrers}, {"repositories", d.Repositories}, {"earlierPairs", d.EarlierPairs}} {
 		_, _ = fmt.Fprintf(out, ",\n  %q: [", list.name)
 		if err := writeLines(out, list.entries); err != nil {
@@ -150,7 +150,7 @@ func (d document) write(w io.Writer) error {
 }
 
 // writeLines writes the elements of a list, and its end.
-func writeLines(out *bufio.Writer, entries []entry) error {
+func writeLines(out *bufio.Writer, entries []Entry) error {
 	separator, end := "\n    ", "]"
 	for _, e := range entries {
 		line, err := marshal(e, "")
@@ -176,26 +176,26 @@ func marshal(v any, indent string) ([]byte, error) {
 }
 
 // readDocument reads a report.json. Its error is fs.ErrNotExist where there is none.
-func readDocument(path string) (document, error) {
+func readDocument(path string) (Document, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return document{}, err
+		return Document{}, err
 	case !info.Mode().IsRegular():
-		return document{}, errors.New("it is not a regular file")
+		return Document{}, errors.New("it is not a regular file")
 	case info.Size() > maxDocument:
-		return document{}, fmt.Errorf("it is larger than %s", humanize.IBytes(maxDocument))
+		return Document{}, fmt.Errorf("it is larger than %s", humanize.IBytes(maxDocument))
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return document{}, err
+		return Document{}, err
 	}
-	var d document
+	var d Document
 	if err := json.Unmarshal(data, &d); err != nil {
-		return document{}, err
+		return Document{}, err
 	}
 	if d.Version != documentVersion {
-		return document{}, fmt.Errorf("it has version %d of the schema, and this program knows version %d", d.Version, documentVersion)
+		return Document{}, fmt.Errorf("it has version %d of the schema, and this program knows version %d", d.Version, documentVersion)
 	}
 	return d, nil
 }

@@ -1,4 +1,5 @@
-package report
+// Package record keeps report.json: what earlier runs have left, and what this one leaves.
+package record
 
 import (
 	"errors"
@@ -15,13 +16,14 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
-// The files of a report. The first is kept up to date during a run, because a later run reads it; the others are for
-// people, and written when the run is over.
-const (
-	fileName  = "report.json"
-	junitName = "junit.xml"
-	pageName  = "report.html"
-)
+// fileName is kept up to date during a run, because a later run reads it.
+const fileName = "report.json"
+
+// Page is a file that is written from the record when the run is over, for people to read.
+type Page struct {
+	Name  string
+	Write func(w io.Writer, d Document, h *History) error
+}
 
 // A report of a large account takes a while to write: after each time, pauseFactor times as long passes before the
 // next, and at least minPause, because the engine may share the disk that has to be synced.
@@ -46,16 +48,17 @@ type About struct {
 // is the last.
 type Record struct {
 	about About
-	dir   string // of what is for people; empty: it is not written
-	save  func(document) error
-	known map[place]entry // of earlier runs; never changed
+	dir   string // of the pages; empty: they are not written
+	pages []Page
+	save  func(Document) error
+	known map[place]Entry // of earlier runs; never changed
 	// earlier are all tags that earlier runs have brought, for a verification.
 	earlier []migrate.Earlier
 
 	mu      sync.Mutex
 	header  header
-	results []entry // only ever appended to
-	history history
+	results []Entry // only ever appended to
+	history History
 
 	changed chan struct{} // holds one where something is to be written
 	closing chan struct{}
@@ -66,10 +69,10 @@ type Record struct {
 type place struct{ repository, reference string }
 
 // Open reads the report.json that an earlier run has left in the folder, which is made where there is none, and
-// writes one that has no results yet. One that cannot be read is kept under another name. What else the earlier run has
-// left is removed: should this one be killed, nobody takes that for its report. An empty folder name gives the nil
-// Record. The error says what is wrong with the folder.
-func Open(dir string, about About, log *Log) (*Record, error) {
+// writes one that has no results yet. One that cannot be read is kept under another name. The pages that the earlier run has
+// left are removed: should this one be killed, nobody takes them for its own. An empty folder name gives the nil Record.
+// notice takes what is worth a line of the log. The error says what is wrong with the folder.
+func Open(dir string, about About, pages []Page, notice func(format string, args ...any)) (*Record, error) {
 	if dir == "" {
 		return nil, nil
 	}
@@ -77,8 +80,9 @@ func Open(dir string, about About, log *Log) (*Record, error) {
 		return nil, err
 	}
 	name := filepath.Join(dir, fileName)
-	for _, each := range []string{fileName, junitName, pageName} {
-		removeUnfinished(filepath.Join(dir, each))
+	removeUnfinished(name)
+	for _, page := range pages {
+		removeUnfinished(filepath.Join(dir, page.Name))
 	}
 	earlier, err := readDocument(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -86,18 +90,18 @@ func Open(dir string, about About, log *Log) (*Record, error) {
 		if moveErr != nil {
 			return nil, fmt.Errorf("its report.json cannot be used (%w), nor moved: %w", err, moveErr)
 		}
-		log.Line("Report: the %s of an earlier run is not used, and kept as %s: %v", name, filepath.Base(aside), err)
+		notice("Report: the %s of an earlier run is not used, and kept as %s: %v", name, filepath.Base(aside), err)
 	}
-	r := newRecord(about, earlier, func(d document) error { return replaceFile(name, d.write) })
+	r := newRecord(about, earlier, func(d Document) error { return replaceFile(name, d.write) })
 	if len(r.known) > 0 {
-		log.Line("Report: %d tags that earlier runs have brought have another digest than in ECR (%s)", len(r.known), name)
+		notice("Report: %d tags that earlier runs have brought have another digest than in ECR (%s)", len(r.known), name)
 	}
 	if err := r.save(r.document()); err != nil {
 		return nil, fmt.Errorf("report.json cannot be written: %w", err)
 	}
-	r.dir = dir
-	for _, each := range []string{junitName, pageName} {
-		_ = os.Remove(filepath.Join(dir, each)) // what cannot be removed cannot be replaced, as Close will say
+	r.dir, r.pages = dir, pages
+	for _, page := range pages {
+		_ = os.Remove(filepath.Join(dir, page.Name)) // what cannot be removed cannot be replaced, as Close will say
 	}
 	go r.keepWriting()
 	return r, nil
@@ -114,14 +118,14 @@ func keepAside(name string) (aside string, err error) {
 	}
 }
 
-func newRecord(about About, earlier document, save func(document) error) *Record {
+func newRecord(about About, earlier Document, save func(Document) error) *Record {
 	began := about.now()
 	r := &Record{
-		about: about, save: save, known: map[place]entry{},
+		about: about, save: save, known: map[place]Entry{},
 		header: header{
 			Version: documentVersion, Program: redact.Printable(about.Program), Started: asWritten(began), Target: redact.Printable(about.Target),
 		},
-		history: history{began: began},
+		history: History{Began: began},
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // the later replaces the earlier
@@ -131,7 +135,7 @@ func newRecord(about About, earlier document, save func(document) error) *Record
 			})
 		}
 		if _, ok := e.pair(); ok {
-			r.known[place{e.Repository, e.Reference}] = entry{
+			r.known[place{e.Repository, e.Reference}] = Entry{
 				Repository: e.Repository, Tag: e.Tag, Reference: e.Reference,
 				SourceDigest: e.SourceDigest, PlatformDigest: e.PlatformDigest, PushedDigest: e.PushedDigest,
 			}
@@ -167,11 +171,11 @@ func (r *Record) Earlier() []migrate.Earlier {
 }
 
 // ReadKnown is the Known of a Record for a folder that is left as it is.
-func ReadKnown(dir string, log *Log) func(repository, reference string) (migrate.Pair, bool) {
+func ReadKnown(dir string, notice func(format string, args ...any)) func(repository, reference string) (migrate.Pair, bool) {
 	name := filepath.Join(dir, fileName)
 	earlier, err := readDocument(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Line("Report: the %s of an earlier run is not used: %v", name, err)
+		notice("Report: the %s of an earlier run is not used: %v", name, err)
 	}
 	return newRecord(About{}, earlier, nil).Known
 }
@@ -194,7 +198,7 @@ func (r *Record) Observe(event migrate.Event) {
 		return
 	case migrate.Finished:
 		result := r.about.entry(e.Result)
-		result.at = r.history.since(r.about.now())
+		result.At = r.history.since(r.about.now())
 		r.results = append(r.results, result)
 	default:
 		return
@@ -235,7 +239,7 @@ func (r *Record) Close(cause error) error {
 	r.mu.Lock()
 	ended := r.about.now()
 	r.header.Ended, r.header.Finished = asWritten(ended), cause == nil
-	r.history.lasted = ended.Sub(r.history.began)
+	r.history.Lasted = ended.Sub(r.history.Began)
 	if cause != nil {
 		r.header.Error = r.about.printable(cause.Error())
 	}
@@ -245,36 +249,28 @@ func (r *Record) Close(cause error) error {
 	if err := r.save(d); err != nil {
 		failures = append(failures, fmt.Errorf("report.json cannot be written, and is as it was before: %w", err))
 	}
-	return errors.Join(append(failures, r.writeForPeople(d)...)...)
+	return errors.Join(append(failures, r.writePages(d)...)...)
 }
 
-// writeForPeople writes the files that nobody looks at before the run is over.
-func (r *Record) writeForPeople(d document) (failures []error) {
-	if r.dir == "" {
-		return nil
-	}
-	for _, file := range []struct {
-		name  string
-		write func(io.Writer) error
-	}{
-		{junitName, func(w io.Writer) error { return d.writeJUnit(w, r.history.took()) }},
-		{pageName, newPage(d, &r.history).write},
-	} {
-		if err := replaceFile(filepath.Join(r.dir, file.name), file.write); err != nil {
-			failures = append(failures, fmt.Errorf("%s cannot be written: %w", file.name, err))
+// writePages writes the files that nobody reads before the run is over.
+func (r *Record) writePages(d Document) (failures []error) {
+	for _, page := range r.pages {
+		write := func(w io.Writer) error { return page.Write(w, d, &r.history) }
+		if err := replaceFile(filepath.Join(r.dir, page.Name), write); err != nil {
+			failures = append(failures, fmt.Errorf("%s cannot be written: %w", page.Name, err))
 		}
 	}
 	return failures
 }
 
 // document is the report as things are.
-func (r *Record) document() document {
+func (r *Record) document() Document {
 	r.mu.Lock()
-	d, results := document{header: r.header}, r.results
+	d, results := Document{header: r.header}, r.results
 	r.mu.Unlock()
 	d.Counts = map[migrate.Outcome]int{}
-	for _, m := range meanings {
-		d.Counts[m.outcome] = 0
+	for _, outcome := range migrate.Outcomes {
+		d.Counts[outcome] = 0
 	}
 	for _, e := range results {
 		switch {
@@ -288,7 +284,7 @@ func (r *Record) document() document {
 		}
 	}
 	d.EarlierPairs = r.carried(d)
-	for _, list := range [][]entry{d.Tags, d.Referrers, d.Repositories, d.EarlierPairs} {
+	for _, list := range [][]Entry{d.Tags, d.Referrers, d.Repositories, d.EarlierPairs} {
 		slices.SortFunc(list, compareEntries)
 	}
 	return d
@@ -296,7 +292,7 @@ func (r *Record) document() document {
 
 // carried are the pairs of earlier runs that the document's tags neither confirm nor replace. Those of tags that ECR
 // does not list any more end with the first run that finishes: before, nobody knows which they are.
-func (r *Record) carried(d document) []entry {
+func (r *Record) carried(d Document) []Entry {
 	arrived, listed, unlisted := map[place]bool{}, map[[2]string]bool{}, map[string]bool{}
 	for _, e := range d.Tags {
 		arrived[place{e.Repository, e.Reference}] = e.Outcome.Arrived()
@@ -305,7 +301,7 @@ func (r *Record) carried(d document) []entry {
 	for _, e := range d.Repositories {
 		unlisted[e.Repository] = true
 	}
-	var carried []entry
+	var carried []Entry
 	for at, e := range r.known {
 		gone := d.Finished && !r.about.Partial && !unlisted[e.Repository] && !listed[[2]string{e.Repository, e.Tag}]
 		if !arrived[at] && !gone {
