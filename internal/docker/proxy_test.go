@@ -52,7 +52,7 @@ func connectWithoutDNS(t *testing.T) {
 	if err != nil || response.StatusCode != http.StatusBadGateway {
 		t.Fatalf("there is no proxy: %v", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing is written
+	defer response.Body.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, err := Connect(ctx, Endpoint{Host: "tcp://docker:2375"}); err == nil || !strings.Contains(err.Error(), "lookup docker") {
