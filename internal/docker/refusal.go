@@ -44,12 +44,12 @@ type Refusal struct {
 	cause     error
 }
 
-// Error has the engine's words without the query of any URL. Those about a bucket, which hide its host in a long URL, begin
-// with the host.
+// Error has the engine's words without the query of any URL. Those about a bucket begin with its host, which a classic
+// engine does not name, and the containerd store in a long URL.
 func (r *Refusal) Error() string {
 	text := redact.URLs(r.words.Error())
-	if r.Kind == StorageDenied && r.Host != "" {
-		return r.Host + " refuses: " + text
+	if r.Kind == StorageDenied {
+		return cmp.Or(r.Host, "the bucket with ECR's layers") + " refuses: " + text
 	}
 	return text
 }

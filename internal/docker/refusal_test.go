@@ -48,6 +48,10 @@ func TestStorageDenied(t *testing.T) {
 	if !strings.Contains(refusal.Remedy(), "s3:GetObject on arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*") {
 		t.Errorf("got %s", refusal.Remedy())
 	}
+	classic := refusalOf(t, `error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>"`)
+	if !strings.HasPrefix(classic.Error(), "the bucket with ECR's layers refuses: error parsing HTTP 403") {
+		t.Errorf("got %v", classic)
+	}
 	for host, want := range map[string]string{
 		"prod-cn-north-1-starport-layer-bucket.s3.cn-north-1.amazonaws.com.cn":    "arn:aws-cn:s3:::prod-cn-north-1-starport-layer-bucket/*",
 		"prod-us-gov-west-1-starport-layer-bucket.s3.us-gov-west-1.amazonaws.com": "arn:aws-us-gov:s3:::prod-us-gov-west-1-starport-layer-bucket/*",

@@ -39,11 +39,12 @@ var signs = []sign{
 	{cause: ErrRefused, kind: ManifestSize, words: words(`payload size limit exceeded`)},
 	{cause: ErrRefused, kind: ManifestReferences, words: words(`too many manifest references`)},
 	{cause: ErrRefused, kind: ForeignLayer, words: words(`invalid URL on layer`)},
-	{cause: ErrRefused, kind: DescriptorMismatch, words: words(`manifest invalid - unexpected end of JSON input|if present, mediaType in manifest should be`)},
+	{cause: ErrRefused, kind: DescriptorMismatch, words: words(`manifest invalid - unexpected end of JSON input|if present, mediaType in manifest should be|` +
+		`failed size validation: [0-9]+ != [0-9]+|(read exceeds|read past) expected size [0-9]+`)},
 	{cause: ErrRefused, kind: BlobUnknown, words: words(`blob unknown(?: to registry - (?<digest>sha256:[0-9a-f]{64}))?`)},
 	{cause: ErrRefused, kind: TooLarge, answer: statusIs(http.StatusRequestEntityTooLarge), words: words(`\b413 (Request Entity|Payload|Content) Too Large\b`)},
 	{cause: ErrBlocked, kind: StorageDenied, answer: answer.ofStorage, words: words(`<Code>(AccessDenied|SignatureDoesNotMatch|ExpiredToken)</Code>`)},
-	{cause: ErrBlocked, kind: Firewall, answer: answer.ofFirewall, words: words(`\bdenied: (<!doctype )?<?html\b`)},
+	{cause: ErrBlocked, kind: Firewall, answer: answer.ofFirewall, words: words(`\bdenied: (<!doctype )?<?html\b|error parsing HTTP 403 response body: invalid character '<'`)},
 
 	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b`)},
 	{cause: ErrNotUnpacked, words: words(notUnpacked)},
