@@ -194,14 +194,14 @@ func sorted(tags []string) []string {
 }
 
 // Manifests returns manifests of one repository by digest, as migrate.Source has it. Each text is checked against its
-// digest. A call that fails ends it: the SDK has tried it several times by then.
+// digest. A call that fails ends it, with one error for all that is left: the SDK has tried it several times by then.
 func (a *amazon) Manifests(
 	ctx context.Context, repository migrate.Repository, digests []digest.Digest,
-) (map[digest.Digest]migrate.Manifest, error) {
-	manifests := make(map[digest.Digest]migrate.Manifest, len(digests))
-	var problems []error
+) (map[digest.Digest]migrate.Manifest, map[digest.Digest]error) {
+	manifests, failed := make(map[digest.Digest]migrate.Manifest, len(digests)), map[digest.Digest]error{}
 	wanted := slices.Compact(slices.Sorted(slices.Values(digests)))
-	for batch := range slices.Chunk(wanted, manifestsPerGet) {
+	for at := 0; at < len(wanted); at += manifestsPerGet {
+		batch := wanted[at:min(at+manifestsPerGet, len(wanted))]
 		output, err := a.registry.BatchGetImage(ctx, &awsecr.BatchGetImageInput{
 			RegistryId:         &a.accountID,
 			RepositoryName:     &repository.Name,
@@ -209,12 +209,15 @@ func (a *amazon) Manifests(
 			AcceptedMediaTypes: manifestTypes,
 		})
 		if err != nil {
-			problems = append(problems, a.explainer.Explain("get manifests of "+repository.Name, err))
+			err = a.explainer.Explain("get manifests of "+repository.Name, err)
+			for _, d := range wanted[at:] {
+				failed[d] = err
+			}
 			break
 		}
-		problems = append(problems, takeManifests(manifests, repository, batch, output)...)
+		takeManifests(manifests, failed, batch, output)
 	}
-	return manifests, errors.Join(problems...)
+	return manifests, failed
 }
 
 // Access tries all that an engine's pull of the layer needs, down to the first byte of it.
@@ -247,31 +250,27 @@ func imageIDs(digests []digest.Digest) []types.ImageIdentifier {
 	return ids
 }
 
-// takeManifests adds the answer's manifests to the map, and returns an error for each that was asked for in vain.
+// takeManifests adds the answer's manifests to the map, and an error for each that was asked for in vain, in ECR's words.
 func takeManifests(
-	manifests map[digest.Digest]migrate.Manifest, repository migrate.Repository, asked []digest.Digest, output *awsecr.BatchGetImageOutput,
-) []error {
-	answers := map[digest.Digest]error{}
+	manifests map[digest.Digest]migrate.Manifest, failed map[digest.Digest]error, asked []digest.Digest, output *awsecr.BatchGetImageOutput,
+) {
+	for _, d := range asked {
+		failed[d] = errors.New("ECR has not answered for it")
+	}
 	for _, failure := range output.Failures {
-		answers[idDigest(failure.ImageId)] = fmt.Errorf("%s: %s", failure.FailureCode, aws.ToString(failure.FailureReason))
+		if d := idDigest(failure.ImageId); failed[d] != nil {
+			failed[d] = ecr.ImageFailure(failure.FailureCode, aws.ToString(failure.FailureReason))
+		}
 	}
 	for _, image := range output.Images {
 		d := idDigest(image.ImageId)
-		manifest, err := checkedManifest(d, image)
-		if answers[d] = err; err == nil {
+		if manifest, err := checkedManifest(d, image); err != nil {
+			failed[d] = err
+		} else {
 			manifests[d] = manifest
+			delete(failed, d)
 		}
 	}
-	var problems []error
-	for _, d := range asked {
-		if _, answered := answers[d]; !answered {
-			answers[d] = errors.New("ECR has not answered for it")
-		}
-		if err := answers[d]; err != nil {
-			problems = append(problems, fmt.Errorf("cannot get the manifest of %s@%s: %w", repository.Name, d, err))
-		}
-	}
-	return problems
 }
 
 func idDigest(id *types.ImageIdentifier) digest.Digest {

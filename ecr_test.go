@@ -196,9 +196,9 @@ func TestManifestsAsksForAHundredAtATime(t *testing.T) {
 		}
 		return output, nil
 	}})
-	got, err := a.Manifests(t.Context(), app, wanted)
-	if err != nil || len(got) != 250 || !slices.Equal(batches, []int{100, 100, 50}) {
-		t.Fatalf("got %d manifests in batches of %v, %v", len(got), batches, err)
+	got, failed := a.Manifests(t.Context(), app, wanted)
+	if len(failed) > 0 || len(got) != 250 || !slices.Equal(batches, []int{100, 100, 50}) {
+		t.Fatalf("got %d manifests in batches of %v, %v", len(got), batches, failed)
 	}
 	for d, manifest := range got {
 		if string(manifest.Raw) != texts[d.String()] || manifest.Digest != d || manifest.MediaType != "application/vnd.oci.image.manifest.v1+json" {
@@ -222,6 +222,18 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 		{name: "too large", digest: digest.FromString(big), image: &types.Image{ImageManifest: &big}, want: "manifest of 4194305 bytes is larger than the 4194304"},
 		{name: "no JSON", digest: digest.FromString("<html>"), image: &types.Image{ImageManifest: aws.String("<html>")}, want: "manifest is not valid JSON"},
 		{name: "refused", digest: digest.FromString("z"), fails: &types.ImageFailure{FailureCode: "ImageNotFound", FailureReason: aws.String("Requested image not found")}, want: "ImageNotFound: Requested image not found"},
+		{
+			name: "without its key", digest: digest.FromString("kms"), want: "KmsError: the key is disabled\n  the KMS key of the repository must be enabled",
+			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeKmsError, FailureReason: aws.String("the key is disabled")},
+		},
+		{
+			name: "archived meanwhile", digest: digest.FromString("archived"), want: "ImageInaccessible: no\n  the image is archived, or not replicated",
+			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeImageInaccessible, FailureReason: aws.String("no")},
+		},
+		{
+			name: "denied upstream", digest: digest.FromString("upstream"), want: "UpstreamAccessDenied: no\n  a pull through cache rule",
+			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeUpstreamAccessDenied, FailureReason: aws.String("no")},
+		},
 		{name: "passed over", digest: digest.FromString("silence"), want: "ECR has not answered for it"},
 	}
 	a := amazonOver(&fakeECR{batchGetImage: func(*awsecr.BatchGetImageInput) (*awsecr.BatchGetImageOutput, error) {
@@ -243,21 +255,16 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 	for _, test := range tests {
 		digests = append(digests, test.digest)
 	}
-	got, err := a.Manifests(t.Context(), app, digests)
-	if err == nil {
-		t.Fatal("no error")
-	}
-	lines := strings.Split(err.Error(), "\n")
-	if len(got) != 1 || len(lines) != len(tests)-1 {
-		t.Errorf("got %d manifests and %d errors", len(got), len(lines))
+	got, failed := a.Manifests(t.Context(), app, digests)
+	if len(got) != 1 || len(failed) != len(tests)-1 {
+		t.Errorf("got %d manifests and %d errors", len(got), len(failed))
 	}
 	for _, test := range tests {
 		if _, there := got[test.digest]; there != (test.want == "") {
 			t.Errorf("%s: in the answer: %t", test.name, there)
 		}
-		prefix := fmt.Sprintf("cannot get the manifest of team/app@%s: %s", test.digest, test.want)
-		if told := slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, prefix) }); told != (test.want != "") {
-			t.Errorf("%s: got\n%v", test.name, err)
+		if err := failed[test.digest]; (err != nil) != (test.want != "") || err != nil && !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%s: got %v", test.name, err)
 		}
 	}
 }
@@ -282,9 +289,14 @@ func TestManifestsKeepsWhatItHasWhenACallFails(t *testing.T) {
 	for i := range 300 {
 		digests = append(digests, digest.FromString(aManifest(i)))
 	}
-	got, err := a.Manifests(t.Context(), app, digests)
-	if len(got) != 100 || calls != 2 || err == nil || err.Error() != "cannot get manifests of team/app: broken" {
-		t.Errorf("got %d manifests in %d calls, %v", len(got), calls, err)
+	got, failed := a.Manifests(t.Context(), app, digests)
+	if len(got) != 100 || len(failed) != 200 || calls != 2 {
+		t.Errorf("got %d manifests and %d errors in %d calls", len(got), len(failed), calls)
+	}
+	for d, err := range failed {
+		if _, there := got[d]; there || err.Error() != "cannot get manifests of team/app: broken" {
+			t.Errorf("%s: %v", d, err)
+		}
 	}
 }
 
@@ -828,8 +840,8 @@ func TestRefusals(t *testing.T) {
 	token := func(ctx context.Context, a *amazon) error { _, err := a.Credentials(ctx); return err }
 	who := func(ctx context.Context, a *amazon) error { _, err := a.CallerIdentity(ctx); return err }
 	manifests := func(ctx context.Context, a *amazon) error {
-		_, err := a.Manifests(ctx, app, []digest.Digest{digest.FromString("x")})
-		return err
+		_, failed := a.Manifests(ctx, app, []digest.Digest{digest.FromString("x")})
+		return failed[digest.FromString("x")]
 	}
 	noKeys := map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 	webIdentity := map[string]string{

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
 func (e *Explainer) remedy(class Class, err error) string {
@@ -123,4 +125,24 @@ func endpointOf(err error) string {
 		return "AWS"
 	}
 	return target.Scheme + "://" + target.Host
+}
+
+// imageRemedies are what helps with an image that ECR lists and cannot give out, by the code of its failure
+// (Amazon ECR API Reference, ImageFailure).
+var imageRemedies = map[types.ImageFailureCode]string{
+	types.ImageFailureCodeKmsError: "the KMS key of the repository must be enabled, and ECR's grant on it must not have been revoked or retired",
+	types.ImageFailureCodeImageInaccessible: "the image is archived, or not replicated to this region yet: restore it " +
+		"(aws ecr update-image-storage-class --target-storage-class STANDARD) or wait, then run again",
+	types.ImageFailureCodeUpstreamAccessDenied:    "a pull through cache rule gets it from elsewhere: check the rule's credentials",
+	types.ImageFailureCodeUpstreamTooManyRequests: "a pull through cache rule gets it from elsewhere, where there is a limit: run again later",
+	types.ImageFailureCodeUpstreamUnavailable:     "a pull through cache rule gets it from elsewhere: run again when that is available",
+}
+
+// ImageFailure is why ECR does not give out one image, in its own words, and on a second line what helps.
+func ImageFailure(code types.ImageFailureCode, reason string) error {
+	text := string(code) + ": " + reason
+	if remedy := imageRemedies[code]; remedy != "" {
+		text += "\n  " + remedy
+	}
+	return errors.New(text)
 }

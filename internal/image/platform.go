@@ -8,11 +8,16 @@ import (
 )
 
 // Pick returns the tree of the first manifest that an index of the tree lists for the platform, and whether there is one.
+// If the tree itself lacks that manifest, the root is what the index says of it.
 func (t Tree) Pick(wanted ocispec.Platform) (single Tree, found bool) {
 	for _, m := range t.Manifests() {
 		for _, child := range m.Children {
 			if child.Platform != nil && !IsIndex(child.MediaType) && Fits(wanted, *child.Platform) {
-				return NewTree(t.manifests[child.Digest], t.manifests), true
+				root, held := t.manifests[child.Digest]
+				if !held {
+					root.Descriptor = child
+				}
+				return NewTree(root, t.manifests), true
 			}
 		}
 	}

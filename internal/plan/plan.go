@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -53,10 +55,10 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 	}
 	bySubject := p.bySubject(ctx, images)
 	for page := range slices.Chunk(items, planPage) {
-		manifests, err := readManifests(ctx, p.Source, page[0].Image.Repository, pullable(page))
+		docs := readManifests(ctx, p.Source, page[0].Image.Repository, pullable(page))
 		for _, i := range page {
 			i.Referrers = bySubject
-			p.decide(ctx, i, manifests, err)
+			p.decide(ctx, i, docs)
 		}
 	}
 	dropCarried(bySubject, items)
@@ -83,19 +85,22 @@ func pullable(items []*Item) []digest.Digest {
 	return roots
 }
 
-// readManifests reads the manifests of the roots and of everything below them, level by level. A manifest that cannot be
-// read is missing from the map, and the error says why.
-func readManifests(ctx context.Context, source Source, repository image.Repository, roots []digest.Digest) (map[digest.Digest]image.Manifest, error) {
-	have, asked := map[digest.Digest]image.Manifest{}, map[digest.Digest]bool{}
-	var failures []error
+// documents are manifests by digest, and why others could not be read.
+type documents struct {
+	read   map[digest.Digest]image.Manifest
+	failed map[digest.Digest]error
+}
+
+// readManifests reads the manifests of the roots and of everything below them, level by level.
+func readManifests(ctx context.Context, source Source, repository image.Repository, roots []digest.Digest) documents {
+	docs := documents{read: map[digest.Digest]image.Manifest{}, failed: map[digest.Digest]error{}}
+	asked := map[digest.Digest]bool{}
 	for wanted := roots; len(wanted) > 0; {
-		got, err := source.Manifests(ctx, repository, wanted)
-		if err != nil {
-			failures = append(failures, err)
-		}
+		got, failed := source.Manifests(ctx, repository, wanted)
+		maps.Copy(docs.failed, failed)
 		wanted = nil
 		for d, manifest := range got {
-			have[d], asked[d] = manifest, true
+			docs.read[d], asked[d] = manifest, true
 		}
 		for _, manifest := range got {
 			for _, child := range manifest.Children {
@@ -106,27 +111,22 @@ func readManifests(ctx context.Context, source Source, repository image.Reposito
 			}
 		}
 	}
-	return have, errors.Join(failures...)
+	return docs
 }
 
 // ReadTree reads the tree of a root that was planned before. Its error is a *Failure.
 func ReadTree(ctx context.Context, source Source, repository image.Repository, root digest.Digest) (image.Tree, error) {
-	manifests, err := readManifests(ctx, source, repository, []digest.Digest{root})
-	return wholeTree(root, manifests, err)
+	return readManifests(ctx, source, repository, []digest.Digest{root}).tree(root)
 }
 
 // decide says what to copy of the item's image, or why nothing can be.
-func (p *Planner) decide(ctx context.Context, i *Item, manifests map[digest.Digest]image.Manifest, readErr error) {
+func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
 	if i.Image.Archived {
 		i.Refusal = errors.New("the image is archived in ECR and cannot be pulled: restore it " +
 			"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
 		return
 	}
-	whole, err := wholeTree(i.Image.Digest, manifests, readErr)
-	tree := whole
-	if err == nil && p.Platform != nil {
-		tree, i.Reduced, err = p.reduce(ctx, i.Image.Repository, whole)
-	}
+	tree, whole, err := p.reduced(ctx, i, docs)
 	if err == nil {
 		tree, err = p.leaveOut(i, tree)
 	}
@@ -142,6 +142,21 @@ func (p *Planner) decide(ctx context.Context, i *Item, manifests map[digest.Dige
 	case !errors.As(err, &i.Failure):
 		i.Refusal = err
 	}
+}
+
+// reduced returns the tree of what is wanted of the item's image, and that of the image as far as it could be read. What
+// MIGRATE_PLATFORM leaves out need not be there.
+func (p *Planner) reduced(ctx context.Context, i *Item, docs documents) (tree, whole image.Tree, err error) {
+	top, ok := docs.read[i.Image.Digest]
+	if p.Platform == nil || !ok {
+		tree, err = docs.tree(i.Image.Digest)
+		return tree, tree, err
+	}
+	whole = image.NewTree(top, docs.read)
+	if tree, i.Reduced, err = p.reduce(ctx, i.Image.Repository, whole); err == nil {
+		tree, err = docs.tree(tree.Root.Digest)
+	}
+	return tree, whole, err
 }
 
 // write notes in the item what is copied, and keeps its manifests while there is room.
@@ -164,28 +179,34 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 	}
 }
 
-// wholeTree returns the tree of root, or a *Failure if one of its manifests is missing.
-func wholeTree(root digest.Digest, manifests map[digest.Digest]image.Manifest, readErr error) (image.Tree, error) {
-	top, ok := manifests[root]
+// tree returns the tree of root, or a *Failure if one of its manifests could not be read.
+func (docs documents) tree(root digest.Digest) (image.Tree, error) {
+	top, ok := docs.read[root]
 	if !ok {
-		return image.Tree{}, unreadable(root, readErr)
+		return image.Tree{}, docs.unreadable(ocispec.Descriptor{Digest: root})
 	}
-	tree := image.NewTree(top, manifests)
+	tree := image.NewTree(top, docs.read)
 	for _, manifest := range tree.Manifests() {
 		for _, child := range manifest.Children {
-			if _, ok := manifests[child.Digest]; !ok {
-				return image.Tree{}, unreadable(child.Digest, readErr)
+			if _, ok := docs.read[child.Digest]; !ok {
+				return image.Tree{}, docs.unreadable(child)
 			}
 		}
 	}
 	return tree, nil
 }
 
-func unreadable(d digest.Digest, cause error) error {
+// unreadable is why a manifest is missing. Only its reference tells it from others that are missing for the same cause.
+func (docs documents) unreadable(missing ocispec.Descriptor) *Failure {
+	what := "the manifest"
+	if missing.Platform != nil && missing.Platform.OS != "unknown" { // which attestations have
+		what += " of " + platforms.FormatAll(*missing.Platform)
+	}
+	cause := docs.failed[missing.Digest]
 	if cause == nil {
 		cause = errors.New("ECR does not have it")
 	}
-	return &Failure{Ref: d.String(), Err: fmt.Errorf("the manifest cannot be read: %w", cause)}
+	return &Failure{Ref: missing.Digest.String(), Err: fmt.Errorf("%s cannot be read: %w", what, cause)}
 }
 
 // Source is the source of a plan.
@@ -194,7 +215,7 @@ type Source interface {
 	Repositories(ctx context.Context) ([]image.Repository, error)
 	// Images returns the repository's tagged images and its referrers.
 	Images(ctx context.Context, repository image.Repository) ([]image.Image, error)
-	// Manifests returns the manifests of one repository by digest. One that cannot be had is missing from the
-	// map, and the error (possibly joined) says why; what could be had is returned all the same.
-	Manifests(ctx context.Context, repository image.Repository, digests []digest.Digest) (map[digest.Digest]image.Manifest, error)
+	// Manifests returns the manifests of one repository by digest, and why others could not be read. Such an error does
+	// not name its manifest, so that those with one cause are equal.
+	Manifests(ctx context.Context, repository image.Repository, digests []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -59,7 +60,8 @@ func TestPlan(t *testing.T) {
 		fill   func(*testkit.Registry)
 		change func(*Planner)
 		target string
-		says   string // of the refusal
+		root   digest.Digest // empty: the image
+		says   string        // of the refusal
 	}{
 		{
 			name:   "image",
@@ -84,7 +86,19 @@ func TestPlan(t *testing.T) {
 		{
 			name: "child gone",
 			fill: func(s *testkit.Registry) { s.Push("app", nested, "1"); s.Hold("app", pair, children[0]) },
-			says: children[1].Digest.String() + ": the manifest cannot be read",
+			says: children[1].Digest.String() + ": the manifest of linux/arm64 cannot be read: ImageNotFound",
+		},
+		{
+			name:   "child gone that is not wanted",
+			fill:   func(s *testkit.Registry) { s.Push("app", pair, "1"); s.Hold("app", children[0]) },
+			change: func(p *Planner) { p.Platform = testkit.Linux("amd64") },
+			target: testkit.TargetBase + "/app", root: children[0].Digest,
+		},
+		{
+			name:   "child gone that is wanted",
+			fill:   func(s *testkit.Registry) { s.Push("app", pair, "1"); s.Hold("app", children[0]) },
+			change: func(p *Planner) { p.Platform = testkit.Linux("arm64") },
+			says:   children[1].Digest.String() + ": the manifest cannot be read: ImageNotFound",
 		},
 		{
 			name: "name refused",
@@ -115,7 +129,7 @@ func TestPlan(t *testing.T) {
 			if test.says != "" {
 				return
 			}
-			root := source.Tagged[tasks[0].Image.Repository.Name][0].Digest
+			root := cmp.Or(test.root, source.Tagged[tasks[0].Image.Repository.Name][0].Digest)
 			if tasks[0].Target != test.target || tasks[0].Root != root {
 				t.Errorf("%s to %s", tasks[0].Root, tasks[0].Target)
 			}
@@ -126,7 +140,7 @@ func TestPlan(t *testing.T) {
 // A source that says nothing of why a manifest is not there leaves the reader a sentence all the same.
 func TestPlanWithoutCause(t *testing.T) {
 	img := testkit.Image(t, "image")
-	_, err := wholeTree(img.Digest, nil, nil)
+	_, err := documents{}.tree(img.Digest)
 	testkit.ExpectError(t, err, img.Digest.String(), "ECR does not have it")
 }
 
@@ -138,7 +152,7 @@ func TestPlanAsksForNoArchivedImage(t *testing.T) {
 	registry.Push("app", archived, "2")
 	registry.Tagged["app"][1].Archived = true
 	planOf(t, registry, func(p *Planner) {
-		p.Source = testkit.Source{ListRepositories: registry.Repositories, ListImages: registry.Images, ReadManifests: func(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+		p.Source = testkit.Source{ListRepositories: registry.Repositories, ListImages: registry.Images, ReadManifests: func(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
 			if slices.Contains(ds, archived.Digest) {
 				t.Error("asked for the archived image")
 			}
@@ -185,9 +199,9 @@ func TestPlanCancelled(t *testing.T) {
 	registry.Push("app", img, "1")
 	source := testkit.Source{
 		ListRepositories: registry.Repositories, ListImages: registry.Images,
-		ReadManifests: func(context.Context, image.Repository, []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+		ReadManifests: func(context.Context, image.Repository, []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
 			cancel()
-			return nil, context.Canceled
+			return nil, nil
 		},
 	}
 	p := &Planner{Source: source, Namer: Namer{Base: testkit.TargetBase}, Catalog: NewCatalog()}
@@ -343,7 +357,7 @@ func reachable(root image.Manifest, all map[digest.Digest]image.Manifest) (reach
 // eachOnce is a source that does not want to be asked for a manifest a second time.
 func eachOnce(t *testing.T, all map[digest.Digest]image.Manifest) Source {
 	asked := map[digest.Digest]bool{}
-	return testkit.Source{ReadManifests: func(_ context.Context, _ image.Repository, wanted []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+	return testkit.Source{ReadManifests: func(_ context.Context, _ image.Repository, wanted []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
 		found := map[digest.Digest]image.Manifest{}
 		for _, d := range wanted {
 			if asked[d] {

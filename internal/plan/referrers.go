@@ -35,17 +35,17 @@ func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[diges
 			roots = append(roots, img.Digest)
 		}
 	}
-	manifests, readErr := readManifests(ctx, p.Source, images[0].Repository, roots)
+	docs := readManifests(ctx, p.Source, images[0].Repository, roots)
 	found := map[digest.Digest]*referrers{}
 	for _, img := range concerned {
 		listing, tagged := own[image.ReferrersTag(img.Subject)]
-		if tagged && slices.Contains(image.NewTree(manifests[listing.Digest], manifests).Digests(), img.Digest) {
+		if tagged && slices.Contains(image.NewTree(docs.read[listing.Digest], docs.read).Digests(), img.Digest) {
 			continue
 		}
 		if found[img.Subject] == nil {
 			found[img.Subject] = &referrers{}
 		}
-		tree, err := wholeTree(img.Digest, manifests, readErr)
+		tree, err := docs.tree(img.Digest)
 		found[img.Subject].add(img, tree, tagged, err)
 	}
 	return found
@@ -137,11 +137,11 @@ func (i *Item) Subjects() []digest.Digest {
 // ReadReferrers reads referrers, and returns the index that lists them with everything below it. Its error is a *Failure
 // if one of them cannot be read.
 func ReadReferrers(ctx context.Context, source Source, repository image.Repository, roots []digest.Digest) (image.Tree, error) {
-	manifests, readErr := readManifests(ctx, source, repository, roots)
+	docs := readManifests(ctx, source, repository, roots)
 	trees := make([]image.Tree, len(roots))
 	for i, root := range roots {
 		var err error
-		if trees[i], err = wholeTree(root, manifests, readErr); err != nil {
+		if trees[i], err = docs.tree(root); err != nil {
 			return image.Tree{}, err
 		}
 	}

@@ -3,7 +3,6 @@ package testkit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +16,7 @@ const SourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 type Source struct {
 	ListRepositories func(context.Context) ([]image.Repository, error)
 	ListImages       func(context.Context, image.Repository) ([]image.Image, error)
-	ReadManifests    func(context.Context, image.Repository, []digest.Digest) (map[digest.Digest]image.Manifest, error)
+	ReadManifests    func(context.Context, image.Repository, []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error)
 	RenewToken       func(context.Context) (bool, error)
 }
 
@@ -31,7 +30,7 @@ func (f Source) Images(ctx context.Context, r image.Repository) ([]image.Image, 
 	return f.ListImages(ctx, r)
 }
 
-func (f Source) Manifests(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, error) {
+func (f Source) Manifests(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
 	return f.ReadManifests(ctx, r, ds)
 }
 
@@ -98,17 +97,17 @@ func (s *Registry) Renew(ctx context.Context, _ time.Time) (bool, error) {
 	return s.Renewing(ctx)
 }
 
-func (s *Registry) Manifests(_ context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, error) {
-	found, failures := map[digest.Digest]image.Manifest{}, []error(nil)
+func (s *Registry) Manifests(_ context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
+	found, failed := map[digest.Digest]image.Manifest{}, map[digest.Digest]error{}
 	for _, d := range ds {
 		m, ok := s.Held[r.Name][d]
 		if !ok {
-			failures = append(failures, fmt.Errorf("ImageNotFound: %s", d))
+			failed[d] = errors.New("ImageNotFound: Requested image not found")
 			continue
 		}
 		found[d] = m
 	}
-	return found, errors.Join(failures...)
+	return found, failed
 }
 
 // TargetBase is the CI_REGISTRY_IMAGE of the tests.
