@@ -29,7 +29,7 @@ const (
 
 // Outcomes are all of them.
 var Outcomes = []Outcome{
-	Exact, Present, Changed, OnePlatform, Refused, Failed, NotStarted, Missing, Different, Extra,
+	Exact, Present, Changed, OnePlatform, Trimmed, Refused, Failed, NotStarted, Missing, Different, Extra,
 }
 
 // Arrived reports whether the tag is at the target.
