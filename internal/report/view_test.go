@@ -348,3 +348,15 @@ func TestTerseLog(t *testing.T) {
 		long,
 	)
 }
+
+// Every outcome has its line in the summary.
+func TestEveryOutcomeHasAMeaning(t *testing.T) {
+	for _, outcome := range migrate.Outcomes {
+		if !slices.ContainsFunc(meanings, func(m explanation) bool { return m.outcome == outcome }) {
+			t.Errorf("%q has none", outcome)
+		}
+	}
+	if len(meanings) != len(migrate.Outcomes) {
+		t.Errorf("%d meanings of %d outcomes", len(meanings), len(migrate.Outcomes))
+	}
+}
