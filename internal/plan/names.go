@@ -16,9 +16,9 @@ const maxLevels = 2
 // maxPath is the longest repository path that GitLab's registry takes, in characters.
 const maxPath = 255
 
-// gitlabComponent is GitLab's rule for one component of a repository path
-// (gitlab-org/gitlab, ContainerRegistry::Path and the distribution grammar it builds on).
-var gitlabComponent = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-)[a-z0-9]+)*$`)
+// gitlabComponent is GitLab's rule for one component of a repository path, which takes runs of dashes
+// (gitlab-org/gitlab, lib/gitlab/regex.rb, container_repository_name_regex, and the distribution grammar).
+var gitlabComponent = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
 
 // Namer decides where a repository is written to below the target project.
 type Namer struct {

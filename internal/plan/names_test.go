@@ -26,7 +26,7 @@ func TestTarget(t *testing.T) {
 		{name: "joined with two characters", repository: "a/b/c", separator: "__", want: "a/b__c"},
 		{name: "a separator changes nothing that fits", repository: "a/b", separator: "-", want: "a/b"},
 		{name: "every character", repository: "a.b_c-d__e/0", want: "a.b_c-d__e/0"},
-		{name: "two hyphens", repository: "a--b", says: "does not take the name"},
+		{name: "runs of hyphens", repository: "a--b/c---d", want: "a--b/c---d"},
 		{name: "two dots", repository: "a..b", says: "does not take the name"},
 		{name: "underscore first", repository: "_a", says: "does not take the name"},
 		{name: "hyphen last", repository: "a-", says: "does not take the name"},

@@ -10,7 +10,7 @@ const levels = 2
 
 // repositoryName is GitLab's own rule, stricter than a registry's: no run of dashes, no component
 // that starts or ends with a separator.
-var repositoryName = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._/]|__|-)[a-z0-9]+)*$`)
+var repositoryName = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*$`)
 
 // inProject says whether GitLab takes name for a repository of project.
 func inProject(name, project string) bool {
