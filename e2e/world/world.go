@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -15,12 +16,17 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 // Options are those of the parts.
 type Options struct {
 	AWS    aws.Options
 	GitLab gitlab.Options
+
+	// TLS has all registries and the bucket speak TLS, with certificates of an authority of the world's own, which the
+	// engine and the program are told to trust.
+	TLS bool
 }
 
 // World is a running world. The engine is the caller's, who may use one for several worlds in turn.
@@ -28,6 +34,8 @@ type World struct {
 	AWS    *aws.Server
 	GitLab *gitlab.Server
 	Engine *engine.Engine // nil: the program finds none
+
+	authority string // file of its certificate; empty: no TLS
 }
 
 // Start starts both stand-ins, on addresses of their own: an engine remembers by host, without the port, where blobs
@@ -39,15 +47,47 @@ func Start(ctx context.Context, e *engine.Engine, options Options) (*World, erro
 	if address := resolved(e); address != "" && options.AWS.BucketAddr == "" {
 		options.AWS.BucketAddr, options.AWS.BucketName = address+":0", bucketName
 	}
-	amazon, err := aws.Start(ctx, options.AWS)
-	if err != nil {
-		return nil, fmt.Errorf("AWS stand-in: %w", err)
+	w := &World{Engine: e}
+	if err := w.start(ctx, options); err != nil {
+		return nil, errors.Join(err, w.Close())
 	}
-	target, err := gitlab.Start(ctx, options.GitLab)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("GitLab stand-in: %w", err), amazon.Close())
+	return w, nil
+}
+
+func (w *World) start(ctx context.Context, options Options) (err error) {
+	var authority *secure.Authority
+	if options.TLS {
+		if authority, err = secure.NewAuthority(); err != nil {
+			return err
+		}
+		options.AWS.Secure, options.GitLab.Secure = authority, authority
 	}
-	return &World{AWS: amazon, GitLab: target, Engine: e}, nil
+	if w.AWS, err = aws.Start(ctx, options.AWS); err != nil {
+		return fmt.Errorf("AWS stand-in: %w", err)
+	}
+	if w.GitLab, err = gitlab.Start(ctx, options.GitLab); err != nil {
+		return fmt.Errorf("GitLab stand-in: %w", err)
+	}
+	return w.trust(authority)
+}
+
+// trust tells the engine and the program of the authority, if there is one.
+func (w *World) trust(authority *secure.Authority) error {
+	if authority == nil {
+		return nil
+	}
+	file, err := os.CreateTemp("", "world-*.crt")
+	if err != nil {
+		return err
+	}
+	w.authority = file.Name()
+	if _, err := file.Write(authority.PEM); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	if err := file.Close(); err != nil || w.Engine == nil {
+		return err
+	}
+	return errors.Join(w.Engine.Trust(w.AWS.RegistryHost, authority.PEM), w.Engine.Trust(w.GitLab.Registry, authority.PEM))
 }
 
 // bucketName is the one in the region that a world has unless it is told otherwise.
@@ -65,13 +105,28 @@ func resolved(e *engine.Engine) string {
 }
 
 // Close ends both stand-ins.
-func (w *World) Close() error { return errors.Join(w.AWS.Close(), w.GitLab.Close()) }
+func (w *World) Close() error {
+	var errs []error
+	if w.AWS != nil {
+		errs = append(errs, w.AWS.Close())
+	}
+	if w.GitLab != nil {
+		errs = append(errs, w.GitLab.Close())
+	}
+	if w.authority != "" {
+		errs = append(errs, os.Remove(w.authority))
+	}
+	return errors.Join(errs...)
+}
 
 // Env is what a CI job's environment holds in this world.
 func (w *World) Env() []string {
 	env := append(w.AWS.Env(), w.GitLab.Env()...)
 	if w.Engine != nil {
 		env = append(env, "DOCKER_HOST="+w.Engine.Host)
+	}
+	if w.authority != "" {
+		env = append(env, "SSL_CERT_FILE="+w.authority)
 	}
 	return env
 }

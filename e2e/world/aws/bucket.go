@@ -77,8 +77,11 @@ func (b *bucket) listen(ctx context.Context, opts Options, blobs http.Handler) e
 		return errors.Join(err, listener.Close())
 	}
 	b.blobs = blobs
-	b.base = url.URL{Scheme: "http", Host: net.JoinHostPort(cmp.Or(opts.BucketName, host), port)}
-	b.server = &http.Server{Handler: opts.Wrap(b), ReadHeaderTimeout: time.Minute}
+	b.base = url.URL{Scheme: opts.Secure.Scheme(), Host: net.JoinHostPort(cmp.Or(opts.BucketName, host), port)}
+	if listener, err = opts.Secure.Listen(listener, b.base.Hostname()); err != nil {
+		return err
+	}
+	b.server = &http.Server{Handler: opts.Secure.Guard(opts.Wrap(b)), ReadHeaderTimeout: time.Minute}
 	go b.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
 	return nil
 }
@@ -202,6 +205,6 @@ func (e *s3Error) write(w http.ResponseWriter) {
 
 func randomHex(n int) string {
 	id := make([]byte, n)
-	rand.Read(id) //nolint:errcheck // never fails
+	rand.Read(id)
 	return hex.EncodeToString(id)
 }

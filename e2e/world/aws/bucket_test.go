@@ -76,6 +76,29 @@ func TestBucketRefuses(t *testing.T) {
 	}
 }
 
+// TestHeadBlobs asks for a blob that is there, and reads it nevertheless.
+func TestHeadBlobs(t *testing.T) {
+	for answer, want := range map[int]int{0: 200, 401: 401, 403: 403, 404: 404, 405: 405, 307: 403} {
+		s := start(t, Options{HeadBlobs: answer})
+		create(t, s, "app")
+		layers, err := pushImage(t, s, "app", "v1").Layers()
+		check(t, err)
+		blob := "http://" + s.RegistryHost + "/v2/app/blobs/" + digestOf(t, layers[0]).String()
+		for method, want := range map[string]int{http.MethodHead: want, http.MethodGet: http.StatusOK} {
+			req, err := http.NewRequestWithContext(t.Context(), method, blob, nil)
+			check(t, err)
+			auth := s.PullAuth()
+			req.SetBasicAuth(auth.Username, auth.Password)
+			resp, err := http.DefaultClient.Do(req)
+			check(t, err)
+			check(t, resp.Body.Close())
+			if resp.StatusCode != want {
+				t.Errorf("%d: %s: %s, want %d", answer, method, resp.Status, want)
+			}
+		}
+	}
+}
+
 // TestBucketName signs for a name that is not the address.
 func TestBucketName(t *testing.T) {
 	s := start(t, Options{BucketName: BucketHost("eu-central-1")})

@@ -24,6 +24,7 @@ type ecrService struct {
 	now          func() time.Time
 	region       string
 	registryHost string
+	scheme       string
 	account      *account
 	tokens       *tokens
 	policy       *policy
@@ -179,7 +180,7 @@ func (c call) getAuthorizationToken(struct{}) (authorizationData, error) {
 	return authorizationData{[]authorizationToken{{
 		AuthorizationToken: base64.StdEncoding.EncodeToString([]byte(tokenUser + ":" + token)),
 		ExpiresAt:          epoch(expires),
-		ProxyEndpoint:      "http://" + c.registryHost,
+		ProxyEndpoint:      c.scheme + "://" + c.registryHost,
 	}}}, nil
 }
 

@@ -45,7 +45,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeRegistryError(w, http.StatusForbidden, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
 		return
 	case err != nil:
-		w.Header().Set("Www-Authenticate", `Basic realm="http://`+r.Host+`/",service="ecr.amazonaws.com"`)
+		g.challenge(w, r)
 		http.Error(w, "Not Authorized", http.StatusUnauthorized)
 		return
 	}
@@ -105,6 +105,8 @@ func (g *gate) serveRepository(w http.ResponseWriter, r request, name string) {
 		g.pull(w, r)
 	case r.kind == "blobs" && !r.owner && !r.repo.serves(r.reference):
 		writeRegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
+	case r.kind == "blobs" && !r.owner && g.headBlobs != 0 && r.Method == http.MethodHead:
+		g.answerHead(w, r)
 	case r.kind == "blobs" && !r.owner && !g.direct && r.Method == http.MethodGet:
 		g.redirect(w, r)
 	case r.kind == "blobs":
@@ -112,6 +114,23 @@ func (g *gate) serveRepository(w http.ResponseWriter, r request, name string) {
 	default:
 		g.next.ServeHTTP(w, r.Request)
 	}
+}
+
+// answerHead answers the question for a blob with another status than distribution's.
+func (g *gate) answerHead(w http.ResponseWriter, r request) {
+	if g.headBlobs == http.StatusTemporaryRedirect {
+		g.redirect(w, r)
+		return
+	}
+	if g.headBlobs == http.StatusUnauthorized {
+		g.challenge(w, r.Request)
+	}
+	w.WriteHeader(g.headBlobs)
+}
+
+// challenge asks for the user name and the token of GetAuthorizationToken.
+func (g *gate) challenge(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Www-Authenticate", `Basic realm="`+g.scheme+`://`+r.Host+`/",service="ecr.amazonaws.com"`)
 }
 
 // redirect sends the client to the bucket, as ECR does for every blob.

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/registry"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 // Options configures the stand-in. The zero value is an empty account on loopback whose one user has
@@ -31,6 +32,15 @@ type Options struct {
 
 	// Direct lets the registry send blobs itself, which ECR does not do.
 	Direct bool
+
+	// Secure has the registry and the bucket speak TLS with certificates of this authority; nil: plain HTTP. The API
+	// always does, which is not what the program is tried with.
+	Secure *secure.Authority
+
+	// HeadBlobs is the status that the question for a blob (HEAD) is answered with, such as 401, which public.ecr.aws has
+	// been seen to answer, or 307, a redirect to the bucket, where a URL signed for GET is refused; 0: 200 or 404, as
+	// distribution does.
+	HeadBlobs int
 
 	AccountID string // account of the registry; empty: 123456789012
 	Region    string // empty: eu-central-1
@@ -76,12 +86,15 @@ type Server struct {
 	RoleARN         string
 
 	webIdentityToken string
+	user             *identity
 	account          *account
 	tokens           *tokens
 	policy           *policy
 	traffic          *traffic
 	bucket           *bucket
 	direct           bool
+	scheme           string // of the registry's URL
+	headBlobs        int
 	api              *api
 	registry         *registry.Server
 	http             *http.Server
@@ -101,6 +114,8 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		policy:           newPolicy(opts),
 		traffic:          &traffic{},
 		direct:           opts.Direct,
+		scheme:           opts.Secure.Scheme(),
+		headBlobs:        opts.HeadBlobs,
 	}
 	s.bucket = newBucket(opts, s.traffic)
 	if err := s.start(ctx, opts); err != nil {
@@ -130,8 +145,9 @@ func withDefaults(opts Options) Options {
 func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	var blobs http.Handler
 	s.registry, err = registry.Start(ctx, registry.Options{
-		Dir:  opts.Dir,
-		Addr: opts.Addr,
+		Dir:    opts.Dir,
+		Addr:   opts.Addr,
+		Secure: opts.Secure,
 		Wrap: func(next http.Handler) http.Handler {
 			blobs = next
 			return opts.Wrap(s.gate(next))
@@ -148,8 +164,8 @@ func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	}
 	s.BucketHost = s.bucket.base.Host
 	s.api = newAPI(s, opts)
-	user := s.api.keys.addUser(opts.IdentityAccountID)
-	s.AccessKeyID, s.SecretAccessKey = user.accessKeyID, user.secret
+	s.user = s.api.keys.addUser(opts.IdentityAccountID)
+	s.AccessKeyID, s.SecretAccessKey = s.user.accessKeyID, s.user.secret
 	return s.listen(ctx, cmp.Or(opts.APIAddr, "127.0.0.1:0"), opts.Wrap(s.api))
 }
 
@@ -215,6 +231,12 @@ func (s *Server) CreateRepository(name string) (repositoryURI string, err error)
 // AdminAuth returns credentials of the account's owner, who may push. They never expire.
 func (s *Server) AdminAuth() authn.AuthConfig {
 	return authn.AuthConfig{Username: tokenUser, Password: s.tokens.admin}
+}
+
+// PullAuth returns credentials of the user, who may pull, as GetAuthorizationToken issues them.
+func (s *Server) PullAuth() authn.AuthConfig {
+	token, _ := s.tokens.issue(s.user)
+	return authn.AuthConfig{Username: tokenUser, Password: token}
 }
 
 // Archive archives an image: it stays listed, but can no longer be pulled.

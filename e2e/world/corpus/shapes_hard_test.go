@@ -137,7 +137,7 @@ func TestForeign(t *testing.T) {
 			t.Errorf("%s: the registry has the layer: %v", repository, err)
 		}
 		if err == nil {
-			content.Close()
+			content.Close() //nolint:errcheck // only read
 		}
 	}
 }

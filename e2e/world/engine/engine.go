@@ -48,6 +48,10 @@ type Options struct {
 	// Bridge is for running containers: the engine gets a network namespace of its own, from which
 	// containers reach this machine at HostAddrs and nothing else. It pulls from there, too.
 	Bridge bool
+
+	// Verify has an engine with Bridge want TLS of the registries at HostAddrs, with certificates that it trusts. Those on
+	// loopback it takes as they are, as every engine does.
+	Verify bool
 }
 
 // Engine is a running Docker Engine with a containerd of its own. Its methods are not safe for
@@ -156,9 +160,11 @@ func (e *Engine) arguments(opts Options) []string {
 	if opts.TCPAddr != "" {
 		args = append(args, "--host", "tcp://"+opts.TCPAddr, "--tls=false")
 	}
-	if opts.Bridge {
+	switch {
+	case opts.Bridge && opts.Verify:
+	case opts.Bridge:
 		args = append(args, "--insecure-registry", Subnet.String())
-	} else {
+	default:
 		args = append(args, "--bridge=none", "--iptables=false", "--ip6tables=false") // leaves the machine as it is
 	}
 	return append(args, opts.Args...)

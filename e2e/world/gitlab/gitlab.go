@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/registry"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 // Options configures the stand-in. The zero value is a project "group/project" on loopback, with a
@@ -36,12 +37,20 @@ type Options struct {
 	// address is the registry's own.
 	TokenAddr string
 
+	// StorageAddr is the host:port of the object storage that blob reads are redirected to, as at GitLab.com; empty: the
+	// registry sends blobs itself, as a small instance does.
+	StorageAddr string
+
 	Project  string // full path of the job's project; empty: group/project
 	User     string // empty: gitlab-ci-token, as in a CI job
 	Password string // the job token; empty: a random one
 
 	// TokenLifetime is how long the registry accepts a token of /jwt/auth; 0: 5 minutes, GitLab's default.
 	TokenLifetime time.Duration
+
+	// Secure has the registry, the token service and the object storage speak TLS with certificates of this authority;
+	// nil: plain HTTP.
+	Secure *secure.Authority
 
 	// Refusals are those at the start; Refuse changes them.
 	Refusals Refusals
@@ -61,6 +70,7 @@ type Server struct {
 	registry *registry.Server
 	tokens   *tokenService
 	rules    *rules
+	storage  storage
 	counters counters
 	tmp      string // to be removed by Close; may be empty
 }
@@ -106,26 +116,33 @@ func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
 	if s.Registry, err = opts.announce(listener.Addr().String()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	s.tokens.realm = "http://" + s.Registry + tokenPath
+	s.tokens.realm = opts.Secure.Scheme() + "://" + s.Registry + tokenPath
 	if opts.TokenAddr != "" {
-		if err := s.tokens.listen(ctx, opts.TokenAddr, s.wrap(opts, s.tokens)); err != nil {
+		if err := s.tokens.listen(ctx, opts.TokenAddr, opts.Secure, s.wrap(opts, s.tokens)); err != nil {
 			return errors.Join(err, listener.Close())
 		}
 	}
+	s.storage.issuer = s.tokens.issuer
+	var inner http.Handler
 	s.registry, err = registry.Start(ctx, registry.Options{
 		Dir:      dir,
 		Listener: listener,
+		Secure:   opts.Secure,
 		Auth:     s.tokens.accessController(),
 		Wrap: func(next http.Handler) http.Handler {
+			inner = next
 			mux := http.NewServeMux()
-			mux.Handle("/", s.counters.wrap(s.rules.wrap(next)))
-			if opts.TokenAddr == "" {
+			mux.Handle("/", s.counters.wrap(s.storage.wrap(s.rules.wrap(next))))
+			if opts.TokenAddr == "" || opts.Secure != nil { // to which Guard leads the tests' own client
 				mux.Handle(tokenPath, s.tokens)
 			}
 			return s.wrap(opts, mux)
 		},
 	})
-	return err
+	if err != nil || opts.StorageAddr == "" {
+		return err
+	}
+	return s.storage.listen(ctx, opts, inner)
 }
 
 func (opts Options) announce(listening string) (string, error) {
@@ -152,6 +169,7 @@ func (s *Server) Close() error {
 	if s.tokens != nil {
 		errs = append(errs, s.tokens.close())
 	}
+	errs = append(errs, s.storage.close())
 	if s.tmp != "" {
 		errs = append(errs, os.RemoveAll(s.tmp))
 	}
@@ -188,6 +206,9 @@ func (s *Server) BytesIn() int64 { return s.counters.bytes.Load() }
 
 // Uploads returns how often each blob was uploaded whole, by digest. Mounts do not count.
 func (s *Server) Uploads() map[string]int { return s.counters.snapshot() }
+
+// StorageRequests returns the number of requests to the object storage so far, refused ones included.
+func (s *Server) StorageRequests() int { return int(s.storage.requests.Load()) }
 
 // Tokens returns the number of tokens that /jwt/auth has issued.
 func (s *Server) Tokens() int { return int(s.tokens.issued.Load()) }

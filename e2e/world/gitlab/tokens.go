@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 const tokenPath = "/jwt/auth"
@@ -34,14 +36,17 @@ type tokenService struct {
 }
 
 // listen serves handler, the service in its middleware, on an address of its own until close.
-func (ts *tokenService) listen(ctx context.Context, addr string, handler http.Handler) error {
+func (ts *tokenService) listen(ctx context.Context, addr string, authority *secure.Authority, handler http.Handler) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	ts.realm = "http://" + listener.Addr().String() + tokenPath
-	ts.server = &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	ts.realm = authority.Scheme() + "://" + listener.Addr().String() + tokenPath
+	if listener, err = authority.Listen(listener); err != nil {
+		return err
+	}
+	ts.server = &http.Server{Handler: authority.Guard(handler), ReadHeaderTimeout: time.Minute}
 	go ts.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
 	return nil
 }

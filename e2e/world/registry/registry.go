@@ -19,6 +19,8 @@ import (
 
 	_ "github.com/distribution/distribution/v3/registry/auth/token"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 // drainTimeout is how long Close lets requests under way finish.
@@ -33,6 +35,9 @@ type Options struct {
 	// Listener is used in place of Addr, for those who need the port before the start; the registry closes it.
 	Listener net.Listener
 
+	// Secure has the registry speak TLS with a certificate of this authority; nil: plain HTTP.
+	Secure *secure.Authority
+
 	// Wrap puts middleware around the registry. It sees requests before they are authorized.
 	Wrap func(http.Handler) http.Handler
 
@@ -40,7 +45,7 @@ type Options struct {
 	Auth configuration.Auth
 }
 
-// Server is a running registry that speaks plain HTTP.
+// Server is a running registry.
 type Server struct {
 	Host string // host:port
 
@@ -64,6 +69,9 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("registry: %w", err), listener.Close())
 	}
 	s.Host = listener.Addr().String()
+	if listener, err = opts.Secure.Listen(listener); err != nil {
+		return nil, errors.Join(fmt.Errorf("registry: %w", err), s.close())
+	}
 	go s.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by Close
 	return s, nil
 }
@@ -91,7 +99,7 @@ func newServer(ctx context.Context, opts Options) (s *Server, err error) {
 	if opts.Wrap != nil {
 		handler = opts.Wrap(handler)
 	}
-	s.server = &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ConnState: s.silent.track}
+	s.server = &http.Server{Handler: opts.Secure.Guard(handler), ReadHeaderTimeout: time.Minute, ConnState: s.silent.track}
 	return s, nil
 }
 

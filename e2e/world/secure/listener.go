@@ -1,0 +1,107 @@
+package secure
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+)
+
+// recordTypeHandshake is the first byte that a client of TLS sends.
+const recordTypeHandshake = 0x16
+
+// listener tells TLS from plain HTTP by the first byte of a connection.
+type listener struct {
+	net.Listener
+	config *tls.Config
+	conns  chan net.Conn
+	closed chan struct{} // by Close, or by an error
+
+	mu     sync.Mutex
+	err    error
+	silent map[net.Conn]bool // nothing has been sent yet
+}
+
+// accept hands out connections until the inner listener ends.
+func (l *listener) accept() {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			l.end(err)
+			return
+		}
+		l.mu.Lock()
+		l.silent[conn] = true
+		l.mu.Unlock()
+		go l.sniff(conn)
+	}
+}
+
+// sniff waits for the first byte, which may never come.
+func (l *listener) sniff(conn net.Conn) {
+	first := make([]byte, 1)
+	_, err := conn.Read(first)
+	l.mu.Lock()
+	delete(l.silent, conn)
+	l.mu.Unlock()
+	if err != nil {
+		conn.Close() //nolint:errcheck // nobody speaks on it
+		return
+	}
+	var ready net.Conn = &begunConn{conn, first}
+	if first[0] == recordTypeHandshake {
+		ready = tls.Server(ready, l.config)
+	}
+	select {
+	case l.conns <- ready:
+	case <-l.closed:
+		conn.Close() //nolint:errcheck // the server is gone
+	}
+}
+
+// Accept returns a *tls.Conn, or the connection of a client that speaks plainly.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return nil, l.err
+	}
+}
+
+// Close ends the inner listener, and the connections on which nothing has been sent.
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	l.end(net.ErrClosed)
+	return err
+}
+
+// end lets Accept return the first error.
+func (l *listener) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.err = err
+	close(l.closed)
+	for conn := range l.silent {
+		conn.Close() //nolint:errcheck // nobody speaks on it
+	}
+}
+
+// begunConn is a connection whose first bytes have been read.
+type begunConn struct {
+	net.Conn
+	begun []byte
+}
+
+func (c *begunConn) Read(p []byte) (int, error) {
+	if len(c.begun) > 0 {
+		n := copy(p, c.begun)
+		c.begun = c.begun[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
