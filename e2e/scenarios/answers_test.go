@@ -1,0 +1,326 @@
+package scenarios
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
+)
+
+var hardShapes = sync.OnceValues(func() ([]corpus.Shape, error) { return corpus.HardShapes(context.Background(), "") })
+
+// fillHard pushes all hard shapes to ECR.
+func fillHard(t *testing.T, w *world.World) {
+	t.Helper()
+	shapes, err := hardShapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillShapes(t, w, shapes)
+}
+
+// What GitLab refuses, an engine passes on in words of its own. These are the words that the program has to know.
+func TestWhatAnEngineSaysOfGitLab(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			s.fillWith(t, "docker-manifest", "oci-manifest")
+			for _, repository := range []string{"docker-manifest", "oci-manifest"} {
+				expectSaid(t, s.pull(t, "shapes/"+repository+":1.0"), "")
+			}
+			for _, row := range engineAnswers {
+				if row.says[kind] == tooSlow {
+					continue
+				}
+				t.Run(row.name, func(t *testing.T) {
+					s.GitLab.Refuse(func(r *gitlab.Refusals) { *r = gitlab.Refusals{} })
+					target := "answers/" + regexp.MustCompile("[^a-z]+").ReplaceAllString(row.name, "-")
+					if row.before != "" {
+						expectSaid(t, s.push(t, row.before, target, "v1"), "")
+					}
+					s.GitLab.Refuse(row.refuse)
+					expectSaid(t, s.push(t, "shapes/docker-manifest:1.0", target, cmp.Or(row.tag, "v1")), row.says[kind])
+				})
+			}
+			for _, repository := range []string{"docker-manifest", "oci-manifest"} {
+				s.remove(t, "shapes/"+repository+":1.0")
+			}
+			expectNothingLeft(t, s.Engine)
+		})
+	}
+}
+
+// engineAnswer is what an engine says when GitLab refuses a push; "" is a push that succeeds.
+type engineAnswer struct {
+	name   string
+	before string // what is at GitLab already as v1
+	tag    string // "": v1
+	refuse func(*gitlab.Refusals)
+	says   map[engine.Kind]string // a regular expression
+}
+
+// says is what each engine says. Both are regular expressions; "" is a push that succeeds.
+func says(classicSays, containerdSays string) map[engine.Kind]string {
+	return map[engine.Kind]string{engine.Classic: classicSays, engine.Containerd: containerdSays}
+}
+
+var engineAnswers = []engineAnswer{
+	{name: "nothing", refuse: func(*gitlab.Refusals) {}},
+	{
+		name: "protected tag", tag: "release-1", refuse: func(r *gitlab.Refusals) { r.ProtectedTags = []string{"release-*"} },
+		says: says(`^unknown: insufficient permissions to push or delete protected tag$`,
+			`^error from registry: insufficient permissions to push or delete protected tag - tag "release-1" is protected$`),
+	},
+	{
+		name: "immutable tag", before: "shapes/oci-manifest:1.0", refuse: func(r *gitlab.Refusals) { r.ImmutableTags = []string{"v*"} },
+		says: says(`^unknown: tag is immutable$`, `^error from registry: tag is immutable - tag "v1" is immutable$`),
+	},
+	{
+		name: "immutable tag with its own digest", before: "shapes/docker-manifest:1.0",
+		refuse: func(r *gitlab.Refusals) { r.ImmutableTags = []string{"v*"} },
+	},
+	{
+		name: "protected repository", refuse: func(r *gitlab.Refusals) { r.ProtectedRepositories = []string{"group/project/answers/*"} },
+		says: says(`^denied: Pushing to protected repository path forbidden$`, `^error from registry: Pushing to protected repository path forbidden$`),
+	},
+	{
+		name: "read-only", refuse: func(r *gitlab.Refusals) { r.ReadOnly = true },
+		says: says(`^error parsing HTTP 405 response body: invalid character 'M' looking for beginning of value: "Method not allowed\\n"$`,
+			`^unknown: unexpected status from POST request to http://[0-9.:]+/v2/group/project/answers/read-only/blobs/uploads/.*: 405 Method Not Allowed$`),
+	},
+	{
+		name: "registry off", refuse: func(r *gitlab.Refusals) { r.Off = true },
+		says: says(tooSlow, `^error from registry: registry not enabled$`), // the classic engine: "unavailable: registry not enabled", after 50 s
+	},
+	{
+		name: "registry of the project off", refuse: func(r *gitlab.Refusals) { r.ProjectOff = true },
+		says: says(`^denied: requested access to the resource is denied$`,
+			`^push access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed$`),
+	},
+	{
+		name: "body too large", refuse: func(r *gitlab.Refusals) { r.MaxBody, r.NoMounts = 10_000, true }, // a mount has no body
+		says: says(`^error parsing HTTP 413 response body: invalid character '<' .*413 Request Entity Too Large`, `413 Request Entity Too Large`),
+	},
+	{
+		name: "firewall", refuse: func(r *gitlab.Refusals) {
+			r.Firewall = func(r *http.Request) bool { return r.Method == http.MethodPut }
+		},
+		says: says(`^error parsing HTTP 403 response body: invalid character '<' .*Request Rejected`,
+			`unexpected status from PUT request to http://[0-9.:]+/v2/group/project/answers/firewall/.*: 403 Forbidden$`),
+	},
+	{
+		name: "manifest too large", refuse: func(r *gitlab.Refusals) { r.MaxManifest = 100 },
+		says: says(`^unknown: payload size limit exceeded$`, `^error from registry: payload size limit exceeded - manifest payload size of \d+ exceeds the limit of 100$`),
+	},
+	{
+		name: "too many references", refuse: func(r *gitlab.Refusals) { r.MaxReferences = 2 },
+		says: says(`^unknown: too many manifest references$`, `^error from registry: too many manifest references$`),
+	},
+	{name: "no mounts", refuse: func(r *gitlab.Refusals) { r.NoMounts = true }},
+}
+
+// tooSlow is what is not tried with an engine that repeats its question for most of a minute.
+const tooSlow = "too slow"
+
+// What ECR holds and GitLab refuses is refused by an engine's one push of it. The containerd store is given all of it,
+// as the program does; the classic store pulls what it can hold.
+func TestWhatAnEngineSaysOfHardShapes(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			fillHard(t, s.World)
+			for _, row := range hardAnswers {
+				t.Run(row.name, func(t *testing.T) {
+					s.GitLab.Refuse(func(r *gitlab.Refusals) { *r = gitlab.Refusals{} })
+					if row.lifted != nil {
+						s.GitLab.Refuse(row.lifted)
+					}
+					expectSaid(t, s.bring(t, "shapes/"+row.repository, row.pulled), row.says[kind])
+					s.remove(t, "shapes/"+row.repository+":1.0")
+				})
+			}
+			expectNothingLeft(t, s.Engine)
+		})
+	}
+}
+
+// hardAnswer is what an engine says when it is to bring a hard shape.
+type hardAnswer struct {
+	name, repository string
+	pulled           bool // from ECR, also by the containerd store
+	lifted           func(*gitlab.Refusals)
+	says             map[engine.Kind]string
+}
+
+const unsupported = "^unsupported media type "
+
+var hardAnswers = []hardAnswer{
+	{name: "a size too small", repository: "wrong-size", says: says("", `^error from registry: manifest invalid - unexpected end of JSON input$`)},
+	{name: "a size too small, pulled", repository: "wrong-size", pulled: true, says: says("", `failed size validation: \d+ != \d+: failed precondition$`)},
+	{
+		name: "another type", repository: "wrong-type",
+		says: says("", `^error from registry: manifest invalid - if present, mediaType in manifest should be `+
+			`'application/vnd.oci.image.manifest.v1\+json' not 'application/vnd.docker.distribution.manifest.v2\+json'$`),
+	},
+	{name: "a subject later", repository: "subject-beside", says: says("", `^error from registry: blob unknown to registry - sha256:[0-9a-f]{64}$`)},
+	{name: "a subject later, GitLab 4.42", repository: "subject-beside", lifted: func(r *gitlab.Refusals) { r.OrphanReferrers = true }},
+	{
+		name: "SOCI", repository: "soci",
+		says: says("", `^error from registry: manifest invalid - unknown media type: application/vnd.amazon.soci.index.v2\+json$`),
+	},
+	{
+		name: "WebAssembly", repository: "wasm",
+		says: says(unsupported, `^error from registry: manifest invalid - unknown media type: application/vnd.wasm.config.v0\+json$`),
+	},
+	{
+		name: "a type of its own", repository: "own-type",
+		says: says(unsupported, `^error from registry: manifest invalid - unknown media type: application/vnd.example.model.config.v1\+json$`),
+	},
+	{
+		name: "a type of its own, any type taken", repository: "own-type", lifted: func(r *gitlab.Refusals) { r.AnyMediaType = true },
+		says: says(unsupported, ""),
+	},
+	{
+		name: "a foreign layer elsewhere", repository: "foreign-layer", pulled: true,
+		says: says(`^unknown blob$`, `^failed to copy: httpReadSeeker: failed open: failed to do request: Get "http://127.0.0.1:1/[0-9a-f]+": dial tcp 127.0.0.1:1: connect: connection refused$`),
+	},
+	{name: "a foreign layer at ECR, pulled", repository: "foreign-kept", pulled: true, says: says("", `Get "http://127.0.0.1:1/[0-9a-f]+": dial tcp 127.0.0.1:1: connect: connection refused$`)},
+	{name: "a foreign layer", repository: "foreign-kept", says: says("", `^error from registry: unknown error - invalid URL on layer`)},
+	{name: "a foreign layer, URLs taken", repository: "foreign-kept", lifted: func(r *gitlab.Refusals) { r.LayerURLs = true }},
+}
+
+// bring has the engine copy the tag 1.0 of a hard shape, and returns what it says; "" is success.
+func (s *scene) bring(t *testing.T, repository string, pulled bool) string {
+	t.Helper()
+	if pulled || s.Engine.Kind == engine.Classic {
+		if said := s.pull(t, repository+":1.0"); said != "" {
+			return said
+		}
+	} else {
+		s.load(t, repository)
+	}
+	return s.push(t, repository+":1.0", repository, "1.0")
+}
+
+// load gives the engine all of a hard shape, under its name at ECR.
+func (s *scene) load(t *testing.T, repository string) {
+	t.Helper()
+	shapes, err := hardShapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := shapes[slices.IndexFunc(shapes, func(shape corpus.Shape) bool { return shape.Repository == repository })].Object
+	dir := t.TempDir()
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := layout.WithAnnotations(map[string]string{
+		"io.containerd.image.name":  s.AWS.RegistryHost + "/" + repository + ":1.0",
+		"vnd.docker.reference.type": "none", // which is not unpacked
+	})
+	switch object := object.(type) {
+	case v1.Image:
+		err = path.AppendImage(object, name)
+	case v1.ImageIndex:
+		err = path.AppendIndex(object, name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	files := tar.NewWriter(&archive)
+	if err := errors.Join(files.AddFS(os.DirFS(dir)), files.Close()); err != nil {
+		t.Fatal(err)
+	}
+	expectSaid(t, s.call(t, http.MethodPost, "/images/load?quiet=1", authn.AuthConfig{}, &archive), "")
+}
+
+// pull pulls an image of ECR as the program may, and returns what the engine says; "" is success.
+func (s *scene) pull(t *testing.T, image string) string {
+	t.Helper()
+	query := url.Values{"fromImage": {s.AWS.RegistryHost + "/" + image}}
+	return s.call(t, http.MethodPost, "/images/create?"+query.Encode(), s.AWS.PullAuth(), nil)
+}
+
+// push tags an image of ECR that the engine has, pushes it, and takes the tag away again. It returns what the engine says.
+func (s *scene) push(t *testing.T, image, repository, tag string) string {
+	t.Helper()
+	target := s.GitLab.Image + "/" + repository
+	if said := s.call(t, http.MethodPost, "/images/"+s.AWS.RegistryHost+"/"+image+"/tag?"+url.Values{"repo": {target}, "tag": {tag}}.Encode(), authn.AuthConfig{}, nil); said != "" {
+		t.Fatalf("tag %s: %s", image, said)
+	}
+	said := s.call(t, http.MethodPost, "/images/"+target+"/push?tag="+tag, authn.AuthConfig{Username: s.GitLab.User, Password: s.GitLab.Password}, nil)
+	if removal := s.call(t, http.MethodDelete, "/images/"+target+":"+tag, authn.AuthConfig{}, nil); removal != "" {
+		t.Errorf("remove %s:%s: %s", target, tag, removal)
+	}
+	return said
+}
+
+// remove takes an image of ECR away from the engine, which may have nothing of it.
+func (s *scene) remove(t *testing.T, image string) {
+	t.Helper()
+	if said := s.call(t, http.MethodDelete, "/images/"+s.AWS.RegistryHost+"/"+image, authn.AuthConfig{}, nil); said != "" && !strings.Contains(said, "o such image") {
+		t.Errorf("remove %s: %s", image, said)
+	}
+}
+
+// call makes one call of the engine's API, and returns the error that it ends with, if any.
+func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, body io.Reader) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://engine"+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credentials, err := json.Marshal(map[string]string{"username": auth.Username, "password": auth.Password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Registry-Auth", base64.URLEncoding.EncodeToString(credentials))
+	transport := proxy.Transport(s.Engine.Host)
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var message struct{ Message, Error string } // a status's, or the stream's
+	for decoder := json.NewDecoder(response.Body); ; {
+		if err := decoder.Decode(&message); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return "" // the answer to a removal is a list
+		}
+	}
+	return cmp.Or(message.Error, message.Message)
+}
+
+func expectSaid(t *testing.T, said, want string) {
+	t.Helper()
+	if want == "" && said != "" || want != "" && !regexp.MustCompile(want).MatchString(said) {
+		t.Errorf("the engine says %q, want %q", said, want)
+	}
+}

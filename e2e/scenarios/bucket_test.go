@@ -1,0 +1,133 @@
+package scenarios
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/faults"
+)
+
+// The bucket that ECR redirects to refuses and breaks off, and an engine quotes its signed URL: nothing that the
+// signature consists of is in what the program writes, which names the bucket where the engine does.
+func TestSignedURLsStayHidden(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		prepare func(s *scene)
+		fault   func() *faults.Fault
+		exit    int
+	}{
+		{name: "refusing", prepare: func(s *scene) { s.AWS.DenyBucket(true) }, exit: 3},
+		{name: "expired", prepare: func(s *scene) { s.AWS.ExpireURLs(true) }, exit: 3},
+		{name: "cutting", fault: func() *faults.Fault { return faults.CutReads(forEver, cutAfter) }, exit: 4},
+		{name: "failing", fault: func() *faults.Fault {
+			return faults.Bucket(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.", forEver)
+		}, exit: 4},
+	} {
+		for _, kind := range engine.Kinds() {
+			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				options := world.Options{}
+				if test.fault != nil {
+					options.AWS.Wrap = test.fault().Wrap
+				}
+				s := startScene(t, kind, options)
+				s.fillWith(t, "docker-manifest")
+				if test.prepare != nil {
+					test.prepare(s)
+				}
+				reports := t.TempDir()
+				outcome := s.run(t, "MIGRATE_REPORT_DIR="+reports, "MIGRATE_DEADLINE=10s") // it would try again for minutes
+				expectExit(t, outcome, test.exit)
+				written := outcome.Stdout + outcome.Stderr
+				if kind == engine.Containerd && test.exit == 3 {
+					expectOutput(t, written, strings.Split(s.AWS.BucketHost, ":")[0])
+				}
+				s.expectNoSignature(t, written+readAll(t, reports))
+				expectNothingLeft(t, s.Engine)
+			})
+		}
+	}
+}
+
+// forEver is how often a fault strikes that nobody waits out.
+const forEver = 1 << 30
+
+// The engine does quote signed URLs, without which the test above would be worth nothing.
+func TestTheEngineQuotesSignedURLs(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	s.fillWith(t, "docker-manifest")
+	s.AWS.DenyBucket(true)
+	said := s.pull(t, "shapes/docker-manifest:1.0")
+	for _, kind := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"} {
+		if !slices.Contains(s.secrets.Shown(said), kind) {
+			t.Errorf("no %s in %q", kind, said)
+		}
+	}
+}
+
+// expectNoSignature looks for what the signed URLs of the bucket consisted of, and makes sure that there were some.
+func (s *scene) expectNoSignature(t *testing.T, written string) {
+	t.Helper()
+	for _, kind := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"} {
+		if !slices.Contains(s.secrets.Kinds(), kind) {
+			t.Errorf("no %s has passed by", kind)
+		}
+	}
+	if shown := s.secrets.Shown(written); len(shown) > 0 {
+		t.Errorf("what is written shows %q", shown)
+	}
+	if part := signedPart.FindString(written); part != "" {
+		t.Errorf("a part of a signed URL is written: %s", part)
+	}
+}
+
+// signedPart is a parameter in a query. S3's own XML has an element of such a name, which is none.
+var signedPart = regexp.MustCompile(`(?i)x-amz-[a-z-]+(=|%3d|\\u003d)`)
+
+// readAll is the content of all files in the folder, which has some.
+func readAll(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("report.json, report.html and junit.xml are wanted, and %q are there (%v)", files, err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(content)
+	}
+	return all.String()
+}
+
+// An engine that is to pull a blob by its digest asks the registry for it first. Whatever that answers, images arrive whole.
+func TestBlobsAskedFor(t *testing.T) {
+	for _, status := range []int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusTemporaryRedirect,
+	} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			asked := faults.Answered(func(r *http.Request) bool {
+				return r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/sha256:")
+			}, status)
+			s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{HeadBlobs: status, Wrap: asked.Wrap}})
+			shapes := s.fillWith(t, "docker-manifest", "oci-index", "shared-one", "shared-two")
+			outcome := s.run(t)
+			expectExit(t, outcome, 0)
+			s.expectArrived(t, outcome.Stdout, shapes...)
+			expectNothingLeft(t, s.Engine)
+			if asked.Struck() == 0 {
+				t.Errorf("the engine has asked for no blob")
+			}
+		})
+	}
+}
