@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"sync/atomic"
 
 	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -45,13 +47,18 @@ const keepManifests = 4 << 20
 // refused here, before anything is copied. A refusal of the target's name concerns all of them.
 func (p *Planner) repository(ctx context.Context, images []image.Image, target string, refusal error) []*Item {
 	var items []*Item
+	var refused []*Item
 	for _, img := range images {
-		if len(img.Tags) > 0 {
+		valid, invalid := splitTags(img.Tags)
+		if img.Tags = invalid; len(invalid) > 0 {
+			refused = append(refused, &Item{Image: img, Root: p.known(img), Refusal: errTag}) // no target can be asked for it
+		}
+		if img.Tags = valid; len(valid) > 0 {
 			items = append(items, &Item{Image: img, Target: target, Root: p.known(img), Refusal: refusal})
 		}
 	}
 	if refusal != nil || len(items) == 0 {
-		return items
+		return append(items, refused...)
 	}
 	bySubject := p.bySubject(ctx, images)
 	for page := range slices.Chunk(items, planPage) {
@@ -62,7 +69,25 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 		}
 	}
 	dropCarried(bySubject, items)
-	return items
+	return append(items, refused...)
+}
+
+// validTag is Docker's rule for tags. ECR takes up to 300 characters.
+var validTag = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
+
+var errTag = errors.New("Docker takes tags of at most 128 letters, digits, underscores, periods and hyphens, which do not " +
+	"begin with a period or a hyphen: tag the image in ECR with another name")
+
+// splitTags separates the tags that Docker accepts from those that it does not.
+func splitTags(tags []string) (valid, invalid []string) {
+	for _, tag := range tags {
+		if validTag.MatchString(tag) {
+			valid = append(valid, tag)
+		} else {
+			invalid = append(invalid, tag)
+		}
+	}
+	return valid, invalid
 }
 
 // known returns the digest of what is to be copied of an image, if that is known without its manifest: always, unless

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +139,21 @@ func TestPlan(t *testing.T) {
 }
 
 // A source that says nothing of why a manifest is not there leaves the reader a sentence all the same.
+// A tag that Docker does not accept is refused by itself, and the image's other tags are copied.
+func TestPlanRefusesInvalidTags(t *testing.T) {
+	long := strings.Repeat("x", 129)
+	source := testkit.NewRegistry()
+	source.Push("app", testkit.Image(t, "app"), "-dash", "1.0", "a b", long, "latest", strings.Repeat("x", 128))
+	items := planOf(t, source, nil)
+	if len(items) != 2 || items[0].Rejected() || !slices.Equal(items[0].Image.Tags, []string{"1.0", "latest", strings.Repeat("x", 128)}) {
+		t.Fatalf("%+v", items)
+	}
+	if !slices.Equal(items[1].Image.Tags, []string{"-dash", "a b", long}) {
+		t.Errorf("refused: %q", items[1].Image.Tags)
+	}
+	testkit.ExpectError(t, items[1].Refusal, "Docker takes tags of at most 128")
+}
+
 func TestPlanWithoutCause(t *testing.T) {
 	img := testkit.Image(t, "image")
 	_, err := documents{}.tree(img.Digest)
