@@ -10,6 +10,7 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -43,6 +44,8 @@ type engine struct {
 	hide       *redact.Redactor // learns what the engine is handed
 	// stall is how long a call may be without progress; 0: for ever.
 	stall time.Duration
+	// loading is how long a load may take; 0: for ever.
+	loading time.Duration
 }
 
 // newEngine is the engine at the other end of the connection.
@@ -154,21 +157,30 @@ const finishedPull = "Digest: "
 
 // Pull fetches what the reference names, a digest, into the engine.
 func (e *engine) Pull(ctx context.Context, ref string) error {
-	err := e.pull(ctx, ref, func(docker.Message) error { return nil })
+	err := e.pull(ctx, ref, "", func(docker.Message) error { return nil })
 	if docker.IsBlob(err) {
 		return nil
 	}
 	return err
 }
 
+// PullIndex pulls an index for one platform.
+func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
+	wanted := ""
+	if platform.OS != "" {
+		wanted = platforms.FormatAll(platform)
+	}
+	return e.pull(ctx, ref, wanted, func(docker.Message) error { return nil })
+}
+
 // pull has see look at each message of a pull, and end it with an error.
-func (e *engine) pull(ctx context.Context, ref string, see func(docker.Message) error) error {
+func (e *engine) pull(ctx context.Context, ref, platform string, see func(docker.Message) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return err
 	}
 	return e.watched(ctx, func(ctx context.Context, w *watch) error {
-		body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
+		body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
 		if err != nil {
 			return err
 		}
@@ -198,7 +210,7 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 	for _, layer := range layers {
 		waiting[shortID(layer)] = true
 	}
-	err := e.pull(ctx, ref, func(m docker.Message) error {
+	err := e.pull(ctx, ref, "", func(m docker.Message) error {
 		if arrivedStatuses[m.Status] {
 			delete(waiting, m.ID)
 		}
@@ -269,8 +281,24 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	return docker.PushDigest(ctx, e.client, e.at, ref, auth)
 }
 
+// loadLimit is how long a load may take. It is a matter of milliseconds, or never ends.
+const loadLimit = 20 * time.Second
+
 // Load hands an OCI image layout, as a tar archive, to the engine.
 func (e *engine) Load(ctx context.Context, archive []byte) error {
+	if e.loading == 0 {
+		return e.load(ctx, archive)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.loading, migrate.ErrStalled)
+	defer cancel()
+	err := e.load(ctx, archive)
+	if err != nil && errors.Is(context.Cause(ctx), migrate.ErrStalled) {
+		return docker.Failure(fmt.Sprintf("no end of a load within %s", e.loading), migrate.ErrStalled)
+	}
+	return err
+}
+
+func (e *engine) load(ctx context.Context, archive []byte) error {
 	return e.watched(ctx, func(ctx context.Context, w *watch) error {
 		response, err := e.client.ImageLoad(ctx, bytes.NewReader(archive), client.ImageLoadWithQuiet(true))
 		if err != nil {

@@ -811,6 +811,37 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// A load has a limit of its own.
+func TestLoadIsStuck(t *testing.T) {
+	silent := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}
+	e, _ := startEngine(t, map[string]http.HandlerFunc{loadPath: silent})
+	e.stall, e.loading = time.Minute, 50*time.Millisecond
+	assertFailure(t, e.Load(t.Context(), nil), "no end of a load within 50ms", "stalled")
+}
+
+// An index is pulled for the platform that is asked for.
+func TestPullIndex(t *testing.T) {
+	for _, test := range []struct {
+		platform ocispec.Platform
+		want     string
+	}{
+		{ocispec.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}, "linux/arm64/v8"},
+		{ocispec.Platform{}, ""},
+	} {
+		var asked string
+		e, _ := startEngine(t, map[string]http.HandlerFunc{pullPath: func(w http.ResponseWriter, r *http.Request) {
+			asked = r.URL.Query().Get("platform")
+			_, _ = io.WriteString(w, `{"status":"Digest: sha256:00"}`)
+		}})
+		if err := e.PullIndex(t.Context(), sourceRef, test.platform); err != nil || asked != test.want {
+			t.Errorf("asked for %q instead of %q, error %v", asked, test.want, err)
+		}
+	}
+}
+
 func TestEngineGone(t *testing.T) {
 	server := httptest.NewServer(&daemon{version: "1.51"})
 	e := engineAt(t, docker.Endpoint{Host: "tcp://" + server.Listener.Addr().String()})

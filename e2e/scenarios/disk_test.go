@@ -1,7 +1,13 @@
 package scenarios
 
 import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +15,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
 // diskWorld is an account with its own engine of that kind, whose disk has so many bytes.
@@ -75,4 +82,71 @@ func TestEngineDiskFull(t *testing.T) {
 			expectNothingLeft(t, w.Engine)
 		})
 	}
+}
+
+// A containerd that finds no room for noting a write locks the write's name for good, and every load writes one of the
+// same name: no load ends any more. All arrives without.
+func TestEngineLoadsLocked(t *testing.T) {
+	w, account := diskWorld(t, engine.Containerd, 1<<30)
+	lockLoads(t, w.Engine)
+	outcome := run(t, w.Env())
+	expectExit(t, outcome, 0)
+	compareAccount(t, w, account, engine.Containerd)
+	expectNothingLeft(t, w.Engine)
+}
+
+// lockLoads fills the engine's disk to the block that a load needs to note that it writes its index.
+func lockLoads(t *testing.T, e *engine.Engine) {
+	t.Helper()
+	for free := int64(4 << 10); free < 64<<10; free += 4 << 10 {
+		empty, err := e.FillDisk(free)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := loadNothing(t, e)
+		if err := empty(); err != nil {
+			t.Fatal(err)
+		}
+		if ended && !loadNothing(t, e) {
+			return
+		}
+	}
+	t.Fatal("loads still end")
+}
+
+// loadNothing has the engine load an image layout of no image, and reports whether that comes to an end.
+func loadNothing(t *testing.T, e *engine.Engine) bool {
+	t.Helper()
+	var archive bytes.Buffer
+	writer := tar.NewWriter(&archive)
+	for _, file := range []struct{ name, content string }{
+		{"index.json", `{"schemaVersion":2,"manifests":[]}`}, {"oci-layout", `{"imageLayoutVersion":"1.0.0"}`},
+	} {
+		header := &tar.Header{Name: file.name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(file.content))}
+		if err := errors.Join(writer.WriteHeader(header), write(writer, file.content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine/images/load?quiet=1", &archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: proxy.Transport(e.Host)}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+		err = errors.Join(err, response.Body.Close())
+	}
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+func write(w io.Writer, content string) error {
+	_, err := io.WriteString(w, content)
+	return err
 }

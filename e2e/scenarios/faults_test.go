@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/faults"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
 // hazards are what goes wrong in one row of a table.
@@ -18,6 +20,8 @@ type hazards struct {
 	world.Options
 	account corpus.TinyOptions
 	alone   bool            // the row has an engine of its own
+	only    engine.Kind     // of engines that the row is about; empty: all
+	around  proxy.Around    // calls of the engine; nil: they are left alone
 	changes []string        // of the environment
 	faults  []*faults.Fault // each has to strike
 	links   []*faults.Link
@@ -159,6 +163,7 @@ func TestSurvives(t *testing.T) {
 			h.atGitLab(faults.Hang(faults.ManifestWrite, 2))
 			h.changes = []string{"MIGRATE_STALL=5s"}
 		}},
+		{"the engine does not end loads", stuckLoads},
 		{"the engine is killed during pulls", func(t *testing.T, h *hazards) {
 			h.alone = true
 			h.atECR(faults.At(faults.BlobRead, 10, func() { h.restartEngine(t) }))
@@ -184,7 +189,13 @@ func survive(t *testing.T, kind engine.Kind, with func(*testing.T, *hazards)) {
 	t.Helper()
 	var h hazards
 	with(t, &h)
+	if h.only != "" && h.only != kind {
+		t.Skipf("is about %s engines", h.only)
+	}
 	s, account := h.start(t, kind)
+	if h.around != nil {
+		h.changes = append(h.changes, s.through(t, h.around))
+	}
 	outcome := s.runWithin(t, rowLimit, h.changes...)
 	h.restarts.Wait()
 	expectExit(t, outcome, 0)
@@ -192,6 +203,25 @@ func survive(t *testing.T, kind engine.Kind, with func(*testing.T, *hazards)) {
 	h.restore(t)
 	compareTags(t, s.World, account, kind)
 	expectNothingLeft(t, s.Engine)
+}
+
+// stuckLoads has no load end, as a containerd whose disk was full at the wrong moment does until it is started again.
+func stuckLoads(t *testing.T, h *hazards) {
+	h.only = engine.Containerd
+	var loads atomic.Int32
+	h.around = func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if proxy.CallOf(r).Verb != proxy.Load {
+			engine.ServeHTTP(w, r)
+			return
+		}
+		loads.Add(1)
+		<-r.Context().Done()
+	}
+	t.Cleanup(func() {
+		if !t.Skipped() && loads.Load() == 0 {
+			t.Error("nothing was loaded")
+		}
+	})
 }
 
 // tokenExpires makes the layers of one image so many and so slow that some of them are uploaded with a token that expires

@@ -147,9 +147,7 @@ func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 	}
 	ref := w.repository.Reference(m)
 	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers) }
-	w.sweeping.RLock()
 	err := withFreshCredentials(ctx, w.source, pull)
-	w.sweeping.RUnlock()
 	// Where the pull came to its end before it was cut off, there is an image.
 	tidy, cancel := afterwards(ctx)
 	defer cancel()
@@ -217,8 +215,6 @@ func (c *copier) fetch(ctx context.Context, ref string) error {
 // unpack, such as an attestation or a blob, with an error after all its content has arrived: then it is the content that
 // counts.
 func (c *copier) fetchOnce(ctx context.Context, ref string) error {
-	c.sweeping.RLock()
-	defer c.sweeping.RUnlock()
 	err := c.engine.Pull(ctx, ref)
 	if err != nil && c.store == image.ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
 		return nil
@@ -247,11 +243,11 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
 }
 
-// sweep has the engine drop what it keeps of pulls that were cut off, when none is under way.
-func (c *copier) sweep(ctx context.Context) {
-	c.sweeping.Lock()
-	defer c.sweeping.Unlock()
-	ctx, cancel := afterwards(ctx)
-	defer cancel()
-	_ = c.engine.Sweep(ctx) // what is left does no harm to the copy
+// sweep has the engine drop what it keeps of pulls that were cut off, and reports whether that could be done.
+func (c *copier) sweep(ctx context.Context) bool {
+	return c.traffic.sweep(ctx, func() {
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		_ = c.engine.Sweep(ctx) // what is left does no harm to the copy
+	})
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -31,8 +30,9 @@ type copier struct {
 	catalog   *plan.Catalog
 	held      *references
 	meter     *meter
-	sweeping  sync.RWMutex // pulls and loads read, a sweep writes
+	traffic   *traffic
 	blobs     blobPulls
+	loads     loads
 	brought   brought
 	cutPushes cutPushes
 }

@@ -35,12 +35,15 @@ type Engine interface {
 	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it, and on the
 	// containerd store a single blob.
 	Pull(ctx context.Context, ref string) error
+	// PullIndex fetches an index, and of its images the one for the platform: an image of that name, which lacks the others.
+	PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error
 	// PullContent is Pull for an image whose layers nobody is going to run: it ends when the engine has these layers,
 	// without waiting until they are unpacked. The engine keeps them until Sweep, whoever else refers to them.
 	PullContent(ctx context.Context, ref string, layers []digest.Digest) error
 	// Sweep has the engine drop what it keeps of pulls that were cut off. No pull and no load may be under way.
 	Sweep(ctx context.Context) error
-	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it.
+	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it. One that takes far
+	// longer than a few kilobytes should ends with ErrStalled.
 	Load(ctx context.Context, archive []byte) error
 	// Missing returns the manifests of a local reference that the engine does not hold whole.
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)

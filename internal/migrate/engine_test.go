@@ -29,6 +29,7 @@ type fakeEngine struct {
 	push    func(ctx context.Context, ref string) (digest.Digest, error)
 	resolve func(ctx context.Context, ref string) (image.Resolved, error)
 	remove  func(ctx context.Context, ref string) error
+	index   func(ctx context.Context, ref string, platform ocispec.Platform) error
 	content func(ctx context.Context, ref string, layers []digest.Digest) error
 	sweep   func(ctx context.Context) error
 }
@@ -58,6 +59,10 @@ func (f fakeEngine) Resolve(ctx context.Context, ref string) (image.Resolved, er
 }
 
 func (f fakeEngine) Remove(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
+
+func (f fakeEngine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
+	return f.index(ctx, ref, platform)
+}
 
 func (f fakeEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
 	return f.content(ctx, ref, layers)
@@ -136,6 +141,21 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
 		e.content[blob.Digest] = e.content[blob.Digest] || !spoilt
 	}
 	return err
+}
+
+// PullIndex makes an image of the index, with one of its own at most.
+func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform) error {
+	err := e.begin(ctx, "index "+ref)
+	defer e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	m, ok := e.listed(ref)
+	if !ok {
+		return fmt.Errorf("%s: %w", ref, ErrNotFound)
+	}
+	e.local[ref], e.manifests[m.Digest] = m.Digest, m
+	return nil
 }
 
 // PullContent brings an image's blobs, which stay until Sweep, and no image.

@@ -114,6 +114,7 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 		return result.failed(failedAt(StepVerify, result.Target, errOtherReferrers))
 	}
 	w := c.workspace(t.Image.Repository)
+	w.homemade = true
 	defer w.clear(ctx)
 	if err := w.bring(ctx, tree, []string{result.Target}); err != nil {
 		return result.failed(err)

@@ -46,6 +46,7 @@ var retries = []retryRule{
 	// Registries count requests by the minute (GitLab.com: 2,000), and engines do not pass Retry-After on.
 	{cause: docker.ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
 	{cause: docker.ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
+	{cause: docker.ErrStalled, steps: []Step{StepTag}, tries: 1}, // there is another way than a load
 	{cause: docker.ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: docker.ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
 	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows
@@ -126,6 +127,10 @@ func (e insistent) try(ctx context.Context, step Step, ref string, call func() e
 
 func (e insistent) Pull(ctx context.Context, ref string) error {
 	return e.try(ctx, StepPull, ref, func() error { return e.Engine.Pull(ctx, ref) })
+}
+
+func (e insistent) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
+	return e.try(ctx, StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform) })
 }
 
 func (e insistent) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {

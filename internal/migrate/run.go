@@ -75,7 +75,7 @@ func (s Summary) Incomplete() int {
 
 func newCopier(o Options, blobs *plan.Catalog) *copier {
 	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform,
-		known: o.Known, catalog: blobs}
+		known: o.Known, catalog: blobs, traffic: newTraffic()}
 	c.held = newReferences(c.fetch, o.Engine.Remove)
 	return c
 }
@@ -103,8 +103,10 @@ func newRun(ctx context.Context, options Options) *run {
 	if rules == nil {
 		rules = retries
 	}
-	r.Engine = insistent{Engine: options.Engine, rules: rules, observe: func(e Retrying) { r.observe(e) }}
+	traffic := newTraffic()
+	r.Engine = insistent{Engine: counted{options.Engine, traffic}, rules: rules, observe: func(e Retrying) { r.observe(e) }}
 	r.copier = newCopier(r.Options, plan.NewCatalog())
+	r.copier.traffic = traffic
 	r.copier.meter = newMeter(r.copier.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)
 	return r
@@ -337,7 +339,7 @@ func (r *run) pullAll(ctx context.Context, s *schedule, worker int) {
 		t, room, more := s.nextPull(ctx)
 		r.copier.release(ctx, room.evicted)
 		if room.sweep {
-			r.copier.sweep(ctx)
+			s.swept(r.copier.sweep(ctx))
 		}
 		if !more {
 			return

@@ -28,6 +28,8 @@ type schedule struct {
 	ahead, limit   int  // images pulled and not yet pushed, and how many there may be
 	open           int  // images that may still come to be pushed
 	stopped        bool // no further pull is begun
+	sweeping       bool // one who makes room has the engine swept
+	unsweepable    bool // that has failed since a pull last ended
 }
 
 // holding is a reference in the engine, and the blobs that it keeps there.
@@ -210,8 +212,11 @@ func (s *schedule) takePull() (*task, room) {
 	if crowded < 0 {
 		return s.takeStarved()
 	}
-	if len(s.disk.pinned) > 0 {
-		s.disk.sweep()
+	if s.sweeping {
+		return nil, room{}
+	}
+	if len(s.disk.pinned) > 0 && !s.unsweepable {
+		s.sweeping = true
 		return nil, room{sweep: true}
 	}
 	t := s.toPull[crowded]
@@ -226,14 +231,25 @@ func (s *schedule) takePull() (*task, room) {
 
 // takeStarved takes an image that found the disk full, when it has the engine for itself.
 func (s *schedule) takeStarved() (*task, room) {
-	if len(s.toPull) > 0 || len(s.starved) == 0 || s.ahead > 0 {
+	if len(s.toPull) > 0 || len(s.starved) == 0 || s.ahead > 0 || s.sweeping {
 		return nil, room{}
 	}
 	t, evicted := s.starved[0], slices.Clone(s.kept)
 	s.starved = s.starved[1:]
 	s.evict(evicted)
-	s.disk.sweep()
+	s.sweeping = true
 	return t, room{evicted: evicted, sweep: true}
+}
+
+// swept says that the engine has been swept, or could not be because of what was under way.
+func (s *schedule) swept(done bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changed.Broadcast()
+	s.sweeping, s.unsweepable = false, !done
+	if done {
+		s.disk.sweep()
+	}
 }
 
 func (s *schedule) beginPull(t *task) {
@@ -250,6 +266,7 @@ func (s *schedule) beginPull(t *task) {
 
 // endPull gives back what the pull of the image has needed.
 func (s *schedule) endPull(t *task) {
+	s.unsweepable = false
 	if t.work != nil {
 		s.disk.pin(t.work.cut)
 		t.work.cut = nil

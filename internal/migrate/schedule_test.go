@@ -433,7 +433,7 @@ func TestScheduleSweepsFirst(t *testing.T) {
 	if next, room, more := s.nextPull(t.Context()); next != nil || !room.sweep || room.evicted != nil || !more {
 		t.Errorf("next is %v, room %+v", next, room)
 	}
-	if s.disk.used != bench.size {
+	if s.swept(true); s.disk.used != bench.size {
 		t.Errorf("%d bytes in use after the sweep", s.disk.used)
 	}
 	expectPull(t, s, c)

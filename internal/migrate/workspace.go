@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
@@ -18,6 +19,7 @@ type workspace struct {
 	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
 	partial    bool                   // the engine need not have all blobs
 	fellBack   bool                   // blobs could not be had by themselves
+	homemade   bool                   // the root is of our own making: no registry has it
 	trusted    bool                   // nobody has looked whether the engine has all that a push needs
 	doubtful   bool                   // a push has failed: look
 	shared     map[digest.Digest]bool // blobs that images to come consist of, too
@@ -44,7 +46,9 @@ func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string
 		}
 		return w.check(ctx, targets[0])
 	}
-	if err := w.load(ctx, targets, tree); err != nil {
+	if err := w.load(ctx, targets, tree); errors.Is(err, docker.ErrStalled) {
+		return w.bringUnloaded(ctx, tree, targets)
+	} else if err != nil {
 		return err
 	}
 	for _, leaf := range tree.Leaves() {
@@ -104,14 +108,23 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 	}
 	archive, err := l.Archive()
 	if err == nil {
-		w.sweeping.RLock()
-		err = w.engine.Load(ctx, archive)
-		w.sweeping.RUnlock()
+		err = w.loadArchive(ctx, archive)
 	}
 	if err != nil {
 		return failedAt(StepTag, names[0], err)
 	}
 	return nil
+}
+
+// loadArchive tries a load that is stuck once more, unless others were stuck, too.
+func (w *workspace) loadArchive(ctx context.Context, archive []byte) (err error) {
+	for !w.loads.over() {
+		err = w.engine.Load(ctx, archive)
+		if w.loads.note(err); !errors.Is(err, docker.ErrStalled) {
+			return err
+		}
+	}
+	return errStuck
 }
 
 // check makes sure that the engine holds all of a reference: pushed with a manifest missing, an index would arrive

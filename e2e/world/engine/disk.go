@@ -77,3 +77,30 @@ func (e *Engine) DiskUsed() (int64, error) {
 	}
 	return int64(stat.Blocks-stat.Bfree) * stat.Bsize, nil
 }
+
+// FillDisk leaves so many bytes of the disk of a running engine with Options.Disk, up to a block of its filesystem.
+// The function that it returns gives the others back.
+func (e *Engine) FillDisk(free int64) (empty func() error, err error) {
+	if e.disk == nil {
+		return nil, errors.New("the engine has no disk of its own")
+	}
+	path := filepath.Join("/proc", strconv.Itoa(e.PID()), "root", e.disk.mountPoint, "filler")
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // what was written is synchronized
+	size, block := int64(0), make([]byte, 64<<10)
+	for err == nil {
+		var n int
+		n, err = file.Write(block)
+		size += int64(n)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		return nil, err
+	}
+	if err := errors.Join(file.Truncate(size-free), file.Sync()); err != nil {
+		return nil, err
+	}
+	return func() error { return os.Remove(path) }, nil
+}

@@ -1,0 +1,192 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+)
+
+// sweepPatience is how long a sweep holds up new pulls and loads until those under way have ended.
+const sweepPatience = 30 * time.Second
+
+// traffic knows the pulls and loads under way, none of which a sweep may meet: a prune of images deletes the leases of
+// all of them (moby, daemon/containerd/image_prune.go), so that containerd drops what they have brought so far, and
+// refuses what they still bring: "lease does not exist". Pushes hold no lease.
+type traffic struct {
+	patience time.Duration
+
+	mu       sync.Mutex
+	calls    map[*underWay]bool
+	sweeping bool          // calls wait until it is over
+	changed  chan struct{} // closed, and made anew, whenever one of these has changed
+}
+
+// underWay is one pull or load.
+type underWay struct {
+	cancel context.CancelCauseFunc
+	moved  time.Time // when it last told of progress; guarded by traffic.mu
+}
+
+func newTraffic() *traffic {
+	return &traffic{patience: sweepPatience, calls: map[*underWay]bool{}, changed: make(chan struct{})}
+}
+
+// announce wakes those who wait. The traffic is locked.
+func (t *traffic) announce() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// call makes a pull or a load when no sweep is waiting or under way. A call that a sweep has cut off ends with
+// docker.ErrStalled.
+func (t *traffic) call(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &underWay{cancel: cancel}
+	if err := t.enter(ctx, c); err != nil {
+		return err
+	}
+	defer t.leave(c)
+	tell := Transfers(ctx)
+	err := call(WithTransfers(ctx, func(transfer Transfer) {
+		t.move(c)
+		if tell != nil {
+			tell(transfer)
+		}
+	}))
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, docker.ErrStalled) {
+		return cause
+	}
+	return err
+}
+
+func (t *traffic) enter(ctx context.Context, c *underWay) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.sweeping {
+		if err := t.wait(ctx); err != nil {
+			return err
+		}
+	}
+	c.moved = time.Now()
+	t.calls[c] = true
+	return nil
+}
+
+// wait waits until something has changed, unlocked meanwhile.
+func (t *traffic) wait(ctx context.Context) error {
+	changed := t.changed
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t *traffic) leave(c *underWay) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.calls, c)
+	t.announce()
+}
+
+func (t *traffic) move(c *underWay) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.moved = time.Now()
+}
+
+// sweep has prune called when no pull and no load is under way, and reports whether it was. It holds up new ones while
+// it waits. Those that have not moved at all by the end of its patience it cuts off; where others still move it gives up.
+func (t *traffic) sweep(ctx context.Context, prune func()) bool {
+	if !t.begin() {
+		return false
+	}
+	defer t.end()
+	if !t.idle(ctx) {
+		return false
+	}
+	prune()
+	return true
+}
+
+// begin reports whether no other sweep has begun.
+func (t *traffic) begin() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	begun := !t.sweeping
+	t.sweeping = true
+	return begun
+}
+
+func (t *traffic) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sweeping = false
+	t.announce()
+}
+
+// idle waits until nothing is under way, and reports whether that is so.
+func (t *traffic) idle(ctx context.Context) bool {
+	began := time.Now()
+	patient, cancel := context.WithTimeout(ctx, t.patience)
+	defer cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.calls) > 0 {
+		if t.wait(patient) == nil {
+			continue
+		}
+		if ctx.Err() != nil || !t.cutOff(began) {
+			return false
+		}
+		patient = ctx // what has been cut off ends
+	}
+	return true
+}
+
+// cutOff ends the calls that have not moved since, and reports whether there are no others. The traffic is locked.
+func (t *traffic) cutOff(since time.Time) bool {
+	calls := slices.Collect(maps.Keys(t.calls))
+	if slices.ContainsFunc(calls, func(c *underWay) bool { return c.moved.After(since) }) {
+		return false
+	}
+	for _, c := range calls {
+		c.cancel(fmt.Errorf("%w for %s, while the engine's disk was to be swept", docker.ErrStalled, t.patience))
+	}
+	return true
+}
+
+// counted is an engine whose pulls and loads the traffic knows.
+type counted struct {
+	Engine
+	traffic *traffic
+}
+
+func (e counted) Pull(ctx context.Context, ref string) error {
+	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.Pull(ctx, ref) })
+}
+
+func (e counted) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
+	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.PullIndex(ctx, ref, platform) })
+}
+
+func (e counted) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
+	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.PullContent(ctx, ref, layers) })
+}
+
+func (e counted) Load(ctx context.Context, archive []byte) error {
+	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.Load(ctx, archive) })
+}
