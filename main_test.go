@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -304,6 +305,47 @@ func TestCredentialsThatEnd(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An account whose key is gone: each image has its own short error, in the report, too.
+func TestImagesWithoutTheirKey(t *testing.T) {
+	const images = 1000
+	var details []any
+	for i := range images {
+		details = append(details, map[string]any{
+			"imageDigest": digest.FromString(fmt.Sprint(i)), "imageTags": []string{fmt.Sprintf("build-%d", i)}, "imageManifestMediaType": ocispec.MediaTypeImageManifest,
+		})
+	}
+	w := newWorld(t, map[string]http.HandlerFunc{
+		"DescribeImages": ecrAnswer(http.StatusOK, map[string]any{"imageDetails": details}),
+		"BatchGetImage": func(w http.ResponseWriter, r *http.Request) {
+			var asked struct{ ImageIds []any }
+			if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || len(asked.ImageIds) != 100 {
+				t.Errorf("asked for %d images, %v", len(asked.ImageIds), err)
+			}
+			var failures []any
+			for _, id := range asked.ImageIds {
+				failures = append(failures, map[string]any{"imageId": id, "failureCode": "KmsError", "failureReason": "The KMS key is disabled"})
+			}
+			ecrAnswer(http.StatusOK, map[string]any{"failures": failures})(w, r)
+		},
+	})
+	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
+	code, stdout, _ := w.run(t.Context(), t)
+	report := w.reports(t)["report.json"]
+	about := 0
+	for line := range strings.Lines(stdout) {
+		if strings.Contains(line, "build-") || strings.Contains(line, "KMS") || strings.Contains(line, "Kms") {
+			about++
+		}
+	}
+	if code != exitIncomplete || about == 0 || about >= 20 {
+		t.Errorf("exit code %d, %d lines about them:\n%s", code, about, stdout)
+	}
+	if counted := reportOf(t, w.env["MIGRATE_REPORT_DIR"]).Counts["failed"]; counted != images || len(report) >= 1<<20 {
+		t.Errorf("report.json has %d bytes and %d failed tags", len(report), counted)
+	}
+	t.Logf("%d lines, %d bytes", about, len(report))
 }
 
 func TestVersionOfABuildWithoutOne(t *testing.T) {

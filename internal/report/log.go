@@ -4,6 +4,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"strings"
 	"time"
@@ -21,9 +22,10 @@ type Log struct {
 	view   view
 	colour bool
 	tally  *tally
-	again  time.Time // the last line about a call made once more
-	terse  bool      // it was said that not all have a line
-	copies bool      // the phase of copies has begun
+	again  time.Time      // the last line about a call made once more
+	terse  bool           // it was said that not all have a line
+	copies bool           // the phase of copies has begun
+	rows   map[uint64]int // of what did not arrive, by the hash of its cause
 
 	verifies bool // the run compares, and copies nothing
 
@@ -182,7 +184,7 @@ func (l *Log) finished(r migrate.Result) {
 		l.terse = true
 		l.Line("From here on, only what does not arrive has a line: a runner keeps no more than 4 MiB of a log")
 	}
-	if l.terse && (r.Outcome.Arrived() || !l.view.room(roomForFaults)) {
+	if l.terse && (r.Outcome.Arrived() || !l.view.room(roomForFaults)) || l.many(r) {
 		return
 	}
 	count := ""
@@ -190,6 +192,27 @@ func (l *Log) finished(r migrate.Result) {
 		count = l.tally.count()
 	}
 	l.row(fmt.Sprintf("%9s", count), r.Outcome, r.Name()+detail(r))
+}
+
+// maxRows is how many tags that fail for one cause have a line each. The summary has the cause and their number.
+const maxRows = 5
+
+var seed = maphash.MakeSeed()
+
+// many reports whether enough has been said of what keeps the tag from arriving.
+func (l *Log) many(r migrate.Result) bool {
+	if r.Outcome != migrate.Failed && r.Outcome != migrate.Refused || r.Err == nil {
+		return false
+	}
+	c := maphash.Comparable(seed, causeOf(r.Err))
+	if l.rows == nil {
+		l.rows = map[uint64]int{}
+	}
+	l.rows[c]++
+	if l.rows[c] == maxRows+1 {
+		l.Line("%9s  and more for the same cause as the last %d: see the summary", "", maxRows)
+	}
+	return l.rows[c] > maxRows
 }
 
 const (

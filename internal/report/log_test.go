@@ -3,6 +3,8 @@ package report
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -307,6 +309,48 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
 // After a verification the summary says what it has found, and not what has come over.
+// A cause that many tags share is said once, whatever their number, with enough of them to look for it.
+func TestManyOfOneCause(t *testing.T) {
+	const images = 1000
+	words := "KmsError: The KMS key is disabled\n  the KMS key of the repository must be enabled"
+	dir := t.TempDir()
+	var out strings.Builder
+	log := NewLog(&out)
+	record, err := Open(dir, About{Redact: redact.URLs}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Observe(migrate.Planned{Tags: images})
+	before := strings.Count(out.String(), "\n")
+	var summary migrate.Summary
+	for i := range images {
+		r := tag(fmt.Sprintf("v1.%d", i), migrate.Failed, stepError(migrate.StepPlan, digest.FromString(fmt.Sprint(i)).String(), words, ""))
+		log.Observe(migrate.Finished{Result: r})
+		record.Observe(migrate.Finished{Result: r})
+		summary.Results = append(summary.Results, r)
+	}
+	log.Summary(summary, target, time.Minute)
+	if err := record.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(out.String(), "\n") - before; lines >= 20 {
+		t.Errorf("%d lines:\n%s", lines, &out)
+	}
+	for _, part := range []string{
+		"   5/1000  failed        team/app:v1.4\n           and more for the same cause as the last 5: see the summary\n\n0 of 1000 tags",
+		"\n   1000  failed ",
+		"\nNot migrated:\n  team/app: v1.0, v1.1, v1.2, v1.3, v1.4, v1.5, v1.6, v1.7, v1.8, v1.9 and 990 more\n    plan: KmsError: The KMS key is disabled\n",
+	} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%q is not in\n%s", part, &out)
+		}
+	}
+	report, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil || len(report) >= 1<<20 || strings.Count(string(report), "KmsError") < images {
+		t.Errorf("report.json has %d bytes, and the cause %d times: %v", len(report), strings.Count(string(report), "KmsError"), err)
+	}
+}
+
 func TestSummaryOfVerification(t *testing.T) {
 	var out strings.Builder
 	log := NewLog(&out)

@@ -151,16 +151,13 @@ func causeOf(err error) cause {
 
 // cause names what did not arrive, and says why, while there is room. It returns how many it has left out.
 func (l *Log) cause(c cause, results []migrate.Result, room *int) (left int) {
-	for i, r := range results {
-		if *room < 0 {
-			left = len(results) - i
-			break
-		}
-		*room -= len(r.Name())
-		l.Line("  %s", r.Name())
+	if *room < 0 {
+		return len(results)
 	}
-	if left == len(results) {
-		return left
+	names, left := namesOf(results)
+	for _, name := range names {
+		*room -= len(name)
+		l.Line("  %s", name)
 	}
 	if len(results) == 1 {
 		c.text = results[0].Err.Error() // with the reference
@@ -172,4 +169,45 @@ func (l *Log) cause(c cause, results []migrate.Result, room *int) (left int) {
 		}
 	}
 	return left
+}
+
+// maxNames is how many names a list has in full. If more share a cause, it has the repositories, each with its first tags.
+const maxNames = 10
+
+// namesOf returns lines that name the results, and how many of the results are in none of them.
+func namesOf(results []migrate.Result) (lines []string, left int) {
+	if len(results) <= maxNames {
+		for _, r := range results {
+			lines = append(lines, r.Name())
+		}
+		return lines, 0
+	}
+	var repositories []string
+	tags := map[string][]string{}
+	for _, r := range results {
+		if tags[r.Repository] == nil {
+			repositories = append(repositories, r.Repository)
+		}
+		tag := r.Tag
+		if !isTag(r) {
+			tag = strings.TrimPrefix(r.Name(), r.Repository)
+		}
+		tags[r.Repository] = append(tags[r.Repository], tag)
+	}
+	for i, name := range repositories {
+		if i >= maxNames {
+			left += len(tags[name])
+			continue
+		}
+		lines = append(lines, name+": "+firstTags(tags[name]))
+	}
+	return lines, left
+}
+
+func firstTags(tags []string) string {
+	text := strings.Join(tags[:min(maxNames, len(tags))], ", ")
+	if more := len(tags) - maxNames; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
