@@ -131,3 +131,19 @@ func TestBlobsAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// A plan tells whether the job may read the bucket, which ECR and its policies do not.
+func TestPlanReadsTheBucket(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	s.fillWith(t, "docker-manifest")
+	const bucket = "prod-eu-central-1-starport-layer-bucket"
+	outcome := s.command(t, []string{"plan"})
+	expectExit(t, outcome, 0)
+	if n := s.AWS.BucketRequests(); n != 1 {
+		t.Errorf("%d requests to the bucket", n)
+	}
+	s.AWS.DenyBucket(true)
+	outcome = s.command(t, []string{"plan"})
+	expectOutput(t, outcome.Stdout+outcome.Stderr, bucket+".s3.eu-central-1.amazonaws.com", "s3:GetObject", "AccessDenied: Access Denied")
+	s.expectNoSignature(t, outcome.Stdout+outcome.Stderr)
+}

@@ -75,7 +75,7 @@ func TestOneTagOfAnImageIsProtected(t *testing.T) {
 			outcome := s.run(t)
 			expectExit(t, outcome, 3)
 			expectOutput(t, outcome.Stdout, "9 of 12 tags are at "+s.GitLab.Image)
-			expectOutput(t, outcome.Stdout, "push", "denied", "when the user's role is below Developer")
+			expectOutput(t, outcome.Stdout, "push", "insufficient permissions to push or delete protected tag", "a rule of the project protects this tag")
 			for _, tag := range []string{"production", "stable", "staging"} {
 				expectLine(t, outcome.Stdout, "failed", shape.Repository+":"+tag)
 				s.expectAbsent(t, shape.Repository, tag)

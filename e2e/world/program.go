@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Program is the built program.
-type Program struct{ path string }
+// Program is the built program, with the file that it is shown as /etc/hosts, in which it finds the names of a world.
+type Program struct{ path, hosts string }
 
 // Build compiles the program into dir, with the race detector if it is wanted.
 func Build(ctx context.Context, dir string, race bool) (Program, error) {
@@ -30,7 +30,20 @@ func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	if output, err := build.CombinedOutput(); err != nil {
 		return Program{}, fmt.Errorf("build the program: %w\n%s", err, output)
 	}
-	return Program{path: path}, nil
+	hosts, err := writeHosts(filepath.Join(dir, "hosts"))
+	return Program{path: path, hosts: hosts}, err
+}
+
+// writeHosts writes the machine's own names and those of a world.
+func writeHosts(path string) (string, error) {
+	lines, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return "", err
+	}
+	for name, address := range Hosts() {
+		lines = fmt.Appendf(lines, "\n%s %s\n", address, name)
+	}
+	return path, os.WriteFile(path, lines, 0o644)
 }
 
 // Outcome is how a run of the program ended, and what it wrote.
@@ -58,7 +71,8 @@ func (p Program) Run(ctx context.Context, env []string, args ...string) (Outcome
 // Command is the program with this environment and no other, for a caller who starts it and looks at it as it runs.
 // ctx interrupts it with SIGTERM.
 func (p Program) Command(ctx context.Context, env []string, args ...string) *exec.Cmd {
-	command := exec.CommandContext(ctx, p.path, args...)
+	command := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `mount --bind "$0" /etc/hosts && exec "$@"`, p.hosts, p.path}, args...)...)
+	command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // no other process sees that mount
 	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, env...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 30 * time.Second
