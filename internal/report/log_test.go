@@ -14,6 +14,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
@@ -308,7 +309,6 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// After a verification the summary says what it has found, and not what has come over.
 // A cause that many tags share is said once, whatever their number, with enough of them to look for it.
 func TestManyOfOneCause(t *testing.T) {
 	const images = 1000
@@ -316,7 +316,7 @@ func TestManyOfOneCause(t *testing.T) {
 	dir := t.TempDir()
 	var out strings.Builder
 	log := NewLog(&out)
-	record, err := Open(dir, About{Redact: redact.URLs}, log)
+	recorder, err := record.Open(dir, record.About{Redact: redact.URLs}, nil, log.Line)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,11 +326,11 @@ func TestManyOfOneCause(t *testing.T) {
 	for i := range images {
 		r := tag(fmt.Sprintf("v1.%d", i), migrate.Failed, stepError(migrate.StepPlan, digest.FromString(fmt.Sprint(i)).String(), words, ""))
 		log.Observe(migrate.Finished{Result: r})
-		record.Observe(migrate.Finished{Result: r})
+		recorder.Observe(migrate.Finished{Result: r})
 		summary.Results = append(summary.Results, r)
 	}
 	log.Summary(summary, target, time.Minute)
-	if err := record.Close(nil); err != nil {
+	if err := recorder.Close(nil); err != nil {
 		t.Fatal(err)
 	}
 	if lines := strings.Count(out.String(), "\n") - before; lines >= 20 {
@@ -351,6 +351,7 @@ func TestManyOfOneCause(t *testing.T) {
 	}
 }
 
+// After a verification the summary says what it has found, and not what has come over.
 func TestSummaryOfVerification(t *testing.T) {
 	var out strings.Builder
 	log := NewLog(&out)
