@@ -159,7 +159,7 @@ func TestCopyWithoutBlobPulls(t *testing.T) {
 func TestCopyOneBlobFails(t *testing.T) {
 	img := lightOf(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-	s.engine.fails["pull "+s.task.Image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
+	s.engine.fails["pull "+s.item.Image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
 	s.copy(t, "app:1: exact")
 	if n := s.engine.count("pull " + s.pulled(img)); n != 1 {
 		t.Errorf("%d pulls of the image", n)
@@ -283,7 +283,7 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	options := Options{Source: source, Engine: engine, Store: image.ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(t.Context(), options)
 	r.copier = newCopier(options, p.Catalog)
-	r.copyAll(t.Context(), newTasks(found.Items))
+	r.copyAll(t.Context(), found.Items)
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)

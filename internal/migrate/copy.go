@@ -52,7 +52,7 @@ func (c *copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
 // that the engine does not hold it whole, and that it should be tried again alone.
 func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
-	ctx, end := c.meter.follow(ctx, t, inbound)
+	ctx, end := c.meter.follow(ctx, t.grant, inbound)
 	defer func() { end(err == nil) }()
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
 	}
 	t.work = c.workspace(t.Image.Repository)
 	t.work.present, t.work.shared = c.whereabouts(t, tree)
-	t.work.partial = len(t.there) > 0
+	t.work.partial = len(t.grant.spare) > 0
 	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func (c *copier) whereabouts(t *task, tree image.Tree) (present, shared map[dige
 	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, blob := range tree.Blobs() {
 		id := c.catalog.ID(blob.Digest)
-		present[blob.Digest] = !slices.Contains(t.absent, id)
-		shared[blob.Digest] = slices.Contains(t.shared, id)
+		present[blob.Digest] = !slices.Contains(t.grant.bring, id)
+		shared[blob.Digest] = slices.Contains(t.grant.keep, id)
 	}
 	return present, shared
 }
@@ -81,7 +81,7 @@ func (c *copier) whereabouts(t *task, tree image.Tree) (present, shared map[dige
 // deliver pushes the pending tags, and takes their names away from the engine again. What the schedule keeps of what
 // was pulled stays there.
 func (c *copier) deliver(ctx context.Context, t *task) []Result {
-	ctx, end := c.meter.follow(ctx, t, outbound)
+	ctx, end := c.meter.follow(ctx, t.grant, outbound)
 	defer end(true)
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
@@ -118,6 +118,16 @@ func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
 		return failed.failed(err)
 	}
 	return c.push(ctx, resultOf(t.Item, failed.Tag), t.Root, arrivedAs(t.Item, Exact))
+}
+
+// cutOff returns the blobs that came by pulls which were cut off, once.
+func (t *task) cutOff() []plan.BlobID {
+	if t.work == nil {
+		return nil
+	}
+	cut := t.work.cut
+	t.work.cut = nil
+	return cut
 }
 
 // clear takes what was pulled for the image away from the engine.

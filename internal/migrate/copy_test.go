@@ -21,7 +21,7 @@ type setup struct {
 	source *testkit.Registry
 	engine *memoryEngine
 	copier *copier
-	task   *task
+	item   *plan.Item
 }
 
 // newSetup plans the first image that fill pushes.
@@ -32,17 +32,17 @@ func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *se
 	engine := newEngine(source)
 	engine.store = store
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Resolver, p.Store = engine, store })
-	tasks := newTasks(found.Items)
-	if tasks[0].Rejected() {
-		t.Fatal(rejection(tasks[0].Item))
+	it := found.Items[0]
+	if it.Rejected() {
+		t.Fatal(rejection(it))
 	}
 	engine.calls = nil
-	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.Catalog), tasks[0]}
+	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.Catalog), it}
 }
 
-func (s *setup) target(tag string) string { return s.task.Tagged(tag) }
+func (s *setup) target(tag string) string { return s.item.Tagged(tag) }
 
-func (s *setup) pulled(m image.Manifest) string { return s.task.Image.Repository.Reference(m) }
+func (s *setup) pulled(m image.Manifest) string { return s.item.Image.Repository.Reference(m) }
 
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
 func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
@@ -50,7 +50,7 @@ func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
 	r := newRun(ctx, options)
 	defer r.stop(nil)
 	r.copier = s.copier
-	r.copyAll(ctx, []*task{s.task})
+	r.copyAll(ctx, []*plan.Item{s.item})
 	return r.results, len(r.aside) > 0
 }
 
@@ -165,7 +165,7 @@ func TestCopyClassic(t *testing.T) {
 	}{
 		{"compressed again", func(*setup) {}, Changed, recompressed(img.Digest)},
 		{"compressed as before", func(s *setup) { s.engine.answers[s.target("1")] = img.Digest }, Exact, img.Digest},
-		{"one platform on purpose", func(s *setup) { s.task.Reduced = true }, OnePlatform, recompressed(img.Digest)},
+		{"one platform on purpose", func(s *setup) { s.item.Reduced = true }, OnePlatform, recompressed(img.Digest)},
 		{"the target has another", func(s *setup) { s.engine.stands[s.target("1")] = other }, Failed, ""},
 		{"the target has none", func(s *setup) { s.engine.lost[s.target("1")] = true }, Failed, ""},
 		{"a failed pull, whatever is there", func(s *setup) {
@@ -283,7 +283,7 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.Hold("app", children...)
 	engine := newEngine(source)
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Platform = testkit.Linux("arm64") })
-	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: image.ContainerdStore}, p.Catalog), newTasks(found.Items)[0]}
+	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: image.ContainerdStore}, p.Catalog), found.Items[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {

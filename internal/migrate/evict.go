@@ -15,15 +15,15 @@ type candidate struct {
 
 // makeRoom chooses what could leave the engine so that the image fits, first what costs least to fetch again for the
 // room that it frees, and reports whether that is enough.
-func (s *schedule) makeRoom(t *task) (evicted []holding, enough bool) {
-	candidates := s.candidates(t)
+func (s *schedule) makeRoom(g *grant) (evicted []holding, enough bool) {
+	candidates := s.candidates(g)
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
 			cmp.Compare(float64(a.again)/float64(a.freed), float64(b.again)/float64(b.freed)),
 			cmp.Compare(a.users, b.users),
 		)
 	})
-	need := s.disk.need(s.required(t))
+	need := s.disk.need(s.required(g))
 	for _, c := range candidates {
 		if s.disk.fits(need) {
 			break
@@ -36,14 +36,14 @@ func (s *schedule) makeRoom(t *task) (evicted []holding, enough bool) {
 
 // candidates are the references whose removal frees something, and which neither the image nor one that is being
 // pulled needs.
-func (s *schedule) candidates(t *task) []candidate {
+func (s *schedule) candidates(g *grant) []candidate {
 	var found []candidate
 	for _, h := range s.kept {
 		c := candidate{holding: h}
 		busy := false
 		for _, id := range h.blobs {
 			sole := s.pulls.there[id] == 1
-			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(t.Blobs, id))
+			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(g.Blobs, id))
 			if sole && s.disk.users[id] == 1 {
 				c.freed += s.disk.cost(id)
 			}

@@ -190,17 +190,17 @@ func (m *meter) state() Moved {
 	return Moved{Bytes: moved / int64(directions), Of: (m.moved + m.left) / int64(directions)}
 }
 
-// follow has the meter know what the engine transfers for the task by calls with the context that it returns, up to the
+// follow has the meter know what the engine transfers for the item by calls with the context that it returns, up to the
 // call of end.
-func (m *meter) follow(ctx context.Context, t *task, d direction) (_ context.Context, end func(well bool)) {
+func (m *meter) follow(ctx context.Context, g *grant, d direction) (_ context.Context, end func(well bool)) {
 	if m == nil {
 		return ctx, func(bool) {}
 	}
 	m.mu.Lock()
-	m.count(inbound, t.there, false)
-	m.count(outbound, t.there, false)
+	m.count(inbound, g.spare, false)
+	m.count(outbound, g.spare, false)
 	m.mu.Unlock()
-	f := &mover{meter: m, task: t}
+	f := &mover{meter: m, grant: g}
 	f.begin(d)
 	f.tell(stepOf(d))
 	return WithTransfers(ctx, f.see), func(well bool) { f.end(well && d == inbound) }
@@ -212,7 +212,7 @@ const tellPause = 250 * time.Millisecond
 // mover follows what a worker moves for one image.
 type mover struct {
 	meter *meter
-	task  *task
+	grant *grant
 
 	mu        sync.Mutex
 	direction direction
@@ -237,9 +237,9 @@ type moving struct {
 func (f *mover) begin(d direction) {
 	f.direction, f.planned, f.total, f.loading = d, 0, 0, 0
 	f.blobs, f.done = map[string]*moving{}, map[Step]int64{}
-	blobs := f.task.absent
+	blobs := f.grant.bring
 	if d == outbound {
-		blobs = f.task.claimed
+		blobs = f.grant.upload
 	}
 	for name, size := range f.meter.sizes(d, blobs) {
 		f.blobs[name] = &moving{size: size, done: map[Step]int64{}}
@@ -325,7 +325,7 @@ func (f *mover) tell(step Step) {
 	f.meter.mu.Lock()
 	f.meter.underWay[f] = underWay
 	f.meter.mu.Unlock()
-	f.meter.tell(Working{Image: f.task.Image, Step: step, Current: f.done[step], Total: f.total})
+	f.meter.tell(Working{Image: f.grant.Image, Step: step, Current: f.done[step], Total: f.total})
 }
 
 // stepOf is the step that moves bytes in the direction.
@@ -344,8 +344,8 @@ func (f *mover) end(pulled bool) {
 	f.meter.mu.Lock()
 	delete(f.meter.underWay, f)
 	if pulled {
-		f.meter.count(inbound, f.task.absent, true)
+		f.meter.count(inbound, f.grant.bring, true)
 	}
 	f.meter.mu.Unlock()
-	f.meter.tell(Working{Image: f.task.Image})
+	f.meter.tell(Working{Image: f.grant.Image})
 }

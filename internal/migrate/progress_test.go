@@ -30,13 +30,11 @@ func meteredTask() (m *meter, t *task, told func() []string) {
 	a, _ := blobOf("a", 100)
 	b, _ := blobOf("b", 300)
 	ids := blobs.Add([]ocispec.Descriptor{a, b})
-	t = &task{
-		Item: &plan.Item{
-			Image: image.Image{Repository: image.Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
-			Blobs: ids,
-		},
-		absent: ids, claimed: ids,
-	}
+	t = newTask(&plan.Item{
+		Image: image.Image{Repository: image.Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
+		Blobs: ids,
+	})
+	t.grant = &grant{Item: t.Item, bring: ids, upload: ids}
 	var lines []string
 	m = newMeter(blobs, func(e Event) {
 		switch e := e.(type) {
@@ -103,7 +101,7 @@ func TestProgress(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, task, told := meteredTask()
-				ctx, end := m.follow(t.Context(), task, test.direction)
+				ctx, end := m.follow(t.Context(), task.grant, test.direction)
 				for _, transfer := range test.transfers {
 					time.Sleep(time.Second)
 					Transfers(ctx)(transfer)
@@ -123,7 +121,7 @@ func TestProgressIsToldSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a := blobOf("a", 0)
 		m, task, told := meteredTask()
-		ctx, end := m.follow(t.Context(), task, inbound)
+		ctx, end := m.follow(t.Context(), task.grant, inbound)
 		for i := range int64(100) {
 			time.Sleep(10 * time.Millisecond)
 			Transfers(ctx)(Transfer{Blob: a, Step: StepPull, Current: i, Total: 100})
@@ -152,7 +150,9 @@ func TestMeterSettles(t *testing.T) {
 		ids = append(ids, blobs.Add([]ocispec.Descriptor{blob})...)
 	}
 	of := func(name string, tags []string, blobs ...plan.BlobID) *task {
-		return &task{Item: &plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs}, absent: blobs}
+		t := newTask(&plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs})
+		t.grant = &grant{Item: t.Item, bring: blobs}
+		return t
 	}
 	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
 	refused := of("r", []string{"1"}, ids[2])
@@ -171,7 +171,7 @@ func TestMeterSettles(t *testing.T) {
 		return r
 	}
 	state("planned", "0/1000")
-	_, end := m.follow(t.Context(), x, inbound)
+	_, end := m.follow(t.Context(), x.grant, inbound)
 	end(true)
 	state("x pulled", "200/1000")
 	if m.settle(result(x, "1", Exact)) {
@@ -188,7 +188,7 @@ func TestMeterSettles(t *testing.T) {
 	m.settle(Result{Repository: "unlisted"})
 	m.settle(result(refused, "1", Refused))
 	state("what is no image", "400/1000")
-	_, end = m.follow(t.Context(), z, inbound)
+	_, end = m.follow(t.Context(), z.grant, inbound)
 	end(true)
 	m.settle(result(z, "1", Failed))
 	state("z, pulled and not pushed", "700/700")
@@ -200,8 +200,8 @@ func TestMeterSettles(t *testing.T) {
 // What the target has already need not be moved.
 func TestMeterSparesWhatIsThere(t *testing.T) {
 	m, task, _ := meteredTask()
-	task.absent, task.there = task.Blobs[:1], task.Blobs[1:]
-	_, end := m.follow(t.Context(), task, inbound)
+	task.grant.bring, task.grant.spare = task.Blobs[:1], task.Blobs[1:]
+	_, end := m.follow(t.Context(), task.grant, inbound)
 	defer end(false)
 	if s := m.state(); s != (Moved{Of: 100}) {
 		t.Errorf("%+v", s)

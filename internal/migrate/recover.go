@@ -29,11 +29,11 @@ func (c *copier) passOn(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	t.absent = t.Blobs // all that was pulled before is gone
+	t.grant = &grant{Item: t.Item, bring: t.Blobs, upload: t.Blobs} // all that was pulled before is gone
 	if !tree.Root.IsIndex() {
 		return c.fetchImage(ctx, t)
 	}
-	passing, end := c.meter.follow(ctx, t, inbound)
+	passing, end := c.meter.follow(ctx, t.grant, inbound)
 	defer end(false)
 	for _, leaf := range tree.Leaves() {
 		if err := c.passLeaf(passing, t, leaf); err != nil {

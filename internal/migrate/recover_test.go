@@ -27,7 +27,7 @@ func (s *setup) setAside(t *testing.T) {
 
 func (s *setup) recover(t *testing.T, want ...string) []Result {
 	t.Helper()
-	results := s.copier.recover(t.Context(), s.task)
+	results := s.copier.recover(t.Context(), newTask(s.item))
 	if got := outcomes(results); !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
@@ -101,7 +101,7 @@ func TestRecoverFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", test.root, "1", "2"); r.Hold("app", children...) })
-			test.change(s, s.task.Target+"@"+children[1].Digest.String())
+			test.change(s, s.item.Target+"@"+children[1].Digest.String())
 			for _, r := range s.recover(t, "app:1: failed", "app:2: failed") {
 				expectError(t, r.Err, test.says...)
 				var step *StepError
@@ -151,7 +151,7 @@ func TestRecoverInterrupted(t *testing.T) {
 					cancel()
 				}
 			}
-			for _, r := range s.copier.recover(ctx, s.task) {
+			for _, r := range s.copier.recover(ctx, newTask(s.item)) {
 				if r.Outcome != Failed || !errors.Is(r.Err, context.Canceled) {
 					t.Errorf("%s: %s, %v", r.Name(), r.Outcome, r.Err)
 				}

@@ -108,7 +108,7 @@ func TestBringReferrers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, fill)
-			tag := s.task.Tagged(image.ReferrersTag(pair.Digest))
+			tag := s.item.Tagged(image.ReferrersTag(pair.Digest))
 			test.change(s, tag)
 			before := s.engine.tags[tag]
 			results := s.copy(t, test.want...)
@@ -226,7 +226,7 @@ func TestReferrersSharedTriedAgain(t *testing.T) {
 	var waiting sync.WaitGroup
 	for range 4 {
 		waiting.Go(func() {
-			if results := s.copier.bringReferrers(t.Context(), s.task); len(results) != 0 {
+			if results := s.copier.bringReferrers(t.Context(), newTask(s.item)); len(results) != 0 {
 				t.Errorf("brought again: %q", outcomes(results))
 			}
 		})

@@ -138,7 +138,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 	}
 	r.announce(ctx, found)
 	for _, wave := range plan.Waves(found.Items) {
-		r.copyAll(ctx, newTasks(wave))
+		r.copyAll(ctx, wave)
 	}
 	r.recoverAll(ctx)
 	r.copier.endCutPushes(ctx)
@@ -302,66 +302,80 @@ const checkConcurrency = 32
 
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
 // is still being asked for those to come.
-func (r *run) copyAll(ctx context.Context, tasks []*task) {
+func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 	workers := max(1, r.Concurrency)
-	s := newSchedule(tasks, 2*workers, newDisk(r.copier.catalog, r.Store, r.Disk))
-	defer r.onStop(s.stop)()
+	l := &line{run: r, schedule: newSchedule(items, 2*workers, newDisk(r.copier.catalog, r.Store, r.Disk)), tasks: newTasks(items)}
+	defer r.onStop(l.schedule.stop)()
 	var group errgroup.Group
-	for range min(checkConcurrency, len(tasks)) {
-		group.Go(func() error { r.checkAll(ctx, s); return nil })
+	for range min(checkConcurrency, len(items)) {
+		group.Go(func() error { l.checkAll(ctx); return nil })
 	}
-	for worker := range min(workers, len(tasks)) {
-		group.Go(func() error { r.pullAll(ctx, s, worker); return nil })
-		group.Go(func() error { r.pushAll(ctx, s, worker); return nil })
+	for worker := range min(workers, len(items)) {
+		group.Go(func() error { l.pullAll(ctx, worker); return nil })
+		group.Go(func() error { l.pushAll(ctx, worker); return nil })
 	}
 	_ = group.Wait() // no function returns an error
-	r.interrupted(ctx, s)
+	l.settleRest(ctx)
+}
+
+// line is what the workers of a run share: the schedule, and the copies of its items.
+type line struct {
+	*run
+	schedule *schedule
+	tasks    map[*plan.Item]*task
 }
 
 // checkAll asks the target which tags it has.
-func (r *run) checkAll(ctx context.Context, s *schedule) {
-	for t := s.nextCheck(ctx); t != nil; t = s.nextCheck(ctx) {
-		t.present = r.copier.missingTags(ctx, t)
+func (l *line) checkAll(ctx context.Context) {
+	for g := l.schedule.nextCheck(ctx); g != nil; g = l.schedule.nextCheck(ctx) {
+		t := l.tasks[g.Item]
+		t.present = l.copier.missingTags(ctx, t)
 		if ctx.Err() != nil {
 			return
 		}
 		done := len(t.pending) == 0
-		r.copier.release(ctx, s.checked(t))
+		l.copier.release(ctx, l.schedule.answered(g, len(t.present) > 0, !done))
 		if done {
-			r.finish(ctx, r.copier.withReferrers(ctx, t, t.present)...)
+			l.finish(ctx, l.copier.withReferrers(ctx, t, t.present)...)
 		}
 	}
 }
 
 // pullAll brings images into the engine as long as there are any.
-func (r *run) pullAll(ctx context.Context, s *schedule, worker int) {
+func (l *line) pullAll(ctx context.Context, worker int) {
 	for {
-		t, room, more := s.nextPull(ctx)
-		r.copier.release(ctx, room.evicted)
+		g, room, more := l.schedule.nextPull(ctx)
+		l.copier.release(ctx, room.evicted)
 		if room.sweep {
-			s.swept(r.copier.sweep(ctx))
+			l.schedule.swept(l.copier.sweep(ctx))
 		}
 		if !more {
 			return
 		}
-		if t == nil {
-			continue
+		if g != nil {
+			l.pull(ctx, g, worker)
 		}
-		r.observe(Started{Image: t.Image})
-		through := r.working(StepPull, worker, t.Image)
-		err := r.copier.fetchImage(ctx, t)
-		through(t.absent, err == nil)
-		switch {
-		case err == nil:
-			r.copier.release(ctx, s.pulled(t, t.work.handOver()))
-		case errors.Is(err, docker.ErrNoSpace) && !t.alone:
-			t.clear(ctx)
-			r.copier.release(ctx, s.postpone(t))
-		default:
-			t.clear(ctx)
-			r.notPulled(ctx, t, err)
-			r.copier.release(ctx, s.dropped(t))
-		}
+	}
+}
+
+// pull brings one image into the engine.
+func (l *line) pull(ctx context.Context, g *grant, worker int) {
+	t := l.tasks[g.Item]
+	t.grant = g
+	l.observe(Started{Image: g.Image})
+	through := l.working(StepPull, worker, g.Image)
+	err := l.copier.fetchImage(ctx, t)
+	through(g.bring, err == nil)
+	switch {
+	case err == nil:
+		l.copier.release(ctx, l.schedule.pulled(g, t.work.handOver(), t.cutOff()))
+	case errors.Is(err, docker.ErrNoSpace) && !g.alone:
+		t.clear(ctx)
+		l.copier.release(ctx, l.schedule.postpone(g, t.cutOff()))
+	default:
+		t.clear(ctx)
+		l.notPulled(ctx, t, err)
+		l.copier.release(ctx, l.schedule.dropped(g, t.cutOff()))
 	}
 }
 
@@ -375,14 +389,15 @@ func (r *run) notPulled(ctx context.Context, t *task, err error) {
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
-func (r *run) pushAll(ctx context.Context, s *schedule, worker int) {
-	for t := s.nextPush(ctx); t != nil; t = s.nextPush(ctx) {
-		through := r.working(StepPush, worker, t.Image)
-		results := r.copier.deliver(ctx, t)
+func (l *line) pushAll(ctx context.Context, worker int) {
+	for g := l.schedule.nextPush(ctx); g != nil; g = l.schedule.nextPush(ctx) {
+		t := l.tasks[g.Item]
+		through := l.working(StepPush, worker, g.Image)
+		results := l.copier.deliver(ctx, t)
 		arrived := allArrived(results)
-		through(t.claimed, arrived)
-		s.pushed(t, arrived)
-		r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, results...))...)
+		through(g.upload, arrived)
+		l.schedule.pushed(g, arrived)
+		l.finish(ctx, l.copier.withReferrers(ctx, t, append(t.present, results...))...)
 	}
 }
 
@@ -390,15 +405,16 @@ func allArrived(results []Result) bool {
 	return !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
 }
 
-// interrupted settles what the workers have left, which is nothing unless the run has to end.
-func (r *run) interrupted(ctx context.Context, s *schedule) {
-	unstarted, unpushed, kept := s.rest()
-	for _, t := range unpushed {
-		t.clear(ctx)
+// settleRest settles what the workers have left, which is nothing unless the run has to end.
+func (l *line) settleRest(ctx context.Context) {
+	unstarted, unpushed, kept := l.schedule.rest()
+	for _, g := range unpushed {
+		l.tasks[g.Item].clear(ctx)
 	}
-	r.copier.release(ctx, kept)
-	for _, t := range append(unstarted, unpushed...) {
-		r.finish(ctx, append(t.present, settle(t.Item, t.pending, NotStarted, r.cause())...)...)
+	l.copier.release(ctx, kept)
+	for _, g := range append(unstarted, unpushed...) {
+		t := l.tasks[g.Item]
+		l.finish(ctx, append(t.present, settle(t.Item, t.pending, NotStarted, l.cause())...)...)
 	}
 }
 

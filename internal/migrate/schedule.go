@@ -16,9 +16,9 @@ type schedule struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 
-	toCheck        []*task // the target has not been asked yet for their tags
-	toPull, toPush []*task
-	starved        []*task // to be pulled alone, in the end: the engine's disk was full
+	toCheck        []*grant // the target has not been asked yet for their tags
+	toPull, toPush []*grant
+	starved        []*grant // to be pulled alone, in the end: the engine's disk was full
 	pulls, pushes  claims
 	delivered      map[string]map[plan.BlobID]bool // by target repository: the blobs that it has
 	wanted         []int32                         // by blob: images still to be pulled that consist of it
@@ -30,6 +30,21 @@ type schedule struct {
 	stopped        bool // no further pull is begun
 	sweeping       bool // one who makes room has the engine swept
 	unsweepable    bool // that has failed since a pull last ended
+}
+
+// grant is leave to pull an item, and later to push it. The schedule writes it.
+type grant struct {
+	*plan.Item
+
+	bring  []plan.BlobID // blobs that the engine does not have, and that the item's push needs
+	keep   []plan.BlobID // those of them that later items consist of, too
+	spare  []plan.BlobID // blobs that the engine need not have, because the target repository has them
+	upload []plan.BlobID // blobs that the item's push is to bring to the target
+	alone  bool          // the item is tried once more by itself, because the engine's disk was full
+
+	checked bool          // the target has been asked for the item's tags
+	local   []plan.BlobID // the blobs that are not spare
+	wants   bool          // the item counts among those for whose sake blobs are kept in the engine
 }
 
 // holding is a reference in the engine, and the blobs that it keeps there.
@@ -78,77 +93,86 @@ func (c claims) settle(blobs []plan.BlobID) {
 	}
 }
 
-// newSchedule plans for the tasks in their order. limit bounds how far pulls may run ahead of pushes.
-func newSchedule(tasks []*task, limit int, space disk) *schedule {
+// newSchedule deals out the items in their order. limit bounds how far pulls may run ahead of pushes.
+func newSchedule(items []*plan.Item, limit int, space disk) *schedule {
+	grants := make([]*grant, len(items))
+	for i, item := range items {
+		grants[i] = &grant{Item: item}
+	}
+	return scheduleOf(grants, limit, space)
+}
+
+func scheduleOf(grants []*grant, limit int, space disk) *schedule {
 	n := space.catalog.Len()
 	s := &schedule{
-		toCheck: slices.Clone(tasks), toPull: slices.Clone(tasks), pulls: newClaims(n), pushes: newClaims(n),
-		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(tasks),
+		toCheck: slices.Clone(grants), toPull: slices.Clone(grants), pulls: newClaims(n), pushes: newClaims(n),
+		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(grants),
 		delivered: map[string]map[plan.BlobID]bool{},
 	}
 	s.changed = sync.NewCond(&s.mu)
-	for _, t := range tasks {
-		t.checked, t.wants = false, true
-		plan.Count(s.wanted, t.Blobs, 1)
+	for _, g := range grants {
+		g.wants = true
+		plan.Count(s.wanted, g.Blobs, 1)
 	}
 	return s
 }
 
 // nextCheck returns the next image for whose tags the target is to be asked, or nil.
-func (s *schedule) nextCheck(ctx context.Context) *task {
+func (s *schedule) nextCheck(ctx context.Context) *grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.toCheck) == 0 || s.stopped || ctx.Err() != nil {
 		return nil
 	}
-	t := s.toCheck[0]
+	g := s.toCheck[0]
 	s.toCheck = s.toCheck[1:]
-	return t
+	return g
 }
 
-// checked says that the image has tags to be copied, or none. It returns what need not be kept in the engine any more.
-func (s *schedule) checked(t *task) []holding {
+// answered says what the target has of the item: one of its tags, and whether tags are left to copy. It returns what need
+// not be kept in the engine any more.
+func (s *schedule) answered(g *grant, present, pending bool) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	t.checked = true
-	if len(t.present) > 0 {
-		s.deliver(t)
+	g.checked = true
+	if present {
+		s.deliver(g)
 	}
-	if len(t.pending) > 0 {
+	if pending {
 		return nil
 	}
-	if i := slices.Index(s.toPull, t); i >= 0 {
+	if i := slices.Index(s.toPull, g); i >= 0 {
 		s.toPull = slices.Delete(s.toPull, i, i+1)
 	}
 	s.open--
-	return s.unwant(t)
+	return s.unwant(g)
 }
 
 // deliver says that the target repository has all of the image's blobs. An engine with the containerd store pushes an
 // image of which the repository has a blob without having that blob itself.
-func (s *schedule) deliver(t *task) {
+func (s *schedule) deliver(g *grant) {
 	if s.disk.store == image.ClassicStore {
 		return
 	}
-	blobs := s.delivered[t.Target]
+	blobs := s.delivered[g.Target]
 	if blobs == nil {
 		blobs = map[plan.BlobID]bool{}
-		s.delivered[t.Target] = blobs
+		s.delivered[g.Target] = blobs
 	}
-	for _, id := range t.Blobs {
+	for _, id := range g.Blobs {
 		blobs[id] = true
 	}
 }
 
 // required are the blobs that the engine must have to push the image.
-func (s *schedule) required(t *task) []plan.BlobID {
-	delivered := s.delivered[t.Target]
+func (s *schedule) required(g *grant) []plan.BlobID {
+	delivered := s.delivered[g.Target]
 	if len(delivered) == 0 {
-		return t.Blobs
+		return g.Blobs
 	}
 	var required []plan.BlobID
-	for _, id := range t.Blobs {
+	for _, id := range g.Blobs {
 		if !delivered[id] {
 			required = append(required, id)
 		}
@@ -165,19 +189,19 @@ type room struct {
 // nextPull waits for an image that can be pulled without racing for a blob, and for which there is room or can be made,
 // and claims what it brings. It returns false when there is no image to come, or the context has ended. Where it
 // returns no image, room has to be made first.
-func (s *schedule) nextPull(ctx context.Context) (t *task, r room, more bool) {
+func (s *schedule) nextPull(ctx context.Context) (g *grant, r room, more bool) {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && !s.stopped && len(s.toPull)+len(s.starved) > 0 {
 		if s.ahead < s.limit {
-			t, r = s.takePull()
+			g, r = s.takePull()
 		}
-		if t != nil {
-			s.beginPull(t)
+		if g != nil {
+			s.beginPull(g)
 		}
-		if t != nil || r.sweep {
-			return t, r, true
+		if g != nil || r.sweep {
+			return g, r, true
 		}
 		s.changed.Wait()
 	}
@@ -187,23 +211,23 @@ func (s *schedule) nextPull(ctx context.Context) (t *task, r room, more bool) {
 // takePull takes the first image that fits as things are, or else the first for which room can be made. An image that
 // is too large for the budget goes when nothing else is under way. An image waits until it is known which of the
 // repository's older images are at the target: it may need little besides them.
-func (s *schedule) takePull() (*task, room) {
+func (s *schedule) takePull() (*grant, room) {
 	crowded := -1
-	var unchecked *task
-	for i, t := range s.toPull {
-		if !t.checked {
-			unchecked = t
+	var unchecked *grant
+	for i, g := range s.toPull {
+		if !g.checked {
+			unchecked = g
 		}
-		if unchecked != nil && unchecked.Target == t.Target {
+		if unchecked != nil && unchecked.Target == g.Target {
 			continue
 		}
-		required := s.required(t)
+		required := s.required(g)
 		if !s.pulls.free(required) {
 			continue
 		}
 		if s.disk.fits(s.disk.need(required)) {
 			s.toPull = slices.Delete(s.toPull, i, i+1)
-			return t, room{}
+			return g, room{}
 		}
 		if crowded < 0 {
 			crowded = i
@@ -219,26 +243,26 @@ func (s *schedule) takePull() (*task, room) {
 		s.sweeping = true
 		return nil, room{sweep: true}
 	}
-	t := s.toPull[crowded]
-	evicted, enough := s.makeRoom(t)
+	g := s.toPull[crowded]
+	evicted, enough := s.makeRoom(g)
 	if !enough && s.ahead > 0 {
 		return nil, room{}
 	}
 	s.evict(evicted)
 	s.toPull = slices.Delete(s.toPull, crowded, crowded+1)
-	return t, room{evicted: evicted}
+	return g, room{evicted: evicted}
 }
 
 // takeStarved takes an image that found the disk full, when it has the engine for itself.
-func (s *schedule) takeStarved() (*task, room) {
+func (s *schedule) takeStarved() (*grant, room) {
 	if len(s.toPull) > 0 || len(s.starved) == 0 || s.ahead > 0 || s.sweeping {
 		return nil, room{}
 	}
-	t, evicted := s.starved[0], slices.Clone(s.kept)
+	g, evicted := s.starved[0], slices.Clone(s.kept)
 	s.starved = s.starved[1:]
 	s.evict(evicted)
 	s.sweeping = true
-	return t, room{evicted: evicted, sweep: true}
+	return g, room{evicted: evicted, sweep: true}
 }
 
 // swept says that the engine has been swept, or could not be because of what was under way.
@@ -252,26 +276,24 @@ func (s *schedule) swept(done bool) {
 	}
 }
 
-func (s *schedule) beginPull(t *task) {
+func (s *schedule) beginPull(g *grant) {
 	s.ahead++
-	required := s.required(t)
-	t.absent = s.pulls.absent(required)
-	t.there = slices.DeleteFunc(s.pulls.absent(t.Blobs), func(id plan.BlobID) bool { return slices.Contains(required, id) })
-	t.local = slices.DeleteFunc(slices.Clone(t.Blobs), func(id plan.BlobID) bool { return slices.Contains(t.there, id) })
-	t.shared = slices.DeleteFunc(slices.Clone(t.absent), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
-	s.pulls.claim(t.absent)
-	plan.Count(s.needed, t.local, 1)
-	s.disk.use(t.local)
+	required := s.required(g)
+	g.bring = s.pulls.absent(required)
+	g.spare = slices.DeleteFunc(s.pulls.absent(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(required, id) })
+	g.local = slices.DeleteFunc(slices.Clone(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(g.spare, id) })
+	g.keep = slices.DeleteFunc(slices.Clone(g.bring), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
+	s.pulls.claim(g.bring)
+	plan.Count(s.needed, g.local, 1)
+	s.disk.use(g.local)
 }
 
-// endPull gives back what the pull of the image has needed.
-func (s *schedule) endPull(t *task) {
+// endPull gives back what the pull of the image has needed. The engine keeps the blobs that came by pulls which were cut
+// off until it is swept.
+func (s *schedule) endPull(g *grant, cut []plan.BlobID) {
+	s.disk.pin(cut)
 	s.unsweepable = false
-	if t.work != nil {
-		s.disk.pin(t.work.cut)
-		t.work.cut = nil
-	}
-	plan.Count(s.needed, t.local, -1)
+	plan.Count(s.needed, g.local, -1)
 }
 
 // stop says that no further pull is begun, though the context goes on: what has been pulled is still to be pushed.
@@ -287,18 +309,18 @@ func (s *schedule) toCome() bool { return s.open > 0 && (s.ahead > 0 || !s.stopp
 
 // nextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
 // when there is none to come, or the context has ended.
-func (s *schedule) nextPush(ctx context.Context) *task {
+func (s *schedule) nextPush(ctx context.Context) *grant {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && s.toCome() {
-		i := slices.IndexFunc(s.toPush, func(t *task) bool { return s.pushes.free(s.required(t)) })
+		i := slices.IndexFunc(s.toPush, func(g *grant) bool { return s.pushes.free(s.required(g)) })
 		if i >= 0 {
-			t := s.toPush[i]
+			g := s.toPush[i]
 			s.toPush = slices.Delete(s.toPush, i, i+1)
-			t.claimed = s.pushes.absent(s.required(t))
-			s.pushes.claim(t.claimed)
-			return t
+			g.upload = s.pushes.absent(s.required(g))
+			s.pushes.claim(g.upload)
+			return g
 		}
 		s.changed.Wait()
 	}
@@ -317,78 +339,78 @@ func (s *schedule) wake() {
 // The classic store notes the registries that have a layer in a file, which it reads, changes and writes without a lock
 // (moby v20.10, distribution/metadata/v2_metadata_service.go): the pull of an image that shares a layer can undo what
 // the push of the layer notes, and the next push uploads it again. There nobody pulls it until it has been pushed.
-func (s *schedule) pulled(t *task, holds []holding) []holding {
+func (s *schedule) pulled(g *grant, holds []holding, cut []plan.BlobID) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.endPull(t)
+	s.endPull(g, cut)
 	if s.disk.store != image.ClassicStore {
-		s.pulls.settle(t.absent)
+		s.pulls.settle(g.bring)
 	}
 	for _, h := range holds {
 		plan.Count(s.pulls.there, h.blobs, 1)
 		s.disk.use(h.blobs)
 	}
 	s.kept = append(s.kept, holds...)
-	s.toPush = append(s.toPush, t)
-	return s.unwant(t)
+	s.toPush = append(s.toPush, g)
+	return s.unwant(g)
 }
 
 // dropped says that the image could not be pulled, and returns what need not be kept for it any more.
-func (s *schedule) dropped(t *task) []holding {
+func (s *schedule) dropped(g *grant, cut []plan.BlobID) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.leave(t)
-	s.endPull(t)
-	s.pulls.settle(t.absent)
+	s.leave(g)
+	s.endPull(g, cut)
+	s.pulls.settle(g.bring)
 	s.open--
-	return s.unwant(t)
+	return s.unwant(g)
 }
 
 // postpone says that the engine's disk was full when the image was pulled. It is to be pulled once more, alone, and
 // from now on less is kept. What it returns has to leave the engine.
-func (s *schedule) postpone(t *task) []holding {
+func (s *schedule) postpone(g *grant, cut []plan.BlobID) []holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.disk.budget = min(s.disk.budget, s.disk.used/10*9)
-	s.leave(t)
-	s.endPull(t)
-	s.pulls.settle(t.absent)
-	t.alone = true
-	s.starved = append(s.starved, t)
-	return s.unwant(t)
+	s.leave(g)
+	s.endPull(g, cut)
+	s.pulls.settle(g.bring)
+	g.alone = true
+	s.starved = append(s.starved, g)
+	return s.unwant(g)
 }
 
 // pushed says that the push of the image has ended, with its blobs at the target or not.
-func (s *schedule) pushed(t *task, arrived bool) {
+func (s *schedule) pushed(g *grant, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pushes.settle(t.claimed)
+	s.pushes.settle(g.upload)
 	if s.disk.store == image.ClassicStore {
-		s.pulls.settle(t.absent)
+		s.pulls.settle(g.bring)
 	}
 	if arrived {
-		plan.Count(s.pushes.there, t.Blobs, 1)
-		s.deliver(t)
+		plan.Count(s.pushes.there, g.Blobs, 1)
+		s.deliver(g)
 	}
-	s.leave(t)
+	s.leave(g)
 	s.open--
 }
 
 // leave says that the image itself is not in the engine any more.
-func (s *schedule) leave(t *task) {
+func (s *schedule) leave(g *grant) {
 	s.ahead--
-	s.disk.leave(t.local)
+	s.disk.leave(g.local)
 }
 
 // unwant says that the image needs nothing any more of what is kept for images to come, and returns what nobody needs.
-func (s *schedule) unwant(t *task) []holding {
-	if t.wants {
-		t.wants = false
-		plan.Count(s.wanted, t.Blobs, -1)
+func (s *schedule) unwant(g *grant) []holding {
+	if g.wants {
+		g.wants = false
+		plan.Count(s.wanted, g.Blobs, -1)
 	}
 	return s.release()
 }
@@ -418,7 +440,7 @@ func (s *schedule) drop(h holding) {
 
 // rest returns all that is left when the workers have gone: images that were not started, images that were pulled and
 // not pushed, and what is in the engine for others.
-func (s *schedule) rest() (unstarted, unpushed []*task, kept []holding) {
+func (s *schedule) rest() (unstarted, unpushed []*grant, kept []holding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append(s.toPull, s.starved...), s.toPush, s.kept

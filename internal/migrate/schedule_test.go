@@ -21,14 +21,14 @@ import (
 type bench struct {
 	blobs *plan.Catalog
 	size  int64
-	tasks []*task
+	tasks []*grant
 }
 
 func newBench() *bench { return &bench{blobs: plan.NewCatalog(), size: 1 << 20} }
 
 // image is a task of just these blobs, in a repository of its own, checked and with a tag to be copied.
-func (b *bench) image(name string, blobs ...string) *task {
-	t := &task{Item: &plan.Item{Image: image.Image{Tags: []string{name}}, Target: name}, pending: []string{name}, checked: true}
+func (b *bench) image(name string, blobs ...string) *grant {
+	t := &grant{Item: &plan.Item{Image: image.Image{Tags: []string{name}}, Target: name}, checked: true}
 	for _, blob := range blobs {
 		t.Blobs = append(t.Blobs, b.blobs.Add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
 	}
@@ -46,20 +46,20 @@ func (b *bench) scheduleOn(store image.Store, limit int, budget int64) *schedule
 	for _, t := range b.tasks {
 		checked = append(checked, t.checked)
 	}
-	s := newSchedule(b.tasks, limit, newDisk(b.blobs, store, budget*b.size))
+	s := scheduleOf(b.tasks, limit, newDisk(b.blobs, store, budget*b.size))
 	for i, t := range b.tasks {
 		t.checked = checked[i]
 	}
 	return s
 }
 
-// pull has the image pulled, each of its blobs that was not there by itself.
-func pull(s *schedule, b *bench, t *task) []string {
+// pull has the image pulled, each of its blobs that was not there by itself, and some by pulls that were cut off.
+func pull(s *schedule, b *bench, t *grant, cut ...plan.BlobID) []string {
 	var holds []holding
-	for _, id := range t.absent {
+	for _, id := range t.bring {
 		holds = append(holds, holding{ref: b.name(id), blobs: []plan.BlobID{id}})
 	}
-	return refs(s.pulled(t, holds))
+	return refs(s.pulled(t, holds, cut))
 }
 
 // name tells a blob by what its digest was made of, of the names that tests use.
@@ -81,7 +81,7 @@ func refs(holds []holding) []string {
 	return names
 }
 
-func names(tasks []*task) []string {
+func names(tasks []*grant) []string {
 	var all []string
 	for _, t := range tasks {
 		all = append(all, t.Image.Tags[0])
@@ -96,7 +96,7 @@ func over(t *testing.T) context.Context {
 }
 
 // expectPull fails the test unless the image is next, and the blobs leave the engine before.
-func expectPull(t *testing.T, s *schedule, want *task, evicted ...string) {
+func expectPull(t *testing.T, s *schedule, want *grant, evicted ...string) {
 	t.Helper()
 	s.mu.Lock()
 	got, room := s.takePull()
@@ -105,8 +105,8 @@ func expectPull(t *testing.T, s *schedule, want *task, evicted ...string) {
 	}
 	s.mu.Unlock()
 	if got != want || !slices.Equal(refs(room.evicted), evicted) {
-		t.Fatalf("next is %q after %q, want %q after %q", names(slices.DeleteFunc([]*task{got}, func(t *task) bool { return t == nil })),
-			refs(room.evicted), names(slices.DeleteFunc([]*task{want}, func(t *task) bool { return t == nil })), evicted)
+		t.Fatalf("next is %q after %q, want %q after %q", names(slices.DeleteFunc([]*grant{got}, func(t *grant) bool { return t == nil })),
+			refs(room.evicted), names(slices.DeleteFunc([]*grant{want}, func(t *grant) bool { return t == nil })), evicted)
 	}
 }
 
@@ -120,11 +120,11 @@ func TestScheduleKeepsPullsApart(t *testing.T) {
 	expectPull(t, s, nil)
 	pull(s, bench, a)
 	expectPull(t, s, b)
-	if got, want := len(b.absent), 1; got != want {
+	if got, want := len(b.bring), 1; got != want {
 		t.Errorf("b brings %d blobs, want %d", got, want)
 	}
 	if got, _, more := s.nextPull(over(t)); got != nil || more {
-		t.Errorf("%q again", names([]*task{got}))
+		t.Errorf("%q again", names([]*grant{got}))
 	}
 }
 
@@ -134,7 +134,7 @@ func TestSchedulePassesABlobOn(t *testing.T) {
 	a, b := bench.image("a", "base"), bench.image("b", "base")
 	s := bench.schedule(9, 0)
 	expectPull(t, s, a)
-	s.dropped(a)
+	s.dropped(a, nil)
 	expectPull(t, s, b)
 	pull(s, bench, b)
 	if got := s.nextPush(t.Context()); got != b {
@@ -142,7 +142,7 @@ func TestSchedulePassesABlobOn(t *testing.T) {
 	}
 	s.pushed(b, true)
 	if got := s.nextPush(t.Context()); got != nil {
-		t.Errorf("%q is pushed", names([]*task{got}))
+		t.Errorf("%q is pushed", names([]*grant{got}))
 	}
 }
 
@@ -156,7 +156,7 @@ func TestScheduleOnTheClassicStoreWaitsForThePush(t *testing.T) {
 		pull(s, bench, a)
 		expectPull(t, s, nil)
 		if got := s.nextPush(t.Context()); got != a {
-			t.Fatalf("%q is pushed first", names([]*task{got}))
+			t.Fatalf("%q is pushed first", names([]*grant{got}))
 		}
 		s.pushed(a, arrived)
 		expectPull(t, s, b)
@@ -168,7 +168,7 @@ func TestScheduleKeepsPushesApart(t *testing.T) {
 		bench := newBench()
 		a, b := bench.image("a", "base"), bench.image("b", "base")
 		s := bench.schedule(9, 0)
-		for _, next := range []*task{a, b} {
+		for _, next := range []*grant{a, b} {
 			expectPull(t, s, next)
 			pull(s, bench, next)
 		}
@@ -220,26 +220,25 @@ func TestScheduleChecks(t *testing.T) {
 	if kept := pull(s, bench, a); kept != nil {
 		t.Errorf("%q leave the engine, which b may need", kept)
 	}
-	for _, want := range []*task{a, b, c} { // in the order of the pulls
+	for _, want := range []*grant{a, b, c} { // in the order of the pulls
 		if got := s.nextCheck(t.Context()); got != want {
-			t.Fatalf("asked for %q", names([]*task{got}))
+			t.Fatalf("asked for %q", names([]*grant{got}))
 		}
 	}
 	if s.nextCheck(t.Context()) != nil {
 		t.Error("asked for one more")
 	}
-	b.pending = nil
-	if got := refs(s.checked(b)); !slices.Equal(got, []string{"base"}) {
+	if got := refs(s.answered(b, false, false)); !slices.Equal(got, []string{"base"}) {
 		t.Errorf("%q leave the engine", got)
 	}
-	s.checked(c)
+	s.answered(c, false, true)
 	expectPull(t, s, c)
 	pull(s, bench, c)
 	for range 2 {
 		s.pushed(s.nextPush(t.Context()), true)
 	}
 	if got := s.nextPush(t.Context()); got != nil {
-		t.Errorf("%q is pushed", names([]*task{got}))
+		t.Errorf("%q is pushed", names([]*grant{got}))
 	}
 }
 
@@ -255,23 +254,22 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 		s.nextCheck(t.Context())
 		expectPull(t, s, c)
 		expectPull(t, s, nil) // b has to wait for a's answer
-		a.pending, a.present = nil, []Result{{}}
-		s.checked(a)
+		s.answered(a, true, false)
 		if store == image.ClassicStore {
 			expectPull(t, s, nil) // and for c's base
 			continue
 		}
 		expectPull(t, s, b)
-		if len(b.absent) != 1 || len(b.there) != 1 || len(b.local) != 1 {
-			t.Errorf("b brings %d blobs, is spared %d and holds %d", len(b.absent), len(b.there), len(b.local))
+		if len(b.bring) != 1 || len(b.spare) != 1 || len(b.local) != 1 {
+			t.Errorf("b brings %d blobs, is spared %d and holds %d", len(b.bring), len(b.spare), len(b.local))
 		}
 		pull(s, bench, b)
-		if got := s.nextPush(t.Context()); got != b || len(b.claimed) != 1 {
-			t.Errorf("b's push claims %d blobs", len(b.claimed))
+		if got := s.nextPush(t.Context()); got != b || len(b.upload) != 1 {
+			t.Errorf("b's push claims %d blobs", len(b.upload))
 		}
 		pull(s, bench, c)
-		if got := s.nextPush(t.Context()); got != c || len(c.claimed) != 2 {
-			t.Errorf("c's push claims %d blobs", len(c.claimed))
+		if got := s.nextPush(t.Context()); got != c || len(c.upload) != 2 {
+			t.Errorf("c's push claims %d blobs", len(c.upload))
 		}
 		s.pushed(b, true)
 		if s.pushes.free(c.Blobs) {
@@ -287,13 +285,13 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 func TestScheduleBoundsWhatIsPulledAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bench := newBench()
-		c := []*task{bench.image("a", "a"), bench.image("b", "b"), bench.image("c", "c")}[2]
+		c := []*grant{bench.image("a", "a"), bench.image("b", "b"), bench.image("c", "c")}[2]
 		s := bench.schedule(2, 0)
 		for range 2 {
 			next, _, _ := s.nextPull(t.Context())
 			pull(s, bench, next)
 		}
-		third := make(chan *task)
+		third := make(chan *grant)
 		go func() { next, _, _ := s.nextPull(t.Context()); third <- next }()
 		select {
 		case <-third:
@@ -349,8 +347,8 @@ func TestScheduleMakesRoom(t *testing.T) {
 	pull(s, bench, large)
 	s.pushed(s.nextPush(t.Context()), true)
 	expectPull(t, s, later)
-	if len(later.absent) != 2 {
-		t.Errorf("brings %d blobs of those that had to leave, want 2", len(later.absent))
+	if len(later.bring) != 2 {
+		t.Errorf("brings %d blobs of those that had to leave, want 2", len(later.bring))
 	}
 }
 
@@ -377,7 +375,7 @@ func TestScheduleStarved(t *testing.T) {
 	expectPull(t, s, a)
 	pull(s, bench, a)
 	expectPull(t, s, b)
-	s.postpone(b)
+	s.postpone(b, nil)
 	if s.disk.budget >= 3*bench.size {
 		t.Errorf("the budget is still %d", s.disk.budget)
 	}
@@ -387,8 +385,8 @@ func TestScheduleStarved(t *testing.T) {
 	expectPull(t, s, nil) // c is in the engine
 	s.pushed(s.nextPush(t.Context()), true)
 	expectPull(t, s, b)
-	if !b.alone || len(b.absent) != 2 {
-		t.Errorf("b: alone %v, brings %d blobs", b.alone, len(b.absent))
+	if !b.alone || len(b.bring) != 2 {
+		t.Errorf("b: alone %v, brings %d blobs", b.alone, len(b.bring))
 	}
 	pull(s, bench, b)
 	s.pushed(s.nextPush(t.Context()), true)
@@ -404,7 +402,7 @@ func TestScheduleInterrupted(t *testing.T) {
 	expectPull(t, s, a)
 	pull(s, bench, a)
 	expectPull(t, s, bench.tasks[1])
-	s.postpone(bench.tasks[1])
+	s.postpone(bench.tasks[1], nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
 	if next, _, _ := s.nextPull(ctx); next != nil || s.nextPush(ctx) != nil || s.nextCheck(ctx) != nil {
@@ -424,8 +422,7 @@ func TestScheduleSweepsFirst(t *testing.T) {
 	b.checked = false
 	s := bench.schedule(9, 2)
 	expectPull(t, s, a)
-	a.work = &workspace{cut: a.Blobs}
-	pull(s, bench, a)
+	pull(s, bench, a, a.Blobs...)
 	s.pushed(s.nextPush(t.Context()), true)
 	if s.disk.used != 2*bench.size {
 		t.Errorf("%d bytes in use before the sweep", s.disk.used)

@@ -8,24 +8,20 @@ import (
 type task struct {
 	*plan.Item
 
-	checked bool          // the target has been asked for its tags
-	pending []string      // tags that are not at the target yet
-	present []Result      // of the tags that are
-	absent  []plan.BlobID // blobs that the engine did not have when the image's turn came, and that its push needs
-	there   []plan.BlobID // blobs that the engine need not have: the target repository has them
-	local   []plan.BlobID // the others
-	claimed []plan.BlobID // those that its push is to bring to the target
-	shared  []plan.BlobID // those of them that images to come consist of, too
-	wants   bool          // counts among the images for whose sake blobs are kept in the engine
-	alone   bool          // tried once more by itself, after the engine's disk was full
-	work    *workspace    // once its turn has come
+	grant   *grant     // of the schedule, or made for a copy alone
+	pending []string   // tags that are not at the target yet
+	present []Result   // of the tags that are
+	work    *workspace // what the copy has in the engine
 }
 
-// newTasks begins the copies of the items, of which all tags are pending.
-func newTasks(items []*plan.Item) []*task {
-	tasks := make([]*task, len(items))
-	for i, item := range items {
-		tasks[i] = &task{Item: item, pending: item.Image.Tags}
+// newTask begins the copy of an item, of which all tags are pending.
+func newTask(i *plan.Item) *task { return &task{Item: i, pending: i.Image.Tags} }
+
+// newTasks begins the copies of the items.
+func newTasks(items []*plan.Item) map[*plan.Item]*task {
+	tasks := make(map[*plan.Item]*task, len(items))
+	for _, i := range items {
+		tasks[i] = newTask(i)
 	}
 	return tasks
 }
