@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
@@ -127,5 +129,84 @@ func TestOtherReferrersAtTheTarget(t *testing.T) {
 		"the target lists other referrers under this tag, and they are left alone", "delete the tag in GitLab")
 	if now, err := check.Digest(t.Context(), s.Target(shapes[0].Repository, ":"+tag)); err != nil || now != theirs {
 		t.Errorf("the target's own referrers were replaced: %s is now %s (%v)", theirs, now, err)
+	}
+}
+
+// What GitLab, or a proxy in front of it, refuses for one image has its own words and remedy, is not tried again, and
+// leaves the others alone.
+func TestRefusedByGitLab(t *testing.T) {
+	const victim, spared = "shapes/docker-manifest", "shapes/oci-manifest"
+	toVictim := func(r *http.Request) bool { return strings.Contains(r.URL.Path, victim) }
+	for _, test := range []struct {
+		name   string
+		taken  bool // the tag, by another image
+		refuse func(*gitlab.Refusals)
+		says   []string
+	}{
+		{
+			name: "immutable tag", taken: true, refuse: func(r *gitlab.Refusals) { r.ImmutableTags = []string{"1.0"} },
+			says: []string{"tag is immutable", "makes it immutable: delete the rule"},
+		},
+		{
+			name: "protected repository", refuse: func(r *gitlab.Refusals) { r.ProtectedRepositories = []string{"*/*/" + victim} },
+			says: []string{"Pushing to protected repository path forbidden", "never a deploy token"},
+		},
+		{
+			name: "firewall", refuse: func(r *gitlab.Refusals) {
+				r.Firewall = func(r *http.Request) bool { return r.Method == http.MethodPut && toVictim(r) }
+			},
+			says: []string{"403", "a proxy or firewall in front of it"},
+		},
+	} {
+		for _, kind := range engine.Kinds() {
+			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				s := startScene(t, kind, world.Options{})
+				shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
+				if test.taken {
+					putAtTarget(t, s, victim, "1.0", shapes[1].Object)
+				}
+				s.GitLab.Refuse(test.refuse)
+				outcome := s.run(t)
+				expectExit(t, outcome, 3)
+				expectLine(t, outcome.Stdout, "failed", victim+":1.0")
+				_, closing, _ := strings.Cut(outcome.Stdout, "Not migrated:")
+				expectOutput(t, closing, append(test.says, "  "+victim+":1.0\n")...)
+				s.expectArrived(t, outcome.Stdout, shapes[1])
+				expectNothingLeft(t, s.Engine)
+			})
+		}
+	}
+}
+
+// A registry that takes nothing stops the run, before most of ECR has been pulled for nothing.
+func TestReadOnlyRegistry(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 12, Tags: 9, Layers: 1, Size: 20 << 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := startScene(t, kind, world.Options{})
+			fill(t, s.World, account)
+			s.GitLab.Refuse(func(r *gitlab.Refusals) { r.ReadOnly = true })
+			var pulls atomic.Int32
+			outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+				if proxy.CallOf(r).Verb == proxy.Pull {
+					pulls.Add(1)
+				}
+				engine.ServeHTTP(w, r)
+			}))
+			expectExit(t, outcome, 1)
+			expectOutput(t, outcome.Stderr, "no image can be migrated for now", "405", "a later run continues from here")
+			expectOutput(t, outcome.Stdout, "the registry is read-only")
+			if n := pulls.Load(); n == 0 || n >= 40 {
+				t.Errorf("%d pulls", n)
+			}
+			t.Logf("%d pulls of 108 tags", pulls.Load())
+			expectNothingLeft(t, s.Engine)
+
+			s.GitLab.Refuse(func(r *gitlab.Refusals) { r.ReadOnly = false })
+			expectExit(t, s.run(t), 0)
+		})
 	}
 }
