@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
+	images "gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -282,6 +283,9 @@ func idDigest(id *types.ImageIdentifier) digest.Digest {
 
 func checkedManifest(d digest.Digest, image types.Image) (migrate.Manifest, error) {
 	text := aws.ToString(image.ImageManifest)
+	if images.IsSchema1(aws.ToString(image.ImageManifestMediaType)) { // its digest is not that of its text
+		return migrate.Manifest{}, images.ErrSchema1
+	}
 	if len(text) > maxManifest {
 		return migrate.Manifest{}, fmt.Errorf("manifest of %d bytes is larger than the %d that registries accept", len(text), maxManifest)
 	}

@@ -220,6 +220,10 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 		{name: "altered", digest: digest.FromString("x"), image: &types.Image{ImageManifest: &good}, want: "manifest text does not match its digest: it has " + digest.FromString(good).String()},
 		{name: "empty", digest: digest.FromString("y"), image: &types.Image{}, want: "manifest text does not match"},
 		{name: "too large", digest: digest.FromString(big), image: &types.Image{ImageManifest: &big}, want: "manifest of 4194305 bytes is larger than the 4194304"},
+		{
+			name: "schema 1", digest: digest.FromString("schema 1"), want: "the image has a manifest of Docker's schema 1",
+			image: &types.Image{ImageManifest: aws.String("{}"), ImageManifestMediaType: aws.String("application/vnd.docker.distribution.manifest.v1+json")},
+		},
 		{name: "no JSON", digest: digest.FromString("<html>"), image: &types.Image{ImageManifest: aws.String("<html>")}, want: "manifest is not valid JSON"},
 		{name: "refused", digest: digest.FromString("z"), fails: &types.ImageFailure{FailureCode: "ImageNotFound", FailureReason: aws.String("Requested image not found")}, want: "ImageNotFound: Requested image not found"},
 		{

@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -93,6 +94,16 @@ func (m Manifest) IsIndex() bool { return IsIndex(m.MediaType) }
 // IsIndex reports whether the media type is that of a Docker manifest list or an OCI index.
 func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == MediaTypeDockerIndex
+}
+
+// ErrSchema1 is why an image of Docker's image manifest version 2, schema 1, is not migrated.
+var ErrSchema1 = errors.New("the image has a manifest of Docker's schema 1, which current engines and GitLab's registry do not take: " +
+	"build it anew, or pull it with a Docker Engine before 26.0 and push it to ECR again, or leave it out with MIGRATE_TAGS")
+
+// IsSchema1 reports whether the media type is that of such a manifest, signed or not.
+func IsSchema1(mediaType string) bool {
+	return mediaType == "application/vnd.docker.distribution.manifest.v1+json" ||
+		mediaType == "application/vnd.docker.distribution.manifest.v1+prettyjws"
 }
 
 // IsContainerImage reports whether containers can run from the manifest: it is neither an index nor another artifact.

@@ -24,6 +24,8 @@ type Outlook struct {
 	Referrers int // to be brought with their images
 	Left      int // referrers of what MIGRATE_PLATFORM leaves behind
 
+	Manifests int // that were read to find all this out
+
 	Blobs    int   // layers and configs to be fetched, each once
 	Fetched  int64 // bytes of them
 	Unshared int64 // bytes that they would be if no image shared any
@@ -74,6 +76,7 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 		return Outlook{}, r.cause()
 	}
 	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.Listed), r.Store, pace.On(r.Store), p.denials()
+	p.Manifests = found.Manifests
 	p.Buckets = slices.Sorted(maps.Keys(p.buckets))
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))

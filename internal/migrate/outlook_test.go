@@ -62,7 +62,8 @@ func TestPreview(t *testing.T) {
 		{
 			name: "some are there",
 			want: Outlook{
-				Present: 1, Pending: 3, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
+				Manifests: 4,
+				Present:   1, Pending: 3, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
 			},
 		},
@@ -70,7 +71,8 @@ func TestPreview(t *testing.T) {
 			name:  "one is another one",
 			spoil: func(e *memoryEngine) { e.tags[testkit.TargetBase+"/app:3"] = digest.FromString("another") },
 			want: Outlook{
-				Present: 1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
+				Manifests: 4,
+				Present:   1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
 				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
 			},
 		},
@@ -81,7 +83,8 @@ func TestPreview(t *testing.T) {
 				e.tags[testkit.TargetBase+"/lib:4"] = there.Digest
 			},
 			want: Outlook{
-				Present: 2, Pending: 3, Images: 2, Referrers: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(there, next), Added: sizeOf(next),
+				Manifests: 4,
+				Present:   2, Pending: 3, Images: 2, Referrers: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
 			},
 		},
@@ -98,7 +101,8 @@ func TestPreview(t *testing.T) {
 				e.tags[testkit.TargetBase+"/app:"+image.ReferrersTag(next.Digest)] = digest.FromString("others")
 			},
 			want: Outlook{
-				Present: 1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),
+				Manifests: 3,
+				Present:   1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
 			},
 			says: []string{
@@ -108,7 +112,8 @@ func TestPreview(t *testing.T) {
 		{
 			name: "the classic store", store: image.ClassicStore,
 			want: Outlook{
-				Present: 1, Pending: 3, Images: 2, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
+				Manifests: 4,
+				Present:   1, Pending: 3, Images: 2, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: 4 * sizeOf(next),
 			},
 			says: []string{referrersOf(next, "1") + ": refused"},

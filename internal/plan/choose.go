@@ -114,11 +114,11 @@ func (c Choice) repositories(all []image.Repository) []image.Repository {
 
 // images are those of one repository that are wanted, each with the tags that are. What refers to an image by its
 // subject stays, if only without a tag: it goes with its image.
-func (c Choice) images(all []image.Image) []image.Image {
+func (c Choice) images(all []image.Image) ([]image.Image, leftOut) {
 	if c.allTags() {
-		return all
+		return all, leftOut{}
 	}
-	wanted := c.tags(all)
+	wanted, left := c.tags(all)
 	wanted.follow(all, c.Tags)
 	var images []image.Image
 	for _, img := range all {
@@ -128,7 +128,13 @@ func (c Choice) images(all []image.Image) []image.Image {
 			images = append(images, img)
 		}
 	}
-	return images
+	return images, left
+}
+
+// leftOut counts tags that are not wanted for the time at which their image was pushed.
+type leftOut struct {
+	before  int // MIGRATE_SINCE
+	surplus int // of MIGRATE_NEWEST
 }
 
 // wantedTags are the tags that are wanted, by image.
@@ -142,11 +148,15 @@ type pushedTag struct {
 }
 
 // tags are those that are wanted for their own sake.
-func (c Choice) tags(images []image.Image) wantedTags {
+func (c Choice) tags(images []image.Image) (wanted wantedTags, left leftOut) {
 	var found []pushedTag
 	for _, img := range images {
 		for _, tag := range img.Tags {
-			if subject, _ := image.SubjectOf(tag); subject == "" && c.Tags.choose(tag) && !img.PushedAt.Before(c.Since) {
+			switch subject, _ := image.SubjectOf(tag); {
+			case subject != "" || !c.Tags.choose(tag):
+			case img.PushedAt.Before(c.Since):
+				left.before++
+			default:
 				found = append(found, pushedTag{tag, img.Digest, img.PushedAt})
 			}
 		}
@@ -158,13 +168,14 @@ func (c Choice) tags(images []image.Image) wantedTags {
 			}
 			return strings.Compare(a.name, b.name)
 		})
+		left.surplus = len(found) - c.Newest
 		found = found[:c.Newest]
 	}
-	wanted := wantedTags{}
+	wanted = wantedTags{}
 	for _, tag := range found {
 		wanted[tag.image] = append(wanted[tag.image], tag.name)
 	}
-	return wanted
+	return wanted, left
 }
 
 // companion is a tag that goes with an image.

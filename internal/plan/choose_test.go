@@ -148,7 +148,8 @@ func TestChoiceOfImages(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
-			for _, img := range test.choice.images(listing(test.images...)) {
+			images, _ := test.choice.images(listing(test.images...))
+			for _, img := range images {
 				text := strings.Join(img.Tags, " ")
 				if img.Subject != "" {
 					text = test.images[img.PushedAt.Day()-1]

@@ -33,6 +33,7 @@ type Planner struct {
 	Choice   Choice
 	Catalog  *Catalog
 	kept     atomic.Int64 // bytes of manifests that items keep
+	reads    atomic.Int64 // manifests that were read
 }
 
 // planPage is how many images are planned at once, so that the manifests of a repository with tens of thousands of
@@ -63,6 +64,7 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 	bySubject := p.bySubject(ctx, images)
 	for page := range slices.Chunk(items, planPage) {
 		docs := readManifests(ctx, p.Source, page[0].Image.Repository, pullable(page))
+		p.reads.Add(int64(len(docs.read)))
 		for _, i := range page {
 			i.Referrers = bySubject
 			p.decide(ctx, i, docs)
@@ -99,15 +101,27 @@ func (p *Planner) known(img image.Image) digest.Digest {
 	return img.Digest
 }
 
-// pullable returns the images for which the registry answers: not those that are archived.
+// pullable returns the images for which the registry answers.
 func pullable(items []*Item) []digest.Digest {
 	var roots []digest.Digest
 	for _, i := range items {
-		if !i.Image.Archived {
+		if unpullable(i.Image) == nil {
 			roots = append(roots, i.Image.Digest)
 		}
 	}
 	return roots
+}
+
+// unpullable says why an image cannot be pulled, as far as its listing tells.
+func unpullable(img image.Image) error {
+	switch {
+	case img.Archived:
+		return errors.New("the image is archived in ECR and cannot be pulled: restore it " +
+			"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
+	case image.IsSchema1(img.MediaType):
+		return image.ErrSchema1
+	}
+	return nil
 }
 
 // documents are manifests by digest, and why others could not be read.
@@ -146,9 +160,7 @@ func ReadTree(ctx context.Context, source Source, repository image.Repository, r
 
 // decide says what to copy of the item's image, or why nothing can be.
 func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
-	if i.Image.Archived {
-		i.Refusal = errors.New("the image is archived in ECR and cannot be pulled: restore it " +
-			"(aws ecr update-image-storage-class --target-storage-class STANDARD), then run again")
+	if i.Refusal = unpullable(i.Image); i.Refusal != nil {
 		return
 	}
 	tree, whole, err := p.reduced(ctx, i, docs)

@@ -80,6 +80,15 @@ func TestPlan(t *testing.T) {
 			says: "archived in ECR",
 		},
 		{
+			name: "schema 1",
+			fill: func(s *testkit.Registry) {
+				s.Push("app", img, "1")
+				s.Tagged["app"][0].MediaType = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+				delete(s.Held["app"], img.Digest) // nobody asks for it
+			},
+			says: "Docker's schema 1",
+		},
+		{
 			name: "manifest gone",
 			fill: func(s *testkit.Registry) { s.Push("app", img, "1"); delete(s.Held["app"], img.Digest) },
 			says: img.Digest.String() + ": the manifest cannot be read: ImageNotFound",

@@ -36,6 +36,7 @@ func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[diges
 		}
 	}
 	docs := readManifests(ctx, p.Source, images[0].Repository, roots)
+	p.reads.Add(int64(len(docs.read)))
 	found := map[digest.Digest]*referrers{}
 	for _, img := range concerned {
 		listing, tagged := own[image.ReferrersTag(img.Subject)]

@@ -19,6 +19,8 @@ const listConcurrency = 8
 type Chosen struct {
 	Repositories, AllRepositories int
 	Tags, AllTags                 int // of the wanted repositories
+	Before                        int // tags of images that were pushed before MIGRATE_SINCE
+	Surplus                       int // tags beyond the number of MIGRATE_NEWEST
 	Unmatched                     []Unmatched
 }
 
@@ -41,6 +43,7 @@ type Survey struct {
 	matched      map[string]bool // patterns for tags that match something
 	Listed       Listed
 	Failed       map[string]error // repositories that could not be listed
+	Manifests    int              // that were read
 }
 
 // Survey reads and plans the whole source, repository by repository. One that cannot be listed does not hold up the
@@ -62,13 +65,16 @@ func (p *Planner) Survey(ctx context.Context) (Survey, error) {
 	for _, repository := range repositories {
 		group.Go(func() error {
 			images, err := p.Source.Images(ctx, repository)
+			wanted, left := p.Choice.images(images)
 			var items []*Item
 			if err == nil {
-				items = p.repository(ctx, p.Choice.images(images), targets[repository.Name], refused[repository.Name])
+				items = p.repository(ctx, wanted, targets[repository.Name], refused[repository.Name])
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			found.add(repository, images, items, err)
+			found.Chosen.Before += left.before
+			found.Chosen.Surplus += left.surplus
 			found.match(p.Choice.Tags, images)
 			return nil
 		})
@@ -79,6 +85,7 @@ func (p *Planner) Survey(ctx context.Context) (Survey, error) {
 	}
 	found.sort()
 	found.Chosen.Tags = found.Listed.Tags
+	found.Manifests = int(p.reads.Load())
 	found.Chosen.Unmatched = append(unmatched("MIGRATE_REPOSITORIES", p.Choice.Repositories, hitsOf(p.Choice.Repositories, all)),
 		unmatched("MIGRATE_TAGS", p.Choice.Tags, found.matched)...)
 	return found, found.nothing()

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -70,6 +71,24 @@ func TestList(t *testing.T) {
 				t.Errorf("failed %q, want %q", failed, test.failed)
 			}
 		})
+	}
+}
+
+// What a choice leaves out for the time of a push is counted, and what is left out is not read.
+func TestChosenByPush(t *testing.T) {
+	registry := testkit.NewRegistry()
+	for i := range 6 { // a minute apart
+		registry.Push("app", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint("v", i))
+	}
+	registry.Push("app", testkit.Image(t, "other"), "other")
+	p := &Planner{Source: registry, Namer: Namer{Base: testkit.TargetBase}, Catalog: NewCatalog()}
+	p.Choice = Choice{Tags: Patterns{"v*"}, Since: registry.Tagged["app"][2].PushedAt, Newest: 3}
+	found, err := p.Survey(t.Context())
+	if want := (Chosen{Repositories: 1, AllRepositories: 1, Tags: 3, AllTags: 7, Before: 2, Surplus: 1}); err != nil || !reflect.DeepEqual(found.Chosen, want) {
+		t.Errorf("got %+v, %v, want %+v", found.Chosen, err, want)
+	}
+	if found.Manifests != 3 {
+		t.Errorf("%d manifests read", found.Manifests)
 	}
 }
 

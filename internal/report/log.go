@@ -135,6 +135,14 @@ func (l *Log) Observe(event migrate.Event) {
 // chosen says how much of the registry is wanted, so that a pattern that matches less than was meant is seen.
 func (l *Log) chosen(e migrate.Chosen) {
 	l.Line("Chosen: %d of %d repositories, and %d of %d tags in them", e.Repositories, e.AllRepositories, e.Tags, e.AllTags)
+	for _, left := range []struct {
+		variable string
+		tags     int
+	}{{"MIGRATE_SINCE", e.Before}, {"MIGRATE_NEWEST", e.Surplus}} {
+		if left.tags > 0 {
+			l.Line("        %s leaves out %d tags, by the time when their images were pushed, which a later tag does not change", left.variable, left.tags)
+		}
+	}
 	for _, u := range e.Unmatched {
 		l.Line("        %s: nothing matches %q", u.Variable, u.Pattern)
 	}

@@ -114,6 +114,9 @@ func (l *Log) access(o migrate.Outlook) {
 	if len(o.Denied) == 0 {
 		l.Line("  ECR: tokens, listings, manifests and layers can be had, but for what is named below")
 	}
+	if o.Manifests > 0 {
+		l.Line("  ECR: %d manifests were read to know the layers, and ECR records that as pulls (lastRecordedPullTime)", o.Manifests)
+	}
 	for _, bucket := range o.Buckets {
 		l.Line("  S3: this job can read ECR's layers from %s; whether the engine can, only a pull shows", bucket)
 	}

@@ -13,10 +13,11 @@ func TestOutlook(t *testing.T) {
 	listed := migrate.Listed{Tags: 108, Images: 100, Repositories: 12}
 	moving := migrate.Outlook{
 		Listed: listed, Present: 40, Pending: 63, Images: 60, Blobs: 207, Fetched: 381e6, Unshared: 3.8e9, Added: 380e6,
-		Largest: "team/app:1.2", LargestBytes: 1.2e9,
+		Largest: "team/app:1.2", LargestBytes: 1.2e9, Manifests: 140, Buckets: []string{"bucket.example"},
 		Times: []migrate.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
 	}
 	troubled := moving
+	troubled.Manifests, troubled.Buckets = 0, nil
 	troubled.Replaced, troubled.Referrers, troubled.Left = 3, 2, 5
 	troubled.Results = []migrate.Result{
 		tag("1", migrate.Refused, errors.New("archived")),
@@ -66,6 +67,8 @@ func TestOutlook(t *testing.T) {
 			"",
 			"Permissions:",
 			"  ECR: tokens, listings, manifests and layers can be had, but for what is named below",
+			"  ECR: 140 manifests were read to know the layers, and ECR records that as pulls (lastRecordedPullTime)",
+			"  S3: this job can read ECR's layers from bucket.example; whether the engine can, only a pull shows",
 			"  GitLab: the login works; whether it may push shows with the first push, because nothing else tells",
 		}},
 		{"troubles", troubled, 1e9, time.Minute, 0, []string{
