@@ -111,7 +111,7 @@ func TestVerifyOnAnotherEngine(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "zstd")
 	expectExit(t, s.run(t), 0)
-	other := sharedEngine(t, engine.Classic)
+	other := borrowEngine(t, engine.Classic)
 	outcome := s.command(t, []string{"verify", "--pull", "50"}, "DOCKER_HOST="+other.Host)
 	expectExit(t, outcome, 0)
 	for _, shape := range shapes {

@@ -25,9 +25,7 @@ func diskWorld(t *testing.T, kind engine.Kind, bytes int64) (*world.World, []cor
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := ownEngine(t, kind, engine.Options{Disk: bytes})
-	w := startWorld(t, kind, world.Options{})
-	w.Engine = e
+	w := startWorld(t, ownEngine(t, kind, engine.Options{Disk: bytes}), world.Options{})
 	fill(t, w, account)
 	return w, account
 }

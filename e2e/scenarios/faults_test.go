@@ -66,9 +66,10 @@ func (h *hazards) start(t *testing.T, kind engine.Kind) (*scene, []corpus.Reposi
 	for _, link := range h.links {
 		t.Cleanup(link.Close)
 	}
-	h.scene = startScene(t, kind, h.Options)
 	if h.alone {
-		h.scene.Engine = ownEngine(t, kind, engine.Options{})
+		h.scene = startSceneOn(t, ownEngine(t, kind, engine.Options{}), h.Options)
+	} else {
+		h.scene = startScene(t, kind, h.Options)
 	}
 	fill(t, h.scene.World, account)
 	for _, link := range h.links {
@@ -118,6 +119,7 @@ const rowLimit = 3 * time.Minute
 
 // What passes costs time, and no tag: all arrive, and the engine is as empty as before.
 func TestSurvives(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		with func(*testing.T, *hazards)
@@ -173,8 +175,8 @@ func TestSurvives(t *testing.T) {
 			h.atGitLab(faults.At(faults.BlobWrite, 10, func() { h.restartEngine(t) }))
 		}},
 	} {
-		// Rows wait most of their time. Those of the two engines do so at once.
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // it waits most of its time
 			for _, kind := range engine.Kinds() {
 				t.Run(string(kind), func(t *testing.T) {
 					t.Parallel()

@@ -4,6 +4,7 @@ package scenarios
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,11 +28,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// What all tests share: the program, and one engine of each kind, started when a test first asks for it.
+// What all tests share: the program, and engines that are lent to one test at a time.
 var (
-	program   world.Program
-	enginesMu sync.Mutex
-	engines   = map[engine.Kind]*engine.Engine{}
+	program world.Program
+	engines = enginePool{free: map[engine.Kind][]*engine.Engine{}}
 )
 
 func TestMain(m *testing.M) {
@@ -50,38 +50,67 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	for _, e := range engines {
-		if err := e.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
+	if err := engines.close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	return code
 }
 
-// sharedEngine returns the engine of that kind. A missing engine fails the test.
-func sharedEngine(t *testing.T, kind engine.Kind) *engine.Engine {
-	t.Helper()
-	enginesMu.Lock()
-	defer enginesMu.Unlock()
-	if engines[kind] == nil {
-		e, err := engine.Start(t.Context(), kind, engine.Options{Hosts: world.Hosts()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		engines[kind] = e
-	}
-	return engines[kind]
+// enginePool keeps engines between tests. There are as many of each kind as tests have had at a time.
+type enginePool struct {
+	mu   sync.Mutex
+	free map[engine.Kind][]*engine.Engine
 }
 
-// ownEngine starts an engine for one test.
-func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
-	t.Helper()
-	e, err := engine.Start(t.Context(), kind, options)
-	if err != nil {
-		t.Fatal(err)
+// take returns a free engine, nil if there is none.
+func (p *enginePool) take(kind engine.Kind) *engine.Engine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free := p.free[kind]
+	if len(free) == 0 {
+		return nil
 	}
+	p.free[kind] = free[:len(free)-1]
+	return free[len(free)-1]
+}
+
+func (p *enginePool) put(e *engine.Engine) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free[e.Kind] = append(p.free[e.Kind], e)
+}
+
+func (p *enginePool) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, free := range p.free {
+		for _, e := range free {
+			errs = append(errs, e.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// borrowEngine lends the test an engine of that kind until its end. A missing engine fails the test. An engine of a test
+// that fails is not lent again, for what it may have in it.
+func borrowEngine(t *testing.T, kind engine.Kind) *engine.Engine {
+	t.Helper()
+	e := engines.take(kind)
+	if e == nil {
+		var err error
+		if e, err = engine.Start(t.Context(), kind, engine.Options{Hosts: world.Hosts()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	logged := len(e.Log())
 	t.Cleanup(func() {
+		if !t.Failed() {
+			engines.put(e)
+			return
+		}
+		keepLog(t, e, logged)
 		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
@@ -89,9 +118,41 @@ func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.E
 	return e
 }
 
-func startWorld(t *testing.T, kind engine.Kind, options world.Options) *world.World {
+// keepLog writes what an engine has logged, from some byte on, to a file of the test's, which go test -artifacts keeps.
+func keepLog(t *testing.T, e *engine.Engine, from int) {
 	t.Helper()
-	w, err := world.Start(t.Context(), sharedEngine(t, kind), options)
+	file, err := os.CreateTemp(t.ArtifactDir(), strings.ReplaceAll(t.Name(), "/", "-")+"-"+string(e.Kind)+"-*.log")
+	if err == nil {
+		_, err = file.WriteString(e.Log()[from:])
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// ownEngine starts an engine for one test: one that it kills, spoils or fills up.
+func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
+	t.Helper()
+	options.Hosts = world.Hosts()
+	e, err := engine.Start(t.Context(), kind, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			keepLog(t, e, 0)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func startWorld(t *testing.T, e *engine.Engine, options world.Options) *world.World {
+	t.Helper()
+	w, err := world.Start(t.Context(), e, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,12 +170,18 @@ type scene struct {
 	secrets *proxy.Secrets
 }
 
+// startScene starts a world on a borrowed engine.
 func startScene(t *testing.T, kind engine.Kind, options world.Options) *scene {
+	t.Helper()
+	return startSceneOn(t, borrowEngine(t, kind), options)
+}
+
+func startSceneOn(t *testing.T, e *engine.Engine, options world.Options) *scene {
 	t.Helper()
 	secrets := &proxy.Secrets{}
 	options.AWS.Wrap = both(secrets.Wrap, options.AWS.Wrap)
 	options.GitLab.Wrap = both(secrets.Wrap, options.GitLab.Wrap)
-	w := startWorld(t, kind, options)
+	w := startWorld(t, e, options)
 	secrets.Add("secret key", w.AWS.SecretAccessKey)
 	secrets.Add("job token", w.GitLab.Password)
 	secrets.Add("web identity token", options.AWS.WebIdentityToken)

@@ -23,6 +23,7 @@ import (
 // No way may lead to a green result with less at the target than in ECR. Each row makes a real engine, or the wire to
 // it, do less than it should for one image, and that image fails by name; the other arrives.
 func TestShortfall(t *testing.T) {
+	t.Parallel()
 	const truncated = "the engine's answer ended before it said that it was done"
 	for _, test := range []struct {
 		name   string
@@ -47,6 +48,7 @@ func TestShortfall(t *testing.T) {
 				continue // refused before
 			}
 			t.Run(test.name+"/"+string(kind), func(t *testing.T) {
+				t.Parallel() // it waits for its next attempt most of its time
 				s := startScene(t, kind, wholeImages)
 				shapes := s.fillWith(t, test.victim, "docker-manifest", "odd-tags")
 				s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
@@ -70,6 +72,7 @@ func (s *scene) expectVictim(t *testing.T, victim corpus.Shape, others []corpus.
 // An engine that does not hold what it should pushes what it has, and says so on the way. Each row has an engine of
 // its own: after its content was taken away, it takes the files that are left for the blobs.
 func TestContentMissing(t *testing.T) {
+	t.Parallel()
 	const (
 		instead = "the engine pushed one manifest instead of the index"
 		misses  = "the engine misses content of the image"
@@ -86,8 +89,8 @@ func TestContentMissing(t *testing.T) {
 		{"an image goes away after the check", "oci-manifest", removed("amd64"), []string{"push ", misses}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := startScene(t, engine.Containerd, wholeImages)
-			s.Engine = ownEngine(t, engine.Containerd, engine.Options{})
+			t.Parallel() // likewise
+			s := startSceneOn(t, ownEngine(t, engine.Containerd, engine.Options{}), wholeImages)
 			shapes := s.fillWith(t, test.victim, "uncompressed-docker", "zstd") // others, without a layer in common
 			s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
 		})
@@ -265,6 +268,7 @@ func removed(architecture string) func(*testing.T, *scene, corpus.Shape) proxy.A
 // An image of someone else's on the engine, with the same files in other blobs, keeps the engine from pulling ours
 // (moby/moby#52897). It is not ours to remove: what it stands in the way of fails by name, and all else arrives.
 func TestImageInTheWay(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		around proxy.Around
@@ -280,6 +284,7 @@ func TestImageInTheWay(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			s := startScene(t, engine.Containerd, wholeImages)
 			shapes := s.fillWith(t, "recompressed-best", "docker-manifest", "oci-index", "odd-tags")
 			inTheWay := s.fillWith(t, "recompressed-fast")[0]

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -22,10 +21,11 @@ func TestMigratesAnAccount(t *testing.T) {
 	}
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			w := startWorld(t, kind, world.Options{})
+			w := startWorld(t, borrowEngine(t, kind), world.Options{})
 			fill(t, w, account)
 
-			outcome := run(t, w.Env())
+			env := append(w.Env(), "MIGRATE_REPORT_DIR="+t.TempDir())
+			outcome := run(t, env)
 			expectExit(t, outcome, 0)
 			compareAccount(t, w, account, kind)
 			expectNothingLeft(t, w.Engine)
@@ -34,11 +34,14 @@ func TestMigratesAnAccount(t *testing.T) {
 			}
 			expectOnce(t, "reached GitLab", w.GitLab.Uploads())
 
-			again := run(t, w.Env())
+			uploaded, sent := w.GitLab.Uploads(), w.GitLab.BytesIn()
+			again := run(t, env)
 			expectExit(t, again, 0)
-			if kind == engine.Containerd && !strings.Contains(again.Stdout, "108  present") {
-				t.Errorf("the second run copied something again:\n%s", again.Stdout)
+			expectPresent(t, again.Stdout, countTags(account))
+			if !maps.Equal(uploaded, w.GitLab.Uploads()) || w.GitLab.BytesIn() != sent {
+				t.Errorf("the second run has sent %d bytes:\n%s", w.GitLab.BytesIn()-sent, again.Stdout)
 			}
+			compareAccount(t, w, account, kind)
 		})
 	}
 }

@@ -26,7 +26,7 @@ func TestShapes(t *testing.T) {
 	}
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			w := startWorld(t, kind, world.Options{})
+			w := startWorld(t, borrowEngine(t, kind), world.Options{})
 			fillShapes(t, w, shapes)
 			outcome := run(t, w.Env())
 			expectExit(t, outcome, map[engine.Kind]int{engine.Classic: 3, engine.Containerd: 0}[kind])
