@@ -17,6 +17,9 @@ import (
 // Program is the built program, with the file that it is shown as /etc/hosts, in which it finds the names of a world.
 type Program struct{ path, hosts string }
 
+// Built is the program that is at the path.
+func Built(path string) Program { return Program{path: path} }
+
 // Build compiles the program into dir, with the race detector if it is wanted.
 func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	_, here, _, _ := runtime.Caller(0)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,13 +82,46 @@ type Engine struct {
 // first install not included; the engine runs until Close, or until this process ends. The error of
 // a failed start carries the end of the engine's log.
 func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
-	if opts.Disk > 0 && opts.DataRoot != "" {
-		return nil, errors.New("an engine with Disk has a data root of its own")
-	}
-	path, err := searchPath(ctx, kind)
+	bin, err := BinDir(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
+	return startFrom(ctx, kind, []string{bin}, opts)
+}
+
+// StartSmall starts a current engine that runs no containers, from as few programs as that takes, where the cache has not
+// got the whole: dockerd alone where that runs containerd inside itself, which is experimental, or else both.
+func StartSmall(ctx context.Context, opts Options) (*Engine, error) {
+	dirs, err := smallDirs(ctx, dockerdTool)
+	if err != nil {
+		return nil, err
+	}
+	embedded := opts
+	embedded.Args = append(slices.Clone(opts.Args), "--feature=embedded-containerd=true")
+	e, err := startFrom(ctx, Containerd, dirs, embedded)
+	if err == nil || ctx.Err() != nil {
+		return e, err
+	}
+	say("dockerd does not run containerd inside itself (%v)", err)
+	if dirs, err = smallDirs(ctx, dockerdTool, containerdTool); err != nil {
+		return nil, err
+	}
+	return startFrom(ctx, Containerd, dirs, opts)
+}
+
+// EnsureSmall builds what StartSmall needs, as a step of its own: it takes minutes the first time.
+func EnsureSmall(ctx context.Context) error {
+	_, err := smallDirs(ctx, dockerdTool)
+	return err
+}
+
+// startFrom starts the engine whose programs are in these folders.
+func startFrom(ctx context.Context, kind Kind, dirs []string, opts Options) (*Engine, error) {
+	if opts.Disk > 0 && opts.DataRoot != "" {
+		return nil, errors.New("an engine with Disk has a data root of its own")
+	}
+	path := searchPath(dirs)
+	var err error
 	e := &Engine{Kind: kind, DataRoot: opts.DataRoot, Hosts: opts.Hosts}
 	if err = e.setUp(path, opts); err == nil {
 		err = e.start(ctx)
@@ -139,13 +173,8 @@ func (e *Engine) abandon() error {
 }
 
 // searchPath has the engine's own programs first, whatever the machine has installed.
-func searchPath(ctx context.Context, kind Kind) (string, error) {
-	bin, err := BinDir(ctx, kind)
-	if err != nil {
-		return "", err
-	}
-	dirs := []string{bin, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
-	return strings.Join(dirs, ":"), nil
+func searchPath(dirs []string) string {
+	return strings.Join(append(slices.Clone(dirs), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":")
 }
 
 func (e *Engine) arguments(opts Options) []string {

@@ -8,6 +8,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/build"
 )
 
 // The versions of the engines. 20.10.24 is Debian 12's and the tutorial's; 2.0.0-beta.24 is the
@@ -46,36 +48,70 @@ func BinDir(ctx context.Context, kind Kind) (string, error) {
 
 // goTool is what one go install builds, statically, so that it works in a container, too.
 type goTool struct {
+	name               string
+	module, version    string
+	packages           []string // below the module
 	cgo, tags, ldflags string
-	packages           []string
 }
 
-var containerdTools = []goTool{
-	{"0", "", "-X github.com/moby/moby/v2/dockerversion.Version=" + mobyVersion, []string{
-		"github.com/moby/moby/v2/cmd/dockerd@v" + mobyVersion,
-	}},
-	{"0", "", "", []string{
-		"github.com/containerd/containerd/v2/cmd/containerd@v" + containerdVersion,
-		"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v" + containerdVersion,
-	}},
+var (
+	dockerdTool = goTool{
+		name: "Docker Engine " + mobyVersion, module: "github.com/moby/moby/v2", version: "v" + mobyVersion, packages: []string{"/cmd/dockerd"},
+		cgo: "0", ldflags: "-X github.com/moby/moby/v2/dockerversion.Version=" + mobyVersion,
+	}
+	containerdTool = goTool{
+		name: "containerd " + containerdVersion, module: "github.com/containerd/containerd/v2", version: "v" + containerdVersion,
+		packages: []string{"/cmd/containerd"}, cgo: "0",
+	}
+	shimTool = goTool{
+		name: "containerd's shim", module: containerdTool.module, version: containerdTool.version,
+		packages: []string{"/cmd/containerd-shim-runc-v2"}, cgo: "0",
+	}
 	// The engine's BuildKit does not start without a runc, and runs nothing without seccomp.
-	{"1", "netgo,osusergo,seccomp", "-linkmode external -extldflags -static", []string{
-		"github.com/opencontainers/runc@v" + runcVersion,
-	}},
-}
+	runcTool = goTool{
+		name: "runc " + runcVersion, module: "github.com/opencontainers/runc", version: "v" + runcVersion, packages: []string{""},
+		cgo: "1", tags: "netgo,osusergo,seccomp", ldflags: "-linkmode external -extldflags -static",
+	}
+)
+
+// containerdInstall is the folder of a whole current engine in the cache.
+const containerdInstall = "engine-" + mobyVersion + "-containerd-" + containerdVersion + "-runc-" + runcVersion
 
 func installContainerd(ctx context.Context) (string, error) {
-	name := "engine-" + mobyVersion + "-containerd-" + containerdVersion + "-runc-" + runcVersion
-	return cached(ctx, name, func(ctx context.Context, dir string) error {
-		say("building Docker Engine %s, containerd %s and runc %s from their Go modules: about four minutes, once",
-			mobyVersion, containerdVersion, runcVersion)
-		for _, tool := range containerdTools {
-			if err := tool.install(ctx, dir); err != nil {
-				return err
-			}
-		}
-		return nil
+	return cached(ctx, containerdInstall, func(ctx context.Context, dir string) error {
+		return installTools(ctx, dir, dockerdTool, containerdTool, shimTool, runcTool)
 	})
+}
+
+// smallDirs are the folders of the programs that pull and push images, from the whole engine where that is in the cache.
+func smallDirs(ctx context.Context, tools ...goTool) (dirs []string, err error) {
+	root, err := cacheRoot()
+	if err != nil {
+		return nil, err
+	}
+	if whole := filepath.Join(root, containerdInstall); exists(whole) {
+		return []string{filepath.Join(whole, "bin")}, nil
+	}
+	for _, tool := range tools {
+		dir, err := cached(ctx, path.Base(tool.packages[0])+"-"+tool.version, func(ctx context.Context, dir string) error {
+			return installTools(ctx, dir, tool)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("install %s: %w", tool.name, err)
+		}
+		dirs = append(dirs, filepath.Join(dir, "bin"))
+	}
+	return dirs, nil
+}
+
+func installTools(ctx context.Context, dir string, tools ...goTool) error {
+	for _, tool := range tools {
+		say("building %s from its Go module, once", tool.name)
+		if err := tool.install(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Tool is the path of a program that is built from its Go module, once, and kept beside the engines. The version is a
@@ -84,7 +120,8 @@ func Tool(ctx context.Context, pkg, version string) (string, error) {
 	name := path.Base(pkg)
 	dir, err := cached(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
 		say("building %s %s from its Go module, once", name, version)
-		return goTool{"0", "", "", []string{pkg + "@" + version}}.install(ctx, dir)
+		args := []string{"install", "-trimpath", "-ldflags", "-s -w", pkg + "@" + version}
+		return run(ctx, append(goEnv(dir), "CGO_ENABLED=0"), dir, "go", args...)
 	})
 	if err != nil {
 		return "", fmt.Errorf("install %s: %w", name, err)
@@ -93,8 +130,14 @@ func Tool(ctx context.Context, pkg, version string) (string, error) {
 }
 
 func (g goTool) install(ctx context.Context, dir string) error {
-	args := []string{"install", "-trimpath", "-tags", g.tags, "-ldflags", "-s -w " + g.ldflags}
-	return run(ctx, append(goEnv(dir), "CGO_ENABLED="+g.cgo), dir, "go", append(args, g.packages...)...)
+	p := build.Program{
+		Name: "engine", Dir: dir, Env: append(goEnv(dir), "CGO_ENABLED="+g.cgo), Module: g.module + "@" + g.version, Out: os.Stderr,
+		Command: []string{"install", "-trimpath", "-tags", g.tags, "-ldflags", "-s -w " + g.ldflags},
+	}
+	for _, pkg := range g.packages {
+		p.Packages = append(p.Packages, g.module+pkg+"@"+g.version)
+	}
+	return p.Build(ctx)
 }
 
 // goEnv has go install into dir/bin, for this machine, whatever the caller's own build is for.

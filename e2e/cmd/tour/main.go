@@ -1,0 +1,234 @@
+// Command tour shows the main job: a real migration of an account at the AWS stand-in to a project at the GitLab
+// stand-in, through a real engine, planned, run, verified, and compared by an independent client. With -stay it leaves
+// the commands to its user. It is run from e2e/, by cmd/demo.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+)
+
+func main() {
+	stay := flag.Bool("stay", false, "start the world, write its variables to "+envFile+", and wait for Ctrl-C")
+	program := flag.String("program", "", "the path of the ecr2gitlab to show")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := tour(ctx, world.Built(*program), *stay)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// What the tour leaves, beside the program's sources.
+const (
+	reportDir = "../demo-report"
+	envFile   = "../world.env"
+)
+
+// archived is an image that nothing can pull, so that a refusal is among what is shown.
+const archivedRepository, archivedTag = "tools/ci-runner", "1.0.0"
+
+// tour takes one step after the other and says which.
+func tour(ctx context.Context, program world.Program, stay bool) (err error) {
+	step("1. A Docker Engine")
+	e, err := engine.StartSmall(ctx, engine.Options{Hosts: world.Hosts()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	fmt.Printf("Docker Engine %s at %s\n", e.Version, e.Host)
+
+	step("2. Stand-ins for AWS and GitLab, and an account of images made from this machine's files")
+	w, err := world.Start(ctx, e, world.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	account, err := fill(ctx, w)
+	if err != nil {
+		return err
+	}
+	if stay {
+		return waitForUser(ctx, w)
+	}
+	if err := migrate(ctx, program, w); err != nil {
+		return err
+	}
+
+	step("6. What an independent client reads at GitLab: every manifest and every layer, compared with ECR's")
+	if err := compare(ctx, w, account); err != nil {
+		return err
+	}
+	sayWhatIsLeft()
+	return nil
+}
+
+func step(text string) { fmt.Printf("\n== %s\n\n", text) }
+
+func fill(ctx context.Context, w *world.World) ([]corpus.Repository, error) {
+	account, err := corpus.Account(ctx, corpus.AccountOptions{Empty: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Fill(ctx, account); err != nil {
+		return nil, err
+	}
+	if err := archive(w, account); err != nil {
+		return nil, err
+	}
+	images := 0
+	for _, repository := range account {
+		images += len(repository.Images)
+	}
+	fmt.Printf("%d repositories with %d images, at %s\n", len(account), images, w.AWS.RegistryHost)
+	fmt.Printf("%s:%s is in ECR's archive, from which nothing can be pulled.\n", archivedRepository, archivedTag)
+	return account, nil
+}
+
+// archive moves the one image to ECR's archive.
+func archive(w *world.World, account []corpus.Repository) error {
+	for _, repository := range account {
+		if repository.Name != archivedRepository {
+			continue
+		}
+		tags, err := repository.Tags()
+		if err != nil {
+			return err
+		}
+		return w.AWS.Archive(repository.Name, digest.Digest(tags[archivedTag].String()))
+	}
+	return fmt.Errorf("the account has no repository %s", archivedRepository)
+}
+
+// migrate runs the program's commands one after the other, with the variables of a CI job.
+func migrate(ctx context.Context, program world.Program, w *world.World) error {
+	if err := os.RemoveAll(reportDir); err != nil {
+		return err
+	}
+	withReports := append(w.Env(), "MIGRATE_REPORT_DIR="+reportDir)
+	for _, command := range []struct {
+		title string
+		env   []string
+		args  []string
+	}{
+		{"3. ecr2gitlab plan: what would be copied, and what cannot be", w.Env(), []string{"plan"}},
+		{"4. ecr2gitlab: the migration", withReports, nil},
+		{"5. ecr2gitlab verify --pull 5: every tag compared by the program itself, and five pulled from GitLab", w.Env(), []string{"verify", "--pull", "5"}},
+	} {
+		step(command.title)
+		if err := runOne(ctx, program, command.env, command.args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// someMissing is the program's exit code when it has not migrated every tag, as the archived image wants it.
+const someMissing = 3
+
+func runOne(ctx context.Context, program world.Program, env, args []string) error {
+	err := program.Stream(ctx, os.Stdout, os.Stderr, env, args...)
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() == someMissing:
+		fmt.Printf("\nExit code %d: not every tag can be migrated.\n", someMissing)
+		return nil
+	case err == nil:
+		return errors.New("ecr2gitlab has not refused the archived image")
+	}
+	return err
+}
+
+// sayWhatIsLeft is the end of the tour.
+func sayWhatIsLeft() {
+	step("To look at")
+	for _, file := range []struct{ name, what string }{
+		{"report.html", "open it in a browser: what was migrated, what was refused and why, and what took how long"},
+		{"junit.xml", "the same for GitLab's Tests tab"},
+		{"report.json", "the same for scripts, and for the next run"},
+	} {
+		fmt.Printf("%s\n    %s\n", absolute(filepath.Join(reportDir, file.name)), file.what)
+	}
+	fmt.Print("\nmake world keeps all this running, for you to try the commands in.\n")
+}
+
+// waitForUser keeps the world until the user has had enough of it.
+func waitForUser(ctx context.Context, w *world.World) (err error) {
+	var exports strings.Builder
+	for _, variable := range w.Env() {
+		key, value, _ := strings.Cut(variable, "=")
+		fmt.Fprintf(&exports, "export %s='%s'\n", key, value)
+	}
+	if err := os.WriteFile(envFile, []byte(exports.String()), 0o600); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(envFile)) }()
+	step("3. Yours: in another shell")
+	fmt.Printf("make build\n. %s\n./ecr2gitlab plan\n\nCtrl-C here ends it.\n", absolute(envFile))
+	<-ctx.Done()
+	return nil
+}
+
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
+}
+
+// compare fails where a tag is missing or differs.
+func compare(ctx context.Context, w *world.World, account []corpus.Repository) error {
+	started := time.Now()
+	var checker check.Checker
+	var differences, tags, bytes int64
+	for _, repository := range account {
+		digests, err := repository.Tags()
+		if err != nil {
+			return err
+		}
+		for tag := range digests {
+			if repository.Name == archivedRepository && tag == archivedTag {
+				continue
+			}
+			report, err := checker.Same(ctx, w.Source(repository.Name, ":"+tag), w.Target(repository.Name, ":"+tag))
+			if err != nil {
+				return err
+			}
+			tags++
+			bytes += report.Bytes
+			differences += int64(len(report.Differences))
+			for _, difference := range report.Differences {
+				fmt.Printf("%s:%s: %s\n", repository.Name, tag, difference)
+			}
+		}
+		fmt.Printf("%-32s %3d tags at %s\n", repository.Name, len(digests), w.Target(repository.Name, "").Name)
+	}
+	if differences > 0 {
+		return fmt.Errorf("%d differences", differences)
+	}
+	at, err := check.Digest(ctx, w.Target(archivedRepository, ":"+archivedTag))
+	if err != nil || at != "" {
+		return fmt.Errorf("%s:%s was refused, and is at GitLab as %q (%w)", archivedRepository, archivedTag, at, err)
+	}
+	fmt.Printf("\n%d tags, %d MB of layers read and compared in %s: no difference\n",
+		tags, bytes/1e6, time.Since(started).Round(time.Second/10))
+	return nil
+}
