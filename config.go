@@ -61,6 +61,7 @@ type Config struct {
 	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
 	LeaveOut      string `envconfig:"MIGRATE_LEAVE_OUT" short:"artifacts to leave out: application/vnd.amazon.soci.* (unset: none)" desc:"the kinds of artifacts to leave out of indexes and of referrers, as patterns for media types separated by commas or blanks, such as application/vnd.amazon.soci.*; unset, nothing is left out"`
+	Conflict      string `envconfig:"MIGRATE_CONFLICT" short:"tags that others pushed to GitLab: overwrite or keep (unset: a failure)" desc:"what happens to a tag under which somebody else has pushed another image to GitLab: overwrite replaces it, keep leaves it alone; unset, it is left alone and counts as not migrated"`
 	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
 	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
 	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
@@ -80,6 +81,8 @@ var (
 	// enginePattern has no ssh: the docker CLI runs a command for that, which the job image does not have.
 	enginePattern  = regexp.MustCompile(`^(unix|tcp)://\S+$`)
 	nameSeparators = []string{"-", "_", ".", "__"}
+
+	conflictPolicies = []string{string(migrate.ConflictOverwrite), string(migrate.ConflictKeep)}
 )
 
 // loadConfig reads the configuration from an environment, where an empty variable is one that is not set: GitLab sets
@@ -132,6 +135,7 @@ func (c *Config) validate(p *problems) {
 	p.check("MIGRATE_STALL", c.stallAfter() >= minStall, fmt.Sprintf("must be a duration of at least %s, such as 90s", minStall))
 	p.checkError("MIGRATE_DEADLINE", validDeadline(c.Deadline))
 	p.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
+	p.check("MIGRATE_CONFLICT", slices.Contains(conflictPolicies, c.Conflict), "must be overwrite or keep")
 	p.checkError("CI_JOB_STARTED_AT", validTime(c.JobStartedAt))
 	p.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
 	c.validateShare(p)

@@ -342,6 +342,15 @@ func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, er
 	}, err
 }
 
+// ImageID returns the digest of the config of a local single image.
+func (e *engine) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
+	err = e.watched(ctx, func(ctx context.Context, _ *watch) (err error) {
+		id, err = docker.ImageID(ctx, e.client, ref, e.store == migrate.ContainerdStore)
+		return err
+	})
+	return id, err
+}
+
 // Tag gives the image a second reference.
 func (e *engine) Tag(ctx context.Context, source, target string) error {
 	return e.watched(ctx, func(ctx context.Context, _ *watch) error { return e.client.ImageTag(ctx, source, target) })

@@ -179,7 +179,6 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
 	about := record.About{
 		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
-		Compare: line.Command == usage.Verify,
 		Partial: cfg.NodeTotal > 1 || !cfg.choice(time.Now()).Everything(),
 	}
 	rec, err := record.Open(cfg.ReportDir, about, report.Pages, log.Line)
@@ -226,6 +225,7 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 		Share:       migrate.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
 		Platform:    cfg.platform(),
 		LeaveOut:    cfg.leaveOut(),
+		Conflict:    migrate.ConflictPolicy(cfg.Conflict),
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
 	}, nil

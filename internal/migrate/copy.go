@@ -27,6 +27,8 @@ type copier struct {
 	dedicated bool              // the engine is ours alone
 	platform  *ocispec.Platform // see Options
 	known     func(repository, target string) (Pair, bool)
+	earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
+	conflicts ConflictPolicy
 	catalog   *plan.Catalog
 	held      *references
 	meter     *meter
@@ -89,7 +91,11 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 			copy(results[i:], settle(t.Item, t.pending[i:], NotStarted, context.Cause(ctx)))
 			break
 		}
-		results[i] = c.push(ctx, resultOf(t.Item, tag), t.Root, arrivedAs(t.Item, Exact))
+		var settled bool
+		if results[i], settled = c.askAgain(ctx, t, tag); settled {
+			continue
+		}
+		results[i] = c.push(ctx, t.replacing(tag), t.Root, arrivedAs(t.Item, Exact))
 		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
@@ -117,7 +123,7 @@ func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
 	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
 		return failed.failed(err)
 	}
-	return c.push(ctx, resultOf(t.Item, failed.Tag), t.Root, arrivedAs(t.Item, Exact))
+	return c.push(ctx, t.replacing(failed.Tag), t.Root, arrivedAs(t.Item, Exact))
 }
 
 // cutOff returns the blobs that came by pulls which were cut off, once.
@@ -146,20 +152,17 @@ func (c *copier) withReferrers(ctx context.Context, t *task, results []Result) [
 }
 
 // missingTags asks the target for every tag. Those that it answers for with the right digest, or with the one that an
-// earlier run has left there, need no copy; the others are pending.
-func (c *copier) missingTags(ctx context.Context, t *task) (present []Result) {
-	t.pending = nil
+// earlier run has left there, need no copy, and those of somebody else get none; the others are pending.
+func (c *copier) missingTags(ctx context.Context, t *task) (settled []Result) {
+	t.pending, t.answers = nil, map[string]answer{}
 	for _, tag := range t.Image.Tags {
-		resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
-		if err != nil || resolved.Digest != t.Root && !c.knows(t.Item, tag, resolved.Digest) {
+		if result, done := c.ask(ctx, t, tag); done {
+			settled = append(settled, result)
+		} else {
 			t.pending = append(t.pending, tag)
-			continue
 		}
-		result := resultOf(t.Item, tag)
-		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.Item, Present)
-		present = append(present, result)
 	}
-	return present
+	return settled
 }
 
 // knows reports whether an earlier run has copied just what this one would, and has left at the target what it answers

@@ -42,6 +42,12 @@ func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *se
 
 func (s *setup) target(tag string) string { return s.item.Tagged(tag) }
 
+// stores has the target store a manifest under no tag.
+func (s *setup) stores(m image.Manifest) {
+	s.engine.manifests[m.Digest] = m
+	s.engine.arrived[s.item.Target+"@"+m.Digest.String()] = true
+}
+
 func (s *setup) pulled(m image.Manifest) string { return s.item.Image.Repository.Reference(m) }
 
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
@@ -95,7 +101,7 @@ func TestCopyIndex(t *testing.T) {
 
 func TestCopySkipsWhatIsPresent(t *testing.T) {
 	img, older := testkit.Image(t, "app"), testkit.Image(t, "older")
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "latest") })
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "latest"); r.Hold("app", older) })
 	s.engine.tags[s.target("1")] = img.Digest
 	s.engine.tags[s.target("latest")] = older.Digest
 	s.copy(t, "app:1: present", "app:latest: exact")
@@ -200,8 +206,8 @@ func TestCopySkipsKnownPairs(t *testing.T) {
 		outcome Outcome
 	}{
 		{"as it was left", image.ClassicStore, pair, left, Present},
-		{"not known", image.ClassicStore, Pair{}, left, Changed},
-		{"the target has another", image.ClassicStore, pair, other, Changed},
+		{"not known, and of the same config", image.ClassicStore, Pair{}, left, Changed},
+		{"the target has another", image.ClassicStore, pair, other, Conflict},
 		{"the target has none", image.ClassicStore, pair, "", Changed},
 		{"the source has another", image.ClassicStore, Pair{Source: other, Root: other, Pushed: left}, left, Changed},
 		{"one platform of it was copied", image.ClassicStore, Pair{Source: img.Digest, Root: other, Pushed: left}, left, Changed},
@@ -213,6 +219,8 @@ func TestCopySkipsKnownPairs(t *testing.T) {
 			if test.answer != "" {
 				s.engine.tags[s.target("1")] = test.answer
 			}
+			s.stores(image.Manifest{Descriptor: ocispec.Descriptor{Digest: left}, Config: img.Config})
+			s.stores(image.Manifest{Descriptor: ocispec.Descriptor{Digest: other}, Config: testkit.Blob(ocispec.MediaTypeImageConfig, "theirs")})
 			s.copier.known = func(repository, target string) (Pair, bool) {
 				known := repository == "app" && target == s.target("1") && test.pair != Pair{}
 				return test.pair, known

@@ -49,6 +49,8 @@ type Engine interface {
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
 	// Platform returns what platform a local single image is for.
 	Platform(ctx context.Context, ref string) (ocispec.Platform, error)
+	// ImageID returns the digest of the config of a local single image, or an empty digest for anything else.
+	ImageID(ctx context.Context, ref string) (digest.Digest, error)
 	// Tag names a local image a second time.
 	Tag(ctx context.Context, source, target string) error
 	// Push sends a local reference, and returns the digest that the engine says it pushed: none when ref is a digest.

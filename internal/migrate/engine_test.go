@@ -25,6 +25,7 @@ type fakeEngine struct {
 	load    func(ctx context.Context, archive []byte) error
 	missing func(ctx context.Context, ref string) ([]digest.Digest, error)
 	config  func(ctx context.Context, ref string) (ocispec.Platform, error)
+	imageID func(ctx context.Context, ref string) (digest.Digest, error)
 	tag     func(ctx context.Context, source, target string) error
 	push    func(ctx context.Context, ref string) (digest.Digest, error)
 	resolve func(ctx context.Context, ref string) (image.Resolved, error)
@@ -44,6 +45,10 @@ func (f fakeEngine) Platform(ctx context.Context, ref string) (ocispec.Platform,
 
 func (f fakeEngine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
 	return f.missing(ctx, ref)
+}
+
+func (f fakeEngine) ImageID(ctx context.Context, ref string) (digest.Digest, error) {
+	return f.imageID(ctx, ref)
 }
 
 func (f fakeEngine) Tag(ctx context.Context, source, target string) error {
@@ -271,6 +276,12 @@ func (e *memoryEngine) Platform(ctx context.Context, ref string) (ocispec.Platfo
 	err := e.begin(ctx, "platform "+ref)
 	defer e.mu.Unlock()
 	return e.platforms[e.local[ref]], err
+}
+
+func (e *memoryEngine) ImageID(ctx context.Context, ref string) (digest.Digest, error) {
+	err := e.begin(ctx, "imageID "+ref)
+	defer e.mu.Unlock()
+	return e.manifests[e.local[ref]].Config.Digest, err
 }
 
 func (e *memoryEngine) Tag(ctx context.Context, source, target string) error {

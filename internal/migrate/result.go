@@ -21,6 +21,8 @@ const (
 	Trimmed     Outcome = "trimmed"      // an index, written anew without the artifacts that the user wanted left out
 	Refused     Outcome = "refused"      // known before anything was copied that it cannot arrive whole
 	Failed      Outcome = "failed"
+	Conflict    Outcome = "conflict"    // somebody else has pushed another image under the tag, which is left alone
+	Kept        Outcome = "kept"        // likewise, as the user wants it
 	NotStarted  Outcome = "not started" // the run ended before it was copied
 	Missing     Outcome = "missing"     // compared: the target has no such tag
 	Different   Outcome = "different"   // compared: the target has another image under the tag
@@ -29,17 +31,20 @@ const (
 
 // Outcomes are all of them.
 var Outcomes = []Outcome{
-	Exact, Present, Changed, OnePlatform, Trimmed, Refused, Failed, NotStarted, Missing, Different, Extra,
+	Exact, Present, Changed, OnePlatform, Trimmed, Refused, Failed, Conflict, Kept, NotStarted, Missing, Different, Extra,
 }
 
 // Arrived reports whether the tag is at the target.
 func (o Outcome) Arrived() bool {
 	switch o {
-	case Refused, Failed, NotStarted, Missing, Different:
+	case Refused, Failed, Conflict, Kept, NotStarted, Missing, Different:
 		return false
 	}
 	return true
 }
+
+// Accepted reports whether nothing is left to do: the tag is at the target, or the user wants what GitLab has instead.
+func (o Outcome) Accepted() bool { return o.Arrived() || o == Kept }
 
 // Result is what became of one tag, of the referrers of one image, or (with neither) of a repository that could not
 // be listed.
@@ -53,6 +58,7 @@ type Result struct {
 	Target     string        // the complete reference at the target
 	Pushed     digest.Digest // as the target answers; empty where it has nothing, or was not asked
 	LeftOut    []string      // kinds of artifacts that the index was written anew without
+	Replaced   digest.Digest // what the tag stood for at the target until it was pushed; empty: it did not exist
 	Bytes      int64         // of its layers and configs, each once, as manifests tell; if nobody has read them, as the source lists them
 	Outcome    Outcome
 	Err        error // why it did not arrive

@@ -161,6 +161,14 @@ func (e insistent) Platform(ctx context.Context, ref string) (platform ocispec.P
 	return platform, err
 }
 
+func (e insistent) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
+	err = e.try(ctx, StepCheck, ref, func() (err error) {
+		id, err = e.Engine.ImageID(ctx, ref)
+		return err
+	})
+	return id, err
+}
+
 func (e insistent) Tag(ctx context.Context, source, target string) error {
 	return e.try(ctx, StepTag, target, func() error { return e.Engine.Tag(ctx, source, target) })
 }

@@ -34,8 +34,10 @@ type Options struct {
 	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
 	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
 	Known func(repository, target string) (Pair, bool)
-	// Earlier are tags that earlier runs have brought. Verify alone asks for those that the source does not list any more.
-	Earlier []Earlier
+	// Earlier are tags that earlier runs have brought. What they left is ours to replace, and Verify asks for those that the
+	// source no longer lists.
+	Earlier  []Earlier
+	Conflict ConflictPolicy // what happens to tags that somebody else has pushed
 	// Access tries what the engine needs to pull the layer; nil: nobody does. Preview alone calls it, concurrently.
 	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) Access
 
@@ -47,6 +49,7 @@ type Earlier struct {
 	Repository, Tag string
 	Target          string        // the complete reference
 	Source          digest.Digest // as the source listed it
+	Pushed          digest.Digest // as the target answered
 }
 
 // Pair is a tag that was copied and is at the target with another digest, as the classic store leaves it.
@@ -66,7 +69,7 @@ type Summary struct {
 func (s Summary) Incomplete() int {
 	n := 0
 	for _, result := range s.Results {
-		if !result.Outcome.Arrived() {
+		if !result.Outcome.Accepted() {
 			n++
 		}
 	}
@@ -75,7 +78,7 @@ func (s Summary) Incomplete() int {
 
 func newCopier(o Options, blobs *plan.Catalog) *copier {
 	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform,
-		known: o.Known, catalog: blobs, traffic: newTraffic()}
+		known: o.Known, earlier: leftAt(o.Earlier), conflicts: o.Conflict, catalog: blobs, traffic: newTraffic()}
 	c.held = newReferences(c.fetch, o.Engine.Remove)
 	return c
 }
@@ -334,7 +337,7 @@ func (l *line) checkAll(ctx context.Context) {
 			return
 		}
 		done := len(t.pending) == 0
-		l.copier.release(ctx, l.schedule.answered(g, len(t.present) > 0, !done))
+		l.copier.release(ctx, l.schedule.answered(g, anyArrived(t.present), !done))
 		if done {
 			l.finish(ctx, l.copier.withReferrers(ctx, t, t.present)...)
 		}
@@ -399,6 +402,10 @@ func (l *line) pushAll(ctx context.Context, worker int) {
 		l.schedule.pushed(g, arrived)
 		l.finish(ctx, l.copier.withReferrers(ctx, t, append(t.present, results...))...)
 	}
+}
+
+func anyArrived(results []Result) bool {
+	return slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() })
 }
 
 func allArrived(results []Result) bool {

@@ -59,6 +59,7 @@ type Entry struct {
 	PlatformDigest digest.Digest   `json:"platformDigest,omitempty"` // of what was copied in place of an index
 	Reference      string          `json:"reference,omitempty"`      // at the target
 	PushedDigest   digest.Digest   `json:"pushedDigest,omitempty"`   // as the target answers
+	ReplacedDigest digest.Digest   `json:"replacedDigest,omitempty"` // as the target answered before the push
 	Step           migrate.Step    `json:"step,omitempty"`
 	Error          string          `json:"error,omitempty"`
 	Remedy         string          `json:"remedy,omitempty"`
@@ -86,8 +87,8 @@ func (a About) entry(r migrate.Result) Entry {
 		Outcome:      r.Outcome,
 		SourceDigest: printableDigest(r.Source),
 		Reference:    redact.Printable(r.Target),
-		PushedDigest: printableDigest(r.Pushed),
-		Bytes:        r.Bytes,
+		PushedDigest: printableDigest(r.Pushed), ReplacedDigest: printableDigest(r.Replaced),
+		Bytes: r.Bytes,
 	}
 	if r.Root != r.Source {
 		e.PlatformDigest = printableDigest(r.Root)

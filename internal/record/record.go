@@ -37,7 +37,6 @@ type About struct {
 	Program string // with its version
 	Target  string // CI_REGISTRY_IMAGE
 	Partial bool   // the run is for some of the tags: one that it has no result for may still be listed
-	Compare bool   // the run is a verification: it wants to know all that earlier runs have brought
 	// Redact takes secrets out of what others have said; nil: nothing is taken out.
 	Redact func(text string) string
 	Now    func() time.Time // nil: time.Now
@@ -129,9 +128,9 @@ func newRecord(about About, earlier Document, save func(Document) error) *Record
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // the later replaces the earlier
-		if about.Compare && e.Outcome.Arrived() && e.SourceDigest.Validate() == nil {
+		if e.Outcome.Arrived() && e.SourceDigest.Validate() == nil {
 			r.earlier = append(r.earlier, migrate.Earlier{
-				Repository: e.Repository, Tag: e.Tag, Target: e.Reference, Source: e.SourceDigest,
+				Repository: e.Repository, Tag: e.Tag, Target: e.Reference, Source: e.SourceDigest, Pushed: e.PushedDigest,
 			})
 		}
 		if _, ok := e.pair(); ok {
@@ -162,7 +161,7 @@ func (r *Record) Known(repository, reference string) (migrate.Pair, bool) {
 	return r.known[place{repository, reference}].pair()
 }
 
-// Earlier returns the tags that earlier runs have brought, for a verification.
+// Earlier returns the tags that earlier runs have brought.
 func (r *Record) Earlier() []migrate.Earlier {
 	if r == nil {
 		return nil

@@ -119,10 +119,12 @@ func TestRecordIsTheSchema(t *testing.T) {
   "store": "classic",
   "counts": {
     "changed": 1,
+    "conflict": 0,
     "different": 0,
     "exact": 0,
     "extra": 0,
     "failed": 1,
+    "kept": 0,
     "missing": 0,
     "not started": 0,
     "one platform": 1,

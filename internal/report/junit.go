@@ -64,7 +64,7 @@ func byRepository(d record.Document) []*record.Entry {
 func longestFailure(entries []*record.Entry) int {
 	failures := 0
 	for _, e := range entries {
-		if !e.Outcome.Arrived() {
+		if !e.Outcome.Accepted() {
 			failures++
 		}
 	}
@@ -93,7 +93,7 @@ func suite(entries []*record.Entry, took map[record.ImageKey]time.Duration, long
 			total += took[key]
 			delete(took, key)
 		}
-		if why := failure(e, longest); e.Outcome == migrate.NotStarted {
+		if why := failure(e, longest); e.Outcome == migrate.NotStarted || e.Outcome == migrate.Kept {
 			c.Skipped = why
 		} else {
 			c.Failure = why

@@ -94,7 +94,7 @@ const (
 
 var colours = map[migrate.Outcome]string{
 	migrate.Exact: green, migrate.Present: green, migrate.Changed: yellow, migrate.OnePlatform: yellow, migrate.Trimmed: yellow,
-	migrate.Refused: red, migrate.Failed: red, migrate.NotStarted: yellow,
+	migrate.Conflict: red, migrate.Kept: yellow, migrate.Refused: red, migrate.Failed: red, migrate.NotStarted: yellow,
 	migrate.Missing: red, migrate.Different: red, migrate.Extra: yellow,
 }
 

@@ -276,7 +276,7 @@ func (p *page) add(outcome migrate.Outcome, g group) {
 // urgency is low for what somebody has to look at first.
 func urgency(o migrate.Outcome) int {
 	return slices.Index([]migrate.Outcome{
-		migrate.Different, migrate.Missing, migrate.Failed, migrate.Refused, migrate.NotStarted,
+		migrate.Conflict, migrate.Different, migrate.Missing, migrate.Failed, migrate.Refused, migrate.NotStarted, migrate.Kept,
 	}, o)
 }
 

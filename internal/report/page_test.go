@@ -513,3 +513,13 @@ func TestRecordRemovesEarlierPages(t *testing.T) {
 		t.Errorf("the folder has %q", names)
 	}
 }
+
+// TestPageKnowsEachOutcome: one without a colour or a mark would be drawn as nothing.
+func TestPageKnowsEachOutcome(t *testing.T) {
+	for _, outcome := range migrate.Outcomes {
+		slug := strings.ReplaceAll(string(outcome), " ", "-")
+		if !strings.Contains(pageStyle, "\n."+slug+" {") || !strings.Contains(pageTemplate, `id="mark-`+slug+`"`) {
+			t.Errorf("%s has no colour or no mark", outcome)
+		}
+	}
+}

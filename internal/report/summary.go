@@ -28,6 +28,8 @@ var meanings = []explanation{
 	{migrate.Trimmed, "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs", "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs"},
 	{migrate.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks", "one platform of an index, as MIGRATE_PLATFORM asks"},
 	{migrate.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
+	{migrate.Conflict, "somebody else has pushed another image to GitLab, which is left alone", ""},
+	{migrate.Kept, "somebody else's image at GitLab is kept, as MIGRATE_CONFLICT asks", ""},
 	{migrate.Refused, "cannot arrive whole; nothing of them was copied", "cannot be there: GitLab does not take the name"},
 	{migrate.Failed, "began, and did not arrive", "could not be compared, or not be pulled from GitLab"},
 	{migrate.Missing, "GitLab does not have them", "GitLab does not have them"},

@@ -1,0 +1,170 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+)
+
+// ConflictPolicy says what happens to a tag under which somebody else has pushed an image to the target.
+type ConflictPolicy string
+
+// The policies. The zero value leaves such a tag alone, and counts it as one that has not arrived.
+const (
+	ConflictFails     ConflictPolicy = ""
+	ConflictKeep      ConflictPolicy = "keep"      // leaves it alone, and does not count it as a failure
+	ConflictOverwrite ConflictPolicy = "overwrite" // replaces it, and records its digest
+)
+
+// errConflict: the target has an image under the tag that is not ours to replace.
+var errConflict = errors.New("somebody else has pushed another image to GitLab under this tag")
+
+// answerLife is how long the target's answer for a tag counts. During a migration both sides are in use: an older answer
+// is asked for again right before the push.
+const answerLife = 10 * time.Second
+
+// answer is what the target has answered for a tag that is to be pushed.
+type answer struct {
+	at     time.Time
+	digest digest.Digest // of the image that the push replaces; empty: there is none
+}
+
+// ask asks the target for a tag. It returns the tag's result if nothing is to be copied, and otherwise notes the answer
+// for the push. Only a target that says so does not have the tag: any other error fails it.
+func (c *copier) ask(ctx context.Context, t *task, tag string) (settled Result, done bool) {
+	result := resultOf(t.Item, tag)
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	switch {
+	case errors.Is(err, docker.ErrNotFound):
+		t.answers[tag] = answer{at: time.Now()}
+		return Result{}, false
+	case err != nil:
+		return result.failed(failedAt(StepVerify, result.Target, err)), true
+	case resolved.Digest == t.Root || c.knows(t.Item, tag, resolved.Digest):
+		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.Item, Present)
+		return result, true
+	}
+	if c.conflicts == ConflictOverwrite {
+		t.answers[tag] = answer{at: time.Now(), digest: resolved.Digest}
+		return Result{}, false
+	}
+	ours, err := c.isOurs(ctx, t.Item, result.Target, resolved.Digest)
+	switch {
+	case err != nil:
+		return result.failed(failedAt(StepVerify, result.Target, err)), true
+	case !ours:
+		return c.conflict(result, resolved.Digest), true
+	}
+	t.answers[tag] = answer{at: time.Now(), digest: resolved.Digest}
+	return Result{}, false
+}
+
+// askAgain asks for a tag right before its push, unless the last answer has just come and the push replaces nothing.
+func (c *copier) askAgain(ctx context.Context, t *task, tag string) (settled Result, done bool) {
+	last := t.answers[tag]
+	if last.digest == "" && time.Since(last.at) < answerLife {
+		return Result{}, false
+	}
+	result := resultOf(t.Item, tag)
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	if err == nil && resolved.Digest == last.digest || last.digest == "" && errors.Is(err, docker.ErrNotFound) {
+		return Result{}, false
+	}
+	return c.ask(ctx, t, tag)
+}
+
+// replacing is the result of a tag that is to be pushed, with the digest of what the push replaces.
+func (t *task) replacing(tag string) Result {
+	result := resultOf(t.Item, tag)
+	result.Replaced = t.answers[tag].digest
+	return result
+}
+
+// conflict is the result of a tag under which the target has an image that is not ours.
+func (c *copier) conflict(result Result, theirs digest.Digest) Result {
+	result.Pushed, result.Outcome = theirs, Conflict
+	if c.conflicts == ConflictKeep {
+		result.Outcome = Kept
+	}
+	result.Err = &StepError{
+		Step: StepVerify, Ref: result.Target, Err: fmt.Errorf("%w: GitLab has %s, and ECR has %s", errConflict, theirs, result.Source),
+		Remedy: "it is left alone: delete or rename the tag on the side that is wrong, or set MIGRATE_CONFLICT to overwrite it with ECR's " +
+			"image or to keep GitLab's",
+	}
+	return result
+}
+
+// isOurs reports whether an image that the target has under a tag may be replaced by the item: because it is ECR's own,
+// this program left it there, or somebody migrated it from ECR before.
+func (c *copier) isOurs(ctx context.Context, i *plan.Item, target string, theirs digest.Digest) (bool, error) {
+	if theirs == i.Image.Digest {
+		return true, nil
+	}
+	left, known := c.earlier[target]
+	if c.leftPair(i, target) == theirs || slices.Contains(left, theirs) {
+		return true, nil
+	}
+	if !known {
+		older, err := c.isAtSource(ctx, i.Image.Repository, theirs)
+		if older || err != nil {
+			return older, err
+		}
+	}
+	return c.isSameImage(ctx, i, theirs)
+}
+
+// leftAt returns what earlier runs have left at each target reference.
+func leftAt(earlier []Earlier) map[string][]digest.Digest {
+	left := make(map[string][]digest.Digest, len(earlier))
+	for _, e := range earlier {
+		left[e.Target] = append(left[e.Target], e.Pushed)
+	}
+	return left
+}
+
+// leftPair returns the digest that an earlier run left at the target reference, if it is another than what was copied.
+func (c *copier) leftPair(i *plan.Item, target string) digest.Digest {
+	if c.known == nil {
+		return ""
+	}
+	pair, _ := c.known(i.Image.Repository.Name, target)
+	return pair.Pushed
+}
+
+// isAtSource reports whether ECR still has the digest in the repository, as it has an older image of the same tag.
+func (c *copier) isAtSource(ctx context.Context, repository image.Repository, d digest.Digest) (bool, error) {
+	_, err := sourceResolver{c.source, c.engine}.Resolve(ctx, repository.URI+"@"+d.String())
+	if errors.Is(err, docker.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isSameImage reports whether the target's manifest has the same config as one of the item's images. A classic engine,
+// and with it the script of GitLab's tutorial, compresses layers again and flattens indexes, but keeps the config, whose
+// digest is the image ID.
+func (c *copier) isSameImage(ctx context.Context, i *plan.Item, theirs digest.Digest) (bool, error) {
+	tree, err := c.open(ctx, i)
+	if err != nil {
+		return false, err
+	}
+	ref := i.Target + "@" + theirs.String()
+	err = c.held.pull(ctx, ref)
+	defer func() { _ = c.held.release(ctx, ref) }() // what is left does no harm
+	if err != nil {
+		return false, fmt.Errorf("pull what GitLab has under the tag: %w", err)
+	}
+	id, err := c.engine.ImageID(ctx, ref)
+	if err != nil || id == "" {
+		return false, err
+	}
+	return slices.ContainsFunc(tree.Leaves(), func(m image.Manifest) bool { return m.Config.Digest == id }), nil
+}
