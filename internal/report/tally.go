@@ -21,6 +21,7 @@ type tally struct {
 	done    int
 	copied  int // of those: neither there before, nor refused
 	moved   migrate.Moved
+	news    time.Time // when there was progress last
 	pace    pace
 	working []migrate.Working // by place; one without a step is free
 }
@@ -30,6 +31,7 @@ func (t *tally) begin(phase string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.phase, t.began, t.pace = phase, time.Now(), pace{}
+	t.news = t.began
 	t.note(t.began)
 }
 
@@ -48,6 +50,9 @@ func (t *tally) observe(event migrate.Event) {
 	case migrate.Comparing:
 		t.total = e.Tags
 	case migrate.Moved:
+		if e != t.moved {
+			t.news = time.Now()
+		}
 		t.moved = e
 	case migrate.Working:
 		t.works(e)
@@ -56,6 +61,7 @@ func (t *tally) observe(event migrate.Event) {
 			return
 		}
 		t.done++
+		t.news = time.Now()
 		if e.Result.Outcome != migrate.Present && e.Result.Outcome != migrate.Refused {
 			t.copied++
 		}
@@ -134,6 +140,40 @@ func (t *tally) progress() (count string, parts []string, share float64) {
 		parts = append(parts, "for "+people(now.Sub(t.began)))
 	}
 	return fmt.Sprintf("%d/%d", t.done, t.total), parts, t.share()
+}
+
+// standstill says for how long nothing has moved, and what is waited for; empty while something moves.
+func (t *tally) standstill() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	quiet := time.Since(t.news)
+	if quiet <= beatPause || t.moved.Of == 0 {
+		return ""
+	}
+	return "nothing has moved for " + people(quiet) + t.awaited()
+}
+
+// awaited says what the workers wait for.
+func (t *tally) awaited() string {
+	var calls []string
+	for _, step := range []struct {
+		is    migrate.Step
+		words string
+	}{{migrate.StepPull, "pulling"}, {migrate.StepExtract, "unpacking"}, {migrate.StepPush, "pushing"}} {
+		n := 0
+		for _, w := range t.working {
+			if w.Step == step.is {
+				n++
+			}
+		}
+		if n > 0 {
+			calls = append(calls, fmt.Sprintf("%d %s", n, step.words))
+		}
+	}
+	if len(calls) == 0 {
+		return ""
+	}
+	return " (images: " + strings.Join(calls, ", ") + ")"
 }
 
 // tags is how many there are.

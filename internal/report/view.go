@@ -102,6 +102,9 @@ func (p *plain) room(bytes int) bool {
 // tick says how far things are.
 func (p *plain) tick() {
 	count, parts, _ := p.tally.progress()
+	if still := p.tally.standstill(); still != "" {
+		parts = append(parts, still)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.moving {

@@ -76,9 +76,20 @@ func TestHeartbeat(t *testing.T) {
 		}, []string{
 			empty(4),
 			planned + "  under way     700 MB of 1.0 GB, 23 MB/s, 13s left",
-			planned + "  under way     700 MB of 1.0 GB, 12 MB/s, 26s left",
-			planned + "  under way     700 MB of 1.0 GB, 0 B/s",
-			planned + "  under way     700 MB of 1.0 GB, 0 B/s",
+			planned + "  under way     700 MB of 1.0 GB, 12 MB/s, 26s left, nothing has moved for 59s",
+			planned + "  under way     700 MB of 1.0 GB, 0 B/s, nothing has moved for 1m30s",
+			planned + "  under way     700 MB of 1.0 GB, 0 B/s, nothing has moved for 2m",
+		}},
+		{"what is waited for", []step{
+			{0, planOf4}, {0, migrate.Moved{Of: 1e9}},
+			{0, migrate.Working{Image: imageWith("1"), Step: migrate.StepPull}},
+			{0, migrate.Working{Image: imageWith("2"), Step: migrate.StepPull}},
+			{0, migrate.Working{Image: imageWith("3"), Step: migrate.StepPush}},
+			{time.Minute, nil},
+		}, []string{
+			empty(4),
+			planned + "  under way     0 B of 1.0 GB, 0 B/s",
+			planned + "  under way     0 B of 1.0 GB, 0 B/s, nothing has moved for 1m (images: 2 pulling, 1 pushing)",
 		}},
 	} {
 		synctestRun(t, test.name, func(t *testing.T) {
