@@ -13,6 +13,7 @@ type references struct {
 	remove  func(ctx context.Context, ref string) error // takes it away again
 	mu      sync.Mutex
 	entries map[string]*heldReference
+	cut     []string // whose pull the end of the run has cut off
 }
 
 type heldReference struct {
@@ -76,12 +77,25 @@ func (r *references) release(ctx context.Context, ref string) error {
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	err := r.remove(ctx, ref)
-	if cutOff {
-		time.Sleep(registrationDelay)
-		err = r.remove(ctx, ref)
-	}
-	r.forget(ref, entry)
+	r.forget(ref, entry, cutOff)
 	return err
+}
+
+// endCut removes once more what pulls that were cut off may have brought since. It waits once for all of them.
+func (r *references) endCut(ctx context.Context) {
+	r.mu.Lock()
+	refs := r.cut
+	r.cut = nil
+	r.mu.Unlock()
+	if len(refs) == 0 {
+		return
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	time.Sleep(registrationDelay)
+	for _, ref := range refs {
+		_ = r.remove(ctx, ref) // what is left does no harm
+	}
 }
 
 // registrationDelay is how long after a call was cut off the classic engine may still register an image.
@@ -95,9 +109,12 @@ func (r *references) leave(entry *heldReference) bool {
 	return entry.users == 0
 }
 
-func (r *references) forget(ref string, entry *heldReference) {
+func (r *references) forget(ref string, entry *heldReference, cutOff bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if cutOff {
+		r.cut = append(r.cut, ref)
+	}
 	if entry.users == 0 {
 		delete(r.entries, ref)
 	}

@@ -3,10 +3,13 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestReferencesLastUserRemoves(t *testing.T) {
@@ -76,6 +79,33 @@ func TestReferencesRemoveAfterCancel(t *testing.T) {
 	if err := r.release(ctx, "a"); !errors.Is(err, removed) {
 		t.Errorf("release: %v", err)
 	}
+}
+
+// Whatever the number of pulls that were cut off, the wait for what they may still bring is one.
+func TestReferencesWaitOnceForAllThatWasCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		removed := map[string]int{}
+		r := newReferences(
+			func(context.Context, string) error { cancel(); return context.Canceled },
+			func(_ context.Context, ref string) error { removed[ref]++; return nil },
+		)
+		began := time.Now()
+		for i := range 60 {
+			ref := fmt.Sprint(i)
+			_ = r.pull(ctx, ref) // it is cut off
+			expectError(t, r.release(ctx, ref))
+		}
+		r.endCut(ctx)
+		if took := time.Since(began); took != registrationDelay {
+			t.Errorf("took %s", took)
+		}
+		for ref, n := range removed {
+			if n != 2 || len(removed) != 60 {
+				t.Errorf("%s of %d was removed %d times", ref, len(removed), n)
+			}
+		}
+	})
 }
 
 // Who comes while the last user leaves finds nothing in the engine, and pulls anew.

@@ -144,6 +144,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		r.copyAll(ctx, wave)
 	}
 	r.recoverAll(ctx)
+	r.copier.held.endCut(ctx)
 	r.copier.endCutPushes(ctx)
 	if options.Dedicated {
 		r.copier.sweep(ctx)

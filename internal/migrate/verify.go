@@ -243,6 +243,7 @@ func (c *copier) pullBack(ctx context.Context, it compared) error {
 		}
 	}
 	held := newReferences(c.fetchOnce, c.engine.Remove) // GitLab's denials say nothing about ECR's credentials
+	defer held.endCut(ctx)
 	for _, ref := range refs {
 		err := held.pull(ctx, ref)
 		_ = held.release(ctx, ref) // what is left does no harm
