@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	images "gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -85,71 +86,26 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	if _, err := learnedHeader(e.hide, config); err != nil {
 		return err
 	}
-	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
+	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		_, err := e.client.RegistryLogin(ctx, config)
 		return err
 	})
 }
 
-// watch looks at what a call says of its progress.
-type watch struct {
-	last   map[string]string      // by what a message is about: what it said last
-	moving func()                 // hears that there is progress
-	tell   func(migrate.Transfer) // hears which; nil: nobody does
+// watched makes a call that ends with docker.ErrStalled when it has made no progress for too long.
+func (e *engine) watched(ctx context.Context, call func(context.Context, *docker.Watch) error) error {
+	tell := migrate.Transfers(ctx)
+	if tell == nil {
+		return docker.Watched(ctx, e.stall, nil, call)
+	}
+	return docker.Watched(ctx, e.stall, func(p docker.Progress) {
+		tell(migrate.Transfer{Blob: p.Blob, Step: steps[p.Phase], Over: p.Over, Current: p.Current, Total: p.Total})
+	}, call)
 }
 
-// watched makes a call, and ends it with migrate.ErrStalled when it has made no progress for too long.
-func (e *engine) watched(ctx context.Context, call func(context.Context, *watch) error) error {
-	w := &watch{last: map[string]string{}, moving: func() {}, tell: migrate.Transfers(ctx)}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if e.stall > 0 {
-		timer := time.AfterFunc(e.stall, func() { cancel(migrate.ErrStalled) })
-		defer timer.Stop()
-		w.moving = func() { timer.Reset(e.stall) }
-	}
-	err := call(ctx, w)
-	if err != nil && errors.Is(context.Cause(ctx), migrate.ErrStalled) {
-		return docker.Failure(fmt.Sprintf("no progress for %s, by MIGRATE_STALL", e.stall), migrate.ErrStalled)
-	}
-	return docker.Classify(err)
-}
-
-// see takes a message for progress if it says something new: engines repeat themselves ten times a second.
-func (w *watch) see(m docker.Message) {
-	news := fmt.Sprint(m.Status, m.Progress.Current)
-	if w.last[m.ID] == news {
-		return
-	}
-	w.last[m.ID] = news
-	w.moving()
-	if transfer, ok := transferOf(m); ok && w.tell != nil {
-		w.tell(transfer)
-	}
-}
-
-// transfers is what an engine says of a blob that it transfers, whatever its store: the step, and whether it is over.
-// Whatever else it says is about blobs that wait, or that have been there before.
-var transfers = map[string]migrate.Transfer{
-	"Downloading":          {Step: migrate.StepPull},
-	"Download complete":    {Step: migrate.StepPull, Over: true},
-	"Extracting":           {Step: migrate.StepExtract},
-	"Pull complete":        {Step: migrate.StepExtract, Over: true},
-	"Pushing":              {Step: migrate.StepPush},
-	"Pushed":               {Step: migrate.StepPush, Over: true},
-	"Layer already exists": {Step: migrate.StepPush, Over: true},
-	"Mounted":              {Step: migrate.StepPush, Over: true},
-}
-
-// transferOf is what the message says of a transfer, if it is about one.
-func transferOf(m docker.Message) (migrate.Transfer, bool) {
-	status, _, _ := strings.Cut(m.Status, " from ") // another repository
-	transfer, known := transfers[status]
-	transfer.Blob = m.ID
-	if m.Progress.Units == "" { // bytes; the containerd store counts the seconds that it unpacks
-		transfer.Current, transfer.Total = m.Progress.Current, m.Progress.Total
-	}
-	return transfer, known
+// steps are those of a copy that an engine is at.
+var steps = map[docker.Phase]migrate.Step{
+	docker.Downloading: migrate.StepPull, docker.Extracting: migrate.StepExtract, docker.Pushing: migrate.StepPush,
 }
 
 // finishedPull begins the status without which a pull has not succeeded.
@@ -179,7 +135,7 @@ func (e *engine) pull(ctx context.Context, ref, platform string, see func(docker
 	if err != nil {
 		return err
 	}
-	return e.watched(ctx, func(ctx context.Context, w *watch) error {
+	return e.watched(ctx, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
 		if err != nil {
 			return err
@@ -187,7 +143,7 @@ func (e *engine) pull(ctx context.Context, ref, platform string, see func(docker
 		defer body.Close() //nolint:errcheck // nothing is written
 		finished := false
 		err = docker.Drain(body, func(m docker.Message) error {
-			w.see(m)
+			w.See(m)
 			finished = finished || strings.HasPrefix(m.Status, finishedPull)
 			return see(m)
 		})
@@ -206,15 +162,13 @@ var errCutOff = errors.New("the layers are there")
 func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
 	ctx, cutOff := context.WithCancel(ctx)
 	defer cutOff()
-	waiting := map[string]bool{}
+	var names []string
 	for _, layer := range layers {
-		waiting[shortID(layer)] = true
+		names = append(names, images.Short(layer))
 	}
+	arrivals := docker.AwaitLayers(names)
 	err := e.pull(ctx, ref, "", func(m docker.Message) error {
-		if arrivedStatuses[m.Status] {
-			delete(waiting, m.ID)
-		}
-		if len(waiting) == 0 {
+		if arrivals.See(m) {
 			return errCutOff
 		}
 		return nil
@@ -225,22 +179,13 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 	return err
 }
 
-// arrivedStatuses are what an engine says of a layer once it has all of it.
-var arrivedStatuses = map[string]bool{"Already exists": true, "Download complete": true, "Extracting": true, "Pull complete": true}
-
-// shortID is how an engine names a layer in its messages.
-func shortID(d digest.Digest) string {
-	_, encoded, _ := strings.Cut(d.String(), ":")
-	return encoded[:min(12, len(encoded))]
-}
-
 // nobodysLabel is a label that no image has.
 const nobodysLabel = "invalid.ecr2gitlab.nobodys"
 
 // Sweep has the engine drop what it keeps of pulls that were cut off, which it does when images are pruned. No image
 // is: none has the label.
 func (e *engine) Sweep(ctx context.Context) error {
-	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
+	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		_, err := e.client.ImagesPrune(ctx, filters.NewArgs(filters.Arg("label", nobodysLabel)))
 		return err
 	})
@@ -249,7 +194,7 @@ func (e *engine) Sweep(ctx context.Context) error {
 // Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
 // is the one the engine reports, and empty for a push by digest, of which it reports none.
 func (e *engine) Push(ctx context.Context, ref string) (pushed digest.Digest, err error) {
-	err = e.watched(ctx, func(ctx context.Context, w *watch) error {
+	err = e.watched(ctx, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.startPush(ctx, ref)
 		if err != nil {
 			return err
@@ -257,7 +202,7 @@ func (e *engine) Push(ctx context.Context, ref string) (pushed digest.Digest, er
 		defer body.Close() //nolint:errcheck // nothing is written
 		var report docker.PushReport
 		err = docker.Drain(body, func(m docker.Message) error {
-			w.see(m)
+			w.See(m)
 			return report.See(m)
 		})
 		if err == nil {
@@ -299,19 +244,19 @@ func (e *engine) Load(ctx context.Context, archive []byte) error {
 }
 
 func (e *engine) load(ctx context.Context, archive []byte) error {
-	return e.watched(ctx, func(ctx context.Context, w *watch) error {
+	return e.watched(ctx, func(ctx context.Context, w *docker.Watch) error {
 		response, err := e.client.ImageLoad(ctx, bytes.NewReader(archive), client.ImageLoadWithQuiet(true))
 		if err != nil {
 			return err
 		}
 		defer response.Body.Close() //nolint:errcheck // nothing is written
-		return docker.Drain(response.Body, func(m docker.Message) error { w.see(m); return nil })
+		return docker.Drain(response.Body, func(m docker.Message) error { w.See(m); return nil })
 	})
 }
 
 // inspect asks the engine about a local image.
 func (e *engine) inspect(ctx context.Context, ref string, options ...client.ImageInspectOption) (inspected image.InspectResponse, err error) {
-	err = e.watched(ctx, func(ctx context.Context, _ *watch) (err error) {
+	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) (err error) {
 		inspected, err = e.client.ImageInspect(ctx, ref, options...)
 		return err
 	})
@@ -353,12 +298,12 @@ func (e *engine) ImageID(ctx context.Context, ref string) (id digest.Digest, err
 
 // Tag gives the image a second reference.
 func (e *engine) Tag(ctx context.Context, source, target string) error {
-	return e.watched(ctx, func(ctx context.Context, _ *watch) error { return e.client.ImageTag(ctx, source, target) })
+	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error { return e.client.ImageTag(ctx, source, target) })
 }
 
 // Remove takes the reference away, and the content with its last one. An unknown reference is no error.
 func (e *engine) Remove(ctx context.Context, ref string) error {
-	return e.watched(ctx, func(ctx context.Context, _ *watch) error {
+	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		_, err := e.client.ImageRemove(ctx, ref, image.RemoveOptions{})
 		if cerrdefs.IsNotFound(err) {
 			return nil
@@ -373,7 +318,7 @@ func (e *engine) Resolve(ctx context.Context, ref string) (resolved migrate.Reso
 	if err != nil {
 		return migrate.Resolved{}, err
 	}
-	err = e.watched(ctx, func(ctx context.Context, _ *watch) error {
+	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		inspected, err := e.client.DistributionInspect(ctx, ref, auth)
 		resolved = migrate.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}
 		return err

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
@@ -38,15 +37,6 @@ func FuzzDecodeToken(f *testing.F) {
 			t.Errorf("%q is of %q at %q", decoded, auth.Username, auth.ServerAddress)
 		}
 	})
-}
-
-// TestShortIDOfAnything: what is no digest must not end the program.
-func TestShortIDOfAnything(t *testing.T) {
-	for d, want := range map[digest.Digest]string{imageHash: "6b86b273ff34", "sha256:ab": "ab", "sha256": "", "": ""} {
-		if got := shortID(d); got != want {
-			t.Errorf("%q is %q, want %q", d, got, want)
-		}
-	}
 }
 
 // hostileSecret is what is hard to hide: it is written differently in Go's quotes, in JSON, in a URL and on a line.
