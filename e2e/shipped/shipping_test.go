@@ -239,7 +239,7 @@ func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(
 func (s shipping) startWorldOf(t *testing.T, options aws.Options) *world.World {
 	t.Helper()
 	amazon, target := s.engine.HostAddrs[0]+":0", s.engine.HostAddrs[1]+":0"
-	options.Addr, options.APIAddr = amazon, amazon
+	options.Addr, options.APIAddr, options.BucketAddr = amazon, amazon, amazon
 	w, err := world.Start(t.Context(), nil, world.Options{AWS: options, GitLab: gitlab.Options{Addr: target}})
 	if err != nil {
 		t.Fatal(err)

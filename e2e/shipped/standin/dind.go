@@ -2,44 +2,60 @@ package standin
 
 import (
 	"context"
-	"encoding/json"
+	_ "embed"
 	"path/filepath"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// dind is a current engine that listens without TLS, as the official image does with an empty
-// DOCKER_TLS_CERTDIR. Arguments are dockerd's, as with the official image.
-func dind() *image {
+// InsecureRegistries is the variable of an engine's stand-in with the registries that it reaches without TLS. By default
+// those are the registries of the test world, which speak plain HTTP and are not on the engine's loopback.
+const InsecureRegistries = "STANDIN_INSECURE_REGISTRIES"
+
+//go:embed dockerd-entrypoint.sh
+var dockerdEntrypoint string
+
+// dind is an engine that starts as the official image's does. Arguments are dockerd's, or a command to run instead.
+func dind(kind engine.Kind) *image {
 	return &image{
-		fill: fillDind,
+		fill: func(ctx context.Context, t *tree) error { return fillDind(ctx, t, kind) },
 		changes: []string{
-			`ENTRYPOINT ["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false", ` +
-				`"--userland-proxy=false", "--tls=false", "-H", "tcp://0.0.0.0:2375", "-H", "unix:///var/run/docker.sock"]`,
+			`ENTRYPOINT ["dockerd-entrypoint.sh"]`,
+			"ENV PATH=/usr/local/bin:/usr/bin:/bin",
+			"ENV DOCKER_TLS_CERTDIR=/certs",
+			"ENV " + InsecureRegistries + "=" + engine.Subnet.String(),
 			"VOLUME /var/lib/docker",
 			"VOLUME /var/lib/containerd",
-			"EXPOSE 2375",
+			"EXPOSE 2375 2376",
 		},
 	}
 }
 
-func fillDind(ctx context.Context, t *tree) error {
+func fillDind(ctx context.Context, t *tree, kind engine.Kind) error {
 	if err := fillAlpine(ctx, t); err != nil {
 		return err
 	}
-	bin, err := engine.BinDir(ctx, engine.Containerd)
+	bin, err := engine.BinDir(ctx, kind)
 	if err != nil {
 		return err
 	}
-	for _, program := range []string{"dockerd", "containerd", "containerd-shim-runc-v2", "runc"} {
-		if err := t.file("usr/local/bin/"+program, filepath.Join(bin, program)); err != nil {
-			return err
-		}
+	var programs []string
+	for _, name := range []string{"dockerd", "containerd", "containerd-shim-runc-v2", "runc"} {
+		programs = append(programs, filepath.Join(bin, name))
 	}
-	// The registries of the test world speak plain HTTP, and are not on the engine's loopback.
-	config, err := json.Marshal(map[string][]string{"insecure-registries": {engine.Subnet.String()}})
-	if err != nil {
+	if err := addPrograms(ctx, t, programs...); err != nil {
 		return err
 	}
-	return t.text("etc/docker/daemon.json", string(config))
+	if err := addInstalled(ctx, t, "openssl"); err != nil {
+		return err
+	}
+	// No networks for containers: none are run in it.
+	daemon := `{"bridge": "none", "iptables": false, "ip6tables": false, "userland-proxy": false}`
+	if err := t.text("etc/docker/daemon.json", daemon); err != nil {
+		return err
+	}
+	if err := t.text("etc/ssl/openssl.cnf", "[req]\ndistinguished_name = dn\n[dn]\n"); err != nil {
+		return err
+	}
+	return t.script("usr/local/bin/dockerd-entrypoint.sh", dockerdEntrypoint)
 }

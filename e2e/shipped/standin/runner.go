@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // Runner are the names of the images that gitlab-ci-local works with beside those of a job.
@@ -29,13 +31,27 @@ func fillHelper(ctx context.Context, t *tree) error {
 	if err := fillAlpine(ctx, t); err != nil {
 		return err
 	}
-	copied := map[string]bool{}
-	for _, name := range []string{"bash", "rsync"} {
+	return addInstalled(ctx, t, "bash", "rsync")
+}
+
+// addInstalled adds programs that this machine has installed.
+func addInstalled(ctx context.Context, t *tree, names ...string) error {
+	var programs []string
+	for _, name := range names {
 		program, err := exec.LookPath(name)
 		if err != nil {
 			return fmt.Errorf("%w: apt-get install %s", err, name)
 		}
-		if err := t.file("usr/local/bin/"+name, program); err != nil {
+		programs = append(programs, program)
+	}
+	return addPrograms(ctx, t, programs...)
+}
+
+// addPrograms adds programs with the libraries that they are linked with, each once.
+func addPrograms(ctx context.Context, t *tree, programs ...string) error {
+	copied := map[string]bool{}
+	for _, program := range programs {
+		if err := t.file("usr/local/bin/"+filepath.Base(program), program); err != nil {
 			return err
 		}
 		libraries, err := libraries(ctx, program)
@@ -59,9 +75,12 @@ var libraryPattern = regexp.MustCompile(`(?m)^\s+(?:\S+ => )?(/\S+) \(`)
 
 // libraries are the files that a program of this machine is linked with, its loader among them.
 func libraries(ctx context.Context, program string) ([]string, error) {
-	out, err := exec.CommandContext(ctx, "ldd", program).Output()
+	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()
+	if strings.Contains(string(out), "not a dynamic executable") {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("ldd %s: %w", program, err)
+		return nil, fmt.Errorf("ldd %s: %w: %s", program, err, out)
 	}
 	var files []string
 	for _, match := range libraryPattern.FindAllStringSubmatch(string(out), -1) {

@@ -34,7 +34,15 @@ func (m Maker) family(repository string) *image {
 	case "golang":
 		return m.golang()
 	case "docker":
-		return dind()
+		return dind(engine.Containerd)
+	}
+	return nil
+}
+
+// MakeEngine makes a stand-in for docker:dind under that name, with an engine of that kind.
+func (m Maker) MakeEngine(ctx context.Context, name string, kind engine.Kind) error {
+	if err := m.build(ctx, name, "", dind(kind)); err != nil {
+		return fmt.Errorf("stand-in for %s: %w", name, err)
 	}
 	return nil
 }

@@ -34,8 +34,12 @@ func (t *tree) symlink(name, target string) error {
 	return t.w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777})
 }
 
-func (t *tree) text(name, content string) error {
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}
+func (t *tree) text(name, content string) error { return t.write(name, content, 0o644) }
+
+func (t *tree) script(name, content string) error { return t.write(name, content, 0o755) }
+
+func (t *tree) write(name, content string, mode int64) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content))}
 	if err := t.w.WriteHeader(header); err != nil {
 		return err
 	}
