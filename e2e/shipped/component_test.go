@@ -19,18 +19,21 @@ func TestComponentIsTheMigrationJob(t *testing.T) {
 	if name != "migration" {
 		t.Errorf("the component's job is named %q", name)
 	}
-	if included.Image != programImage {
+	if included.Image != publishedImage {
 		t.Errorf("the component's job runs in %q", included.Image)
 	}
-	plain.Image = included.Image
+	plain.Image, plain.Stage = included.Image, included.Stage
 	delete(plain.Variables, "ECR2GITLAB_IMAGE")
 	for variable := range component.inputVariables(t) {
 		if _, both := plain.Variables[variable]; !both {
 			delete(included.Variables, variable)
 		}
 	}
-	// The plain job has a project for itself; components may be included twice.
-	own := strings.NewReplacer("ecr2gitlab-migration-", "ecr2gitlab-", "ecr2gitlab migrate ", "ecr2gitlab ")
+	// The plain job has a project for itself; components may be included twice. Loopback is insecure anyway.
+	own := strings.NewReplacer("ecr2gitlab-migration-", "ecr2gitlab-", "ecr2gitlab migrate ", "ecr2gitlab ",
+		" --insecure-registry=127.0.0.0/8", "")
+	command := included.Services[0].Command
+	command[len(command)-1] = own.Replace(command[len(command)-1])
 	included.ResourceGroup = own.Replace(included.ResourceGroup)
 	included.Cache["key"] = own.Replace(included.Cache["key"].(string))
 	for i, line := range included.Script {
@@ -48,10 +51,7 @@ func TestComponentIsTheMigrationJob(t *testing.T) {
 
 func TestComponentInputs(t *testing.T) {
 	component := readComponent(t)
-	body, err := yaml.Marshal(component.body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, body, _ := strings.Cut(read(t, "templates/migration.yml"), "\n---\n")
 	for name, input := range component.inputs {
 		if !strings.HasSuffix(input.Description, ".") {
 			t.Errorf("%s: the description is %q", name, input.Description)
@@ -62,7 +62,7 @@ func TestComponentInputs(t *testing.T) {
 		if err := input.check(input.Default); err != nil {
 			t.Errorf("%s: the default: %v", name, err)
 		}
-		if !strings.Contains(string(body), "$[[ inputs."+name+" ]]") {
+		if !strings.Contains(body, "$[[ inputs."+name+" ]]") {
 			t.Errorf("%s: not used", name)
 		}
 	}
@@ -70,17 +70,18 @@ func TestComponentInputs(t *testing.T) {
 
 func TestComponentChecksInputs(t *testing.T) {
 	tests := map[string]struct{ good, bad []any }{
-		"aws_account_id": {[]any{"123456789012", "$ACCOUNT"}, []any{123456789012, "1234-5678-9012", "123456789012\n"}},
-		"aws_region":     {[]any{"eu-west-1", "us-gov-west-1", "$REGION"}, []any{"eu-west-1a", "Ireland"}},
-		"aws_role_arn":   {[]any{"arn:aws-cn:iam::123456789012:role/ci/migration", "$ROLE"}, []any{"migration"}},
-		"command":        {[]any{"plan", "plan --rate 50MB --within 3h", "verify --pull=10"}, []any{"", "help", "plan; rm -rf /", "plan $(id)"}},
-		"concurrency":    {[]any{"1", "9", "10", "64"}, []any{8, "0", "65", "many"}},
-		"job_name":       {[]any{"eu-west-1", "migration of 2"}, []any{"", "a/b", "a:b", "-"}},
-		"name_separator": {[]any{"-", "__"}, []any{"--", "/"}},
-		"newest":         {[]any{"20"}, []any{20, "0", "-1"}},
-		"parallel":       {[]any{4}, []any{"4"}},
-		"platform":       {[]any{"linux/amd64", "linux/arm/v7", "windows(10.0.17763.1)/amd64"}, []any{"amd64"}},
-		"runner_tags":    {[]any{[]any{"saas-linux-large-amd64"}}, []any{"saas-linux-large-amd64"}},
+		"aws_account_id":    {[]any{"123456789012", "$ACCOUNT"}, []any{123456789012, "1234-5678-9012", "123456789012\n"}},
+		"aws_region":        {[]any{"eu-west-1", "us-gov-west-1", "$REGION"}, []any{"eu-west-1a", "Ireland"}},
+		"aws_role_arn":      {[]any{"arn:aws-cn:iam::123456789012:role/ci/migration", "$ROLE"}, []any{"migration"}},
+		"command":           {[]any{"plan", "plan --rate 50MB --within 3h", "verify --pull=10"}, []any{"", "help", "plan; rm -rf /", "plan $(id)"}},
+		"concurrency":       {[]any{"1", "9", "10", "64"}, []any{8, "0", "65", "many"}},
+		"insecure_registry": {[]any{"registry.example.com:5000", "10.0.0.0/8", "[::1]:5000"}, []any{"", "a b", "a; reboot", "$(id)"}},
+		"job_name":          {[]any{"eu-west-1", "migration of 2"}, []any{"", "a/b", "a:b", "-"}},
+		"name_separator":    {[]any{"-", "__"}, []any{"--", "/"}},
+		"newest":            {[]any{"20"}, []any{20, "0", "-1"}},
+		"parallel":          {[]any{4}, []any{"4"}},
+		"platform":          {[]any{"linux/amd64", "linux/arm/v7", "windows(10.0.17763.1)/amd64"}, []any{"amd64"}},
+		"runner_tags":       {[]any{[]any{"saas-linux-large-amd64"}}, []any{"saas-linux-large-amd64"}},
 	}
 	component := readComponent(t)
 	for name, test := range tests {
@@ -116,7 +117,7 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 	region := map[string]any{"aws_account_id": "123456789012", "aws_region": "eu-west-1"}
 	all := map[string]any{
 		"aws_role_arn": "arn:aws:iam::123456789012:role/ecr2gitlab", "repositories": "team/**, !team/old-*", "tags": "v*", "newest": "20",
-		"since": "90d", "platform": "linux/amd64", "name_separator": "-", "concurrency": "8", "disk": "20GB", "stall": "90s", "deadline": "2h30m",
+		"since": "90d", "platform": "linux/amd64", "leave_out": "application/vnd.amazon.soci.*", "name_separator": "-", "concurrency": "8", "disk": "20GB", "stall": "90s", "deadline": "2h30m",
 	}
 	maps.Copy(all, region)
 	for name, inputs := range map[string]map[string]any{"as few as there may be": region, "all": all} {
@@ -137,35 +138,63 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 	}
 }
 
-func TestREADMEIncludesTheComponent(t *testing.T) {
+// The pages show an include from the reader's own instance, with inputs that exist.
+func TestPagesIncludeTheComponent(t *testing.T) {
 	component := readComponent(t)
-	shown := readInclude(t)
-	if want := "$CI_SERVER_FQDN/ecr2gitlab/ecr2gitlab/migration@1.0"; shown.Component != want {
-		t.Errorf("the README includes %q", shown.Component)
-	}
-	component.include(t, shown.Inputs)
-	if reflect.DeepEqual(shown.Inputs, map[string]any{}) {
-		t.Error("the README shows no inputs")
+	for _, page := range []string{"docs/pipeline.md"} {
+		includes := readIncludes(t, page)
+		for _, shown := range includes {
+			if want := "$CI_SERVER_FQDN/your-group/ecr2gitlab/migration@main"; shown.Component != want {
+				t.Errorf("%s includes %q", page, shown.Component)
+			}
+			component.include(t, shown.Inputs)
+		}
+		if len(includes[0].Inputs) == 0 {
+			t.Errorf("%s shows no inputs first", page)
+		}
 	}
 }
 
-func TestREADMEHasEveryInput(t *testing.T) {
-	rows := regexp.MustCompile("(?m)^\\| (`[a-z_]+`(?:, `[a-z_]+`)*) \\|(.*?)\\|").FindAllStringSubmatch(read(t, "README.md"), -1)
+// GitLab puts a pipeline's own input into the rules, as it does with a component's.
+func TestPipelineInputDecides(t *testing.T) {
+	var blocks []string
+	for _, block := range yamlBlocks(t, "docs/pipeline.md") {
+		if strings.HasPrefix(block, "spec:") {
+			blocks = append(blocks, block)
+		}
+	}
+	if len(blocks) != 1 {
+		t.Fatalf("docs/pipeline.md declares inputs in %d blocks", len(blocks))
+	}
+	header, body := readWithInputs[struct {
+		Include []include `yaml:"include"`
+	}](t, blocks[0])
+	if migrate := header["migrate"]; migrate.Type != "boolean" || migrate.Default != false {
+		t.Errorf("the input migrate is %+v", migrate)
+	}
+	want := []any{map[any]any{"if": `"$[[ inputs.migrate ]]" == "true"`}}
+	if rules := body.Include[0].Inputs["rules"]; !reflect.DeepEqual(rules, want) {
+		t.Errorf("the rules are %v, want %v", rules, want)
+	}
+}
+
+func TestPageHasEveryInput(t *testing.T) {
+	rows := regexp.MustCompile("(?m)^\\| (`[a-z_]+`(?:, `[a-z_]+`)*) \\|(.*?)\\|").FindAllStringSubmatch(read(t, "docs/pipeline.md"), -1)
 	for name, input := range readComponent(t).inputs {
 		row := slices.IndexFunc(rows, func(row []string) bool { return strings.Contains(row[1], "`"+name+"`") })
 		if row < 0 {
-			t.Errorf("README.md does not have %s", name)
+			t.Errorf("docs/pipeline.md does not have %s", name)
 			continue
 		}
 		value := fmt.Sprint(input.Default)
 		if input.Type != "array" && value != "" && !strings.Contains(rows[row][2], "`"+value+"`") {
-			t.Errorf("README.md does not have the default of %s, %s", name, value)
+			t.Errorf("docs/pipeline.md does not have the default of %s, %s", name, value)
 		}
 	}
 }
 
-// programImage is the one that the project's own pipeline publishes.
-const programImage = "registry.gitlab.com/ecr2gitlab/ecr2gitlab:latest"
+// publishedImage is the one that the pipeline of a project named ecr2gitlab publishes, in the reader's top-level group.
+const publishedImage = "$CI_REGISTRY/$CI_PROJECT_ROOT_NAMESPACE/ecr2gitlab:latest"
 
 // component is templates/migration.yml: a header with the inputs, and the configuration that they are put into.
 type component struct {
@@ -184,23 +213,29 @@ type input struct {
 
 func readComponent(t *testing.T) component {
 	t.Helper()
-	documents := yaml.NewDecoder(strings.NewReader(read(t, "templates/migration.yml")))
+	inputs, body := readWithInputs[map[any]any](t, read(t, "templates/migration.yml"))
+	if len(inputs) == 0 || len(body) != 1 {
+		t.Fatalf("%d inputs and %d jobs", len(inputs), len(body))
+	}
+	return component{inputs, body}
+}
+
+// readWithInputs reads a file that declares inputs.
+func readWithInputs[T any](t *testing.T, text string) (inputs map[string]input, body T) {
+	t.Helper()
+	documents := yaml.NewDecoder(strings.NewReader(text))
 	documents.SetStrict(true)
 	var header struct {
 		Spec struct {
 			Inputs map[string]input `yaml:"inputs"`
 		} `yaml:"spec"`
 	}
-	var body map[any]any
 	for _, document := range []any{&header, &body} {
 		if err := documents.Decode(document); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(header.Spec.Inputs) == 0 || len(body) != 1 {
-		t.Fatalf("%d inputs and %d jobs", len(header.Spec.Inputs), len(body))
-	}
-	return component{header.Spec.Inputs, body}
+	return header.Spec.Inputs, body
 }
 
 // include does what GitLab does with the include: it checks the inputs, and puts them in.
@@ -329,23 +364,22 @@ type include struct {
 	Inputs    map[string]any `yaml:"inputs"`
 }
 
-var includeBlock = regexp.MustCompile("(?s)```yaml\n(include:\n[^`]*)```")
-
-// readInclude reads what the README shows first.
-func readInclude(t *testing.T) include {
+// readIncludes reads what a page includes, in its order.
+func readIncludes(t *testing.T, page string) (all []include) {
 	t.Helper()
-	block := includeBlock.FindStringSubmatch(read(t, "README.md"))
-	if block == nil {
-		t.Fatal("README.md has no YAML block with an include")
+	for _, block := range yamlBlocks(t, page) {
+		for _, document := range strings.Split(block, "\n---\n") {
+			var pipeline struct {
+				Include []include `yaml:"include"`
+			}
+			if err := yaml.Unmarshal([]byte(document), &pipeline); err != nil {
+				t.Fatalf("%v in\n%s", err, document)
+			}
+			all = append(all, pipeline.Include...)
+		}
 	}
-	var pipeline struct {
-		Include []include `yaml:"include"`
+	if len(all) == 0 {
+		t.Fatalf("%s includes nothing", page)
 	}
-	if err := yaml.Unmarshal([]byte(block[1]), &pipeline); err != nil {
-		t.Fatal(err)
-	}
-	if len(pipeline.Include) != 1 {
-		t.Fatalf("README.md includes %v", pipeline.Include)
-	}
-	return pipeline.Include[0]
+	return all
 }

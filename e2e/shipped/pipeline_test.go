@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/shipped/standin"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
@@ -23,8 +24,11 @@ import (
 // pipelineLimit bounds a pipeline, which takes some twenty seconds.
 const pipelineLimit = 3 * time.Minute
 
-// bulkMigrate is what starts a migration, in the form for a new pipeline.
-const bulkMigrate = "BULK_MIGRATE=true"
+// How a pipeline is made to migrate: in the form for a new pipeline, with and without its variable.
+const (
+	newPipeline = "CI_PIPELINE_SOURCE=web"
+	bulkMigrate = "BULK_MIGRATE=true"
+)
 
 // artifacts are what a migration's job leaves.
 var artifacts = []string{"report.html", "junit.xml", "report.json", "migration.log"}
@@ -49,46 +53,100 @@ func (s shipping) testPipelines(t *testing.T, maker standin.Maker) {
 	t.Run("own", s.testOwnPipeline)
 }
 
-// testComponent is the README's pipeline, in a project of the reader's: the include comes from a repository with a tag,
-// the account, the region and the role from the inputs, and the job assumes the role.
-func (s shipping) testComponent(t *testing.T) {
-	shown := readInclude(t)
-	input := func(name string) string { return shown.Inputs[name].(string) }
-	w := s.startWorldOf(t, aws.Options{
-		AccountID: input("aws_account_id"), Region: input("aws_region"), RoleARN: input("aws_role_arn"), WebIdentityToken: "e.y.J",
-	})
-	s.docker(t, "tag", jobImage, programImage)
-	shown.Inputs["tls_certdir"] = "" // the service's stand-in has no certificates
-	pipeline, err := yaml.Marshal(map[string][]include{"include": {shown}})
-	if err != nil {
-		t.Fatal(err)
+// Which jobs a pipeline has depends on what it was started by, and on nobody's settings by accident.
+func TestWhatStartsAMigration(t *testing.T) {
+	const off, byHand, atOnce = "", "manual", "on_success"
+	tests := []struct {
+		name, source, variables string
+		migration               string
+		others                  bool // the project's own jobs
+	}{
+		{"push", "push", "", off, true},
+		{"push, variable in the project's settings", "push", bulkMigrate, off, true},
+		{"merge request, variable in the project's settings", "merge_request_event", bulkMigrate, off, true},
+		{"new pipeline", "web", "", byHand, true},
+		{"new pipeline with the variable", "web", bulkMigrate, atOnce, false},
+		{"schedule", "schedule", "", off, true},
+		{"schedule with the variable", "schedule", bulkMigrate, atOnce, false},
+		{"API with the variable", "api", bulkMigrate, atOnce, false},
+		{"child pipeline, variable in the project's settings", "parent_pipeline", bulkMigrate, off, true},
 	}
-	p := s.newProject(t, "group/project", map[string]string{".gitlab-ci.yml": string(pipeline)})
-	p.setVariables(t, append(w.AWS.WebIdentityEnv(), w.GitLab.Env()...), "AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN")
-	p.offer(t, "ecr2gitlab/ecr2gitlab", "1.0.0", map[string]string{"templates/migration.yml": read(t, "templates/migration.yml")})
+	environment := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	own := newProject(t, environment, "ecr2gitlab/ecr2gitlab", map[string]string{".gitlab-ci.yml": read(t, ".gitlab-ci.yml")})
+	including := includingProject(t, environment, readIncludes(t, "docs/pipeline.md")[0])
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			args := []string{"--list-csv-all", "--variable", "CI_PIPELINE_SOURCE=" + test.source}
+			if test.variables != "" {
+				args = append(args, "--variable", test.variables)
+			}
+			jobs := own.run(t, args...)
+			for name, list := range map[string]string{"own": jobs, "including": including.run(t, args...)} {
+				if when := whenOf(list, "migration"); when != test.migration {
+					t.Errorf("in the %s pipeline, the migration is %q, not %q:\n%s", name, when, test.migration, list)
+				}
+			}
+			for _, name := range []string{"test", "govulncheck", "publish"} {
+				if runs := whenOf(jobs, name) != off; runs != test.others {
+					t.Errorf("%s runs: %t, want %t", name, runs, test.others)
+				}
+			}
+		})
+	}
+}
 
-	if jobs := p.run(t, "--list-csv"); strings.Contains(jobs, "migration") {
-		t.Errorf("without BULK_MIGRATE, there is a migration:\n%s", jobs)
+// The page's schedule is told by its description, where nobody may set variables.
+func TestScheduleIsToldByItsDescription(t *testing.T) {
+	includes := readIncludes(t, "docs/pipeline.md")
+	shown := includes[len(includes)-1]
+	p := includingProject(t, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, shown)
+	for description, want := range map[string]string{"ecr2gitlab": "on_success", "nightly build": ""} {
+		jobs := p.run(t, "--list-csv-all", "--variable", "CI_PIPELINE_SOURCE=schedule", "--variable", "CI_PIPELINE_SCHEDULE_DESCRIPTION="+description)
+		if when := whenOf(jobs, "migration"); when != want {
+			t.Errorf("on the schedule %q, the migration is %q, not %q", description, when, want)
+		}
 	}
-	output := p.run(t, "--variable", bulkMigrate)
+}
+
+// whenOf is when a job of gitlab-ci-local's list runs; a job that never does counts as absent. With parallel, a job's name
+// has a number.
+func whenOf(list, name string) string {
+	for line := range strings.Lines(list) {
+		columns := strings.Split(line, ";")
+		if job, _, _ := strings.Cut(columns[0], ":"); job == name && columns[3] != "never" {
+			return columns[3]
+		}
+	}
+	return ""
+}
+
+// testComponent is the page's pipeline, in a project of the reader's: the include comes from another project's branch, the
+// account, the region and the role from the inputs, and the job assumes the role. Between job and service there is TLS.
+func (s shipping) testComponent(t *testing.T) {
+	shown := readIncludes(t, "docs/pipeline.md")[0]
+	input := func(name string) string { return shown.Inputs[name].(string) }
+	w := s.startWorldOf(t, world.Options{AWS: aws.Options{
+		AccountID: input("aws_account_id"), Region: input("aws_region"), RoleARN: input("aws_role_arn"), WebIdentityToken: "e.y.J",
+	}})
+	p := s.includingProject(t, w, shown)
+	output := p.run(t, "--variable", newPipeline, "--variable", bulkMigrate)
 	s.compare(t, w)
+	expectOutput(t, output, "tcp://docker:2376")
 	p.expectArtifacts(t, output, "cache/ecr2gitlab-migration-1/report.json")
 	if calls := w.AWS.Calls(); calls["AssumeRoleWithWebIdentity"] == 0 {
 		t.Errorf("the role was not assumed: %v", calls)
 	}
 }
 
-// testOwnPipeline is that of this project, in which the migration comes alone. It has an access key, and the ID token that
+// testOwnPipeline is that of this project, whose migration is started by hand. It has an access key, and the ID token that
 // its job always gets.
 func (s shipping) testOwnPipeline(t *testing.T) {
-	w := s.startWorldOf(t, aws.Options{})
+	w := s.startWorld(t)
 	s.docker(t, "tag", jobImage, w.GitLab.Image+":latest")
-	p := s.newProject(t, "ecr2gitlab/ecr2gitlab", map[string]string{".gitlab-ci.yml": read(t, ".gitlab-ci.yml")})
-	p.setVariables(t, append(w.Env(), "AWS_WEB_IDENTITY_TOKEN=e.y.J", "DOCKER_TLS_CERTDIR="))
-	if jobs := p.run(t, "--list-csv"); strings.Contains(jobs, "migration") || !strings.Contains(jobs, "govulncheck") {
-		t.Errorf("without BULK_MIGRATE, there are the jobs\n%s", jobs)
-	}
-	output := p.run(t, "--variable", bulkMigrate)
+	p := newProject(t, s.command(t).Env, "ecr2gitlab/ecr2gitlab", map[string]string{".gitlab-ci.yml": read(t, ".gitlab-ci.yml")})
+	p.certificates = s.volume(t)
+	p.setVariables(t, append(w.Env(), "AWS_WEB_IDENTITY_TOKEN=e.y.J"))
+	output := p.run(t, "--variable", newPipeline, "migration")
 	s.compare(t, w)
 	p.expectArtifacts(t, output, "cache/ecr2gitlab-/report.json")
 }
@@ -99,9 +157,11 @@ type project struct {
 	gitlab string // folder of what else there is at GitLab
 	runner string // gitlab-ci-local
 	env    []string
+
+	certificates string // the volume at /certs/client, which the runner shares between job and service; empty: it does not
 }
 
-func (s shipping) newProject(t *testing.T, path string, files map[string]string) project {
+func newProject(t *testing.T, env []string, path string, files map[string]string) project {
 	t.Helper()
 	bin, err := engine.NPM(t.Context(), "gitlab-ci-local")
 	if err != nil {
@@ -109,19 +169,48 @@ func (s shipping) newProject(t *testing.T, path string, files map[string]string)
 	}
 	p := project{dir: filepath.Join(t.TempDir(), filepath.Base(path)), gitlab: t.TempDir(), runner: filepath.Join(bin, "gitlab-ci-local")}
 	// Git finds gitlab.com in a folder, so that nothing is asked for from anywhere.
-	p.env = append(s.command(t).Env, "NO_COLOR=1",
+	p.env = append(slices.Clone(env), "NO_COLOR=1",
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+p.gitlab+"/.insteadOf", "GIT_CONFIG_VALUE_0=https://gitlab.com:443/")
 	makeRepository(t, p.dir, files)
 	git(t, p.dir, "remote", "add", "origin", "https://gitlab.com/"+path+".git")
 	return p
 }
 
-// offer puts another project at GitLab, with one tag.
-func (p project) offer(t *testing.T, path, tag string, files map[string]string) {
+// includingProject is one of the reader's that includes the component, from a project in the same group.
+func includingProject(t *testing.T, env []string, shown include) project {
 	t.Helper()
-	dir := filepath.Join(p.gitlab, path+".git")
-	makeRepository(t, dir, files)
-	git(t, dir, "tag", tag)
+	pipeline, err := yaml.Marshal(map[string][]include{"include": {shown}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProject(t, env, "your-group/project", map[string]string{".gitlab-ci.yml": string(pipeline)})
+	p.offer(t, "your-group/ecr2gitlab", map[string]string{"templates/migration.yml": read(t, "templates/migration.yml")})
+	return p
+}
+
+// includingProject is one whose pipeline can run: with the variables of that world, but for what the inputs set, and with
+// the image where the component looks for it.
+func (s shipping) includingProject(t *testing.T, w *world.World, shown include) project {
+	t.Helper()
+	s.docker(t, "tag", jobImage, w.GitLab.Registry+"/your-group/ecr2gitlab:latest")
+	p := includingProject(t, s.command(t).Env, shown)
+	p.certificates = s.volume(t)
+	p.setVariables(t, append(w.AWS.WebIdentityEnv(), w.GitLab.Env()...), "AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN")
+	return p
+}
+
+// volume is one for a test, that a runner shares between job and service.
+func (s shipping) volume(t *testing.T) string {
+	t.Helper()
+	name := strings.TrimSpace(s.docker(t, "volume", "create"))
+	t.Cleanup(func() { s.docker(t, "volume", "rm", name) })
+	return name
+}
+
+// offer puts another project at GitLab.
+func (p project) offer(t *testing.T, path string, files map[string]string) {
+	t.Helper()
+	makeRepository(t, filepath.Join(p.gitlab, path+".git"), files)
 }
 
 // setVariables sets those of Settings > CI/CD > Variables, without some.
@@ -142,10 +231,22 @@ func (p project) setVariables(t *testing.T, env []string, without ...string) {
 	}
 }
 
-// run runs the pipeline, which has to succeed. Job and service run as a runner's do: privileged, and as the images' users.
+// run runs the pipeline, which must succeed. Job and service run as a runner's do: privileged, and as the images' users.
 // The schema is GitLab's for editors, stricter than GitLab in that it wants runner tags.
 func (p project) run(t *testing.T, args ...string) string {
 	t.Helper()
+	output, err := p.tryRun(t, args...)
+	if err != nil {
+		t.Fatalf("gitlab-ci-local %s: %v\n%s", strings.Join(args, " "), err, output)
+	}
+	return output
+}
+
+func (p project) tryRun(t *testing.T, args ...string) (output string, err error) {
+	t.Helper()
+	if p.certificates != "" {
+		args = append(args, "--volume", p.certificates+":/certs/client")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), pipelineLimit)
 	defer cancel()
 	began := time.Now()
@@ -155,12 +256,9 @@ func (p project) run(t *testing.T, args ...string) string {
 	cmd.Dir, cmd.Env = p.dir, p.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it then removes its containers
 	cmd.WaitDelay = 30 * time.Second
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("gitlab-ci-local %s: %v\n%s", strings.Join(args, " "), err, output)
-	}
+	both, err := cmd.CombinedOutput()
 	t.Logf("gitlab-ci-local %s: %s", strings.Join(args, " "), time.Since(began).Round(100*time.Millisecond))
-	return string(output)
+	return string(both), err
 }
 
 // expectArtifacts looks for what the job has left in the project's folder, and for the next job's cache.

@@ -63,24 +63,31 @@ func TestMigrationJobScript(t *testing.T) {
 	}
 }
 
-// Readers copy the job from the README.
-func TestREADMEHasTheMigrationJob(t *testing.T) {
-	shipped, shown := readJob(t, ".gitlab-ci.yml"), readJob(t, "README.md")
-	if shown.Image != programImage {
-		t.Errorf("the README's job runs in %q", shown.Image)
+// Readers copy the job from the page about the pipeline.
+func TestPageHasTheMigrationJob(t *testing.T) {
+	shipped, shown := readJob(t, ".gitlab-ci.yml"), readJob(t, "docs/pipeline.md")
+	if want := "$CI_REGISTRY/your-group/ecr2gitlab:latest"; shown.Image != want {
+		t.Errorf("the page's job runs in %q, not %q", shown.Image, want)
 	}
-	shown.Image = shipped.Image
+	shown.Image, shown.Stage = shipped.Image, shipped.Stage
 	delete(shipped.Variables, "ECR2GITLAB_IMAGE")
 	if !reflect.DeepEqual(shown, shipped) {
-		t.Errorf("the README's job is\n%+v\nand the pipeline's\n%+v", shown, shipped)
+		t.Errorf("the page's job is\n%+v\nand the pipeline's\n%+v", shown, shipped)
 	}
 }
 
-func TestREADMEHasEveryVariable(t *testing.T) {
-	readme := read(t, "README.md")
+func TestPagesHaveEveryVariable(t *testing.T) {
+	pages := read(t, "README.md")
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		pages += read(t, filepath.Join("docs", filepath.Base(file)))
+	}
 	for _, name := range helpVariables(t) {
-		if !strings.Contains(readme, "`"+name+"`") {
-			t.Errorf("README.md does not have %s", name)
+		if !strings.Contains(pages, "`"+name+"`") {
+			t.Errorf("no page has %s", name)
 		}
 	}
 }
@@ -103,21 +110,31 @@ func helpVariables(t *testing.T) (names []string) {
 
 // job is what a reader's copy of the migration job has in common with the original.
 type job struct {
-	Image         string              `yaml:"image"`
-	Services      []any               `yaml:"services"`
-	Variables     map[string]string   `yaml:"variables"`
-	IDTokens      map[string]any      `yaml:"id_tokens"`
-	Rules         []map[string]string `yaml:"rules"`
-	Interruptible *bool               `yaml:"interruptible"`
-	ResourceGroup string              `yaml:"resource_group"`
-	Timeout       string              `yaml:"timeout"`
-	Retry         map[string]any      `yaml:"retry"`
-	Script        []string            `yaml:"script"`
-	Cache         map[string]any      `yaml:"cache"`
-	Artifacts     map[string]any      `yaml:"artifacts"`
+	Stage         string            `yaml:"stage"`
+	Image         string            `yaml:"image"`
+	Services      []service         `yaml:"services"`
+	Variables     map[string]string `yaml:"variables"`
+	IDTokens      map[string]any    `yaml:"id_tokens"`
+	Rules         []map[string]any  `yaml:"rules"`
+	Needs         []any             `yaml:"needs"`
+	Interruptible *bool             `yaml:"interruptible"`
+	ResourceGroup string            `yaml:"resource_group"`
+	Timeout       string            `yaml:"timeout"`
+	Retry         map[string]any    `yaml:"retry"`
+	Script        []string          `yaml:"script"`
+	Cache         map[string]any    `yaml:"cache"`
+	Artifacts     map[string]any    `yaml:"artifacts"`
 }
 
-var migrationBlock = regexp.MustCompile("(?s)```yaml\n([^`]*\nmigration:\n[^`]*)```")
+// service is a container beside the job's own.
+type service struct {
+	Name      string            `yaml:"name"`
+	Alias     string            `yaml:"alias"`
+	Command   []string          `yaml:"command"`
+	Variables map[string]string `yaml:"variables"`
+}
+
+var migrationBlock = regexp.MustCompile("(?s)```yaml\n([^`]*\nmigration:\n  stage:[^`]*)```")
 
 // readJob reads the migration job of the pipeline, or of the block of a Markdown file that has it.
 func readJob(t *testing.T, name string) job {

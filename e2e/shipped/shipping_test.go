@@ -15,11 +15,9 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/shipped/standin"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
 const (
@@ -88,57 +86,24 @@ func (s shipping) testImage(t *testing.T) {
 	}
 }
 
-// testJob does as a runner with the migration job: its service beside it, its script in a shell.
+// testJob does as a runner with the migration job: its service beside it, its script in a shell, as the image's user.
 func (s shipping) testJob(t *testing.T) {
-	job := readJob(t, ".gitlab-ci.yml")
-	w := s.startWorld(t)
-	s.docker(t, "network", "create", "job")
-	t.Cleanup(func() { s.docker(t, "network", "rm", "job") })
-	service := []string{"run", "--detach", "--privileged", "--name", "service", "--network", "job", "--network-alias", "docker", dind}
-	s.docker(t, append(service, serviceCommand(t, job)...)...)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(s.docker(t, "logs", "service"))
-		}
-		s.docker(t, "rm", "--force", "--volumes", "service")
+	t.Run("TLS, and certificates that come late", func(t *testing.T) {
+		run := s.newJobRun(t, "/certs")
+		output := run.start(t)
+		output.waitFor(t, "Engine: waiting for it")
+		run.startService(t)
+		run.expectMigrated(t)
+		expectOutput(t, output.String(), "tcp://docker:2376")
 	})
-
-	// The runner clones as root, and lets everybody write.
-	builds := t.TempDir()
-	if err := os.Chmod(builds, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"run", "--rm", "--network", "job", "--volume", builds + ":/builds", "--workdir", "/builds"}
-	for _, variable := range w.Env() {
-		args = append(args, "--env", variable)
-	}
-	args = append(args, jobImage, "sh", "-c", strings.Join(job.Script, "\n"))
-	output, code := s.run(t, s.command(t, args...))
-	if code != 0 {
-		t.Fatalf("exit code %d:\n%s", code, output)
-	}
-	s.compare(t, w)
-	log, err := os.ReadFile(filepath.Join(builds, "migration.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(log) != output {
-		t.Errorf("migration.log differs from the job's output:\n%s\n%s", log, output)
-	}
-}
-
-// serviceCommand is what the job's only service gets as arguments.
-func serviceCommand(t *testing.T, job job) []string {
-	t.Helper()
-	service, ok := job.Services[0].(map[any]any)
-	if !ok || service["name"] != dind || service["alias"] != "docker" {
-		t.Fatalf("the job's service is %v", job.Services)
-	}
-	var args []string
-	for _, arg := range service["command"].([]any) {
-		args = append(args, fmt.Sprint(arg))
-	}
-	return args
+	t.Run("without TLS, while the engine pauses", func(t *testing.T) {
+		run := s.newJobRun(t, "")
+		run.startService(t)
+		output := run.start(t)
+		run.expectMigrated(t)
+		expectOutput(t, output.String(), "Engine: waiting for it", "tcp://docker:2375")
+		expectOutput(t, s.docker(t, "logs", run.service), "Startup is intentionally being slowed down")
+	})
 }
 
 // testCompose does as the README says, in a copy of the files that it needs.
@@ -233,14 +198,15 @@ func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
 	}
 }
 
-func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(t, aws.Options{}) }
+func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(t, world.Options{}) }
 
 // startWorldOf starts the stand-ins where containers reach them, and fills the account.
-func (s shipping) startWorldOf(t *testing.T, options aws.Options) *world.World {
+func (s shipping) startWorldOf(t *testing.T, options world.Options) *world.World {
 	t.Helper()
-	amazon, target := s.engine.HostAddrs[0]+":0", s.engine.HostAddrs[1]+":0"
-	options.Addr, options.APIAddr, options.BucketAddr = amazon, amazon, amazon
-	w, err := world.Start(t.Context(), nil, world.Options{AWS: options, GitLab: gitlab.Options{Addr: target}})
+	amazon := s.engine.HostAddrs[0] + ":0"
+	options.AWS.Addr, options.AWS.APIAddr, options.AWS.BucketAddr = amazon, amazon, amazon
+	options.GitLab.Addr = s.engine.HostAddrs[1] + ":0"
+	w, err := world.Start(t.Context(), nil, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,19 +224,26 @@ func (s shipping) startWorldOf(t *testing.T, options aws.Options) *world.World {
 func (s shipping) compare(t *testing.T, w *world.World) {
 	t.Helper()
 	var checker check.Checker
+	s.eachTag(t, func(repository, tag string) {
+		report, err := checker.Same(t.Context(), w.Source(repository, ":"+tag), w.Target(repository, ":"+tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, difference := range report.Differences {
+			t.Errorf("%s:%s: %s", repository, tag, difference)
+		}
+	})
+}
+
+func (s shipping) eachTag(t *testing.T, compare func(repository, tag string)) {
+	t.Helper()
 	for _, repository := range s.account {
 		tags, err := repository.Tags()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for tag := range tags {
-			report, err := checker.Same(t.Context(), w.Source(repository.Name, ":"+tag), w.Target(repository.Name, ":"+tag))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, difference := range report.Differences {
-				t.Errorf("%s:%s: %s", repository.Name, tag, difference)
-			}
+			compare(repository.Name, tag)
 		}
 	}
 }
