@@ -16,6 +16,10 @@ import (
 // jobLimit bounds a job, which takes some ten seconds, and the wait for a line of its log.
 const jobLimit = 3 * time.Minute
 
+// enginePauses is what an engine logs before it waits for 15 s, where it is to listen without TLS and has not been told that
+// this is meant.
+const enginePauses = "Startup is intentionally being slowed down"
+
 // jobRun is one run of the pipeline's migration job: two containers in a network, with a world to migrate.
 type jobRun struct {
 	s       shipping

@@ -51,6 +51,8 @@ func (s shipping) testPipelines(t *testing.T, maker standin.Maker) {
 	}
 	t.Run("component", s.testComponent)
 	t.Run("own", s.testOwnPipeline)
+	t.Run("plain HTTP", func(t *testing.T) { s.testTrust(t, s.overPlainHTTP, "HTTP response to HTTPS client") })
+	t.Run("private CA", func(t *testing.T) { s.testTrust(t, s.withPrivateCA, "certificate signed by unknown authority") })
 }
 
 // Which jobs a pipeline has depends on what it was started by, and on nobody's settings by accident.

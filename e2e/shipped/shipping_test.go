@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ import (
 const (
 	jobImage = "ecr2gitlab"
 	dind     = "docker:29-dind"
+
+	composeVersion = "v5.6.0"
 )
 
 // The image is built from the Dockerfile as it is, and used in both ways that the README shows, with a dind service
@@ -102,26 +105,51 @@ func (s shipping) testJob(t *testing.T) {
 		output := run.start(t)
 		run.expectMigrated(t)
 		expectOutput(t, output.String(), "Engine: waiting for it", "tcp://docker:2375")
-		expectOutput(t, s.docker(t, "logs", run.service), "Startup is intentionally being slowed down")
+		expectOutput(t, s.docker(t, "logs", run.service), enginePauses)
 	})
 }
 
-// testCompose does as the README says, in a copy of the files that it needs.
+// testCompose does as the README says, in a copy of the files that it needs: with docker-compose 1, and with the plugin
+// of the docker CLI.
 func (s shipping) testCompose(t *testing.T) {
-	w := s.startWorld(t)
+	t.Run("docker-compose", func(t *testing.T) { s.testComposeWith(t, s.dockerCompose, s.overPlainHTTP) })
+	t.Run("docker compose", func(t *testing.T) { s.testComposeWith(t, s.composePlugin(t), s.withPrivateCA) })
+}
+
+// composeCommand is a call of one of the two, in that folder.
+type composeCommand func(t *testing.T, dir string, args ...string) *exec.Cmd
+
+// testComposeWith plans and migrates. The engine has to be told of the registry, in .env.
+func (s shipping) testComposeWith(t *testing.T, compose composeCommand, meet func(*testing.T) meeting) {
+	m := meet(t)
 	dir := filepath.Join(t.TempDir(), "ecr2gitlab")
 	copySources(t, dir)
-	fillIn(t, filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env"), w.Env())
+	trust := []string{"INSECURE_REGISTRY=" + m.insecureRegistry, "ENGINE_CA_FILE=" + m.caFile(t)}
+	fillIn(t, filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env"), slices.Concat(m.world.Env(), trust))
+	override := fmt.Sprintf("services: {docker: {environment: {%s: %q}}}", standin.InsecureRegistries, m.trusted)
+	if err := os.WriteFile(filepath.Join(dir, "docker-compose.override.yml"), []byte(override), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if output, code := s.run(t, s.compose(t, dir, "down", "-v")); code != 0 {
-			t.Errorf("docker-compose down -v: exit code %d:\n%s", code, output)
+		if output, code := s.run(t, compose(t, dir, "down", "-v")); code != 0 {
+			t.Errorf("down -v: exit code %d:\n%s", code, output)
 		}
 	})
-	output, code := s.run(t, s.compose(t, dir, "run", "--rm", "migrate"))
-	if code != 0 {
-		t.Fatalf("exit code %d:\n%s", code, output)
+	for _, command := range [][]string{{"plan"}, nil} {
+		output, code := s.run(t, compose(t, dir, append([]string{"run", "--rm", "migrate"}, command...)...))
+		if code != 0 {
+			t.Fatalf("run --rm migrate %s: exit code %d:\n%s", command, code, output)
+		}
+		if len(command) > 0 {
+			expectOutput(t, output, "nothing has been copied")
+		}
 	}
-	s.compare(t, w)
+	s.compare(t, m.world)
+	logs, _ := s.run(t, compose(t, dir, "logs", "docker"))
+	expectOutput(t, logs, "API listen on")
+	if strings.Contains(logs, enginePauses) {
+		t.Errorf("the engine paused before it listened:\n%s", logs)
+	}
 }
 
 // copySources copies what docker-compose and the build read.
@@ -268,11 +296,38 @@ func (s shipping) command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (s shipping) compose(t *testing.T, dir string, args ...string) *exec.Cmd {
+func (s shipping) dockerCompose(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("docker-compose", args...)
 	cmd.Env, cmd.Dir = s.command(t).Env, dir
 	return cmd
+}
+
+// composePlugin is docker compose, whose plugin is built from its Go module.
+func (s shipping) composePlugin(t *testing.T) composeCommand {
+	t.Helper()
+	env := s.withPlugin(t, "docker-compose", "github.com/docker/compose/v5/cmd", composeVersion)
+	return func(t *testing.T, dir string, args ...string) *exec.Cmd {
+		t.Helper()
+		cmd := s.command(t, append([]string{"compose"}, args...)...)
+		cmd.Env, cmd.Dir = append(cmd.Env, env), dir
+		return cmd
+	}
+}
+
+// withPlugin is the variable that has the docker CLI find a plugin.
+func (s shipping) withPlugin(t *testing.T, name, pkg, version string) string {
+	t.Helper()
+	plugin, err := engine.Plugin(t.Context(), name, pkg, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := t.TempDir()
+	plugins := filepath.Join(config, "cli-plugins")
+	if err := errors.Join(os.Mkdir(plugins, 0o755), os.Symlink(plugin, filepath.Join(plugins, name))); err != nil {
+		t.Fatal(err)
+	}
+	return "DOCKER_CONFIG=" + config
 }
 
 func (s shipping) run(t *testing.T, cmd *exec.Cmd) (output string, code int) {

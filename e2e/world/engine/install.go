@@ -129,6 +129,28 @@ func Tool(ctx context.Context, pkg, version string) (string, error) {
 	return filepath.Join(dir, "bin", name), nil
 }
 
+// Plugin is Tool for a program that go install refuses, because its module excludes or replaces others: it is built in a
+// module of its own, and has that name.
+func Plugin(ctx context.Context, name, pkg, version string) (string, error) {
+	dir, err := cached(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
+		say("building %s %s from its Go module, once", name, version)
+		for _, args := range [][]string{
+			{"mod", "init", "plugin"},
+			{"get", pkg + "@" + version},
+			{"build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join("bin", name), pkg},
+		} {
+			if err := run(ctx, append(goEnv(dir), "CGO_ENABLED=0"), dir, "go", args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return filepath.Join(dir, "bin", name), nil
+}
+
 func (g goTool) install(ctx context.Context, dir string) error {
 	p := build.Program{
 		Name: "engine", Dir: dir, Env: append(goEnv(dir), "CGO_ENABLED="+g.cgo), Module: g.module + "@" + g.version, Out: os.Stderr,
