@@ -26,6 +26,7 @@ const (
 	dind     = "docker:29-dind"
 
 	composeVersion = "v5.6.0"
+	buildxVersion  = "v0.38.2"
 )
 
 // The image is built from the Dockerfile as it is, and used in both ways that the README shows, with a dind service
@@ -52,6 +53,7 @@ func TestShippedFiles(t *testing.T) {
 	t.Run("CI job", s.testJob)
 	t.Run("compose", s.testCompose)
 	t.Run("pipelines", func(t *testing.T) { s.testPipelines(t, maker) })
+	t.Run("publishing", func(t *testing.T) { s.testPublishing(t, maker) })
 	t.Run("another platform", func(t *testing.T) { s.testPlatform(t, maker) })
 }
 

@@ -1,0 +1,127 @@
+package shipped
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"go.yaml.in/yaml/v2"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/shipped/standin"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+)
+
+// publishing is the script of the pipeline's publish job, for this machine's platform alone: the base images' stand-ins
+// are for no other.
+func publishing(t *testing.T) string {
+	t.Helper()
+	var pipeline struct {
+		Publish struct {
+			Script []string `yaml:"script"`
+		} `yaml:"publish"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".gitlab-ci.yml")), &pipeline); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.Join(pipeline.Publish.Script, "\n")
+	const platforms = "--platform linux/amd64,linux/arm64"
+	if !strings.Contains(script, platforms) {
+		t.Fatalf("the image is not published for %s:\n%s", platforms, script)
+	}
+	return strings.Replace(script, platforms, "--platform linux/amd64", 1)
+}
+
+// testPublishing runs the publish job's script. GitLab's registry before 4.42 refuses a manifest whose subject is not there
+// yet, so that the attestations must have none; BuildKit gives them one unless it is told otherwise.
+func (s shipping) testPublishing(t *testing.T, maker standin.Maker) {
+	if err := maker.MakeScanner(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w := s.startWorld(t)
+	dir := filepath.Join(t.TempDir(), "ecr2gitlab")
+	copySources(t, dir)
+	plugin := s.withPlugin(t, "docker-buildx", "github.com/docker/buildx/cmd/buildx", buildxVersion)
+	publish := func(script string) (string, int) {
+		cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", script)
+		cmd.Dir = dir
+		cmd.Env = slices.Concat(s.command(t).Env, w.GitLab.Env(), []string{
+			plugin, "VERSION=1.2.3", "CI_COMMIT_SHA=0123abc", "LATEST=--tag " + w.GitLab.Image + ":latest",
+		})
+		return s.run(t, cmd)
+	}
+	output, code := publish(publishing(t))
+	if code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, output)
+	}
+	for _, tag := range []string{"1.2.3", "latest"} {
+		index := readIndex(t, w, tag)
+		if subjects := expectAttestations(t, index); subjects != 0 {
+			t.Errorf("%s: %d attestations have a subject", tag, subjects)
+		}
+		digest, err := index.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectOutput(t, output, "IMAGE="+w.GitLab.Image+"@"+digest.String())
+	}
+
+	if output, code = publish(strings.Replace(publishing(t), ",oci-artifact=false", "", 1)); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, output)
+	}
+	if expectAttestations(t, readIndex(t, w, "latest")) == 0 {
+		t.Error("BuildKit's own attestations have no subject any more: oci-artifact=false can go")
+	}
+}
+
+func readIndex(t *testing.T, w *world.World, tag string) v1.ImageIndex {
+	t.Helper()
+	ref, err := name.ParseReference(w.GitLab.Image+":"+tag, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := remote.Index(ref, remote.WithAuth(w.GitLab.Auth()), remote.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+// expectAttestations looks for an SBOM and a provenance in the index, and counts the manifests with a subject.
+func expectAttestations(t *testing.T, index v1.ImageIndex) (subjects int) {
+	t.Helper()
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, child := range manifest.Manifests {
+		if child.Annotations["vnd.docker.reference.type"] != "attestation-manifest" {
+			continue
+		}
+		image, err := index.Image(child.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		attestations, err := image.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if attestations.Subject != nil {
+			subjects++
+		}
+		for _, layer := range attestations.Layers {
+			found = append(found, layer.Annotations["in-toto.io/predicate-type"])
+		}
+	}
+	for _, want := range []string{"https://spdx.dev/Document", "https://slsa.dev/provenance/"} {
+		if !slices.ContainsFunc(found, func(predicate string) bool { return strings.HasPrefix(predicate, want) }) {
+			t.Errorf("%s is missing among the attestations %q", want, found)
+		}
+	}
+	return subjects
+}
