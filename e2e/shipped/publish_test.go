@@ -1,6 +1,7 @@
 package shipped
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -16,19 +17,45 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 )
 
+// A release is described by its own section of the changelog, and there is none without one.
+func TestReleaseDescription(t *testing.T) {
+	const changelog = "# Changelog\n\n## [Unreleased]\n\n- new\n\n## [1.2.0] - 2026-12-01\n\n### Added\n\n- old\n\n## [1.1.0] - 2026-11-01\n\n- older\n"
+	for version, want := range map[string]string{"1.2.0": "\n### Added\n\n- old\n\n", "1.1.0": "\n- older\n", "1.2": "", "1.3.0": ""} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte(changelog), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		shell := exec.CommandContext(t.Context(), "busybox", "sh", "-e", "-c", jobScript(t, "release"))
+		shell.Dir, shell.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "CI_COMMIT_TAG=" + version}
+		err := shell.Run()
+		if succeeded := err == nil; succeeded != (want != "") {
+			t.Errorf("%s: %v", version, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "release.md")); err != nil || string(got) != want {
+			t.Errorf("%s is described by %q (%v), want %q", version, got, err, want)
+		}
+	}
+}
+
+// jobScript is the script of a job of the pipeline.
+func jobScript(t *testing.T, name string) string {
+	t.Helper()
+	jobs := map[string]any{}
+	if err := yaml.Unmarshal([]byte(read(t, ".gitlab-ci.yml")), &jobs); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, line := range jobs[name].(map[any]any)["script"].([]any) {
+		lines = append(lines, line.(string))
+	}
+	return strings.Join(lines, "\n")
+}
+
 // publishing is the script of the pipeline's publish job, for this machine's platform alone: the base images' stand-ins
 // are for no other.
 func publishing(t *testing.T) string {
 	t.Helper()
-	var pipeline struct {
-		Publish struct {
-			Script []string `yaml:"script"`
-		} `yaml:"publish"`
-	}
-	if err := yaml.Unmarshal([]byte(read(t, ".gitlab-ci.yml")), &pipeline); err != nil {
-		t.Fatal(err)
-	}
-	script := strings.Join(pipeline.Publish.Script, "\n")
+	script := jobScript(t, "publish")
 	const platforms = "--platform linux/amd64,linux/arm64"
 	if !strings.Contains(script, platforms) {
 		t.Fatalf("the image is not published for %s:\n%s", platforms, script)
