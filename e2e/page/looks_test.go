@@ -79,6 +79,7 @@ func TestLooks(t *testing.T) {
 		{"hostile-phone", "hostile", 60, phone, "missing repositories time layers tags"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			b := open(t, sample(t, test.story, test.tags), test.window)
 			if parts := value[[]string](b, `Array.from(document.querySelectorAll("main > section"), (part) => part.id)`); strings.Join(parts, " ") != test.parts {
 				t.Errorf("the page has the parts %q, want %q", parts, test.parts)

@@ -22,7 +22,7 @@ import (
 
 // No way may lead to a green result with less at the target than in ECR. Each row makes a real engine, or the wire to
 // it, do less than it should for one image, and that image fails by name; the other arrives.
-func TestShortfall(t *testing.T) {
+func TestIncompleteAnswers(t *testing.T) {
 	t.Parallel()
 	const truncated = "the engine's answer ended before it said that it was done"
 	for _, test := range []struct {
@@ -109,12 +109,12 @@ var wholeImages = world.Options{AWS: aws.Options{Wrap: func(next http.Handler) h
 	})
 }}}
 
-// shortfallLimit ends a run whose engine waits for ever for content that it does not have.
-const shortfallLimit = time.Minute
+// incompleteLimit ends a run whose engine waits for ever for content that it does not have.
+const incompleteLimit = time.Minute
 
 func (s *scene) boundedRun(t *testing.T, changes ...string) world.Outcome {
 	t.Helper()
-	return s.runWithin(t, shortfallLimit, changes...)
+	return s.runWithin(t, incompleteLimit, changes...)
 }
 
 // onlyFor leaves the calls for other repositories alone. A load has no reference, and is passed on.

@@ -59,6 +59,36 @@ func TestEngines(t *testing.T) {
 	}
 }
 
+// TestStartSmall starts dockerd alone, and beside a containerd where dockerd does not take that in: it cannot with CRI.
+func TestStartSmall(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		args       []string
+		containerd bool
+	}{
+		{"inside", nil, false},
+		{"beside", []string{"--cri-containerd"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e, err := StartSmall(t.Context(), Options{Args: test.args})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := store(t, e); !slices.Contains(got, "io.containerd.snapshotter.v1") {
+				t.Errorf("stores images with %q", got)
+			}
+			started := descendants(t, e.PID())
+			if beside := len(started) > 1; beside != test.containerd {
+				t.Errorf("containerd beside dockerd: %t (%v)", beside, started)
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+			checkGone(t, e, started)
+		})
+	}
+}
+
 func TestStartErrors(t *testing.T) {
 	beside := start(t, Containerd, Options{})
 	cancelled, cancel := context.WithCancelCause(t.Context())
