@@ -289,7 +289,7 @@ func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, er
 
 // ImageID returns the digest of the config of a local single image.
 func (e *engine) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
-	err = e.watched(ctx, func(ctx context.Context, _ *watch) (err error) {
+	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) (err error) {
 		id, err = docker.ImageID(ctx, e.client, ref, e.store == migrate.ContainerdStore)
 		return err
 	})
