@@ -94,12 +94,16 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 
 // watched makes a call that ends with docker.ErrStalled when it has made no progress for too long.
 func (e *engine) watched(ctx context.Context, call func(context.Context, *docker.Watch) error) error {
-	tell := migrate.Transfers(ctx)
-	if tell == nil {
+	return e.followed(ctx, nil, call)
+}
+
+// followed is watched for a call of which progress hears what it transfers.
+func (e *engine) followed(ctx context.Context, progress migrate.Progress, call func(context.Context, *docker.Watch) error) error {
+	if progress == nil {
 		return docker.Watched(ctx, e.stall, nil, call)
 	}
 	return docker.Watched(ctx, e.stall, func(p docker.Progress) {
-		tell(migrate.Transfer{Blob: p.Blob, Step: steps[p.Phase], Over: p.Over, Current: p.Current, Total: p.Total})
+		progress(migrate.Transfer{Blob: p.Blob, Step: steps[p.Phase], Over: p.Over, Current: p.Current, Total: p.Total})
 	}, call)
 }
 
@@ -112,8 +116,8 @@ var steps = map[docker.Phase]migrate.Step{
 const finishedPull = "Digest: "
 
 // Pull fetches what the reference names, a digest, into the engine.
-func (e *engine) Pull(ctx context.Context, ref string) error {
-	err := e.pull(ctx, ref, "", func(docker.Message) error { return nil })
+func (e *engine) Pull(ctx context.Context, ref string, progress migrate.Progress) error {
+	err := e.pull(ctx, ref, "", progress, func(docker.Message) error { return nil })
 	if docker.IsBlob(err) {
 		return nil
 	}
@@ -121,21 +125,21 @@ func (e *engine) Pull(ctx context.Context, ref string) error {
 }
 
 // PullIndex pulls an index for one platform.
-func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
+func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress migrate.Progress) error {
 	wanted := ""
 	if platform.OS != "" {
 		wanted = platforms.FormatAll(platform)
 	}
-	return e.pull(ctx, ref, wanted, func(docker.Message) error { return nil })
+	return e.pull(ctx, ref, wanted, progress, func(docker.Message) error { return nil })
 }
 
 // pull has see look at each message of a pull, and end it with an error.
-func (e *engine) pull(ctx context.Context, ref, platform string, see func(docker.Message) error) error {
+func (e *engine) pull(ctx context.Context, ref, platform string, progress migrate.Progress, see func(docker.Message) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return err
 	}
-	return e.watched(ctx, func(ctx context.Context, w *docker.Watch) error {
+	return e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
 		if err != nil {
 			return err
@@ -159,7 +163,7 @@ var errCutOff = errors.New("the layers are there")
 
 // PullContent pulls until the engine has the layers, and cuts the pull off while they are being unpacked. The engine
 // keeps what a pull has brought that was cut off, for some hours or until Sweep (moby/moby, daemon/containerd/leases.go).
-func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
+func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress migrate.Progress) error {
 	ctx, cutOff := context.WithCancel(ctx)
 	defer cutOff()
 	var names []string
@@ -167,7 +171,7 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 		names = append(names, images.Short(layer))
 	}
 	arrivals := docker.AwaitLayers(names)
-	err := e.pull(ctx, ref, "", func(m docker.Message) error {
+	err := e.pull(ctx, ref, "", progress, func(m docker.Message) error {
 		if arrivals.See(m) {
 			return errCutOff
 		}
@@ -193,8 +197,8 @@ func (e *engine) Sweep(ctx context.Context) error {
 
 // Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
 // is the one the engine reports, and empty for a push by digest, of which it reports none.
-func (e *engine) Push(ctx context.Context, ref string) (pushed digest.Digest, err error) {
-	err = e.watched(ctx, func(ctx context.Context, w *docker.Watch) error {
+func (e *engine) Push(ctx context.Context, ref string, progress migrate.Progress) (pushed digest.Digest, err error) {
+	err = e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.startPush(ctx, ref)
 		if err != nil {
 			return err

@@ -232,10 +232,10 @@ func TestAPIVersionIsNegotiated(t *testing.T) {
 		server := httptest.NewServer(d)
 		defer server.Close()
 		e := engineAt(t, docker.Endpoint{Host: "tcp://" + server.Listener.Addr().String()})
-		if err := e.Pull(t.Context(), sourceRef); err != nil {
+		if err := e.Pull(t.Context(), sourceRef, nil); err != nil {
 			t.Error(err)
 		}
-		if _, err := e.Push(t.Context(), targetByDigest); err != nil {
+		if _, err := e.Push(t.Context(), targetByDigest, nil); err != nil {
 			t.Error(err)
 		}
 		for _, request := range d.requests {
@@ -283,7 +283,7 @@ func TestPull(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			e, d := startEngine(t, map[string]http.HandlerFunc{pullPath: test.answer})
-			err := e.Pull(t.Context(), sourceRef)
+			err := e.Pull(t.Context(), sourceRef, nil)
 			if test.words == "" && err != nil {
 				t.Error(err)
 			}
@@ -328,7 +328,7 @@ func TestPullContent(t *testing.T) {
 					cutOff <- true
 				}
 			}})
-			err := e.PullContent(t.Context(), sourceRef, wanted)
+			err := e.PullContent(t.Context(), sourceRef, wanted, nil)
 			if test.words == "" && err != nil {
 				t.Error(err)
 			}
@@ -372,13 +372,13 @@ func TestTransfers(t *testing.T) {
 		),
 	})
 	var got []migrate.Transfer
-	ctx := migrate.WithTransfers(t.Context(), func(transfer migrate.Transfer) { got = append(got, transfer) })
+	progress := func(transfer migrate.Transfer) { got = append(got, transfer) }
 	for _, e.stall = range []time.Duration{0, time.Minute} { // watched for its progress, or not
 		got = nil
-		if err := e.Pull(ctx, sourceRef); err != nil {
+		if err := e.Pull(t.Context(), sourceRef, progress); err != nil {
 			t.Error(err)
 		}
-		if _, err := e.Push(ctx, targetRef); err != nil {
+		if _, err := e.Push(t.Context(), targetRef, progress); err != nil {
 			t.Error(err)
 		}
 		want := []migrate.Transfer{
@@ -396,7 +396,7 @@ func TestTransfers(t *testing.T) {
 			t.Errorf("told %+v\nwant %+v", got, want)
 		}
 	}
-	if err := e.Pull(t.Context(), sourceRef); err != nil { // nobody watches
+	if err := e.Pull(t.Context(), sourceRef, nil); err != nil { // nobody watches
 		t.Error(err)
 	}
 }
@@ -473,7 +473,7 @@ func TestPush(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			e, d := startEngine(t, map[string]http.HandlerFunc{pushPath: test.answer, digestPushPath: test.answer})
-			got, err := e.Push(t.Context(), test.ref)
+			got, err := e.Push(t.Context(), test.ref, nil)
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -496,9 +496,9 @@ func TestPush(t *testing.T) {
 
 func TestCancelEndsAStream(t *testing.T) {
 	calls := map[string]func(context.Context, *engine) error{
-		"pull":           func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef) },
-		"push":           func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err },
-		"push by digest": func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetByDigest); return err },
+		"pull":           func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef, nil) },
+		"push":           func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef, nil); return err },
+		"push by digest": func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetByDigest, nil); return err },
 		"load":           func(ctx context.Context, e *engine) error { return e.Load(ctx, []byte("archive")) },
 	}
 	answers := map[string]func(w http.ResponseWriter){
@@ -693,13 +693,13 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 		"localhost:5000":       "",
 	}
 	calls := map[string]func(context.Context, *engine, string) error{
-		"POST /images/create": func(ctx context.Context, e *engine, repo string) error { return e.Pull(ctx, repo+"@"+imageHash) },
+		"POST /images/create": func(ctx context.Context, e *engine, repo string) error { return e.Pull(ctx, repo+"@"+imageHash, nil) },
 		"POST /images/%s/push": func(ctx context.Context, e *engine, repo string) error {
-			_, err := e.Push(ctx, repo+":1")
+			_, err := e.Push(ctx, repo+":1", nil)
 			return err
 		},
 		"POST /images/%s@" + imageHash + "/push": func(ctx context.Context, e *engine, repo string) error {
-			_, err := e.Push(ctx, repo+"@"+imageHash)
+			_, err := e.Push(ctx, repo+"@"+imageHash, nil)
 			return err
 		},
 		"GET /distribution/%s:1/json": func(ctx context.Context, e *engine, repo string) error {
@@ -741,13 +741,13 @@ func TestNothingGoesOutWithoutCredentials(t *testing.T) {
 	noToken := errors.New("no token")
 	e.source = func(context.Context) (registry.AuthConfig, error) { return registry.AuthConfig{}, noToken }
 	_, resolveErr := e.Resolve(t.Context(), sourceRef)
-	_, pushErr := e.Push(t.Context(), sourceRef)
-	for _, err := range []error{e.Pull(t.Context(), sourceRef), resolveErr, pushErr} {
+	_, pushErr := e.Push(t.Context(), sourceRef, nil)
+	for _, err := range []error{e.Pull(t.Context(), sourceRef, nil), resolveErr, pushErr} {
 		if !errors.Is(err, noToken) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if err := e.Pull(t.Context(), "Not A Reference"); err == nil || !strings.Contains(err.Error(), `reference "Not A Reference"`) {
+	if err := e.Pull(t.Context(), "Not A Reference", nil); err == nil || !strings.Contains(err.Error(), `reference "Not A Reference"`) {
 		t.Errorf("got %v", err)
 	}
 	if len(d.requests) != 1 {
@@ -779,7 +779,7 @@ func TestStall(t *testing.T) {
 		return fmt.Sprintf(`{"status":"Downloading","progressDetail":{"current":%d,"total":99},"id":"a"}`, i)
 	})
 	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	pull := func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef) }
+	pull := func(ctx context.Context, e *engine) error { return e.Pull(ctx, sourceRef, nil) }
 	for _, test := range []struct {
 		name    string
 		path    string
@@ -790,8 +790,8 @@ func TestStall(t *testing.T) {
 		{"a pull without an answer", pullPath, silent, pull, true},
 		{"a pull that repeats itself", pullPath, same, pull, true},
 		{"a pull that moves", pullPath, moving, pull, false},
-		{"a push without an answer", pushPath, silent, func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err }, true},
-		{"a push that repeats itself", pushPath, same, func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef); return err }, true},
+		{"a push without an answer", pushPath, silent, func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef, nil); return err }, true},
+		{"a push that repeats itself", pushPath, same, func(ctx context.Context, e *engine) error { _, err := e.Push(ctx, targetRef, nil); return err }, true},
 		{"a load", loadPath, silent, func(ctx context.Context, e *engine) error { return e.Load(ctx, nil) }, true},
 		{"a tag", tagPath, silent, func(ctx context.Context, e *engine) error { return e.Tag(ctx, sourceRef, targetRef) }, true},
 		{"a login", authPath, silent, func(ctx context.Context, e *engine) error { return e.Login(ctx, e.target) }, true},
@@ -836,7 +836,7 @@ func TestPullIndex(t *testing.T) {
 			asked = r.URL.Query().Get("platform")
 			_, _ = io.WriteString(w, `{"status":"Digest: sha256:00"}`)
 		}})
-		if err := e.PullIndex(t.Context(), sourceRef, test.platform); err != nil || asked != test.want {
+		if err := e.PullIndex(t.Context(), sourceRef, test.platform, nil); err != nil || asked != test.want {
 			t.Errorf("asked for %q instead of %q, error %v", asked, test.want, err)
 		}
 	}
@@ -846,8 +846,8 @@ func TestEngineGone(t *testing.T) {
 	server := httptest.NewServer(&daemon{version: "1.51"})
 	e := engineAt(t, docker.Endpoint{Host: "tcp://" + server.Listener.Addr().String()})
 	server.Close()
-	_, push := e.Push(t.Context(), targetByDigest)
-	for name, err := range map[string]error{"pull": e.Pull(t.Context(), sourceRef), "push by digest": push, "tag": e.Tag(t.Context(), "a", "b")} {
+	_, push := e.Push(t.Context(), targetByDigest, nil)
+	for name, err := range map[string]error{"pull": e.Pull(t.Context(), sourceRef, nil), "push by digest": push, "tag": e.Tag(t.Context(), "a", "b")} {
 		if !errors.Is(err, migrate.ErrEngineGone) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -157,7 +157,7 @@ func (c *copier) isSameImage(ctx context.Context, i *plan.Item, theirs digest.Di
 		return false, err
 	}
 	ref := i.Target + "@" + theirs.String()
-	err = c.held.pull(ctx, ref)
+	err = c.hold(ctx, ref, nil)
 	defer func() { _ = c.held.release(ctx, ref) }() // what is left does no harm
 	if err != nil {
 		return false, fmt.Errorf("pull what GitLab has under the tag: %w", err)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -112,7 +111,7 @@ func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) e
 	group.SetLimit(blobConcurrency)
 	for i, blob := range blobs {
 		group.Go(func() error {
-			errs[i] = w.held.pull(ctx, w.blobReference(blob))
+			errs[i] = w.hold(ctx, w.blobReference(blob), w.progress)
 			w.blobs.note(errs[i])
 			return nil
 		})
@@ -146,10 +145,10 @@ func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 		}
 	}
 	ref := w.repository.Reference(m)
-	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers) }
+	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers, w.progress) }
 	err := withFreshCredentials(ctx, w.source, pull)
 	// Where the pull came to its end before it was cut off, there is an image.
-	tidy, cancel := afterwards(ctx)
+	tidy, cancel := w.cleanup.context(ctx)
 	defer cancel()
 	_ = w.engine.Remove(tidy, ref)
 	if err != nil {
@@ -200,54 +199,8 @@ func keeperOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 func (w *workspace) pull(ctx context.Context, m image.Manifest) error {
 	ref := w.repository.Reference(m)
 	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.Add(m.Blobs())})
-	if err := w.held.pull(ctx, ref); err != nil {
+	if err := w.hold(ctx, ref, w.progress); err != nil {
 		return failedAt(StepPull, ref, err)
 	}
 	return nil
-}
-
-// fetch has the engine pull a reference of the source.
-func (c *copier) fetch(ctx context.Context, ref string) error {
-	return withFreshCredentials(ctx, c.source, func(ctx context.Context) error { return c.fetchOnce(ctx, ref) })
-}
-
-// fetchOnce has the engine pull a reference of either registry. The containerd store ends the pull of what it cannot
-// unpack, such as an attestation or a blob, with an error after all its content has arrived: then it is the content that
-// counts.
-func (c *copier) fetchOnce(ctx context.Context, ref string) error {
-	err := c.engine.Pull(ctx, ref)
-	if err != nil && c.store == image.ContainerdStore && ctx.Err() == nil && c.check(ctx, ref) == nil {
-		return nil
-	}
-	return err
-}
-
-// withFreshCredentials makes a call to the source's registry, and once more where that refuses its credentials and the
-// source has fresher ones: a registry may end a token before its time.
-func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
-	began := time.Now()
-	refused := call(ctx)
-	if !errors.Is(refused, docker.ErrDenied) {
-		return refused
-	}
-	fresh, err := source.Renew(ctx, began)
-	if err == nil && !fresh {
-		return refused
-	}
-	if err == nil {
-		err = call(ctx)
-	}
-	if err == nil || errors.Is(err, docker.ErrDenied) {
-		return err
-	}
-	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
-}
-
-// sweep has the engine drop what it keeps of pulls that were cut off, and reports whether that could be done.
-func (c *copier) sweep(ctx context.Context) bool {
-	return c.traffic.sweep(ctx, func() {
-		ctx, cancel := afterwards(ctx)
-		defer cancel()
-		_ = c.engine.Sweep(ctx) // what is left does no harm to the copy
-	})
 }

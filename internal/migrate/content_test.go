@@ -259,12 +259,12 @@ type fullEngine struct {
 	times int
 }
 
-func (e *fullEngine) Pull(ctx context.Context, ref string) error {
+func (e *fullEngine) Pull(ctx context.Context, ref string, progress Progress) error {
 	if ref == e.ref && e.times > 0 {
 		e.times--
 		return fmt.Errorf("write layer: %w", docker.ErrNoSpace)
 	}
-	return e.memoryEngine.Pull(ctx, ref)
+	return e.memoryEngine.Pull(ctx, ref, progress)
 }
 
 // The manifests of large accounts are not kept: they are read once more when their image's turn comes.
@@ -281,8 +281,8 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	}
 	delete(source.Held["app"], found.Items[1].Image.Digest)
 	options := Options{Source: source, Engine: engine, Store: image.ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
-	r := newRun(t.Context(), options)
-	r.copier = newCopier(options, p.Catalog)
+	r := newRun(t.Context(), options, cleanup{})
+	r.copier = newCopier(options, p.Catalog, newTraffic(), cleanup{})
 	r.copyAll(t.Context(), found.Items)
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {

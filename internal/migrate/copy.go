@@ -21,20 +21,11 @@ var errIncomplete = errors.New("the engine skipped layers when it pulled")
 
 // copier copies images one at a time; several goroutines use it at once.
 type copier struct {
-	source    Source
-	engine    Engine
-	store     image.Store
-	dedicated bool              // the engine is ours alone
+	*workbench
 	platform  *ocispec.Platform // see Options
 	known     func(repository, target string) (Pair, bool)
 	earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	conflicts ConflictPolicy
-	catalog   *plan.Catalog
-	held      *references
-	meter     *meter
-	traffic   *traffic
-	blobs     blobPulls
-	loads     loads
 	brought   brought
 	cutPushes cutPushes
 }
@@ -53,14 +44,12 @@ func (c *copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
 // that the engine does not hold it whole, and that it should be tried again alone.
-func (c *copier) fetchImage(ctx context.Context, t *task) (err error) {
-	ctx, end := c.meter.follow(ctx, t.grant, inbound)
-	defer func() { end(err == nil) }()
+func (c *copier) fetchImage(ctx context.Context, t *task, progress Progress) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
 	}
-	t.work = c.workspace(t.Image.Repository)
+	t.work = c.workspace(t.Image.Repository, progress)
 	t.work.present, t.work.shared = c.whereabouts(t, tree)
 	t.work.partial = len(t.grant.spare) > 0
 	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
@@ -82,9 +71,8 @@ func (c *copier) whereabouts(t *task, tree image.Tree) (present, shared map[dige
 
 // deliver pushes the pending tags, and takes their names away from the engine again. What the schedule keeps of what
 // was pulled stays there.
-func (c *copier) deliver(ctx context.Context, t *task) []Result {
-	ctx, end := c.meter.follow(ctx, t.grant, outbound)
-	defer end(true)
+func (c *copier) deliver(ctx context.Context, t *task, progress Progress) []Result {
+	t.work.progress = progress
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {
 		if ctx.Err() != nil {
@@ -95,7 +83,7 @@ func (c *copier) deliver(ctx context.Context, t *task) []Result {
 		if results[i], settled = c.askAgain(ctx, t, tag); settled {
 			continue
 		}
-		results[i] = c.push(ctx, t.replacing(tag), t.Root, arrivedAs(t.Item, Exact))
+		results[i] = t.work.push(ctx, t.replacing(tag), t.Root, arrivedAs(t.Item, Exact))
 		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
@@ -123,7 +111,7 @@ func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
 	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
 		return failed.failed(err)
 	}
-	return c.push(ctx, t.replacing(failed.Tag), t.Root, arrivedAs(t.Item, Exact))
+	return t.work.push(ctx, t.replacing(failed.Tag), t.Root, arrivedAs(t.Item, Exact))
 }
 
 // cutOff returns the blobs that came by pulls which were cut off, once.
@@ -183,26 +171,26 @@ func (c *copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 
 // push sends the result's target, has the registry confirm it, and settles the result: as good where the digest is the
 // one wanted.
-func (c *copier) push(ctx context.Context, result Result, want digest.Digest, good Outcome) Result {
-	pushed, err := c.engine.Push(ctx, result.Target)
+func (w *workspace) push(ctx context.Context, result Result, want digest.Digest, good Outcome) Result {
+	pushed, err := w.engine.Push(ctx, result.Target, w.progress)
 	if err != nil {
 		return result.failed(failedAt(StepPush, result.Target, err))
 	}
-	return c.verify(ctx, result, pushed, want, good)
+	return w.verify(ctx, result, pushed, want, good)
 }
 
 // verify settles the result by what the target registry answers, which must be what the engine says it pushed. On
 // the classic store that is another digest than the source's.
-func (c *copier) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
+func (w *workbench) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
 	if pushed != want {
-		if c.store != image.ClassicStore {
+		if w.store != image.ClassicStore {
 			return result.failed(failedAt(StepPush, result.Target, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)))
 		}
 		if good != OnePlatform { // which says more: the other platforms are missing
 			good = Changed
 		}
 	}
-	resolved, err := c.engine.Resolve(ctx, result.Target)
+	resolved, err := w.engine.Resolve(ctx, result.Target)
 	if err != nil {
 		return result.failed(failedAt(StepVerify, result.Target, err))
 	}

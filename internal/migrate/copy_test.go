@@ -37,7 +37,7 @@ func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *se
 		t.Fatal(rejection(it))
 	}
 	engine.calls = nil
-	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.Catalog), it}
+	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.Catalog, newTraffic(), cleanup{}), it}
 }
 
 func (s *setup) target(tag string) string { return s.item.Tagged(tag) }
@@ -53,7 +53,7 @@ func (s *setup) pulled(m image.Manifest) string { return s.item.Image.Repository
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
 func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
 	options := Options{Engine: s.engine, Store: s.copier.store, Concurrency: 1, Observe: func(Event) {}}
-	r := newRun(ctx, options)
+	r := newRun(ctx, options, cleanup{})
 	defer r.stop(nil)
 	r.copier = s.copier
 	r.copyAll(ctx, []*plan.Item{s.item})
@@ -291,7 +291,7 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.Hold("app", children...)
 	engine := newEngine(source)
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Platform = testkit.Linux("arm64") })
-	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: image.ContainerdStore}, p.Catalog), found.Items[0]}
+	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: image.ContainerdStore}, p.Catalog, newTraffic(), cleanup{}), found.Items[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {
@@ -344,16 +344,23 @@ func TestCopyOfAnotherPlatform(t *testing.T) {
 }
 
 // A token that has ended before its time is replaced while it is planned, too.
+// resolverFunc is a Resolver.
+type resolverFunc func(ctx context.Context, ref string) (image.Resolved, error)
+
+func (f resolverFunc) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
+	return f(ctx, ref)
+}
+
 func TestResolveWithFreshCredentials(t *testing.T) {
 	renewed := false
 	resolver := sourceResolver{
 		source: testkit.Source{RenewToken: func(context.Context) (bool, error) { renewed = true; return true, nil }},
-		engine: fakeEngine{resolve: func(context.Context, string) (image.Resolved, error) {
+		engine: resolverFunc(func(context.Context, string) (image.Resolved, error) {
 			if !renewed {
 				return image.Resolved{}, docker.ErrDenied
 			}
 			return image.Resolved{Digest: testkit.EmptyDigest}, nil
-		}},
+		}),
 	}
 	if got, err := resolver.Resolve(t.Context(), "app"); err != nil || got.Digest != testkit.EmptyDigest {
 		t.Errorf("%v: %v", got, err)

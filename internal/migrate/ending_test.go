@@ -107,7 +107,7 @@ func TestRunCutOffByTheDeadline(t *testing.T) {
 // hangingEngine never ends a push.
 type hangingEngine struct{ *memoryEngine }
 
-func (e hangingEngine) Push(ctx context.Context, _ string) (digest.Digest, error) {
+func (e hangingEngine) Push(ctx context.Context, _ string, progress Progress) (digest.Digest, error) {
 	<-ctx.Done()
 	return "", ctx.Err()
 }
@@ -215,11 +215,11 @@ type failingEngine struct {
 	fail func() error
 }
 
-func (e *failingEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+func (e *failingEngine) Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error) {
 	if err := e.fail(); err != nil {
 		return "", err
 	}
-	return e.memoryEngine.Push(ctx, ref)
+	return e.memoryEngine.Push(ctx, ref, progress)
 }
 
 // sourceEnded is what a source says whose credentials have expired.

@@ -19,62 +19,6 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
-// fakeEngine is an Engine of functions: a call that a test does not expect ends it.
-type fakeEngine struct {
-	pull    func(ctx context.Context, ref string) error
-	load    func(ctx context.Context, archive []byte) error
-	missing func(ctx context.Context, ref string) ([]digest.Digest, error)
-	config  func(ctx context.Context, ref string) (ocispec.Platform, error)
-	imageID func(ctx context.Context, ref string) (digest.Digest, error)
-	tag     func(ctx context.Context, source, target string) error
-	push    func(ctx context.Context, ref string) (digest.Digest, error)
-	resolve func(ctx context.Context, ref string) (image.Resolved, error)
-	remove  func(ctx context.Context, ref string) error
-	index   func(ctx context.Context, ref string, platform ocispec.Platform) error
-	content func(ctx context.Context, ref string, layers []digest.Digest) error
-	sweep   func(ctx context.Context) error
-}
-
-func (f fakeEngine) Pull(ctx context.Context, ref string) error { return f.pull(ctx, ref) }
-
-func (f fakeEngine) Load(ctx context.Context, archive []byte) error { return f.load(ctx, archive) }
-
-func (f fakeEngine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
-	return f.config(ctx, ref)
-}
-
-func (f fakeEngine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
-	return f.missing(ctx, ref)
-}
-
-func (f fakeEngine) ImageID(ctx context.Context, ref string) (digest.Digest, error) {
-	return f.imageID(ctx, ref)
-}
-
-func (f fakeEngine) Tag(ctx context.Context, source, target string) error {
-	return f.tag(ctx, source, target)
-}
-
-func (f fakeEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
-	return f.push(ctx, ref)
-}
-
-func (f fakeEngine) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
-	return f.resolve(ctx, ref)
-}
-
-func (f fakeEngine) Remove(ctx context.Context, ref string) error { return f.remove(ctx, ref) }
-
-func (f fakeEngine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
-	return f.index(ctx, ref, platform)
-}
-
-func (f fakeEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
-	return f.content(ctx, ref, layers)
-}
-
-func (f fakeEngine) Sweep(ctx context.Context) error { return f.sweep(ctx) }
-
 // memoryEngine is an engine, with the source it pulls from and the target it pushes to, in memory.
 type memoryEngine struct {
 	source *testkit.Registry
@@ -125,7 +69,7 @@ func (e *memoryEngine) begin(ctx context.Context, call string) error {
 	return e.fails[call]
 }
 
-func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
+func (e *memoryEngine) Pull(ctx context.Context, ref string, _ Progress) error {
 	err := e.begin(ctx, "pull "+ref)
 	defer e.mu.Unlock()
 	if err != nil && !e.arrives[ref] {
@@ -149,7 +93,7 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string) error {
 }
 
 // PullIndex makes an image of the index, with one of its own at most.
-func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform) error {
+func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform, _ Progress) error {
 	err := e.begin(ctx, "index "+ref)
 	defer e.mu.Unlock()
 	if err != nil {
@@ -164,7 +108,7 @@ func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Plat
 }
 
 // PullContent brings an image's blobs, which stay until Sweep, and no image.
-func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.Digest) error {
+func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.Digest, _ Progress) error {
 	err := e.begin(ctx, "cut "+ref)
 	defer e.mu.Unlock()
 	if err != nil {
@@ -297,7 +241,7 @@ func (e *memoryEngine) Tag(ctx context.Context, source, target string) error {
 	return nil
 }
 
-func (e *memoryEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+func (e *memoryEngine) Push(ctx context.Context, ref string, _ Progress) (digest.Digest, error) {
 	err := e.begin(ctx, "push "+ref)
 	defer e.mu.Unlock()
 	if err != nil {

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -24,19 +23,8 @@ type Transfer struct {
 	Over    bool   // the step is done, for this blob
 }
 
-type transferKey struct{}
-
-// WithTransfers returns a context whose calls of an Engine have it tell what it transfers. see may be called
-// concurrently.
-func WithTransfers(ctx context.Context, see func(Transfer)) context.Context {
-	return context.WithValue(ctx, transferKey{}, see)
-}
-
-// Transfers returns whom an Engine is to tell what it transfers, or nil.
-func Transfers(ctx context.Context) func(Transfer) {
-	see, _ := ctx.Value(transferKey{}).(func(Transfer))
-	return see
-}
+// Progress hears what an Engine transfers. It may be called concurrently; nil: nobody wants to know.
+type Progress func(Transfer)
 
 // Working says how far a worker is with an image: a few times a second, and at the end of it with no step.
 type Working struct {
@@ -190,11 +178,10 @@ func (m *meter) state() Moved {
 	return Moved{Bytes: moved / int64(directions), Of: (m.moved + m.left) / int64(directions)}
 }
 
-// follow has the meter know what the engine transfers for the item by calls with the context that it returns, up to the
-// call of end.
-func (m *meter) follow(ctx context.Context, g *grant, d direction) (_ context.Context, end func(well bool)) {
+// follow returns what hears from the engine what it transfers for the item, up to the call of end.
+func (m *meter) follow(g *grant, d direction) (_ Progress, end func(well bool)) {
 	if m == nil {
-		return ctx, func(bool) {}
+		return nil, func(bool) {}
 	}
 	m.mu.Lock()
 	m.count(inbound, g.spare, false)
@@ -203,7 +190,7 @@ func (m *meter) follow(ctx context.Context, g *grant, d direction) (_ context.Co
 	f := &mover{meter: m, grant: g}
 	f.begin(d)
 	f.tell(stepOf(d))
-	return WithTransfers(ctx, f.see), func(well bool) { f.end(well && d == inbound) }
+	return f.see, func(well bool) { f.end(well && d == inbound) }
 }
 
 // tellPause is the least time between two events of one worker with the same step.

@@ -101,10 +101,10 @@ func TestProgress(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, task, told := meteredTask()
-				ctx, end := m.follow(t.Context(), task.grant, test.direction)
+				progress, end := m.follow(task.grant, test.direction)
 				for _, transfer := range test.transfers {
 					time.Sleep(time.Second)
-					Transfers(ctx)(transfer)
+					progress(transfer)
 				}
 				end(false)
 				want := slices.Concat([]string{string(stepOf(test.direction)) + " 0/400, 0/400"}, test.want, []string{" 0/0, 0/400"})
@@ -121,20 +121,20 @@ func TestProgressIsToldSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a := blobOf("a", 0)
 		m, task, told := meteredTask()
-		ctx, end := m.follow(t.Context(), task.grant, inbound)
+		progress, end := m.follow(task.grant, inbound)
 		for i := range int64(100) {
 			time.Sleep(10 * time.Millisecond)
-			Transfers(ctx)(Transfer{Blob: a, Step: StepPull, Current: i, Total: 100})
+			progress(Transfer{Blob: a, Step: StepPull, Current: i, Total: 100})
 		}
 		if n := len(told()); n != 5 {
 			t.Errorf("told %d times in a second", n)
 		}
-		Transfers(ctx)(Transfer{Blob: a, Step: StepExtract})
+		progress(Transfer{Blob: a, Step: StepExtract})
 		if n := len(told()); n != 6 {
 			t.Errorf("told %d times with the next step", n)
 		}
 		end(true)
-		Transfers(ctx)(Transfer{Blob: a, Step: StepExtract, Over: true})
+		progress(Transfer{Blob: a, Step: StepExtract, Over: true})
 		if n := len(told()); n != 7 {
 			t.Errorf("told %d times with the end", n)
 		}
@@ -171,7 +171,7 @@ func TestMeterSettles(t *testing.T) {
 		return r
 	}
 	state("planned", "0/1000")
-	_, end := m.follow(t.Context(), x.grant, inbound)
+	_, end := m.follow(x.grant, inbound)
 	end(true)
 	state("x pulled", "200/1000")
 	if m.settle(result(x, "1", Exact)) {
@@ -188,7 +188,7 @@ func TestMeterSettles(t *testing.T) {
 	m.settle(Result{Repository: "unlisted"})
 	m.settle(result(refused, "1", Refused))
 	state("what is no image", "400/1000")
-	_, end = m.follow(t.Context(), z.grant, inbound)
+	_, end = m.follow(z.grant, inbound)
 	end(true)
 	m.settle(result(z, "1", Failed))
 	state("z, pulled and not pushed", "700/700")
@@ -201,7 +201,7 @@ func TestMeterSettles(t *testing.T) {
 func TestMeterSparesWhatIsThere(t *testing.T) {
 	m, task, _ := meteredTask()
 	task.grant.bring, task.grant.spare = task.Blobs[:1], task.Blobs[1:]
-	_, end := m.follow(t.Context(), task.grant, inbound)
+	_, end := m.follow(task.grant, inbound)
 	defer end(false)
 	if s := m.state(); s != (Moved{Of: 100}) {
 		t.Errorf("%+v", s)
@@ -209,13 +209,10 @@ func TestMeterSparesWhatIsThere(t *testing.T) {
 }
 
 func TestNobodyIsTold(t *testing.T) {
-	if Transfers(t.Context()) != nil {
-		t.Error("somebody is")
-	}
 	var m *meter
-	ctx, end := m.follow(t.Context(), nil, inbound)
+	progress, end := m.follow(nil, inbound)
 	end(true)
-	if ctx != t.Context() || m.settle(Result{}) {
+	if progress != nil || m.settle(Result{}) {
 		t.Error("the nil meter does something")
 	}
 }
@@ -223,19 +220,19 @@ func TestNobodyIsTold(t *testing.T) {
 // tellingEngine says that all of what it moves has moved.
 type tellingEngine struct{ *memoryEngine }
 
-func (e tellingEngine) Pull(ctx context.Context, ref string) error {
-	e.tell(ctx, ref, StepPull)
-	return e.memoryEngine.Pull(ctx, ref)
+func (e tellingEngine) Pull(ctx context.Context, ref string, progress Progress) error {
+	e.tell(ref, StepPull, progress)
+	return e.memoryEngine.Pull(ctx, ref, progress)
 }
 
-func (e tellingEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
-	e.tell(ctx, ref, StepPush)
-	return e.memoryEngine.Push(ctx, ref)
+func (e tellingEngine) Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error) {
+	e.tell(ref, StepPush, progress)
+	return e.memoryEngine.Push(ctx, ref, progress)
 }
 
-func (e tellingEngine) tell(ctx context.Context, ref string, step Step) {
-	if see := Transfers(ctx); see != nil {
-		see(Transfer{Blob: ref, Step: step, Current: 1, Total: 2})
+func (e tellingEngine) tell(ref string, step Step, progress Progress) {
+	if progress != nil {
+		progress(Transfer{Blob: ref, Step: step, Current: 1, Total: 2})
 	}
 }
 

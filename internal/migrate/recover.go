@@ -11,42 +11,39 @@ import (
 // gone that held the same files, a pull brings everything. Within an index two children can stand in each other's
 // way, so each is pulled, pushed by its digest and removed before the next; the index itself is pushed last, and the
 // engine finds all that it lists at the target.
-func (c *copier) recover(ctx context.Context, t *task) []Result {
+func (c *copier) recover(ctx context.Context, t *task, progress Progress) []Result {
 	present := c.missingTags(ctx, t)
 	if len(t.pending) == 0 {
 		return c.withReferrers(ctx, t, present)
 	}
 	defer t.clear(ctx)
-	if err := c.passOn(ctx, t); err != nil {
+	if err := c.passOn(ctx, t, progress); err != nil {
 		return c.withReferrers(ctx, t, append(present, settle(t.Item, t.pending, Failed, err)...))
 	}
-	return c.withReferrers(ctx, t, append(present, c.deliver(ctx, t)...))
+	return c.withReferrers(ctx, t, append(present, c.deliver(ctx, t, progress)...))
 }
 
 // passOn leaves the image in the engine ready for the push of its tags.
-func (c *copier) passOn(ctx context.Context, t *task) error {
+func (c *copier) passOn(ctx context.Context, t *task, progress Progress) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
 	}
-	t.grant = &grant{Item: t.Item, bring: t.Blobs, upload: t.Blobs} // all that was pulled before is gone
 	if !tree.Root.IsIndex() {
-		return c.fetchImage(ctx, t)
+		return c.fetchImage(ctx, t, progress)
 	}
-	passing, end := c.meter.follow(ctx, t.grant, inbound)
-	defer end(false)
 	for _, leaf := range tree.Leaves() {
-		if err := c.passLeaf(passing, t, leaf); err != nil {
+		if err := c.passLeaf(ctx, t, leaf, progress); err != nil {
 			return err
 		}
 	}
-	t.work = c.workspace(t.Image.Repository)
+	t.work = c.workspace(t.Image.Repository, progress)
 	return t.work.load(ctx, t.Targets(t.pending), tree)
 }
 
 // passLeaf copies one manifest without any tag.
-func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest) error {
-	w := c.workspace(t.Image.Repository)
+func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest, progress Progress) error {
+	w := c.workspace(t.Image.Repository, progress)
 	defer w.clear(ctx)
 	if err := w.pull(ctx, leaf); err != nil {
 		return err
@@ -58,7 +55,7 @@ func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest) err
 	if err := w.check(ctx, target); err != nil {
 		return err
 	}
-	if _, err := c.engine.Push(ctx, target); err != nil {
+	if _, err := c.engine.Push(ctx, target, progress); err != nil {
 		return failedAt(StepPush, target, err)
 	}
 	// The engine names no digest for such a push: whether it was complete, the target alone can say.

@@ -9,11 +9,16 @@ import (
 // references keeps count of who uses which reference of the engine: images share children, and what one copy has
 // done with another may still need.
 type references struct {
-	fetch   func(ctx context.Context, ref string) error // has the engine pull a reference
-	remove  func(ctx context.Context, ref string) error // takes it away again
+	engine  remover
+	cleanup cleanup
 	mu      sync.Mutex
 	entries map[string]*heldReference
 	cut     []string // whose pull the end of the run has cut off
+}
+
+// remover takes references away from the engine.
+type remover interface {
+	Remove(ctx context.Context, ref string) error
 }
 
 type heldReference struct {
@@ -23,19 +28,20 @@ type heldReference struct {
 	pulled bool
 }
 
-func newReferences(fetch, remove func(ctx context.Context, ref string) error) *references {
-	return &references{fetch: fetch, remove: remove, entries: map[string]*heldReference{}}
+func newReferences(engine remover, cleanup cleanup) *references {
+	return &references{engine: engine, cleanup: cleanup, entries: map[string]*heldReference{}}
 }
 
-// pull makes sure that the engine has the reference, and counts the caller among its users whether it fails or not.
-func (r *references) pull(ctx context.Context, ref string) error {
+// pull makes sure that the engine has the reference, by fetch if it does not, and counts the caller among its users
+// whether that fails or not.
+func (r *references) pull(ref string, fetch func() error) error {
 	entry := r.acquire(ref)
 	entry.mu.Lock()
 	defer entry.mu.Unlock()
 	if entry.pulled {
 		return nil
 	}
-	err := r.fetch(ctx, ref)
+	err := fetch()
 	entry.pulled = err == nil
 	return err
 }
@@ -74,9 +80,9 @@ func (r *references) release(ctx context.Context, ref string) error {
 	}
 	cutOff := !entry.pulled && ctx.Err() != nil
 	entry.pulled = false
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := r.cleanup.context(ctx)
 	defer cancel()
-	err := r.remove(ctx, ref)
+	err := r.engine.Remove(ctx, ref)
 	r.forget(ref, entry, cutOff)
 	return err
 }
@@ -90,11 +96,11 @@ func (r *references) endCut(ctx context.Context) {
 	if len(refs) == 0 {
 		return
 	}
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := r.cleanup.context(ctx)
 	defer cancel()
 	time.Sleep(registrationDelay)
 	for _, ref := range refs {
-		_ = r.remove(ctx, ref) // what is left does no harm
+		_ = r.engine.Remove(ctx, ref) // what is left does no harm
 	}
 }
 

@@ -12,9 +12,28 @@ import (
 	"time"
 )
 
+// removerFunc is a remover.
+type removerFunc func(ctx context.Context, ref string) error
+
+func (f removerFunc) Remove(ctx context.Context, ref string) error { return f(ctx, ref) }
+
+// fetchedReferences are references that are all fetched in one way.
+type fetchedReferences struct {
+	*references
+	fetch func(ctx context.Context, ref string) error
+}
+
+func referencesOf(fetch, remove func(ctx context.Context, ref string) error) fetchedReferences {
+	return fetchedReferences{newReferences(removerFunc(remove), cleanup{}), fetch}
+}
+
+func (r fetchedReferences) pull(ctx context.Context, ref string) error {
+	return r.references.pull(ref, func() error { return r.fetch(ctx, ref) })
+}
+
 func TestReferencesLastUserRemoves(t *testing.T) {
 	var calls []string
-	r := newReferences(
+	r := referencesOf(
 		func(_ context.Context, ref string) error { calls = append(calls, "pull "+ref); return nil },
 		func(_ context.Context, ref string) error { calls = append(calls, "remove "+ref); return nil },
 	)
@@ -38,7 +57,7 @@ func TestReferencesLastUserRemoves(t *testing.T) {
 func TestReferencesFailedPullIsTriedByTheNextUser(t *testing.T) {
 	pulls := 0
 	refused := errors.New("connection reset")
-	r := newReferences(
+	r := referencesOf(
 		func(context.Context, string) error {
 			if pulls++; pulls == 1 {
 				return refused
@@ -66,7 +85,7 @@ func TestReferencesFailedPullIsTriedByTheNextUser(t *testing.T) {
 func TestReferencesRemoveAfterCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	removed := errors.New("the engine's word on the removal")
-	r := newReferences(
+	r := referencesOf(
 		func(context.Context, string) error { cancel(); return ctx.Err() },
 		func(ctx context.Context, _ string) error {
 			expectError(t, ctx.Err())
@@ -86,7 +105,7 @@ func TestReferencesWaitOnceForAllThatWasCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		removed := map[string]int{}
-		r := newReferences(
+		r := referencesOf(
 			func(context.Context, string) error { cancel(); return context.Canceled },
 			func(_ context.Context, ref string) error { removed[ref]++; return nil },
 		)
@@ -111,8 +130,8 @@ func TestReferencesWaitOnceForAllThatWasCutOff(t *testing.T) {
 // Who comes while the last user leaves finds nothing in the engine, and pulls anew.
 func TestReferencesUserComesDuringRemoval(t *testing.T) {
 	pulls := 0
-	var r *references
-	r = newReferences(
+	var r fetchedReferences
+	r = referencesOf(
 		func(context.Context, string) error { pulls++; return nil },
 		func(_ context.Context, ref string) error { r.acquire(ref); return nil },
 	)
@@ -130,7 +149,7 @@ func TestReferencesUserComesDuringRemoval(t *testing.T) {
 // Under the race detector this shows that nobody ever uses what another has removed.
 func TestReferencesShared(t *testing.T) {
 	var held, overlaps atomic.Int32
-	r := newReferences(
+	r := referencesOf(
 		func(context.Context, string) error { overlaps.Add(held.Swap(1)); return nil },
 		func(context.Context, string) error { held.Store(0); return nil },
 	)

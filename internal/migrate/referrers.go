@@ -113,11 +113,11 @@ func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree
 	case err == nil:
 		return result.failed(failedAt(StepVerify, result.Target, errOtherReferrers))
 	}
-	w := c.workspace(t.Image.Repository)
+	w := c.workspace(t.Image.Repository, nil)
 	w.homemade = true
 	defer w.clear(ctx)
 	if err := w.bring(ctx, tree, []string{result.Target}); err != nil {
 		return result.failed(err)
 	}
-	return c.push(ctx, result, tree.Root.Digest, Exact)
+	return w.push(ctx, result, tree.Root.Digest, Exact)
 }

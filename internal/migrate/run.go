@@ -76,17 +76,18 @@ func (s Summary) Incomplete() int {
 	return n
 }
 
-func newCopier(o Options, blobs *plan.Catalog) *copier {
-	c := &copier{source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated, platform: o.Platform,
-		known: o.Known, earlier: leftAt(o.Earlier), conflicts: o.Conflict, catalog: blobs, traffic: newTraffic()}
-	c.held = newReferences(c.fetch, o.Engine.Remove)
-	return c
+func newCopier(o Options, blobs *plan.Catalog, traffic *traffic, cleanup cleanup) *copier {
+	return &copier{platform: o.Platform, known: o.Known, earlier: leftAt(o.Earlier), conflicts: o.Conflict, workbench: &workbench{
+		source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated,
+		catalog: blobs, held: newReferences(o.Engine, cleanup), traffic: traffic, cleanup: cleanup,
+	}}
 }
 
 // run is one migration under way.
 type run struct {
 	Options
 	copier   *copier
+	meter    *meter
 	breaker  breaker
 	starting context.Context // ends when no further copy is to be begun, with the cause
 	stop     context.CancelCauseFunc
@@ -100,7 +101,7 @@ type run struct {
 }
 
 // newRun has the engine's calls tried again.
-func newRun(ctx context.Context, options Options) *run {
+func newRun(ctx context.Context, options Options, cleanup cleanup) *run {
 	r := &run{Options: options}
 	rules := options.retries
 	if rules == nil {
@@ -108,9 +109,8 @@ func newRun(ctx context.Context, options Options) *run {
 	}
 	traffic := newTraffic()
 	r.Engine = insistent{Engine: counted{options.Engine, traffic}, rules: rules, observe: func(e Retrying) { r.observe(e) }}
-	r.copier = newCopier(r.Options, plan.NewCatalog())
-	r.copier.traffic = traffic
-	r.copier.meter = newMeter(r.copier.catalog, r.observe)
+	r.copier = newCopier(r.Options, plan.NewCatalog(), traffic, cleanup)
+	r.meter = newMeter(r.copier.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)
 	return r
 }
@@ -118,8 +118,8 @@ func newRun(ctx context.Context, options Options) *run {
 // startRun makes a run whose context ends as its deadline has it. end is to be called with the run's end.
 func startRun(ctx context.Context, options Options) (_ context.Context, r *run, end func()) {
 	ctx, cancel := options.Deadline.bound(ctx)
-	ctx, release := withGrace(ctx)
-	r = newRun(ctx, options)
+	cleanup, release := cleanupFor(ctx)
+	r = newRun(ctx, options, cleanup)
 	keepOn := r.stopAt(options.Deadline.LastStart)
 	return ctx, r, func() {
 		keepOn()
@@ -178,7 +178,7 @@ func (r *run) begin() (plan.Survey, error) {
 // sourceResolver answers for the source's references, with fresh credentials where those at hand are refused.
 type sourceResolver struct {
 	source Source
-	engine Engine
+	engine plan.Resolver
 }
 
 // Resolve asks the engine, which asks the registry.
@@ -260,8 +260,8 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 	planned.Contents, planned.MostShared = r.copier.catalog.Contents(found.Items), r.copier.catalog.MostShared(found.Items, mostShared)
 	planned.BySize, planned.ByUse = r.copier.catalog.Classes(found.Items)
 	r.observe(planned)
-	r.copier.meter.plan(found.Items)
-	r.observe(r.copier.meter.state())
+	r.meter.plan(found.Items)
+	r.observe(r.meter.state())
 	for _, result := range unlisted(found) {
 		r.finish(ctx, result)
 	}
@@ -368,7 +368,9 @@ func (l *line) pull(ctx context.Context, g *grant, worker int) {
 	t.grant = g
 	l.observe(Started{Image: g.Image})
 	through := l.working(StepPull, worker, g.Image)
-	err := l.copier.fetchImage(ctx, t)
+	progress, end := l.meter.follow(g, inbound)
+	err := l.copier.fetchImage(ctx, t, progress)
+	end(err == nil)
 	through(g.bring, err == nil)
 	switch {
 	case err == nil:
@@ -397,7 +399,9 @@ func (l *line) pushAll(ctx context.Context, worker int) {
 	for g := l.schedule.nextPush(ctx); g != nil; g = l.schedule.nextPush(ctx) {
 		t := l.tasks[g.Item]
 		through := l.working(StepPush, worker, g.Image)
-		results := l.copier.deliver(ctx, t)
+		progress, end := l.meter.follow(g, outbound)
+		results := l.copier.deliver(ctx, t, progress)
+		end(true)
 		arrived := allArrived(results)
 		through(g.upload, arrived)
 		l.schedule.pushed(g, arrived)
@@ -444,7 +448,10 @@ func (r *run) recoverAll(ctx context.Context) {
 		}
 		r.observe(Started{Image: t.Image})
 		through := r.working("", 0, t.Image)
-		results := r.copier.recover(ctx, t)
+		t.grant = &grant{Item: t.Item, bring: t.Blobs, upload: t.Blobs} // all that was pulled before is gone
+		progress, end := r.meter.follow(t.grant, inbound)
+		results := r.copier.recover(ctx, t, progress)
+		end(false)
 		through(t.Blobs, allArrived(results))
 		r.finish(ctx, results...)
 	}
@@ -477,8 +484,8 @@ func (r *run) observe(event Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Observe(event)
-	if e, ok := event.(Finished); ok && r.copier.meter.settle(e.Result) {
-		r.Observe(r.copier.meter.state())
+	if e, ok := event.(Finished); ok && r.meter.settle(e.Result) {
+		r.Observe(r.meter.state())
 	}
 }
 

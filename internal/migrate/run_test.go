@@ -360,16 +360,16 @@ type slowEngine struct {
 	pulls, pushes gauge
 }
 
-func (e *slowEngine) Pull(ctx context.Context, ref string) error {
+func (e *slowEngine) Pull(ctx context.Context, ref string, progress Progress) error {
 	defer e.pulls.enter()()
 	time.Sleep(time.Second)
-	return e.memoryEngine.Pull(ctx, ref)
+	return e.memoryEngine.Pull(ctx, ref, progress)
 }
 
-func (e *slowEngine) Push(ctx context.Context, ref string) (digest.Digest, error) {
+func (e *slowEngine) Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error) {
 	defer e.pushes.enter()()
 	time.Sleep(time.Second)
-	return e.memoryEngine.Push(ctx, ref)
+	return e.memoryEngine.Push(ctx, ref, progress)
 }
 
 // gauge counts who is inside, and how many were there at once.

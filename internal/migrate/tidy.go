@@ -15,22 +15,26 @@ const (
 	graceLimit = 15 * time.Second
 )
 
-// graceKey is the key of the context that tidying up after the end goes by.
-type graceKey struct{}
-
-// withGrace has all that is tidied up after the end of the context share one limit.
-func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
-	grace, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(graceLimit, cancel) })
-	return context.WithValue(ctx, graceKey{}, grace), func() { stop(); cancel() }
+// cleanup is the time that there is for tidying up in an engine. The zero value knows no run that ends.
+type cleanup struct {
+	grace context.Context // ends some time after the run's context
 }
 
-// afterwards is the context for tidying up, which an interruption does not end.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	if grace, ok := ctx.Value(graceKey{}).(context.Context); ok {
-		return context.WithTimeout(grace, tidyingLimit)
+// cleanupFor has all tidying up after the end of the run's context share one limit. The returned function ends it.
+func cleanupFor(run context.Context) (cleanup, context.CancelFunc) {
+	grace, cancel := context.WithCancel(context.WithoutCancel(run))
+	stop := context.AfterFunc(run, func() { time.AfterFunc(graceLimit, cancel) })
+	return cleanup{grace}, func() { stop(); cancel() }
+}
+
+// context returns a context for tidying up, which the end of ctx does not end.
+func (c cleanup) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
+	if c.grace == nil {
+		return ctx, cancel
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
+	stop := context.AfterFunc(c.grace, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // cutPushes are images whose push was cut off by the end of a run, by their IDs.
@@ -55,7 +59,7 @@ func (c *copier) endCutPushes(ctx context.Context) {
 	if c.store != image.ClassicStore || len(c.cutPushes.ids) == 0 {
 		return
 	}
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := c.cleanup.context(ctx)
 	defer cancel()
 	for range cutPushLooks {
 		time.Sleep(registrationDelay)

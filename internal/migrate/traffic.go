@@ -48,7 +48,7 @@ func (t *traffic) announce() {
 
 // call makes a pull or a load when no sweep is waiting or under way. A call that a sweep has cut off ends with
 // docker.ErrStalled.
-func (t *traffic) call(ctx context.Context, call func(context.Context) error) error {
+func (t *traffic) call(ctx context.Context, progress Progress, call func(context.Context, Progress) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &underWay{cancel: cancel}
@@ -56,13 +56,12 @@ func (t *traffic) call(ctx context.Context, call func(context.Context) error) er
 		return err
 	}
 	defer t.leave(c)
-	tell := Transfers(ctx)
-	err := call(WithTransfers(ctx, func(transfer Transfer) {
+	err := call(ctx, func(transfer Transfer) {
 		t.move(c)
-		if tell != nil {
-			tell(transfer)
+		if progress != nil {
+			progress(transfer)
 		}
-	}))
+	})
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, docker.ErrStalled) {
 		return cause
 	}
@@ -175,18 +174,22 @@ type counted struct {
 	traffic *traffic
 }
 
-func (e counted) Pull(ctx context.Context, ref string) error {
-	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.Pull(ctx, ref) })
+func (e counted) Pull(ctx context.Context, ref string, progress Progress) error {
+	return e.traffic.call(ctx, progress, func(ctx context.Context, progress Progress) error { return e.Engine.Pull(ctx, ref, progress) })
 }
 
-func (e counted) PullIndex(ctx context.Context, ref string, platform ocispec.Platform) error {
-	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.PullIndex(ctx, ref, platform) })
+func (e counted) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress Progress) error {
+	return e.traffic.call(ctx, progress, func(ctx context.Context, progress Progress) error {
+		return e.Engine.PullIndex(ctx, ref, platform, progress)
+	})
 }
 
-func (e counted) PullContent(ctx context.Context, ref string, layers []digest.Digest) error {
-	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.PullContent(ctx, ref, layers) })
+func (e counted) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress Progress) error {
+	return e.traffic.call(ctx, progress, func(ctx context.Context, progress Progress) error {
+		return e.Engine.PullContent(ctx, ref, layers, progress)
+	})
 }
 
 func (e counted) Load(ctx context.Context, archive []byte) error {
-	return e.traffic.call(ctx, func(ctx context.Context) error { return e.Engine.Load(ctx, archive) })
+	return e.traffic.call(ctx, nil, func(ctx context.Context, _ Progress) error { return e.Engine.Load(ctx, archive) })
 }

@@ -21,13 +21,13 @@ func TestSweepWaits(t *testing.T) {
 		var order []string
 		ended := make(chan struct{})
 		go func() {
-			_ = traffic.call(t.Context(), func(context.Context) error { <-ended; order = append(order, "first"); return nil })
+			_ = traffic.call(t.Context(), nil, func(context.Context, Progress) error { <-ended; order = append(order, "first"); return nil })
 		}()
 		synctest.Wait()
 		go traffic.sweep(t.Context(), func() { order = append(order, "sweep") })
 		synctest.Wait()
 		go func() {
-			_ = traffic.call(t.Context(), func(context.Context) error { order = append(order, "second"); return nil })
+			_ = traffic.call(t.Context(), nil, func(context.Context, Progress) error { order = append(order, "second"); return nil })
 		}()
 		synctest.Wait()
 		if traffic.sweep(t.Context(), func() { t.Error("two sweeps at once") }) {
@@ -46,7 +46,9 @@ func TestSweepCutsOffWhatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		traffic := newTraffic()
 		stuck := make(chan error, 1)
-		go func() { stuck <- traffic.call(t.Context(), hang) }()
+		go func() {
+			stuck <- traffic.call(t.Context(), nil, func(ctx context.Context, _ Progress) error { return hang(ctx) })
+		}()
 		synctest.Wait()
 		began := time.Now()
 		if !traffic.sweep(t.Context(), func() {}) || time.Since(began) != sweepPatience {
@@ -65,9 +67,9 @@ func TestSweepGivesUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		moving := make(chan error, 1)
 		go func() {
-			moving <- traffic.call(ctx, func(ctx context.Context) error {
+			moving <- traffic.call(ctx, nil, func(ctx context.Context, progress Progress) error {
 				for ctx.Err() == nil {
-					Transfers(ctx)(Transfer{})
+					progress(Transfer{})
 					time.Sleep(time.Second)
 				}
 				return ctx.Err()
@@ -78,7 +80,7 @@ func TestSweepGivesUp(t *testing.T) {
 		if traffic.sweep(t.Context(), func() { t.Error("swept") }) || time.Since(began) != sweepPatience {
 			t.Errorf("swept, or after %s", time.Since(began))
 		}
-		if err := traffic.call(t.Context(), func(context.Context) error { return nil }); err != nil {
+		if err := traffic.call(t.Context(), nil, func(context.Context, Progress) error { return nil }); err != nil {
 			t.Error(err)
 		}
 		cancel()
@@ -94,11 +96,15 @@ func TestSweepIsInterrupted(t *testing.T) {
 		traffic := newTraffic()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
-		go func() { ended <- traffic.call(ctx, func(context.Context) error { <-t.Context().Done(); return nil }) }()
+		go func() {
+			ended <- traffic.call(ctx, nil, func(context.Context, Progress) error { <-t.Context().Done(); return nil })
+		}()
 		synctest.Wait()
 		go traffic.sweep(ctx, func() { t.Error("swept") })
 		synctest.Wait()
-		go func() { ended <- traffic.call(ctx, func(context.Context) error { t.Error("called"); return nil }) }()
+		go func() {
+			ended <- traffic.call(ctx, nil, func(context.Context, Progress) error { t.Error("called"); return nil })
+		}()
 		synctest.Wait()
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {

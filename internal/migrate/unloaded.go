@@ -65,7 +65,7 @@ func (w *workspace) pullIndex(ctx context.Context, tree image.Tree) error {
 	w.held.adopt(ref)
 	w.pulled = append(w.pulled, holding{ref: ref})
 	err := withFreshCredentials(ctx, w.source, func(ctx context.Context) error {
-		return w.engine.PullIndex(ctx, ref, onePlatform(tree))
+		return w.engine.PullIndex(ctx, ref, onePlatform(tree), w.progress)
 	})
 	if err != nil && (ctx.Err() != nil || w.check(ctx, ref) != nil) { // see fetch
 		return failedAt(StepPull, ref, err)

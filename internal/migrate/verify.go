@@ -242,11 +242,9 @@ func (c *copier) pullBack(ctx context.Context, it compared) error {
 			refs = append(refs, it.item.Target+"@"+leaf.Digest.String())
 		}
 	}
-	held := newReferences(c.fetchOnce, c.engine.Remove) // GitLab's denials say nothing about ECR's credentials
-	defer held.endCut(ctx)
 	for _, ref := range refs {
-		err := held.pull(ctx, ref)
-		_ = held.release(ctx, ref) // what is left does no harm
+		err := c.fetchOnce(ctx, ref, nil) // GitLab's denials say nothing about ECR's credentials
+		c.drop(ctx, ref)
 		if err != nil {
 			return failedAt(StepReturn, ref, err)
 		}

@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
@@ -14,7 +13,8 @@ import (
 
 // workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
 type workspace struct {
-	*copier
+	*workbench
+	progress   Progress // hears what is transferred
 	repository image.Repository
 	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
 	partial    bool                   // the engine need not have all blobs
@@ -29,8 +29,8 @@ type workspace struct {
 	id         string // of the image in the classic store, which is its config's digest
 }
 
-func (c *copier) workspace(repository image.Repository) *workspace {
-	return &workspace{copier: c, repository: repository}
+func (b *workbench) workspace(repository image.Repository, progress Progress) *workspace {
+	return &workspace{workbench: b, progress: progress, repository: repository}
 }
 
 // bring pulls all of the tree into the engine, names the root by the targets, and checks that all is there.
@@ -127,27 +127,10 @@ func (w *workspace) loadArchive(ctx context.Context, archive []byte) (err error)
 	return errStuck
 }
 
-// check makes sure that the engine holds all of a reference: pushed with a manifest missing, an index would arrive
-// as one platform, and with a blob missing not at all. The classic store holds an image whole or not at all.
-func (c *copier) check(ctx context.Context, ref string) error {
-	if c.store == image.ClassicStore {
-		return nil
-	}
-	missing, err := c.engine.Missing(ctx, ref)
-	if err != nil {
-		return failedAt(StepCheck, ref, err)
-	}
-	if len(missing) > 0 {
-		return failedAt(StepCheck, ref, fmt.Errorf("%w: %d of its manifests are incomplete, the first is %s",
-			errIncomplete, len(missing), missing[0]))
-	}
-	return nil
-}
-
 // unname takes the names for the target away again, after an interruption, too. What cannot be removed does no harm
 // to the copy.
 func (w *workspace) unname(ctx context.Context) {
-	ctx, cancel := afterwards(ctx)
+	ctx, cancel := w.cleanup.context(ctx)
 	defer cancel()
 	for _, ref := range w.named {
 		_ = w.engine.Remove(ctx, ref)
@@ -166,11 +149,4 @@ func (w *workspace) handOver() []holding {
 func (w *workspace) clear(ctx context.Context) {
 	w.unname(ctx)
 	w.release(ctx, w.handOver())
-}
-
-// release gives back what held blobs in the engine.
-func (c *copier) release(ctx context.Context, holds []holding) {
-	for _, h := range holds {
-		_ = c.held.release(ctx, h.ref)
-	}
 }

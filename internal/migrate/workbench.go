@@ -1,0 +1,108 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+)
+
+// workbench is what all copies have in common: the engine, and what is known of it and held in it.
+type workbench struct {
+	source    Source
+	engine    Engine
+	store     image.Store
+	dedicated bool // the engine is ours alone
+	catalog   *plan.Catalog
+	held      *references
+	traffic   *traffic
+	cleanup   cleanup
+	blobs     blobPulls
+	loads     loads
+}
+
+// check makes sure that the engine holds all of a reference: pushed with a manifest missing, an index would arrive
+// as one platform, and with a blob missing not at all. The classic store holds an image whole or not at all.
+func (b *workbench) check(ctx context.Context, ref string) error {
+	if b.store == image.ClassicStore {
+		return nil
+	}
+	missing, err := b.engine.Missing(ctx, ref)
+	if err != nil {
+		return failedAt(StepCheck, ref, err)
+	}
+	if len(missing) > 0 {
+		return failedAt(StepCheck, ref, fmt.Errorf("%w: %d of its manifests are incomplete, the first is %s",
+			errIncomplete, len(missing), missing[0]))
+	}
+	return nil
+}
+
+// release gives back what held blobs in the engine.
+func (b *workbench) release(ctx context.Context, holds []holding) {
+	for _, h := range holds {
+		_ = b.held.release(ctx, h.ref)
+	}
+}
+
+// drop takes a reference away from the engine. What cannot be removed does no harm to the copy.
+func (b *workbench) drop(ctx context.Context, ref string) {
+	ctx, cancel := b.cleanup.context(ctx)
+	defer cancel()
+	_ = b.engine.Remove(ctx, ref)
+}
+
+// hold has the engine pull the reference, unless it has it, and keep it until it is released.
+func (b *workbench) hold(ctx context.Context, ref string, progress Progress) error {
+	return b.held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
+}
+
+// fetch has the engine pull a reference of the source.
+func (b *workbench) fetch(ctx context.Context, ref string, progress Progress) error {
+	return withFreshCredentials(ctx, b.source, func(ctx context.Context) error { return b.fetchOnce(ctx, ref, progress) })
+}
+
+// fetchOnce has the engine pull a reference of either registry. The containerd store ends the pull of what it cannot
+// unpack, such as an attestation or a blob, with an error after all its content has arrived: then it is the content that
+// counts.
+func (b *workbench) fetchOnce(ctx context.Context, ref string, progress Progress) error {
+	err := b.engine.Pull(ctx, ref, progress)
+	if err != nil && b.store == image.ContainerdStore && ctx.Err() == nil && b.check(ctx, ref) == nil {
+		return nil
+	}
+	return err
+}
+
+// withFreshCredentials makes a call to the source's registry, and once more where that refuses its credentials and the
+// source has fresher ones: a registry may end a token before its time.
+func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
+	began := time.Now()
+	refused := call(ctx)
+	if !errors.Is(refused, docker.ErrDenied) {
+		return refused
+	}
+	fresh, err := source.Renew(ctx, began)
+	if err == nil && !fresh {
+		return refused
+	}
+	if err == nil {
+		err = call(ctx)
+	}
+	if err == nil || errors.Is(err, docker.ErrDenied) {
+		return err
+	}
+	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
+}
+
+// sweep has the engine drop what it keeps of pulls that were cut off, and reports whether that could be done.
+func (b *workbench) sweep(ctx context.Context) bool {
+	return b.traffic.sweep(ctx, func() {
+		ctx, cancel := b.cleanup.context(ctx)
+		defer cancel()
+		_ = b.engine.Sweep(ctx) // what is left does no harm to the copy
+	})
+}
