@@ -98,25 +98,15 @@ func (e *engine) watched(ctx context.Context, call func(context.Context, *docker
 }
 
 // followed is watched for a call of which progress hears what it transfers.
-func (e *engine) followed(ctx context.Context, progress migrate.Progress, call func(context.Context, *docker.Watch) error) error {
-	if progress == nil {
-		return docker.Watched(ctx, e.stall, nil, call)
-	}
-	return docker.Watched(ctx, e.stall, func(p docker.Progress) {
-		progress(migrate.Transfer{Blob: p.Blob, Step: steps[p.Phase], Over: p.Over, Current: p.Current, Total: p.Total})
-	}, call)
-}
-
-// steps are those of a copy that an engine is at.
-var steps = map[docker.Phase]migrate.Step{
-	docker.Downloading: migrate.StepPull, docker.Extracting: migrate.StepExtract, docker.Pushing: migrate.StepPush,
+func (e *engine) followed(ctx context.Context, progress docker.Listener, call func(context.Context, *docker.Watch) error) error {
+	return docker.Watched(ctx, e.stall, progress, call)
 }
 
 // finishedPull begins the status without which a pull has not succeeded.
 const finishedPull = "Digest: "
 
 // Pull fetches what the reference names, a digest, into the engine.
-func (e *engine) Pull(ctx context.Context, ref string, progress migrate.Progress) error {
+func (e *engine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	err := e.pull(ctx, ref, "", progress, func(docker.Message) error { return nil })
 	if docker.IsBlob(err) {
 		return nil
@@ -125,7 +115,7 @@ func (e *engine) Pull(ctx context.Context, ref string, progress migrate.Progress
 }
 
 // PullIndex pulls an index for one platform.
-func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress migrate.Progress) error {
+func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
 	wanted := ""
 	if platform.OS != "" {
 		wanted = platforms.FormatAll(platform)
@@ -134,7 +124,7 @@ func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Pla
 }
 
 // pull has see look at each message of a pull, and end it with an error.
-func (e *engine) pull(ctx context.Context, ref, platform string, progress migrate.Progress, see func(docker.Message) error) error {
+func (e *engine) pull(ctx context.Context, ref, platform string, progress docker.Listener, see func(docker.Message) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return err
@@ -163,7 +153,7 @@ var errCutOff = errors.New("the layers are there")
 
 // PullContent pulls until the engine has the layers, and cuts the pull off while they are being unpacked. The engine
 // keeps what a pull has brought that was cut off, for some hours or until Sweep (moby/moby, daemon/containerd/leases.go).
-func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress migrate.Progress) error {
+func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
 	ctx, cutOff := context.WithCancel(ctx)
 	defer cutOff()
 	var names []string
@@ -197,7 +187,7 @@ func (e *engine) Sweep(ctx context.Context) error {
 
 // Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
 // is the one the engine reports, and empty for a push by digest, of which it reports none.
-func (e *engine) Push(ctx context.Context, ref string, progress migrate.Progress) (pushed digest.Digest, err error) {
+func (e *engine) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
 	err = e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.startPush(ctx, ref)
 		if err != nil {

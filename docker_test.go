@@ -371,8 +371,8 @@ func TestTransfers(t *testing.T) {
 			status("1.2: digest: "+imageHash+" size: 123"),
 		),
 	})
-	var got []migrate.Transfer
-	progress := func(transfer migrate.Transfer) { got = append(got, transfer) }
+	var got []docker.Progress
+	progress := func(transfer docker.Progress) { got = append(got, transfer) }
 	for _, e.stall = range []time.Duration{0, time.Minute} { // watched for its progress, or not
 		got = nil
 		if err := e.Pull(t.Context(), sourceRef, progress); err != nil {
@@ -381,16 +381,16 @@ func TestTransfers(t *testing.T) {
 		if _, err := e.Push(t.Context(), targetRef, progress); err != nil {
 			t.Error(err)
 		}
-		want := []migrate.Transfer{
-			{Blob: "a", Step: migrate.StepPull, Current: 5, Total: 10},
-			{Blob: "a", Step: migrate.StepPull, Over: true},
-			{Blob: "a", Step: migrate.StepExtract, Current: 6, Total: 10},
-			{Blob: "c", Step: migrate.StepExtract},
-			{Blob: "a", Step: migrate.StepExtract, Over: true},
-			{Blob: "a", Step: migrate.StepPush, Current: 512, Total: 1024},
-			{Blob: "a", Step: migrate.StepPush, Over: true},
-			{Blob: "b", Step: migrate.StepPush, Over: true},
-			{Blob: "c", Step: migrate.StepPush, Over: true},
+		want := []docker.Progress{
+			{Blob: "a", Phase: docker.Downloading, Current: 5, Total: 10},
+			{Blob: "a", Phase: docker.Downloading, Over: true},
+			{Blob: "a", Phase: docker.Extracting, Current: 6, Total: 10},
+			{Blob: "c", Phase: docker.Extracting},
+			{Blob: "a", Phase: docker.Extracting, Over: true},
+			{Blob: "a", Phase: docker.Pushing, Current: 512, Total: 1024},
+			{Blob: "a", Phase: docker.Pushing, Over: true},
+			{Blob: "b", Phase: docker.Pushing, Over: true},
+			{Blob: "c", Phase: docker.Pushing, Over: true},
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("told %+v\nwant %+v", got, want)

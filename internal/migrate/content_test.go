@@ -259,7 +259,7 @@ type fullEngine struct {
 	times int
 }
 
-func (e *fullEngine) Pull(ctx context.Context, ref string, progress Progress) error {
+func (e *fullEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	if ref == e.ref && e.times > 0 {
 		e.times--
 		return fmt.Errorf("write layer: %w", docker.ErrNoSpace)

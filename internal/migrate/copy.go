@@ -44,7 +44,7 @@ func (c *copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
 // that the engine does not hold it whole, and that it should be tried again alone.
-func (c *copier) fetchImage(ctx context.Context, t *task, progress Progress) error {
+func (c *copier) fetchImage(ctx context.Context, t *task, progress docker.Listener) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (c *copier) whereabouts(t *task, tree image.Tree) (present, shared map[dige
 
 // deliver pushes the pending tags, and takes their names away from the engine again. What the schedule keeps of what
 // was pulled stays there.
-func (c *copier) deliver(ctx context.Context, t *task, progress Progress) []Result {
+func (c *copier) deliver(ctx context.Context, t *task, progress docker.Listener) []Result {
 	t.work.progress = progress
 	results := make([]Result, len(t.pending))
 	for i, tag := range t.pending {

@@ -107,7 +107,7 @@ func TestRunCutOffByTheDeadline(t *testing.T) {
 // hangingEngine never ends a push.
 type hangingEngine struct{ *memoryEngine }
 
-func (e hangingEngine) Push(ctx context.Context, _ string, progress Progress) (digest.Digest, error) {
+func (e hangingEngine) Push(ctx context.Context, _ string, progress docker.Listener) (digest.Digest, error) {
 	<-ctx.Done()
 	return "", ctx.Err()
 }
@@ -215,7 +215,7 @@ type failingEngine struct {
 	fail func() error
 }
 
-func (e *failingEngine) Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error) {
+func (e *failingEngine) Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error) {
 	if err := e.fail(); err != nil {
 		return "", err
 	}

@@ -34,12 +34,12 @@ var (
 type Engine interface {
 	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it, and on the
 	// containerd store a single blob.
-	Pull(ctx context.Context, ref string, progress Progress) error
+	Pull(ctx context.Context, ref string, progress docker.Listener) error
 	// PullIndex fetches an index, and of its images the one for the platform: an image of that name, which lacks the others.
-	PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress Progress) error
+	PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error
 	// PullContent is Pull for an image whose layers nobody is going to run: it ends when the engine has these layers,
 	// without waiting until they are unpacked. The engine keeps them until Sweep, whoever else refers to them.
-	PullContent(ctx context.Context, ref string, layers []digest.Digest, progress Progress) error
+	PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error
 	// Sweep has the engine drop what it keeps of pulls that were cut off. No pull and no load may be under way.
 	Sweep(ctx context.Context) error
 	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it. One that takes far
@@ -54,7 +54,7 @@ type Engine interface {
 	// Tag names a local image a second time.
 	Tag(ctx context.Context, source, target string) error
 	// Push sends a local reference, and returns the digest that the engine says it pushed: none when ref is a digest.
-	Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error)
+	Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error)
 	// Resolve asks the registry behind the reference what it stands for.
 	Resolve(ctx context.Context, ref string) (image.Resolved, error)
 	// Remove takes a local reference away; one that does not exist is no error.

@@ -69,7 +69,7 @@ func (e *memoryEngine) begin(ctx context.Context, call string) error {
 	return e.fails[call]
 }
 
-func (e *memoryEngine) Pull(ctx context.Context, ref string, _ Progress) error {
+func (e *memoryEngine) Pull(ctx context.Context, ref string, _ docker.Listener) error {
 	err := e.begin(ctx, "pull "+ref)
 	defer e.mu.Unlock()
 	if err != nil && !e.arrives[ref] {
@@ -93,7 +93,7 @@ func (e *memoryEngine) Pull(ctx context.Context, ref string, _ Progress) error {
 }
 
 // PullIndex makes an image of the index, with one of its own at most.
-func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform, _ Progress) error {
+func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform, _ docker.Listener) error {
 	err := e.begin(ctx, "index "+ref)
 	defer e.mu.Unlock()
 	if err != nil {
@@ -108,7 +108,7 @@ func (e *memoryEngine) PullIndex(ctx context.Context, ref string, _ ocispec.Plat
 }
 
 // PullContent brings an image's blobs, which stay until Sweep, and no image.
-func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.Digest, _ Progress) error {
+func (e *memoryEngine) PullContent(ctx context.Context, ref string, _ []digest.Digest, _ docker.Listener) error {
 	err := e.begin(ctx, "cut "+ref)
 	defer e.mu.Unlock()
 	if err != nil {
@@ -241,7 +241,7 @@ func (e *memoryEngine) Tag(ctx context.Context, source, target string) error {
 	return nil
 }
 
-func (e *memoryEngine) Push(ctx context.Context, ref string, _ Progress) (digest.Digest, error) {
+func (e *memoryEngine) Push(ctx context.Context, ref string, _ docker.Listener) (digest.Digest, error) {
 	err := e.begin(ctx, "push "+ref)
 	defer e.mu.Unlock()
 	if err != nil {

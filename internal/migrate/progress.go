@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
@@ -13,18 +14,6 @@ import (
 // StepExtract is the end of a pull, where the engine unpacks what it has. No copy fails there: to a copy it is one
 // with the pull.
 const StepExtract Step = "extract"
-
-// Transfer is what an engine says of one blob that it pulls, unpacks or pushes.
-type Transfer struct {
-	Blob    string // as engines call it: the first twelve digits of a digest
-	Step    Step   // StepPull, StepExtract or StepPush
-	Current int64  // in the engine's unit, which is bytes mostly
-	Total   int64  // likewise; 0 where the engine does not say
-	Over    bool   // the step is done, for this blob
-}
-
-// Progress hears what an Engine transfers. It may be called concurrently; nil: nobody wants to know.
-type Progress func(Transfer)
 
 // Working says how far a worker is with an image: a few times a second, and at the end of it with no step.
 type Working struct {
@@ -43,6 +32,9 @@ type Moved struct {
 func (Working) event() {}
 
 func (Moved) event() {}
+
+// steps are those of a copy that an engine is at.
+var steps = map[docker.Phase]Step{docker.Downloading: StepPull, docker.Extracting: StepExtract, docker.Pushing: StepPush}
 
 // direction is one of the two ways that each byte goes.
 type direction int
@@ -179,7 +171,7 @@ func (m *meter) state() Moved {
 }
 
 // follow returns what hears from the engine what it transfers for the item, up to the call of end.
-func (m *meter) follow(g *grant, d direction) (_ Progress, end func(well bool)) {
+func (m *meter) follow(g *grant, d direction) (_ docker.Listener, end func(well bool)) {
 	if m == nil {
 		return nil, func(bool) {}
 	}
@@ -236,21 +228,21 @@ func (f *mover) begin(d direction) {
 }
 
 // see takes what the engine says.
-func (f *mover) see(t Transfer) {
+func (f *mover) see(t docker.Progress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
 		return
 	}
 	d := inbound
-	if t.Step == StepPush {
+	if t.Phase == docker.Pushing {
 		d = outbound
 	}
 	if d != f.direction {
 		f.begin(d)
 	}
 	f.take(t)
-	step := t.Step
+	step := steps[t.Phase]
 	if step == StepExtract && f.loading > 0 {
 		step = StepPull
 	}
@@ -260,7 +252,7 @@ func (f *mover) see(t Transfer) {
 }
 
 // take notes how far a blob is, which is never less than it has been.
-func (f *mover) take(t Transfer) {
+func (f *mover) take(t docker.Progress) {
 	blob := f.blobs[t.Blob]
 	if blob == nil {
 		blob = &moving{done: map[Step]int64{}}
@@ -270,7 +262,7 @@ func (f *mover) take(t Transfer) {
 		blob.size = min(t.Total, plan.MaxBlob)
 		f.total += blob.size
 	}
-	if loading := t.Step == StepPull && !t.Over; loading != blob.loading {
+	if loading := t.Phase == docker.Downloading && !t.Over; loading != blob.loading {
 		blob.loading = loading
 		if loading {
 			f.loading++
@@ -278,14 +270,14 @@ func (f *mover) take(t Transfer) {
 			f.loading--
 		}
 	}
-	if t.Step == StepExtract {
+	if t.Phase == docker.Extracting {
 		f.advance(blob, StepPull, blob.size)
 	}
-	f.advance(blob, t.Step, t.part(blob.size))
+	f.advance(blob, steps[t.Phase], part(t, blob.size))
 }
 
 // part is what the transfer has brought of so many bytes.
-func (t Transfer) part(size int64) int64 {
+func part(t docker.Progress, size int64) int64 {
 	switch {
 	case t.Over:
 		return size

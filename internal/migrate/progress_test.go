@@ -55,47 +55,47 @@ func TestProgress(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		direction direction
-		transfers []Transfer
+		transfers []docker.Progress
 		want      []string // the first and the last line aside
 	}{
-		{"a pull", inbound, []Transfer{
-			{Blob: a, Step: StepPull, Current: 50, Total: 100},
-			{Blob: b, Step: StepPull, Current: 30, Total: 300},
-			{Blob: a, Step: StepPull, Over: true},
-			{Blob: a, Step: StepExtract},
-			{Blob: b, Step: StepPull, Current: 300, Total: 300},
-			{Blob: a, Step: StepExtract, Over: true},
-			{Blob: b, Step: StepPull, Over: true},
-			{Blob: b, Step: StepExtract, Current: 150, Total: 300},
-			{Blob: b, Step: StepExtract, Over: true},
+		{"a pull", inbound, []docker.Progress{
+			{Blob: a, Phase: docker.Downloading, Current: 50, Total: 100},
+			{Blob: b, Phase: docker.Downloading, Current: 30, Total: 300},
+			{Blob: a, Phase: docker.Downloading, Over: true},
+			{Blob: a, Phase: docker.Extracting},
+			{Blob: b, Phase: docker.Downloading, Current: 300, Total: 300},
+			{Blob: a, Phase: docker.Extracting, Over: true},
+			{Blob: b, Phase: docker.Downloading, Over: true},
+			{Blob: b, Phase: docker.Extracting, Current: 150, Total: 300},
+			{Blob: b, Phase: docker.Extracting, Over: true},
 		}, []string{
 			"pull 50/400, 25/400", "pull 80/400, 40/400", "pull 130/400, 65/400", "pull 130/400, 65/400", "pull 400/400, 200/400",
 			"pull 400/400, 200/400", "pull 400/400, 200/400", "extract 250/400, 200/400", "extract 400/400, 200/400",
 		}},
-		{"layers that are unpacked unseen", inbound, []Transfer{{Blob: a, Step: StepExtract, Over: true}}, []string{
+		{"layers that are unpacked unseen", inbound, []docker.Progress{{Blob: a, Phase: docker.Extracting, Over: true}}, []string{
 			"extract 100/400, 50/400",
 		}},
-		{"a pull that is begun again", inbound, []Transfer{
-			{Blob: a, Step: StepPull, Current: 90, Total: 100}, {Blob: a, Step: StepPull, Current: 10, Total: 100},
+		{"a pull that is begun again", inbound, []docker.Progress{
+			{Blob: a, Phase: docker.Downloading, Current: 90, Total: 100}, {Blob: a, Phase: docker.Downloading, Current: 10, Total: 100},
 		}, []string{"pull 90/400, 45/400", "pull 90/400, 45/400"}},
-		{"a push", outbound, []Transfer{
-			{Blob: a, Step: StepPush, Current: 50, Total: 100},
-			{Blob: a, Step: StepPush, Over: true},
-			{Blob: b, Step: StepPush, Over: true},
-			{Blob: "0123456789ab", Step: StepPush, Over: true}, // of which nobody knows the size
+		{"a push", outbound, []docker.Progress{
+			{Blob: a, Phase: docker.Pushing, Current: 50, Total: 100},
+			{Blob: a, Phase: docker.Pushing, Over: true},
+			{Blob: b, Phase: docker.Pushing, Over: true},
+			{Blob: "0123456789ab", Phase: docker.Pushing, Over: true}, // of which nobody knows the size
 		}, []string{"push 50/400, 25/400", "push 100/400, 50/400", "push 400/400, 200/400", "push 400/400, 200/400"}},
-		{"a push of another store's layers", outbound, []Transfer{ // it calls them otherwise, and counts them unpacked
-			{Blob: "0123456789ab", Step: StepPush, Current: 300, Total: 1200},
-			{Blob: "0123456789ab", Step: StepPush, Current: 1200, Total: 1200},
+		{"a push of another store's layers", outbound, []docker.Progress{ // it calls them otherwise, and counts them unpacked
+			{Blob: "0123456789ab", Phase: docker.Pushing, Current: 300, Total: 1200},
+			{Blob: "0123456789ab", Phase: docker.Pushing, Current: 1200, Total: 1200},
 		}, []string{"push 300/1600, 37/400", "push 1200/1600, 150/400"}},
-		{"nonsense", inbound, []Transfer{
-			{Blob: a, Step: StepPull, Current: 500, Total: 100},
-			{Blob: b, Step: StepPull, Current: -5, Total: 300},
-			{Blob: b, Step: StepPull, Current: 5, Total: -300},
-			{Blob: "", Step: StepPull, Current: 1 << 62, Total: 1 << 62},
+		{"nonsense", inbound, []docker.Progress{
+			{Blob: a, Phase: docker.Downloading, Current: 500, Total: 100},
+			{Blob: b, Phase: docker.Downloading, Current: -5, Total: 300},
+			{Blob: b, Phase: docker.Downloading, Current: 5, Total: -300},
+			{Blob: "", Phase: docker.Downloading, Current: 1 << 62, Total: 1 << 62},
 		}, []string{"pull 100/400, 50/400", "pull 100/400, 50/400", "pull 100/400, 50/400", "pull 68719476836/68719477136, 199/400"}},
-		{"a push within a pull", inbound, []Transfer{
-			{Blob: a, Step: StepPull, Current: 50, Total: 100}, {Blob: a, Step: StepPush, Current: 50, Total: 100},
+		{"a push within a pull", inbound, []docker.Progress{
+			{Blob: a, Phase: docker.Downloading, Current: 50, Total: 100}, {Blob: a, Phase: docker.Pushing, Current: 50, Total: 100},
 		}, []string{"pull 50/400, 25/400", "push 50/400, 25/400"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,17 +124,17 @@ func TestProgressIsToldSeldom(t *testing.T) {
 		progress, end := m.follow(task.grant, inbound)
 		for i := range int64(100) {
 			time.Sleep(10 * time.Millisecond)
-			progress(Transfer{Blob: a, Step: StepPull, Current: i, Total: 100})
+			progress(docker.Progress{Blob: a, Phase: docker.Downloading, Current: i, Total: 100})
 		}
 		if n := len(told()); n != 5 {
 			t.Errorf("told %d times in a second", n)
 		}
-		progress(Transfer{Blob: a, Step: StepExtract})
+		progress(docker.Progress{Blob: a, Phase: docker.Extracting})
 		if n := len(told()); n != 6 {
 			t.Errorf("told %d times with the next step", n)
 		}
 		end(true)
-		progress(Transfer{Blob: a, Step: StepExtract, Over: true})
+		progress(docker.Progress{Blob: a, Phase: docker.Extracting, Over: true})
 		if n := len(told()); n != 7 {
 			t.Errorf("told %d times with the end", n)
 		}
@@ -220,19 +220,19 @@ func TestNobodyIsTold(t *testing.T) {
 // tellingEngine says that all of what it moves has moved.
 type tellingEngine struct{ *memoryEngine }
 
-func (e tellingEngine) Pull(ctx context.Context, ref string, progress Progress) error {
-	e.tell(ref, StepPull, progress)
+func (e tellingEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
+	e.tell(ref, docker.Downloading, progress)
 	return e.memoryEngine.Pull(ctx, ref, progress)
 }
 
-func (e tellingEngine) Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error) {
-	e.tell(ref, StepPush, progress)
+func (e tellingEngine) Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error) {
+	e.tell(ref, docker.Pushing, progress)
 	return e.memoryEngine.Push(ctx, ref, progress)
 }
 
-func (e tellingEngine) tell(ref string, step Step, progress Progress) {
+func (e tellingEngine) tell(ref string, phase docker.Phase, progress docker.Listener) {
 	if progress != nil {
-		progress(Transfer{Blob: ref, Step: step, Current: 1, Total: 2})
+		progress(docker.Progress{Blob: ref, Phase: phase, Current: 1, Total: 2})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
@@ -11,7 +12,7 @@ import (
 // gone that held the same files, a pull brings everything. Within an index two children can stand in each other's
 // way, so each is pulled, pushed by its digest and removed before the next; the index itself is pushed last, and the
 // engine finds all that it lists at the target.
-func (c *copier) recover(ctx context.Context, t *task, progress Progress) []Result {
+func (c *copier) recover(ctx context.Context, t *task, progress docker.Listener) []Result {
 	present := c.missingTags(ctx, t)
 	if len(t.pending) == 0 {
 		return c.withReferrers(ctx, t, present)
@@ -24,7 +25,7 @@ func (c *copier) recover(ctx context.Context, t *task, progress Progress) []Resu
 }
 
 // passOn leaves the image in the engine ready for the push of its tags.
-func (c *copier) passOn(ctx context.Context, t *task, progress Progress) error {
+func (c *copier) passOn(ctx context.Context, t *task, progress docker.Listener) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
@@ -42,7 +43,7 @@ func (c *copier) passOn(ctx context.Context, t *task, progress Progress) error {
 }
 
 // passLeaf copies one manifest without any tag.
-func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest, progress Progress) error {
+func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest, progress docker.Listener) error {
 	w := c.workspace(t.Image.Repository, progress)
 	defer w.clear(ctx)
 	if err := w.pull(ctx, leaf); err != nil {

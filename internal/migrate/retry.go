@@ -125,15 +125,15 @@ func (e insistent) try(ctx context.Context, step Step, ref string, call func() e
 	return err
 }
 
-func (e insistent) Pull(ctx context.Context, ref string, progress Progress) error {
+func (e insistent) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	return e.try(ctx, StepPull, ref, func() error { return e.Engine.Pull(ctx, ref, progress) })
 }
 
-func (e insistent) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress Progress) error {
+func (e insistent) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
 	return e.try(ctx, StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform, progress) })
 }
 
-func (e insistent) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress Progress) error {
+func (e insistent) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
 	return e.try(ctx, StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers, progress) })
 }
 
@@ -173,7 +173,7 @@ func (e insistent) Tag(ctx context.Context, source, target string) error {
 	return e.try(ctx, StepTag, target, func() error { return e.Engine.Tag(ctx, source, target) })
 }
 
-func (e insistent) Push(ctx context.Context, ref string, progress Progress) (pushed digest.Digest, err error) {
+func (e insistent) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
 	err = e.try(ctx, StepPush, ref, func() (err error) {
 		pushed, err = e.Engine.Push(ctx, ref, progress)
 		return err

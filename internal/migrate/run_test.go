@@ -360,13 +360,13 @@ type slowEngine struct {
 	pulls, pushes gauge
 }
 
-func (e *slowEngine) Pull(ctx context.Context, ref string, progress Progress) error {
+func (e *slowEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	defer e.pulls.enter()()
 	time.Sleep(time.Second)
 	return e.memoryEngine.Pull(ctx, ref, progress)
 }
 
-func (e *slowEngine) Push(ctx context.Context, ref string, progress Progress) (digest.Digest, error) {
+func (e *slowEngine) Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error) {
 	defer e.pushes.enter()()
 	time.Sleep(time.Second)
 	return e.memoryEngine.Push(ctx, ref, progress)

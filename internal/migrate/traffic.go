@@ -48,7 +48,7 @@ func (t *traffic) announce() {
 
 // call makes a pull or a load when no sweep is waiting or under way. A call that a sweep has cut off ends with
 // docker.ErrStalled.
-func (t *traffic) call(ctx context.Context, progress Progress, call func(context.Context, Progress) error) error {
+func (t *traffic) call(ctx context.Context, progress docker.Listener, call func(context.Context, docker.Listener) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &underWay{cancel: cancel}
@@ -56,7 +56,7 @@ func (t *traffic) call(ctx context.Context, progress Progress, call func(context
 		return err
 	}
 	defer t.leave(c)
-	err := call(ctx, func(transfer Transfer) {
+	err := call(ctx, func(transfer docker.Progress) {
 		t.move(c)
 		if progress != nil {
 			progress(transfer)
@@ -174,22 +174,22 @@ type counted struct {
 	traffic *traffic
 }
 
-func (e counted) Pull(ctx context.Context, ref string, progress Progress) error {
-	return e.traffic.call(ctx, progress, func(ctx context.Context, progress Progress) error { return e.Engine.Pull(ctx, ref, progress) })
+func (e counted) Pull(ctx context.Context, ref string, progress docker.Listener) error {
+	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error { return e.Engine.Pull(ctx, ref, progress) })
 }
 
-func (e counted) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress Progress) error {
-	return e.traffic.call(ctx, progress, func(ctx context.Context, progress Progress) error {
+func (e counted) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
+	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error {
 		return e.Engine.PullIndex(ctx, ref, platform, progress)
 	})
 }
 
-func (e counted) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress Progress) error {
-	return e.traffic.call(ctx, progress, func(ctx context.Context, progress Progress) error {
+func (e counted) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
+	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error {
 		return e.Engine.PullContent(ctx, ref, layers, progress)
 	})
 }
 
 func (e counted) Load(ctx context.Context, archive []byte) error {
-	return e.traffic.call(ctx, nil, func(ctx context.Context, _ Progress) error { return e.Engine.Load(ctx, archive) })
+	return e.traffic.call(ctx, nil, func(ctx context.Context, _ docker.Listener) error { return e.Engine.Load(ctx, archive) })
 }

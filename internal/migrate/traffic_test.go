@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 // hang is a call that does not end by itself.
@@ -21,13 +23,13 @@ func TestSweepWaits(t *testing.T) {
 		var order []string
 		ended := make(chan struct{})
 		go func() {
-			_ = traffic.call(t.Context(), nil, func(context.Context, Progress) error { <-ended; order = append(order, "first"); return nil })
+			_ = traffic.call(t.Context(), nil, func(context.Context, docker.Listener) error { <-ended; order = append(order, "first"); return nil })
 		}()
 		synctest.Wait()
 		go traffic.sweep(t.Context(), func() { order = append(order, "sweep") })
 		synctest.Wait()
 		go func() {
-			_ = traffic.call(t.Context(), nil, func(context.Context, Progress) error { order = append(order, "second"); return nil })
+			_ = traffic.call(t.Context(), nil, func(context.Context, docker.Listener) error { order = append(order, "second"); return nil })
 		}()
 		synctest.Wait()
 		if traffic.sweep(t.Context(), func() { t.Error("two sweeps at once") }) {
@@ -47,7 +49,7 @@ func TestSweepCutsOffWhatIsStuck(t *testing.T) {
 		traffic := newTraffic()
 		stuck := make(chan error, 1)
 		go func() {
-			stuck <- traffic.call(t.Context(), nil, func(ctx context.Context, _ Progress) error { return hang(ctx) })
+			stuck <- traffic.call(t.Context(), nil, func(ctx context.Context, _ docker.Listener) error { return hang(ctx) })
 		}()
 		synctest.Wait()
 		began := time.Now()
@@ -67,9 +69,9 @@ func TestSweepGivesUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		moving := make(chan error, 1)
 		go func() {
-			moving <- traffic.call(ctx, nil, func(ctx context.Context, progress Progress) error {
+			moving <- traffic.call(ctx, nil, func(ctx context.Context, progress docker.Listener) error {
 				for ctx.Err() == nil {
-					progress(Transfer{})
+					progress(docker.Progress{})
 					time.Sleep(time.Second)
 				}
 				return ctx.Err()
@@ -80,7 +82,7 @@ func TestSweepGivesUp(t *testing.T) {
 		if traffic.sweep(t.Context(), func() { t.Error("swept") }) || time.Since(began) != sweepPatience {
 			t.Errorf("swept, or after %s", time.Since(began))
 		}
-		if err := traffic.call(t.Context(), nil, func(context.Context, Progress) error { return nil }); err != nil {
+		if err := traffic.call(t.Context(), nil, func(context.Context, docker.Listener) error { return nil }); err != nil {
 			t.Error(err)
 		}
 		cancel()
@@ -97,13 +99,13 @@ func TestSweepIsInterrupted(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
 		go func() {
-			ended <- traffic.call(ctx, nil, func(context.Context, Progress) error { <-t.Context().Done(); return nil })
+			ended <- traffic.call(ctx, nil, func(context.Context, docker.Listener) error { <-t.Context().Done(); return nil })
 		}()
 		synctest.Wait()
 		go traffic.sweep(ctx, func() { t.Error("swept") })
 		synctest.Wait()
 		go func() {
-			ended <- traffic.call(ctx, nil, func(context.Context, Progress) error { t.Error("called"); return nil })
+			ended <- traffic.call(ctx, nil, func(context.Context, docker.Listener) error { t.Error("called"); return nil })
 		}()
 		synctest.Wait()
 		cancel()

@@ -57,19 +57,19 @@ func (b *workbench) drop(ctx context.Context, ref string) {
 }
 
 // hold has the engine pull the reference, unless it has it, and keep it until it is released.
-func (b *workbench) hold(ctx context.Context, ref string, progress Progress) error {
+func (b *workbench) hold(ctx context.Context, ref string, progress docker.Listener) error {
 	return b.held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
 }
 
 // fetch has the engine pull a reference of the source.
-func (b *workbench) fetch(ctx context.Context, ref string, progress Progress) error {
+func (b *workbench) fetch(ctx context.Context, ref string, progress docker.Listener) error {
 	return withFreshCredentials(ctx, b.source, func(ctx context.Context) error { return b.fetchOnce(ctx, ref, progress) })
 }
 
 // fetchOnce has the engine pull a reference of either registry. The containerd store ends the pull of what it cannot
 // unpack, such as an attestation or a blob, with an error after all its content has arrived: then it is the content that
 // counts.
-func (b *workbench) fetchOnce(ctx context.Context, ref string, progress Progress) error {
+func (b *workbench) fetchOnce(ctx context.Context, ref string, progress docker.Listener) error {
 	err := b.engine.Pull(ctx, ref, progress)
 	if err != nil && b.store == image.ContainerdStore && ctx.Err() == nil && b.check(ctx, ref) == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 // workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
 type workspace struct {
 	*workbench
-	progress   Progress // hears what is transferred
+	progress   docker.Listener // hears what is transferred
 	repository image.Repository
 	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
 	partial    bool                   // the engine need not have all blobs
@@ -29,7 +29,7 @@ type workspace struct {
 	id         string // of the image in the classic store, which is its config's digest
 }
 
-func (b *workbench) workspace(repository image.Repository, progress Progress) *workspace {
+func (b *workbench) workspace(repository image.Repository, progress docker.Listener) *workspace {
 	return &workspace{workbench: b, progress: progress, repository: repository}
 }
 
