@@ -13,7 +13,7 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
+	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
@@ -21,7 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
-	images "gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
@@ -130,7 +130,7 @@ func (e *engine) pull(ctx context.Context, ref, platform string, progress docker
 		return err
 	}
 	return e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
-		body, err := e.client.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
+		body, err := e.client.ImagePull(ctx, ref, dockerimage.PullOptions{RegistryAuth: auth, Platform: platform})
 		if err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 	defer cutOff()
 	var names []string
 	for _, layer := range layers {
-		names = append(names, images.Short(layer))
+		names = append(names, image.Short(layer))
 	}
 	arrivals := docker.AwaitLayers(names)
 	err := e.pull(ctx, ref, "", progress, func(m docker.Message) error {
@@ -215,7 +215,7 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 		return nil, err
 	}
 	if !strings.Contains(ref, "@") {
-		return e.client.ImagePush(ctx, ref, image.PushOptions{RegistryAuth: auth})
+		return e.client.ImagePush(ctx, ref, dockerimage.PushOptions{RegistryAuth: auth})
 	}
 	return docker.PushDigest(ctx, e.client, e.at, ref, auth)
 }
@@ -249,7 +249,7 @@ func (e *engine) load(ctx context.Context, archive []byte) error {
 }
 
 // inspect asks the engine about a local image.
-func (e *engine) inspect(ctx context.Context, ref string, options ...client.ImageInspectOption) (inspected image.InspectResponse, err error) {
+func (e *engine) inspect(ctx context.Context, ref string, options ...client.ImageInspectOption) (inspected dockerimage.InspectResponse, err error) {
 	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) (err error) {
 		inspected, err = e.client.ImageInspect(ctx, ref, options...)
 		return err
@@ -298,7 +298,7 @@ func (e *engine) Tag(ctx context.Context, source, target string) error {
 // Remove takes the reference away, and the content with its last one. An unknown reference is no error.
 func (e *engine) Remove(ctx context.Context, ref string) error {
 	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
-		_, err := e.client.ImageRemove(ctx, ref, image.RemoveOptions{})
+		_, err := e.client.ImageRemove(ctx, ref, dockerimage.RemoveOptions{})
 		if cerrdefs.IsNotFound(err) {
 			return nil
 		}

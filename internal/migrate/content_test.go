@@ -282,7 +282,7 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	delete(source.Held["app"], found.Items[1].Image.Digest)
 	options := Options{Source: source, Engine: engine, Store: image.ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(t.Context(), options, cleanup{})
-	r.copier = newCopier(options, p.Catalog, newTraffic(), cleanup{})
+	r.copier = newCopier(Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()})
 	r.copyAll(t.Context(), found.Items)
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {

@@ -22,12 +22,37 @@ var errIncomplete = errors.New("the engine skipped layers when it pulled")
 // copier copies images one at a time; several goroutines use it at once.
 type copier struct {
 	*workbench
-	platform  *ocispec.Platform // see Options
+	platform  *ocispec.Platform // see Setup
 	known     func(repository, target string) (Pair, bool)
 	earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	conflicts ConflictPolicy
 	brought   brought
 	cutPushes cutPushes
+}
+
+// Setup is what copies are made with.
+type Setup struct {
+	Source    Source
+	Engine    Engine
+	Store     image.Store       // of the engine
+	Dedicated bool              // the engine has no images but those of this run
+	Platform  *ocispec.Platform // of which single images have to be; nil: any
+	// Known returns what an earlier run has left at the complete target reference, of the source's repository; nil:
+	// nothing is known. It is called concurrently.
+	Known     func(repository, target string) (Pair, bool)
+	Earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
+	Conflicts ConflictPolicy
+	Catalog   *plan.Catalog
+	Traffic   *traffic
+	Cleanup   cleanup
+}
+
+// newCopier returns a copier of that setup.
+func newCopier(s Setup) *copier {
+	return &copier{platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, workbench: &workbench{
+		source: s.Source, engine: s.Engine, store: s.Store, dedicated: s.Dedicated,
+		catalog: s.Catalog, held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
+	}}
 }
 
 // open returns the manifests of the item, which are read again if they were not kept.

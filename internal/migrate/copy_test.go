@@ -37,7 +37,7 @@ func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *se
 		t.Fatal(rejection(it))
 	}
 	engine.calls = nil
-	return &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: store}, p.Catalog, newTraffic(), cleanup{}), it}
+	return &setup{source, engine, newCopier(Setup{Source: source, Engine: engine, Store: store, Catalog: p.Catalog, Traffic: newTraffic()}), it}
 }
 
 func (s *setup) target(tag string) string { return s.item.Tagged(tag) }
@@ -291,7 +291,7 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.Hold("app", children...)
 	engine := newEngine(source)
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Platform = testkit.Linux("arm64") })
-	s := &setup{source, engine, newCopier(Options{Source: source, Engine: engine, Store: image.ContainerdStore}, p.Catalog, newTraffic(), cleanup{}), found.Items[0]}
+	s := &setup{source, engine, newCopier(Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()}), found.Items[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {

@@ -76,13 +76,6 @@ func (s Summary) Incomplete() int {
 	return n
 }
 
-func newCopier(o Options, blobs *plan.Catalog, traffic *traffic, cleanup cleanup) *copier {
-	return &copier{platform: o.Platform, known: o.Known, earlier: leftAt(o.Earlier), conflicts: o.Conflict, workbench: &workbench{
-		source: o.Source, engine: o.Engine, store: o.Store, dedicated: o.Dedicated,
-		catalog: blobs, held: newReferences(o.Engine, cleanup), traffic: traffic, cleanup: cleanup,
-	}}
-}
-
 // run is one migration under way.
 type run struct {
 	Options
@@ -109,7 +102,11 @@ func newRun(ctx context.Context, options Options, cleanup cleanup) *run {
 	}
 	traffic := newTraffic()
 	r.Engine = insistent{Engine: counted{options.Engine, traffic}, rules: rules, observe: func(e Retrying) { r.observe(e) }}
-	r.copier = newCopier(r.Options, plan.NewCatalog(), traffic, cleanup)
+	r.copier = newCopier(Setup{
+		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
+		Earlier: leftAt(r.Earlier), Conflicts: r.Conflict,
+		Catalog: plan.NewCatalog(), Traffic: traffic, Cleanup: cleanup,
+	})
 	r.meter = newMeter(r.copier.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)
 	return r

@@ -218,7 +218,7 @@ func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 			r.finish(ctx, c.result) // which it has, pulled or not
 			continue
 		}
-		if err := r.copier.pullBack(ctx, c); err != nil {
+		if err := r.copier.pullBack(ctx, c.item, c.result.Pushed); err != nil {
 			r.finish(ctx, c.result.failed(err))
 			continue
 		}
@@ -230,16 +230,16 @@ func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 
 // pullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
 // engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
-func (c *copier) pullBack(ctx context.Context, it compared) error {
-	tree, err := c.open(ctx, it.item)
+func (c *copier) pullBack(ctx context.Context, i *plan.Item, pushed digest.Digest) error {
+	tree, err := c.open(ctx, i)
 	if err != nil {
 		return err
 	}
-	refs := []string{it.item.Target + "@" + it.result.Pushed.String()}
+	refs := []string{i.Target + "@" + pushed.String()}
 	if tree.Root.IsIndex() {
 		refs = nil
 		for _, leaf := range tree.Leaves() {
-			refs = append(refs, it.item.Target+"@"+leaf.Digest.String())
+			refs = append(refs, i.Target+"@"+leaf.Digest.String())
 		}
 	}
 	for _, ref := range refs {
