@@ -37,14 +37,14 @@ func TestTagsOfSomebodyElse(t *testing.T) {
 		says    string
 	}{
 		{name: "another image", answer: theirs, outcome: Conflict, says: theirs.Digest.String()},
-		{name: "kept on purpose", answer: theirs, change: func(s *setup) { s.copier.conflicts = ConflictKeep }, outcome: Kept},
-		{name: "overwritten on purpose", answer: theirs, change: func(s *setup) { s.copier.conflicts = ConflictOverwrite }, outcome: Exact},
+		{name: "kept on purpose", answer: theirs, change: func(s *setup) { s.with.Conflicts = ConflictKeep }, outcome: Kept},
+		{name: "overwritten on purpose", answer: theirs, change: func(s *setup) { s.with.Conflicts = ConflictOverwrite }, outcome: Exact},
 		{name: "what an earlier run left", answer: theirs, change: func(s *setup) {
-			s.copier.earlier = leftAt([]Earlier{{Target: s.target("1"), Pushed: theirs.Digest}})
+			s.with.Earlier = leftAt([]Earlier{{Target: s.target("1"), Pushed: theirs.Digest}})
 		}, outcome: Exact},
 		{name: "not what an earlier run left", answer: older, change: func(s *setup) {
 			s.source.Hold("app", older)
-			s.copier.earlier = leftAt([]Earlier{{Target: s.target("1"), Pushed: pair.Digest}})
+			s.with.Earlier = leftAt([]Earlier{{Target: s.target("1"), Pushed: pair.Digest}})
 		}, outcome: Conflict},
 		{name: "an older image that ECR still has", answer: older, change: func(s *setup) { s.source.Hold("app", older) }, outcome: Exact},
 		{name: "an older image that ECR has deleted", answer: older, outcome: Conflict},

@@ -175,7 +175,7 @@ func TestCopyForeignLayers(t *testing.T) {
 		d.Layers[0] = testkit.Blob(mediaType, "app")
 		img := d.Manifest(t)
 		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-		s.copier.dedicated = true
+		s.with.Dedicated = true
 		s.copy(t, "app:1: exact")
 		if got, want := s.engine.of("pull"), []string{"pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
 			t.Errorf("pulls %q, want %q", got, want)
@@ -187,7 +187,7 @@ func TestCopyForeignLayers(t *testing.T) {
 func TestCopyCutOffTooEarly(t *testing.T) {
 	img := testkit.Image(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-	s.copier.dedicated = true
+	s.with.Dedicated = true
 	s.engine.hasty[img.Digest] = true
 	results, aside := s.attempt(t.Context())
 	if got := outcomes(results); aside || !slices.Equal(got, []string{"app:1: exact"}) {
@@ -282,6 +282,7 @@ func TestRunReadsManifestsAgain(t *testing.T) {
 	delete(source.Held["app"], found.Items[1].Image.Digest)
 	options := Options{Source: source, Engine: engine, Store: image.ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(t.Context(), options, cleanup{})
+	r.catalog = p.Catalog
 	r.copier = newCopier(Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()})
 	r.copyAll(t.Context(), found.Items)
 	got := slices.Sorted(slices.Values(outcomes(r.results)))

@@ -69,14 +69,14 @@ func (c *copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 
 // fetchImage brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
 // that the engine does not hold it whole, and that it should be tried again alone.
-func (c *copier) fetchImage(ctx context.Context, t *task, progress docker.Listener) error {
+func (c *copier) fetchImage(ctx context.Context, t *task, g *grant, progress docker.Listener) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
 	}
 	t.work = c.workspace(t.Image.Repository, progress)
-	t.work.present, t.work.shared = c.whereabouts(t, tree)
-	t.work.partial = len(t.grant.spare) > 0
+	t.work.present, t.work.shared = c.whereabouts(g, tree)
+	t.work.partial = len(g.spare) > 0
 	if err := t.work.bring(ctx, tree, t.Targets(t.pending)); err != nil {
 		return err
 	}
@@ -84,12 +84,12 @@ func (c *copier) fetchImage(ctx context.Context, t *task, progress docker.Listen
 }
 
 // whereabouts are the blobs of the image that need not be brought, as things were when its turn came, and those that others wait for.
-func (c *copier) whereabouts(t *task, tree image.Tree) (present, shared map[digest.Digest]bool) {
+func (c *copier) whereabouts(g *grant, tree image.Tree) (present, shared map[digest.Digest]bool) {
 	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, blob := range tree.Blobs() {
 		id := c.catalog.ID(blob.Digest)
-		present[blob.Digest] = !slices.Contains(t.grant.bring, id)
-		shared[blob.Digest] = slices.Contains(t.grant.keep, id)
+		present[blob.Digest] = !slices.Contains(g.bring, id)
+		shared[blob.Digest] = slices.Contains(g.keep, id)
 	}
 	return present, shared
 }
@@ -138,6 +138,9 @@ func (c *copier) pushAgain(ctx context.Context, t *task, failed Result) Result {
 	}
 	return t.work.push(ctx, t.replacing(failed.Tag), t.Root, arrivedAs(t.Item, Exact))
 }
+
+// handOver gives away what holds the blobs of the item in the engine.
+func (t *task) handOver() []holding { return t.work.handOver() }
 
 // cutOff returns the blobs that came by pulls which were cut off, once.
 func (t *task) cutOff() []plan.BlobID {

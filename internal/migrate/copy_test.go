@@ -20,8 +20,17 @@ import (
 type setup struct {
 	source *testkit.Registry
 	engine *memoryEngine
-	copier *copier
+	with   Setup
+	made   *copier
 	item   *plan.Item
+}
+
+// copier is made with the first copy.
+func (s *setup) copier() *copier {
+	if s.made == nil {
+		s.made = newCopier(s.with)
+	}
+	return s.made
 }
 
 // newSetup plans the first image that fill pushes.
@@ -37,7 +46,7 @@ func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *se
 		t.Fatal(rejection(it))
 	}
 	engine.calls = nil
-	return &setup{source, engine, newCopier(Setup{Source: source, Engine: engine, Store: store, Catalog: p.Catalog, Traffic: newTraffic()}), it}
+	return &setup{source, engine, Setup{Source: source, Engine: engine, Store: store, Catalog: p.Catalog, Traffic: newTraffic()}, nil, it}
 }
 
 func (s *setup) target(tag string) string { return s.item.Tagged(tag) }
@@ -52,10 +61,10 @@ func (s *setup) pulled(m image.Manifest) string { return s.item.Image.Repository
 
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
 func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
-	options := Options{Engine: s.engine, Store: s.copier.store, Concurrency: 1, Observe: func(Event) {}}
+	options := Options{Engine: s.engine, Store: s.with.Store, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(ctx, options, cleanup{})
 	defer r.stop(nil)
-	r.copier = s.copier
+	r.catalog, r.copier = s.with.Catalog, s.copier()
 	r.copyAll(ctx, []*plan.Item{s.item})
 	return r.results, len(r.aside) > 0
 }
@@ -221,7 +230,7 @@ func TestCopySkipsKnownPairs(t *testing.T) {
 			}
 			s.stores(image.Manifest{Descriptor: ocispec.Descriptor{Digest: left}, Config: img.Config})
 			s.stores(image.Manifest{Descriptor: ocispec.Descriptor{Digest: other}, Config: testkit.Blob(ocispec.MediaTypeImageConfig, "theirs")})
-			s.copier.known = func(repository, target string) (Pair, bool) {
+			s.with.Known = func(repository, target string) (Pair, bool) {
 				known := repository == "app" && target == s.target("1") && test.pair != Pair{}
 				return test.pair, known
 			}
@@ -291,7 +300,7 @@ func TestCopyOnePlatform(t *testing.T) {
 	source.Hold("app", children...)
 	engine := newEngine(source)
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Platform = testkit.Linux("arm64") })
-	s := &setup{source, engine, newCopier(Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()}), found.Items[0]}
+	s := &setup{source, engine, Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()}, nil, found.Items[0]}
 	engine.tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {
@@ -336,7 +345,7 @@ func TestCopyOfAnotherPlatform(t *testing.T) {
 	for want, platform := range map[string]*ocispec.Platform{"app:1: exact": testkit.Linux("arm64"), "app:1: failed": testkit.Linux("amd64")} {
 		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 		s.engine.platforms[img.Digest] = *testkit.Linux("arm64")
-		s.copier.platform = platform
+		s.with.Platform = platform
 		if result := s.copy(t, want)[0]; result.Outcome == Failed {
 			expectError(t, result.Err, "linux/arm64 alone", "linux/amd64 (MIGRATE_PLATFORM)")
 		}

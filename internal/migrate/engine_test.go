@@ -69,6 +69,13 @@ func (e *memoryEngine) begin(ctx context.Context, call string) error {
 	return e.fails[call]
 }
 
+// fail has a call end with an error from now on.
+func (e *memoryEngine) fail(call string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fails[call] = err
+}
+
 func (e *memoryEngine) Pull(ctx context.Context, ref string, _ docker.Listener) error {
 	err := e.begin(ctx, "pull "+ref)
 	defer e.mu.Unlock()

@@ -81,7 +81,7 @@ func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
 	slices.SortFunc(p.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
-	p.measure(found.Items, r.copier.catalog)
+	p.measure(found.Items, r.catalog)
 	return p.Outlook, nil
 }
 
@@ -168,7 +168,7 @@ func (p *preview) tryAccess(ctx context.Context, items []*plan.Item) {
 		}
 	}
 	each(p.run, samples, func(i *plan.Item) {
-		access := p.run.Access(ctx, i.Image.Repository, p.run.copier.catalog.Digest(i.Blobs[0]))
+		access := p.run.Access(ctx, i.Image.Repository, p.run.catalog.Digest(i.Blobs[0]))
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if len(access.Refused) == 0 && access.Bucket != "" {

@@ -25,16 +25,15 @@ func blobOf(name string, size int64) (ocispec.Descriptor, string) {
 }
 
 // meteredTask is an image of two blobs, "a" of 100 bytes and "b" of 300, and what its meter tells.
-func meteredTask() (m *meter, t *task, told func() []string) {
+func meteredTask() (m *meter, t *grant, told func() []string) {
 	blobs := plan.NewCatalog()
 	a, _ := blobOf("a", 100)
 	b, _ := blobOf("b", 300)
 	ids := blobs.Add([]ocispec.Descriptor{a, b})
-	t = newTask(&plan.Item{
+	t = alone(&plan.Item{
 		Image: image.Image{Repository: image.Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
 		Blobs: ids,
 	})
-	t.grant = &grant{Item: t.Item, bring: ids, upload: ids}
 	var lines []string
 	m = newMeter(blobs, func(e Event) {
 		switch e := e.(type) {
@@ -101,7 +100,7 @@ func TestProgress(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, task, told := meteredTask()
-				progress, end := m.follow(task.grant, test.direction)
+				progress, end := m.follow(task, test.direction)
 				for _, transfer := range test.transfers {
 					time.Sleep(time.Second)
 					progress(transfer)
@@ -121,7 +120,7 @@ func TestProgressIsToldSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a := blobOf("a", 0)
 		m, task, told := meteredTask()
-		progress, end := m.follow(task.grant, inbound)
+		progress, end := m.follow(task, inbound)
 		for i := range int64(100) {
 			time.Sleep(10 * time.Millisecond)
 			progress(docker.Progress{Blob: a, Phase: docker.Downloading, Current: i, Total: 100})
@@ -149,10 +148,8 @@ func TestMeterSettles(t *testing.T) {
 		blob, _ := blobOf(fmt.Sprint(i), size)
 		ids = append(ids, blobs.Add([]ocispec.Descriptor{blob})...)
 	}
-	of := func(name string, tags []string, blobs ...plan.BlobID) *task {
-		t := newTask(&plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs})
-		t.grant = &grant{Item: t.Item, bring: blobs}
-		return t
+	of := func(name string, tags []string, blobs ...plan.BlobID) *grant {
+		return alone(&plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs})
 	}
 	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
 	refused := of("r", []string{"1"}, ids[2])
@@ -165,13 +162,13 @@ func TestMeterSettles(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", name, s, want)
 		}
 	}
-	result := func(t *task, tag string, outcome Outcome) Result {
+	result := func(t *grant, tag string, outcome Outcome) Result {
 		r := resultOf(t.Item, tag)
 		r.Outcome = outcome
 		return r
 	}
 	state("planned", "0/1000")
-	_, end := m.follow(x.grant, inbound)
+	_, end := m.follow(x, inbound)
 	end(true)
 	state("x pulled", "200/1000")
 	if m.settle(result(x, "1", Exact)) {
@@ -188,7 +185,7 @@ func TestMeterSettles(t *testing.T) {
 	m.settle(Result{Repository: "unlisted"})
 	m.settle(result(refused, "1", Refused))
 	state("what is no image", "400/1000")
-	_, end = m.follow(z.grant, inbound)
+	_, end = m.follow(z, inbound)
 	end(true)
 	m.settle(result(z, "1", Failed))
 	state("z, pulled and not pushed", "700/700")
@@ -200,8 +197,8 @@ func TestMeterSettles(t *testing.T) {
 // What the target has already need not be moved.
 func TestMeterSparesWhatIsThere(t *testing.T) {
 	m, task, _ := meteredTask()
-	task.grant.bring, task.grant.spare = task.Blobs[:1], task.Blobs[1:]
-	_, end := m.follow(task.grant, inbound)
+	task.bring, task.spare = task.Blobs[:1], task.Blobs[1:]
+	_, end := m.follow(task, inbound)
 	defer end(false)
 	if s := m.state(); s != (Moved{Of: 100}) {
 		t.Errorf("%+v", s)

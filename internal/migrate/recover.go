@@ -31,7 +31,7 @@ func (c *copier) passOn(ctx context.Context, t *task, progress docker.Listener) 
 		return err
 	}
 	if !tree.Root.IsIndex() {
-		return c.fetchImage(ctx, t, progress)
+		return c.fetchImage(ctx, t, alone(t.Item), progress)
 	}
 	for _, leaf := range tree.Leaves() {
 		if err := c.passLeaf(ctx, t, leaf, progress); err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
@@ -28,19 +27,12 @@ func (s *setup) setAside(t *testing.T) {
 
 func (s *setup) recover(t *testing.T, want ...string) []Result {
 	t.Helper()
-	results := s.copier.recover(t.Context(), alone(s.item), nil)
+	results := s.copier().recover(t.Context(), newTask(s.item), nil)
 	if got := outcomes(results); !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
 	s.engine.expectEmpty(t)
 	return results
-}
-
-// alone is the copy of an item of which the engine has nothing.
-func alone(i *plan.Item) *task {
-	t := newTask(i)
-	t.grant = &grant{Item: i, bring: i.Blobs, upload: i.Blobs}
-	return t
 }
 
 func TestRecoverImage(t *testing.T) {
@@ -159,7 +151,7 @@ func TestRecoverInterrupted(t *testing.T) {
 					cancel()
 				}
 			}
-			for _, r := range s.copier.recover(ctx, alone(s.item), nil) {
+			for _, r := range s.copier().recover(ctx, newTask(s.item), nil) {
 				if r.Outcome != Failed || !errors.Is(r.Err, context.Canceled) {
 					t.Errorf("%s: %s, %v", r.Name(), r.Outcome, r.Err)
 				}

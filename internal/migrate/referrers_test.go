@@ -226,7 +226,7 @@ func TestReferrersSharedTriedAgain(t *testing.T) {
 	var waiting sync.WaitGroup
 	for range 4 {
 		waiting.Go(func() {
-			if results := s.copier.bringReferrers(t.Context(), newTask(s.item)); len(results) != 0 {
+			if results := s.copier().bringReferrers(t.Context(), newTask(s.item)); len(results) != 0 {
 				t.Errorf("brought again: %q", outcomes(results))
 			}
 		})

@@ -79,6 +79,7 @@ func (s Summary) Incomplete() int {
 // run is one migration under way.
 type run struct {
 	Options
+	catalog  *plan.Catalog
 	copier   *copier
 	meter    *meter
 	breaker  breaker
@@ -95,7 +96,7 @@ type run struct {
 
 // newRun has the engine's calls tried again.
 func newRun(ctx context.Context, options Options, cleanup cleanup) *run {
-	r := &run{Options: options}
+	r := &run{Options: options, catalog: plan.NewCatalog()}
 	rules := options.retries
 	if rules == nil {
 		rules = retries
@@ -105,9 +106,9 @@ func newRun(ctx context.Context, options Options, cleanup cleanup) *run {
 	r.copier = newCopier(Setup{
 		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
 		Earlier: leftAt(r.Earlier), Conflicts: r.Conflict,
-		Catalog: plan.NewCatalog(), Traffic: traffic, Cleanup: cleanup,
+		Catalog: r.catalog, Traffic: traffic, Cleanup: cleanup,
 	})
-	r.meter = newMeter(r.copier.catalog, r.observe)
+	r.meter = newMeter(r.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)
 	return r
 }
@@ -190,7 +191,7 @@ func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved image
 // plan reads and plans the source. An interruption is told by its cause.
 func (r *run) plan() (plan.Survey, error) {
 	p := &plan.Planner{Source: r.Source, Resolver: sourceResolver{r.Source, r.Engine}, Store: r.Store, Platform: r.Platform,
-		LeaveOut: r.LeaveOut, Namer: r.Namer, Choice: r.Choice, Catalog: r.copier.catalog}
+		LeaveOut: r.LeaveOut, Namer: r.Namer, Choice: r.Choice, Catalog: r.catalog}
 	found, err := p.Survey(r.starting)
 	if cause := r.cause(); err != nil && cause != nil {
 		return plan.Survey{}, cause
@@ -228,7 +229,7 @@ func (r *run) share(found plan.Survey) []*plan.Item {
 	if r.Share.Total < 2 {
 		return found.Items
 	}
-	items := r.Share.Of(found.Items, r.copier.catalog)
+	items := r.Share.Of(found.Items, r.catalog)
 	shared := Shared{Share: r.Share, Listed: found.Listed.Tags}
 	for _, i := range items {
 		shared.Tags += len(i.Image.Tags)
@@ -253,9 +254,9 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 			planned.Refused = append(planned.Refused, results...)
 		}
 	}
-	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.copier.catalog.Sum(found.Items)
-	planned.Contents, planned.MostShared = r.copier.catalog.Contents(found.Items), r.copier.catalog.MostShared(found.Items, mostShared)
-	planned.BySize, planned.ByUse = r.copier.catalog.Classes(found.Items)
+	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.catalog.Sum(found.Items)
+	planned.Contents, planned.MostShared = r.catalog.Contents(found.Items), r.catalog.MostShared(found.Items, mostShared)
+	planned.BySize, planned.ByUse = r.catalog.Classes(found.Items)
 	r.observe(planned)
 	r.meter.plan(found.Items)
 	r.observe(r.meter.state())
@@ -305,7 +306,7 @@ const checkConcurrency = 32
 // is still being asked for those to come.
 func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 	workers := max(1, r.Concurrency)
-	l := &line{run: r, schedule: newSchedule(items, 2*workers, newDisk(r.copier.catalog, r.Store, r.Disk)), tasks: newTasks(items)}
+	l := &line{run: r, schedule: newSchedule(items, 2*workers, newDisk(r.catalog, r.Store, r.Disk)), tasks: newTasks(items)}
 	defer r.onStop(l.schedule.stop)()
 	var group errgroup.Group
 	for range min(checkConcurrency, len(items)) {
@@ -362,16 +363,15 @@ func (l *line) pullAll(ctx context.Context, worker int) {
 // pull brings one image into the engine.
 func (l *line) pull(ctx context.Context, g *grant, worker int) {
 	t := l.tasks[g.Item]
-	t.grant = g
 	l.observe(Started{Image: g.Image})
 	through := l.working(StepPull, worker, g.Image)
 	progress, end := l.meter.follow(g, inbound)
-	err := l.copier.fetchImage(ctx, t, progress)
+	err := l.copier.fetchImage(ctx, t, g, progress)
 	end(err == nil)
 	through(g.bring, err == nil)
 	switch {
 	case err == nil:
-		l.copier.release(ctx, l.schedule.pulled(g, t.work.handOver(), t.cutOff()))
+		l.copier.release(ctx, l.schedule.pulled(g, t.handOver(), t.cutOff()))
 	case errors.Is(err, docker.ErrNoSpace) && !g.alone:
 		t.clear(ctx)
 		l.copier.release(ctx, l.schedule.postpone(g, t.cutOff()))
@@ -445,8 +445,7 @@ func (r *run) recoverAll(ctx context.Context) {
 		}
 		r.observe(Started{Image: t.Image})
 		through := r.working("", 0, t.Image)
-		t.grant = &grant{Item: t.Item, bring: t.Blobs, upload: t.Blobs} // all that was pulled before is gone
-		progress, end := r.meter.follow(t.grant, inbound)
+		progress, end := r.meter.follow(alone(t.Item), inbound)
 		results := r.copier.recover(ctx, t, progress)
 		end(false)
 		through(t.Blobs, allArrived(results))
@@ -494,7 +493,7 @@ func (r *run) working(step Step, worker int, img image.Image) (through func(move
 		e := Worked{Step: step, Worker: worker, Image: img, Began: began, Well: well}
 		if well {
 			for _, id := range moved {
-				e.Bytes += r.copier.catalog.Size(id)
+				e.Bytes += r.catalog.Size(id)
 			}
 		}
 		r.observe(e)

@@ -47,6 +47,9 @@ type grant struct {
 	wants   bool          // the item counts among those for whose sake blobs are kept in the engine
 }
 
+// alone is the grant of an item that is copied when the engine has nothing of it, and nothing else is under way.
+func alone(i *plan.Item) *grant { return &grant{Item: i, bring: i.Blobs, upload: i.Blobs} }
+
 // holding is a reference in the engine, and the blobs that it keeps there.
 type holding struct {
 	ref   string

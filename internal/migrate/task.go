@@ -8,7 +8,6 @@ import (
 type task struct {
 	*plan.Item
 
-	grant   *grant            // of the schedule, or made for a copy alone
 	pending []string          // tags that are not at the target yet
 	present []Result          // of the tags that are, or that are not to be copied for another reason
 	answers map[string]answer // of the target, by pending tag

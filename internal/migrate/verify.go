@@ -93,7 +93,7 @@ func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 	})
 	each(r, gone, func(e Earlier) {
 		result := Result{Repository: e.Repository, Tag: e.Tag, Source: e.Source, Root: e.Source, Target: e.Target, Outcome: Extra}
-		resolved, err := r.copier.engine.Resolve(ctx, e.Target)
+		resolved, err := r.Engine.Resolve(ctx, e.Target)
 		switch result.Pushed = resolved.Digest; {
 		case errors.Is(err, docker.ErrNotFound):
 			return
