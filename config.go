@@ -18,8 +18,9 @@ import (
 	"github.com/dustin/go-humanize"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
@@ -82,7 +83,7 @@ var (
 	enginePattern  = regexp.MustCompile(`^(unix|tcp)://\S+$`)
 	nameSeparators = []string{"-", "_", ".", "__"}
 
-	conflictPolicies = []string{string(migrate.ConflictOverwrite), string(migrate.ConflictKeep)}
+	conflictPolicies = []string{string(transfer.ConflictOverwrite), string(transfer.ConflictKeep)}
 )
 
 // loadConfig reads the configuration from an environment, where an empty variable is one that is not set: GitLab sets
@@ -162,22 +163,22 @@ func validTarget(registry, image string) error {
 
 // validateChoice checks what is to be migrated.
 func (c *Config) validateChoice(p *problems) {
-	_, err := migrate.ParsePatterns(c.Repositories)
+	_, err := plan.ParsePatterns(c.Repositories)
 	p.checkError("MIGRATE_REPOSITORIES", err)
-	_, err = migrate.ParsePatterns(c.Tags)
+	_, err = plan.ParsePatterns(c.Tags)
 	p.checkError("MIGRATE_TAGS", err)
 	p.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
 	_, err = sinceTime(c.Since, time.Now())
 	p.checkError("MIGRATE_SINCE", err)
-	_, err = migrate.ParsePatterns(c.LeaveOut)
+	_, err = plan.ParsePatterns(c.LeaveOut)
 	p.checkError("MIGRATE_LEAVE_OUT", err)
 }
 
 // choice is what is to be migrated by a run that starts now, as loadConfig has checked it.
-func (c *Config) choice(now time.Time) migrate.Choice {
-	choice := migrate.Choice{Newest: c.Newest}
-	choice.Repositories, _ = migrate.ParsePatterns(c.Repositories)
-	choice.Tags, _ = migrate.ParsePatterns(c.Tags)
+func (c *Config) choice(now time.Time) plan.Choice {
+	choice := plan.Choice{Newest: c.Newest}
+	choice.Repositories, _ = plan.ParsePatterns(c.Repositories)
+	choice.Tags, _ = plan.ParsePatterns(c.Tags)
 	if c.Since != "" {
 		choice.Since, _ = sinceTime(c.Since, now)
 	}
@@ -185,8 +186,8 @@ func (c *Config) choice(now time.Time) migrate.Choice {
 }
 
 // leaveOut returns the kinds of artifacts to leave out, as loadConfig has checked them.
-func (c *Config) leaveOut() migrate.Patterns {
-	patterns, _ := migrate.ParsePatterns(c.LeaveOut)
+func (c *Config) leaveOut() plan.Patterns {
+	patterns, _ := plan.ParsePatterns(c.LeaveOut)
 	return patterns
 }
 

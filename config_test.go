@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
@@ -181,16 +181,16 @@ func TestChoice(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		cfg  Config
-		want migrate.Choice
+		want plan.Choice
 	}{
-		{"everything", Config{}, migrate.Choice{}},
-		{"repositories", Config{Repositories: "team/*, !team/old\nlib/**"}, migrate.Choice{Repositories: migrate.Patterns{"team/*", "!team/old", "lib/**"}}},
-		{"tags", Config{Tags: "v{1,2}.* latest,"}, migrate.Choice{Tags: migrate.Patterns{"v{1,2}.*", "latest"}}},
-		{"newest", Config{Newest: 3}, migrate.Choice{Newest: 3}},
-		{"a date", Config{Since: "2026-01-31"}, migrate.Choice{Since: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}},
-		{"a time", Config{Since: "2026-01-31T06:30:00Z"}, migrate.Choice{Since: time.Date(2026, 1, 31, 6, 30, 0, 0, time.UTC)}},
-		{"days", Config{Since: "90d"}, migrate.Choice{Since: now.AddDate(0, 0, -90)}},
-		{"hours", Config{Since: "36h"}, migrate.Choice{Since: now.Add(-36 * time.Hour)}},
+		{"everything", Config{}, plan.Choice{}},
+		{"repositories", Config{Repositories: "team/*, !team/old\nlib/**"}, plan.Choice{Repositories: plan.Patterns{"team/*", "!team/old", "lib/**"}}},
+		{"tags", Config{Tags: "v{1,2}.* latest,"}, plan.Choice{Tags: plan.Patterns{"v{1,2}.*", "latest"}}},
+		{"newest", Config{Newest: 3}, plan.Choice{Newest: 3}},
+		{"a date", Config{Since: "2026-01-31"}, plan.Choice{Since: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}},
+		{"a time", Config{Since: "2026-01-31T06:30:00Z"}, plan.Choice{Since: time.Date(2026, 1, 31, 6, 30, 0, 0, time.UTC)}},
+		{"days", Config{Since: "90d"}, plan.Choice{Since: now.AddDate(0, 0, -90)}},
+		{"hours", Config{Since: "36h"}, plan.Choice{Since: now.Add(-36 * time.Hour)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := test.cfg.choice(now)

@@ -22,7 +22,6 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
@@ -34,7 +33,7 @@ type engine struct {
 	client  *client.Client
 	at      docker.Endpoint
 	version string
-	store   migrate.Store
+	store   image.Store
 	cpus    int // that the engine has
 	images  int // that it had when we came
 	source  registryAuth
@@ -51,9 +50,9 @@ type engine struct {
 
 // newEngine is the engine at the other end of the connection.
 func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
-	store := migrate.ContainerdStore
+	store := image.ContainerdStore
 	if c.IsClassic() {
-		store = migrate.ClassicStore
+		store = image.ClassicStore
 	}
 	return &engine{
 		hide: hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: store, cpus: c.Info.NCPU, images: c.Info.Images,
@@ -66,7 +65,7 @@ const manifestsAPI = "1.48"
 // usable refuses an engine that could push less than it was asked for without our knowing.
 func (e *engine) usable() error {
 	api := e.client.ClientVersion()
-	if e.store == migrate.ContainerdStore && versions.LessThan(api, manifestsAPI) {
+	if e.store == image.ContainerdStore && versions.LessThan(api, manifestsAPI) {
 		return fmt.Errorf("the engine, Docker %s at %s, speaks API %s; with the containerd image store %s is needed, which Docker 28 and "+
 			"later have: use a current dind, such as docker:29-dind", e.version, e.at.Host, api, manifestsAPI)
 	}
@@ -228,11 +227,11 @@ func (e *engine) Load(ctx context.Context, archive []byte) error {
 	if e.loading == 0 {
 		return e.load(ctx, archive)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.loading, migrate.ErrStalled)
+	ctx, cancel := context.WithTimeoutCause(ctx, e.loading, docker.ErrStalled)
 	defer cancel()
 	err := e.load(ctx, archive)
-	if err != nil && errors.Is(context.Cause(ctx), migrate.ErrStalled) {
-		return docker.Failure(fmt.Sprintf("no end of a load within %s", e.loading), migrate.ErrStalled)
+	if err != nil && errors.Is(context.Cause(ctx), docker.ErrStalled) {
+		return docker.Failure(fmt.Sprintf("no end of a load within %s", e.loading), docker.ErrStalled)
 	}
 	return err
 }
@@ -284,7 +283,7 @@ func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, er
 // ImageID returns the digest of the config of a local single image.
 func (e *engine) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
 	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) (err error) {
-		id, err = docker.ImageID(ctx, e.client, ref, e.store == migrate.ContainerdStore)
+		id, err = docker.ImageID(ctx, e.client, ref, e.store == image.ContainerdStore)
 		return err
 	})
 	return id, err
@@ -307,14 +306,14 @@ func (e *engine) Remove(ctx context.Context, ref string) error {
 }
 
 // Resolve has the engine ask the registry what the reference stands for.
-func (e *engine) Resolve(ctx context.Context, ref string) (resolved migrate.Resolved, err error) {
+func (e *engine) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
-		return migrate.Resolved{}, err
+		return image.Resolved{}, err
 	}
 	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		inspected, err := e.client.DistributionInspect(ctx, ref, auth)
-		resolved = migrate.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}
+		resolved = image.Resolved{Digest: inspected.Descriptor.Digest, Platforms: inspected.Platforms}
 		return err
 	})
 	return resolved, err

@@ -26,7 +26,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
@@ -180,11 +180,11 @@ func streamError(text string) string {
 
 // causes are the errors that callers tell apart, and the one among ours that looks most like success.
 var causes = map[string]error{
-	"denied": migrate.ErrDenied, "not found": migrate.ErrNotFound, "truncated": migrate.ErrBrokenOff,
-	"full":      migrate.ErrNoSpace,
+	"denied": docker.ErrDenied, "not found": docker.ErrNotFound, "truncated": docker.ErrBrokenOff,
+	"full":      docker.ErrNoSpace,
 	"cancelled": context.Canceled,
-	"invalid":   migrate.ErrInvalid, "not unpacked": migrate.ErrNotUnpacked, "throttled": migrate.ErrThrottled,
-	"unavailable": migrate.ErrUnavailable, "stalled": migrate.ErrStalled, "engine gone": migrate.ErrEngineGone,
+	"invalid":   docker.ErrInvalid, "not unpacked": docker.ErrNotUnpacked, "throttled": docker.ErrThrottled,
+	"unavailable": docker.ErrUnavailable, "stalled": docker.ErrStalled, "engine gone": docker.ErrEngineGone,
 }
 
 // assertFailure wants an error with these words and, of all causes, this one alone: "" is none of them.
@@ -209,10 +209,10 @@ const nobody = "tcp://127.0.0.1:1"
 func TestStoreOf(t *testing.T) {
 	tests := []struct {
 		status [][2]string
-		want   migrate.Store
+		want   image.Store
 	}{
-		{nil, migrate.ClassicStore},
-		{[][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}, migrate.ContainerdStore},
+		{nil, image.ClassicStore},
+		{[][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}, image.ContainerdStore},
 	}
 	for _, test := range tests {
 		e, _ := startEngine(t, map[string]http.HandlerFunc{
@@ -580,7 +580,7 @@ func TestMissingFails(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
-	want := migrate.Resolved{Digest: imageHash, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "arm", Variant: "v7"}}}
+	want := image.Resolved{Digest: imageHash, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "arm", Variant: "v7"}}}
 	found := registry.DistributionInspect{Descriptor: ocispec.Descriptor{Digest: want.Digest}, Platforms: want.Platforms}
 	tests := []struct {
 		name         string
@@ -848,7 +848,7 @@ func TestEngineGone(t *testing.T) {
 	server.Close()
 	_, push := e.Push(t.Context(), targetByDigest, nil)
 	for name, err := range map[string]error{"pull": e.Pull(t.Context(), sourceRef, nil), "push by digest": push, "tag": e.Tag(t.Context(), "a", "b")} {
-		if !errors.Is(err, migrate.ErrEngineGone) {
+		if !errors.Is(err, docker.ErrEngineGone) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

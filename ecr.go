@@ -14,9 +14,10 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
-	images "gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 const (
@@ -66,7 +67,7 @@ type amazon struct {
 	explainer *ecr.Explainer
 }
 
-var _ migrate.Source = (*amazon)(nil)
+var _ transfer.Source = (*amazon)(nil)
 
 // newAmazon finds the AWS credentials; that they are good is known with the first call.
 func newAmazon(ctx context.Context, cfg Config, hide *redact.Redactor) (*amazon, error) {
@@ -113,12 +114,12 @@ func (a *amazon) CallerIdentity(ctx context.Context) (Identity, error) {
 }
 
 // Repositories returns all of the registry's repositories, in the registry's order.
-func (a *amazon) Repositories(ctx context.Context) ([]migrate.Repository, error) {
+func (a *amazon) Repositories(ctx context.Context) ([]image.Repository, error) {
 	pages := awsecr.NewDescribeRepositoriesPaginator(a.registry, &awsecr.DescribeRepositoriesInput{
 		RegistryId: &a.accountID,
 		MaxResults: aws.Int32(pageSize),
 	})
-	var repositories []migrate.Repository
+	var repositories []image.Repository
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -126,7 +127,7 @@ func (a *amazon) Repositories(ctx context.Context) ([]migrate.Repository, error)
 		}
 		for _, r := range page.Repositories {
 			a.hosts.Add(aws.ToString(r.RepositoryUri))
-			repositories = append(repositories, migrate.Repository{
+			repositories = append(repositories, image.Repository{
 				Name: aws.ToString(r.RepositoryName),
 				URI:  aws.ToString(r.RepositoryUri),
 			})
@@ -136,7 +137,7 @@ func (a *amazon) Repositories(ctx context.Context) ([]migrate.Repository, error)
 }
 
 // Images returns the repository's tagged images and its referrers, archived ones among them, in the registry's order.
-func (a *amazon) Images(ctx context.Context, repository migrate.Repository) ([]migrate.Image, error) {
+func (a *amazon) Images(ctx context.Context, repository image.Repository) ([]image.Image, error) {
 	pages := awsecr.NewDescribeImagesPaginator(a.registry, &awsecr.DescribeImagesInput{
 		RegistryId:     &a.accountID,
 		RepositoryName: &repository.Name,
@@ -156,27 +157,27 @@ func (a *amazon) Images(ctx context.Context, repository migrate.Repository) ([]m
 }
 
 // collectImages drops what nothing refers to, and merges what a push during the listing has put on two pages.
-func collectImages(repository migrate.Repository, details []types.ImageDetail) []migrate.Image {
-	var images []migrate.Image
+func collectImages(repository image.Repository, details []types.ImageDetail) []image.Image {
+	var images []image.Image
 	at := map[digest.Digest]int{}
 	for _, detail := range details {
-		image := newImage(repository, detail)
-		if len(image.Tags) == 0 && image.Subject == "" {
+		img := newImage(repository, detail)
+		if len(img.Tags) == 0 && img.Subject == "" {
 			continue
 		}
-		i, seen := at[image.Digest]
+		i, seen := at[img.Digest]
 		if !seen {
-			at[image.Digest] = len(images)
-			images = append(images, image)
+			at[img.Digest] = len(images)
+			images = append(images, img)
 			continue
 		}
-		images[i].Tags = sorted(slices.Concat(images[i].Tags, image.Tags))
+		images[i].Tags = sorted(slices.Concat(images[i].Tags, img.Tags))
 	}
 	return images
 }
 
-func newImage(repository migrate.Repository, detail types.ImageDetail) migrate.Image {
-	return migrate.Image{
+func newImage(repository image.Repository, detail types.ImageDetail) image.Image {
+	return image.Image{
 		Repository:   repository,
 		Digest:       digest.Digest(aws.ToString(detail.ImageDigest)),
 		Tags:         sorted(detail.ImageTags),
@@ -197,9 +198,9 @@ func sorted(tags []string) []string {
 // Manifests returns manifests of one repository by digest, as migrate.Source has it. Each text is checked against its
 // digest. A call that fails ends it, with one error for all that is left: the SDK has tried it several times by then.
 func (a *amazon) Manifests(
-	ctx context.Context, repository migrate.Repository, digests []digest.Digest,
-) (map[digest.Digest]migrate.Manifest, map[digest.Digest]error) {
-	manifests, failed := make(map[digest.Digest]migrate.Manifest, len(digests)), map[digest.Digest]error{}
+	ctx context.Context, repository image.Repository, digests []digest.Digest,
+) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
+	manifests, failed := make(map[digest.Digest]image.Manifest, len(digests)), map[digest.Digest]error{}
 	wanted := slices.Compact(slices.Sorted(slices.Values(digests)))
 	for at := 0; at < len(wanted); at += manifestsPerGet {
 		batch := wanted[at:min(at+manifestsPerGet, len(wanted))]
@@ -222,7 +223,7 @@ func (a *amazon) Manifests(
 }
 
 // Access tries all that an engine's pull of the layer needs, down to the first byte of it.
-func (a *amazon) Access(ctx context.Context, repository migrate.Repository, layer digest.Digest) migrate.Access {
+func (a *amazon) Access(ctx context.Context, repository image.Repository, layer digest.Digest) migrate.Access {
 	access := migrate.Access{Refused: map[string]error{}}
 	_, err := a.registry.BatchCheckLayerAvailability(ctx, &awsecr.BatchCheckLayerAvailabilityInput{
 		RegistryId: &a.accountID, RepositoryName: &repository.Name, LayerDigests: []string{layer.String()},
@@ -253,7 +254,7 @@ func imageIDs(digests []digest.Digest) []types.ImageIdentifier {
 
 // takeManifests adds the answer's manifests to the map, and an error for each that was asked for in vain, in ECR's words.
 func takeManifests(
-	manifests map[digest.Digest]migrate.Manifest, failed map[digest.Digest]error, asked []digest.Digest, output *awsecr.BatchGetImageOutput,
+	manifests map[digest.Digest]image.Manifest, failed map[digest.Digest]error, asked []digest.Digest, output *awsecr.BatchGetImageOutput,
 ) {
 	for _, d := range asked {
 		failed[d] = errors.New("ECR has not answered for it")
@@ -263,9 +264,9 @@ func takeManifests(
 			failed[d] = ecr.ImageFailure(failure.FailureCode, aws.ToString(failure.FailureReason))
 		}
 	}
-	for _, image := range output.Images {
-		d := idDigest(image.ImageId)
-		if manifest, err := checkedManifest(d, image); err != nil {
+	for _, img := range output.Images {
+		d := idDigest(img.ImageId)
+		if manifest, err := checkedManifest(d, img); err != nil {
 			failed[d] = err
 		} else {
 			manifests[d] = manifest
@@ -281,18 +282,18 @@ func idDigest(id *types.ImageIdentifier) digest.Digest {
 	return digest.Digest(aws.ToString(id.ImageDigest))
 }
 
-func checkedManifest(d digest.Digest, image types.Image) (migrate.Manifest, error) {
-	text := aws.ToString(image.ImageManifest)
-	if images.IsSchema1(aws.ToString(image.ImageManifestMediaType)) { // its digest is not that of its text
-		return migrate.Manifest{}, images.ErrSchema1
+func checkedManifest(d digest.Digest, img types.Image) (image.Manifest, error) {
+	text := aws.ToString(img.ImageManifest)
+	if image.IsSchema1(aws.ToString(img.ImageManifestMediaType)) { // its digest is not that of its text
+		return image.Manifest{}, image.ErrSchema1
 	}
 	if len(text) > maxManifest {
-		return migrate.Manifest{}, fmt.Errorf("manifest of %d bytes is larger than the %d that registries accept", len(text), maxManifest)
+		return image.Manifest{}, fmt.Errorf("manifest of %d bytes is larger than the %d that registries accept", len(text), maxManifest)
 	}
 	if got := digest.FromString(text); got != d {
-		return migrate.Manifest{}, fmt.Errorf("manifest text does not match its digest: it has %s", got)
+		return image.Manifest{}, fmt.Errorf("manifest text does not match its digest: it has %s", got)
 	}
-	return migrate.ParseManifest([]byte(text), aws.ToString(image.ImageManifestMediaType))
+	return image.ParseManifest([]byte(text), aws.ToString(img.ImageManifestMediaType))
 }
 
 // Credentials returns the registry's user and token, renewed when its end is near.

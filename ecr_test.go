@@ -30,13 +30,13 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
 const account = "123456789012"
 
-var app = migrate.Repository{Name: "team/app", URI: "registry.example/team/app"}
+var app = image.Repository{Name: "team/app", URI: "registry.example/team/app"}
 
 // fakeECR answers with its functions; a call that a test does not expect panics.
 type fakeECR struct {
@@ -98,11 +98,11 @@ func page[T any](items []T, token *string, size int) ([]T, *string) {
 func TestRepositories(t *testing.T) {
 	for _, count := range []int{0, 1, 3, 4} {
 		var all []types.Repository
-		var want []migrate.Repository
+		var want []image.Repository
 		for i := range count {
 			name := fmt.Sprintf("team/%d", count-i) // the registry's order is nobody's alphabet
 			all = append(all, types.Repository{RepositoryName: &name, RepositoryUri: aws.String("registry.example/" + name)})
-			want = append(want, migrate.Repository{Name: name, URI: "registry.example/" + name})
+			want = append(want, image.Repository{Name: name, URI: "registry.example/" + name})
 		}
 		a := amazonOver(&fakeECR{describeRepositories: func(in *awsecr.DescribeRepositoriesInput) (*awsecr.DescribeRepositoriesOutput, error) {
 			if aws.ToString(in.RegistryId) != account || aws.ToInt32(in.MaxResults) != 1000 {
@@ -146,7 +146,7 @@ func TestImages(t *testing.T) {
 		{ImageDigest: aws.String(four.String()), ImageTags: []string{"restored"}, ImageStatus: types.ImageStatusActivating},
 		{ImageDigest: aws.String(one.String()), ImageTags: []string{"latest", "just-pushed"}},
 	}
-	want := []migrate.Image{
+	want := []image.Image{
 		{
 			Repository: app, Digest: one, Tags: []string{"just-pushed", "latest", "v10", "v2"}, PushedAt: pushed,
 			MediaType: "application/vnd.oci.image.index.v1+json", ArtifactType: "application/vnd.oci.image.config.v1+json", Size: 1 << 40,
@@ -798,7 +798,7 @@ func TestThrottlingIsSurvived(t *testing.T) {
 		awsEnv(t, endpoint, nil)
 		got, err := realAmazon(t).Repositories(t.Context())
 		if failures < ecr.ListAttempts {
-			if err != nil || !slices.Equal(got, []migrate.Repository{{Name: "a", URI: "h/a"}}) {
+			if err != nil || !slices.Equal(got, []image.Repository{{Name: "a", URI: "h/a"}}) {
 				t.Errorf("throttled %d times: got %v, %v", failures, got, err)
 			}
 			continue

@@ -16,9 +16,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
@@ -163,7 +165,7 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	if cfg.ReportDir != "" {
 		options.Known = record.ReadKnown(cfg.ReportDir, log.Line)
 	}
-	outlook, err := migrate.Preview(ctx, options, migrate.Pace{Bytes: line.Rate, Within: line.Within})
+	outlook, err := migrate.Plan(ctx, options, plan.Pace{Bytes: line.Rate, Within: line.Within})
 	if err != nil {
 		return fail(stderr, interrupt.Of(ctx, err))
 	}
@@ -220,12 +222,12 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 		Engine:      engine,
 		Store:       engine.store,
 		Dedicated:   engine.images == 0,
-		Namer:       migrate.Namer{Base: cfg.RegistryImage, Separator: cfg.NameSeparator},
+		Namer:       plan.Namer{Base: cfg.RegistryImage, Separator: cfg.NameSeparator},
 		Choice:      cfg.choice(time.Now()),
-		Share:       migrate.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
+		Share:       plan.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
 		Platform:    cfg.platform(),
 		LeaveOut:    cfg.leaveOut(),
-		Conflict:    migrate.ConflictPolicy(cfg.Conflict),
+		Conflict:    transfer.ConflictPolicy(cfg.Conflict),
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
 	}, nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 const (
@@ -19,13 +20,9 @@ const (
 	breakClosed = 3
 )
 
-// mendless are the causes that stop a run: at the end of their retries, they are not the image's own. The engine's
-// needs no second image.
-var mendless = []error{docker.ErrEngineGone, docker.ErrClosed, docker.ErrBlocked, docker.ErrDenied, docker.ErrThrottled, docker.ErrStalled, docker.ErrUnavailable}
-
 // ownCauses are those of one image, tag, repository or media type, which never stop a run, however many there are.
 var ownCauses = []error{
-	docker.ErrNotFound, docker.ErrInvalid, docker.ErrRefused, docker.ErrNoSpace, docker.ErrNotUnpacked, docker.ErrBrokenOff, errIncomplete, context.Canceled, context.DeadlineExceeded,
+	docker.ErrNotFound, docker.ErrInvalid, docker.ErrRefused, docker.ErrNoSpace, docker.ErrNotUnpacked, docker.ErrBrokenOff, transfer.ErrIncomplete, context.Canceled, context.DeadlineExceeded,
 }
 
 // unexplained is the cause of a failure that nobody knows: the gist of its words.
@@ -42,7 +39,7 @@ type StoppedError struct {
 // Error gives the number and the cause.
 func (e *StoppedError) Error() string {
 	switch {
-	case endsRun(e.Err):
+	case transfer.EndsRun(e.Err):
 		return fmt.Sprintf("nothing more can be copied: %v", e.Err)
 	case errors.Is(e.Err, docker.ErrEngineGone):
 		return fmt.Sprintf("the engine has gone and not come back: %v", e.Err)
@@ -58,7 +55,7 @@ func (e *StoppedError) Unwrap() error { return e.Err }
 // breaker finds out that a run has no use any more: image after image fails for one cause, and none arrives.
 type breaker struct {
 	mu           sync.Mutex
-	step         Step
+	step         transfer.Step
 	cause        error
 	images       int
 	repositories map[string]bool
@@ -66,7 +63,7 @@ type breaker struct {
 }
 
 // note takes what became of one image, and returns why the run is to stop, if it is.
-func (b *breaker) note(results []Result) *StoppedError {
+func (b *breaker) note(results []transfer.Result) *StoppedError {
 	if last := sourceEnds(results); last != nil {
 		return last
 	}
@@ -74,19 +71,19 @@ func (b *breaker) note(results []Result) *StoppedError {
 	defer b.mu.Unlock()
 	for _, r := range results {
 		switch {
-		case r.Outcome.Arrived() && r.Outcome != Present:
+		case r.Outcome.Arrived() && r.Outcome != transfer.Present:
 			b.images, b.arrived = 0, true
 			return nil
-		case r.Outcome == Failed:
+		case r.Outcome == transfer.Failed:
 			return b.failure(r)
 		}
 	}
 	return nil
 }
 
-func (b *breaker) failure(r Result) *StoppedError {
-	step, cause := causeOf(r.Err)
-	if cause == nil && step == StepPush && !b.arrived {
+func (b *breaker) failure(r transfer.Result) *StoppedError {
+	step, cause := transfer.PermanentCause(r.Err)
+	if cause == nil && step == transfer.StepPush && !b.arrived {
 		cause = unexplainedCause(r.Err)
 	}
 	if cause == nil {
@@ -124,32 +121,12 @@ func unexplainedCause(err error) error {
 	return unexplained(docker.Gist(err))
 }
 
-// endsRun reports whether the source says that nothing more can be had of it, as when its credentials have expired.
-func endsRun(err error) bool {
-	var last interface{ EndsRun() bool }
-	return errors.As(err, &last) && last.EndsRun()
-}
-
 // sourceEnds is why a run is to stop of which one result says so, whatever else has arrived.
-func sourceEnds(results []Result) *StoppedError {
+func sourceEnds(results []transfer.Result) *StoppedError {
 	for _, r := range results {
-		if !r.Outcome.Arrived() && r.Outcome != NotStarted && endsRun(r.Err) {
+		if !r.Outcome.Arrived() && r.Outcome != transfer.NotStarted && transfer.EndsRun(r.Err) {
 			return &StoppedError{Images: 1, Err: r.Err}
 		}
 	}
 	return nil
-}
-
-// causeOf is where and for which of the mendless causes something failed, or nil.
-func causeOf(err error) (Step, error) {
-	var step Step
-	if failed := new(StepError); errors.As(err, &failed) {
-		step = failed.Step
-	}
-	for _, cause := range mendless {
-		if errors.Is(err, cause) {
-			return step, cause
-		}
-	}
-	return step, nil
 }

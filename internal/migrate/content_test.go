@@ -14,6 +14,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // lightOf is an image whose layers an engine pulls by themselves: one of its own, and those that it shares.
@@ -42,7 +43,7 @@ func TestCopyByBlob(t *testing.T) {
 	img := lightOf(t, "app", "base")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "2") })
 	s.copy(t, "app:1: exact", "app:2: exact")
-	got := s.engine.of("load", "pull", "tag", "push")
+	got := s.engine.Of("load", "pull", "tag", "push")
 	slices.Sort(got[1:4]) // side by side
 	want := []string{"load app:1", "pull app@" + digestOf("app"), "pull app@" + digestOf("base"), "pull app@" + digestOf("config of app"), "push app:1", "push app:2"}
 	slices.Sort(want[1:4])
@@ -64,19 +65,19 @@ func TestRunBringsEachBlobOnce(t *testing.T) {
 		{"cut off", heavyOf, true, "cut"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			source := newSource()
+			source := testkit.NewRegistry()
 			const images = 24
 			for i := range images {
 				content := fmt.Sprint("app", i)
 				source.Push(fmt.Sprint("repository", i%5), test.image(t, content, "base", fmt.Sprint("part", i%3)), content)
 			}
-			engine := newEngine(source)
+			engine := testkit.NewEngine(source)
 			summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Dedicated = 4, test.dedicated })
 			if err != nil || len(summary.Results) != images || summary.Incomplete() != 0 {
 				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 			}
 			brought := map[string]int{}
-			for _, call := range engine.of(test.calls) {
+			for _, call := range engine.Of(test.calls) {
 				_, d, _ := strings.Cut(call, "@")
 				brought[d]++
 			}
@@ -92,7 +93,7 @@ func TestRunBringsEachBlobOnce(t *testing.T) {
 					t.Errorf("%s is brought %d times", d, n)
 				}
 			}
-			engine.expectEmpty(t)
+			engine.ExpectEmpty(t)
 		})
 	}
 }
@@ -109,59 +110,59 @@ func TestCopySparesWhatTheTargetHas(t *testing.T) {
 		{"lost since", lightOf, true, []string{"pull app@" + digestOf("base"), "pull app@" + digestOf("config of 2"), "pull app@" + digestOf("2")}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			source := newSource()
+			source := testkit.NewRegistry()
 			source.Push("app", test.image(t, "1", "base"), "1")
-			engine := newEngine(source)
+			engine := testkit.NewEngine(source)
 			if _, _, err := runIn(t, engine, nil); err != nil {
 				t.Fatal(err)
 			}
 			source.Push("app", test.image(t, "2", "base"), "2", "latest")
 			if test.lost {
-				delete(engine.arrived, testkit.TargetBase+"/app@"+digestOf("base"))
+				delete(engine.Arrived, testkit.TargetBase+"/app@"+digestOf("base"))
 			}
-			engine.calls = nil
+			engine.Calls = nil
 			summary, _, err := runIn(t, engine, nil)
 			if got := outcomes(summary.Results); err != nil || !slices.Equal(got, []string{"app:1: present", "app:2: exact", "app:latest: exact"}) {
 				t.Errorf("results %q, error %v", got, err)
 			}
-			got := engine.of("pull")
+			got := engine.Of("pull")
 			slices.Sort(got)
 			got = slices.Compact(got) // what was lost is found out by the push: by then the rest may have left the engine
 			slices.Sort(test.want)
 			if !slices.Equal(got, test.want) {
 				t.Errorf("pulls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
 			}
-			engine.expectEmpty(t)
+			engine.ExpectEmpty(t)
 		})
 	}
 }
 
 // Where blobs cannot be had by themselves, the image is pulled as any other, and after a few it is not tried any more.
 func TestCopyWithoutBlobPulls(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	const images = 12
 	for i := range images {
 		source.Push("app", lightOf(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
-	engine := newEngine(source)
-	engine.noBlobs = true
+	engine := testkit.NewEngine(source)
+	engine.NoBlobs = true
 	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
 	if err != nil || len(summary.Results) != images || summary.Incomplete() != 0 {
 		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 	}
-	if pulls := len(engine.of("pull")); pulls != images+2*2 {
+	if pulls := len(engine.Of("pull")); pulls != images+2*2 {
 		t.Errorf("%d pulls for %d images and the blobs of two", pulls, images)
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }
 
 // One blob that fails brings the image down to the usual way, and nothing else.
 func TestCopyOneBlobFails(t *testing.T) {
 	img := lightOf(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-	s.engine.fails["pull "+s.item.Image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
+	s.engine.Fails["pull "+s.item.Image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
 	s.copy(t, "app:1: exact")
-	if n := s.engine.count("pull " + s.pulled(img)); n != 1 {
+	if n := s.engine.Count("pull " + s.pulled(img)); n != 1 {
 		t.Errorf("%d pulls of the image", n)
 	}
 }
@@ -177,7 +178,7 @@ func TestCopyForeignLayers(t *testing.T) {
 		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 		s.with.Dedicated = true
 		s.copy(t, "app:1: exact")
-		if got, want := s.engine.of("pull"), []string{"pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
+		if got, want := s.engine.Of("pull"), []string{"pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
 			t.Errorf("pulls %q, want %q", got, want)
 		}
 	}
@@ -188,12 +189,12 @@ func TestCopyCutOffTooEarly(t *testing.T) {
 	img := testkit.Image(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 	s.with.Dedicated = true
-	s.engine.hasty[img.Digest] = true
+	s.engine.Hasty[img.Digest] = true
 	results, aside := s.attempt(t.Context())
 	if got := outcomes(results); aside || !slices.Equal(got, []string{"app:1: exact"}) {
 		t.Errorf("results %q, aside %v", got, aside)
 	}
-	if got, want := s.engine.of("cut", "pull"), []string{"cut app@" + img.Digest.String(), "pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
+	if got, want := s.engine.Of("cut", "pull"), []string{"cut app@" + img.Digest.String(), "pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
 	}
 }
@@ -201,16 +202,16 @@ func TestCopyCutOffTooEarly(t *testing.T) {
 // In an engine that others use pulls are not cut off: what that leaves could not be swept up without harm to them.
 func TestCutOffInAnEngineOfOurOwnAlone(t *testing.T) {
 	for dedicated, want := range map[bool]string{true: "cut", false: "pull"} {
-		source := newSource()
+		source := testkit.NewRegistry()
 		source.Push("app", testkit.Image(t, "app"), "1")
-		engine := newEngine(source)
+		engine := testkit.NewEngine(source)
 		if _, _, err := runIn(t, engine, func(o *Options) { o.Dedicated = dedicated }); err != nil {
 			t.Fatal(err)
 		}
-		if got := engine.of("cut", "pull"); len(got) != 1 || !strings.HasPrefix(got[0], want) {
+		if got := engine.Of("cut", "pull"); len(got) != 1 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("dedicated %v: %q", dedicated, got)
 		}
-		if swept := engine.count("sweep") > 0; swept != dedicated {
+		if swept := engine.Count("sweep") > 0; swept != dedicated {
 			t.Errorf("dedicated %v: swept %v", dedicated, swept)
 		}
 	}
@@ -228,13 +229,13 @@ func TestRunOnAFullDisk(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			img := testkit.Image(t, "large")
-			source := newSource()
+			source := testkit.NewRegistry()
 			source.Push("app", img, "1")
 			for i := range 5 {
 				source.Push("other", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 			}
-			engine := newEngine(source)
-			full := &fullEngine{memoryEngine: engine, ref: repositoryNamed("app").Reference(img), times: test.times}
+			engine := testkit.NewEngine(source)
+			full := &fullEngine{Engine: engine, ref: testkit.Repository("app").Reference(img), times: test.times}
 			summary, _, err := runIn(t, engine, func(o *Options) { o.Engine = full })
 			if err != nil || len(summary.Results) != 6 {
 				t.Fatalf("results %q, error %v", outcomes(summary.Results), err)
@@ -243,18 +244,18 @@ func TestRunOnAFullDisk(t *testing.T) {
 				t.Errorf("results %q, want %s", got, test.want)
 			}
 			for _, r := range summary.Results {
-				if r.Outcome == Failed {
-					expectError(t, r.Err, "no space left")
+				if r.Outcome == transfer.Failed {
+					testkit.ExpectError(t, r.Err, "no space left")
 				}
 			}
-			engine.expectEmpty(t)
+			engine.ExpectEmpty(t)
 		})
 	}
 }
 
 // fullEngine has no room for one image, the first times.
 type fullEngine struct {
-	*memoryEngine
+	*testkit.Engine
 	ref   string
 	times int
 }
@@ -264,30 +265,30 @@ func (e *fullEngine) Pull(ctx context.Context, ref string, progress docker.Liste
 		e.times--
 		return fmt.Errorf("write layer: %w", docker.ErrNoSpace)
 	}
-	return e.memoryEngine.Pull(ctx, ref, progress)
+	return e.Engine.Pull(ctx, ref, progress)
 }
 
 // The manifests of large accounts are not kept: they are read once more when their image's turn comes.
 func TestRunReadsManifestsAgain(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1")
 	source.Hold("app", children...)
 	source.Push("app", testkit.Image(t, "gone"), "2")
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	found, p := surveyed(t, source, nil)
 	for _, i := range found.Items {
 		i.Tree = nil
 	}
 	delete(source.Held["app"], found.Items[1].Image.Digest)
 	options := Options{Source: source, Engine: engine, Store: image.ContainerdStore, Concurrency: 1, Observe: func(Event) {}}
-	r := newRun(t.Context(), options, cleanup{})
+	r := newRun(t.Context(), options, transfer.Cleanup{})
 	r.catalog = p.Catalog
-	r.copier = newCopier(Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()})
+	r.copier = transfer.New(transfer.Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: transfer.NewTraffic()})
 	r.copyAll(t.Context(), found.Items)
 	got := slices.Sorted(slices.Values(outcomes(r.results)))
 	if want := []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }

@@ -14,21 +14,22 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // setup is one image with its tags, planned and ready to be copied.
 type setup struct {
 	source *testkit.Registry
-	engine *memoryEngine
-	with   Setup
-	made   *copier
+	engine *testkit.Engine
+	with   transfer.Setup
+	made   *transfer.Copier
 	item   *plan.Item
 }
 
 // copier is made with the first copy.
-func (s *setup) copier() *copier {
+func (s *setup) copier() *transfer.Copier {
 	if s.made == nil {
-		s.made = newCopier(s.with)
+		s.made = transfer.New(s.with)
 	}
 	return s.made
 }
@@ -36,41 +37,41 @@ func (s *setup) copier() *copier {
 // newSetup plans the first image that fill pushes.
 func newSetup(t *testing.T, store image.Store, fill func(*testkit.Registry)) *setup {
 	t.Helper()
-	source := newSource()
+	source := testkit.NewRegistry()
 	fill(source)
-	engine := newEngine(source)
-	engine.store = store
+	engine := testkit.NewEngine(source)
+	engine.Kind = store
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Resolver, p.Store = engine, store })
 	it := found.Items[0]
 	if it.Rejected() {
-		t.Fatal(rejection(it))
+		t.Fatal(transfer.Rejection(it))
 	}
-	engine.calls = nil
-	return &setup{source, engine, Setup{Source: source, Engine: engine, Store: store, Catalog: p.Catalog, Traffic: newTraffic()}, nil, it}
+	engine.Calls = nil
+	return &setup{source, engine, transfer.Setup{Source: source, Engine: engine, Store: store, Catalog: p.Catalog, Traffic: transfer.NewTraffic()}, nil, it}
 }
 
 func (s *setup) target(tag string) string { return s.item.Tagged(tag) }
 
 // stores has the target store a manifest under no tag.
 func (s *setup) stores(m image.Manifest) {
-	s.engine.manifests[m.Digest] = m
-	s.engine.arrived[s.item.Target+"@"+m.Digest.String()] = true
+	s.engine.Manifests[m.Digest] = m
+	s.engine.Arrived[s.item.Target+"@"+m.Digest.String()] = true
 }
 
 func (s *setup) pulled(m image.Manifest) string { return s.item.Image.Repository.Reference(m) }
 
 // attempt copies the image as a run of it alone does, and reports whether it was set aside.
-func (s *setup) attempt(ctx context.Context) (results []Result, aside bool) {
+func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside bool) {
 	options := Options{Engine: s.engine, Store: s.with.Store, Concurrency: 1, Observe: func(Event) {}}
-	r := newRun(ctx, options, cleanup{})
+	r := newRun(ctx, options, transfer.Cleanup{})
 	defer r.stop(nil)
 	r.catalog, r.copier = s.with.Catalog, s.copier()
 	r.copyAll(ctx, []*plan.Item{s.item})
-	return r.results, len(r.aside) > 0
+	return r.results, len(r.deferred) > 0
 }
 
 // copy expects the results "tag: outcome", and nothing left in the engine.
-func (s *setup) copy(t *testing.T, want ...string) []Result {
+func (s *setup) copy(t *testing.T, want ...string) []transfer.Result {
 	t.Helper()
 	results, aside := s.attempt(t.Context())
 	if aside {
@@ -79,7 +80,7 @@ func (s *setup) copy(t *testing.T, want ...string) []Result {
 	if got := outcomes(results); !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
-	s.engine.expectEmpty(t)
+	s.engine.ExpectEmpty(t)
 	return results
 }
 
@@ -87,12 +88,12 @@ func TestCopyOncePulledForAllTags(t *testing.T) {
 	img := testkit.Image(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "1.2", "latest") })
 	results := s.copy(t, "app:1: exact", "app:1.2: exact", "app:latest: exact")
-	if n := s.engine.count("pull " + s.pulled(img)); n != 1 {
+	if n := s.engine.Count("pull " + s.pulled(img)); n != 1 {
 		t.Errorf("%d pulls", n)
 	}
 	for _, r := range results {
-		if r.Source != img.Digest || r.Pushed != img.Digest || s.engine.tags[r.Target] != img.Digest {
-			t.Errorf("%s: %s -> %s, and the target has %s", r.Name(), r.Source, r.Pushed, s.engine.tags[r.Target])
+		if r.Source != img.Digest || r.Pushed != img.Digest || s.engine.Tags[r.Target] != img.Digest {
+			t.Errorf("%s: %s -> %s, and the target has %s", r.Name(), r.Source, r.Pushed, s.engine.Tags[r.Target])
 		}
 	}
 }
@@ -103,7 +104,7 @@ func TestCopyIndex(t *testing.T) {
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", twice, "1"); r.Hold("app", append(children, pair)...) })
 	s.copy(t, "app:1: exact")
 	want := []string{"load app:1", "pull app@" + children[0].Digest.String(), "pull app@" + children[1].Digest.String(), "push app:1"}
-	if got := s.engine.of("pull", "load", "tag", "push"); !slices.Equal(got, want) {
+	if got := s.engine.Of("pull", "load", "tag", "push"); !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
 	}
 }
@@ -111,12 +112,12 @@ func TestCopyIndex(t *testing.T) {
 func TestCopySkipsWhatIsPresent(t *testing.T) {
 	img, older := testkit.Image(t, "app"), testkit.Image(t, "older")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "latest"); r.Hold("app", older) })
-	s.engine.tags[s.target("1")] = img.Digest
-	s.engine.tags[s.target("latest")] = older.Digest
+	s.engine.Tags[s.target("1")] = img.Digest
+	s.engine.Tags[s.target("latest")] = older.Digest
 	s.copy(t, "app:1: present", "app:latest: exact")
-	s.engine.calls = nil
+	s.engine.Calls = nil
 	s.copy(t, "app:1: present", "app:latest: present")
-	if got := s.engine.of("pull", "load", "tag", "push", "remove"); len(got) > 0 {
+	if got := s.engine.Of("pull", "load", "tag", "push", "remove"); len(got) > 0 {
 		t.Errorf("calls %q for what is present", got)
 	}
 }
@@ -132,24 +133,24 @@ func TestCopyFailures(t *testing.T) {
 		says   []string
 		remedy string
 	}{
-		{"pull", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = refused }, []string{"pull ", "the words of the engine"}, ""},
+		{"pull", func(s *setup) { s.engine.Fails["pull "+s.pulled(img)] = refused }, []string{"pull ", "the words of the engine"}, ""},
 		{"gone", func(s *setup) { delete(s.source.Held["app"], img.Digest) }, []string{"pull ", "not found"}, "deleted or archived since"},
-		{"pull denied", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = docker.ErrDenied }, []string{"pull "}, "ecr:BatchGetImage"},
-		{"check", func(s *setup) { s.engine.fails["missing "+s.target("1")] = refused }, []string{"check "}, ""},
-		{"tag", func(s *setup) { s.engine.fails["tag "+s.target("1")] = refused }, []string{"tag "}, ""},
-		{"push", func(s *setup) { s.engine.fails["push "+s.target("1")] = refused }, []string{"push ", wordsAtTag}, ""},
-		{"push denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = docker.ErrDenied }, []string{"push "}, "below Developer"},
-		{"another digest pushed", func(s *setup) { s.engine.answers[s.target("1")] = other }, []string{"push ", "the engine pushed " + other.String()}, ""},
-		{"a push that ends well and brings nothing", func(s *setup) { s.engine.lost[s.target("1")] = true }, []string{"verify ", "manifest unknown"}, ""},
-		{"another digest at the target", func(s *setup) { s.engine.stands[s.target("1")] = other }, []string{"verify ", "answers with " + other.String()}, ""},
-		{"the target does not answer", func(s *setup) { s.engine.fails["resolve "+s.target("1")] = refused }, []string{"verify ", wordsAtTag}, ""},
+		{"pull denied", func(s *setup) { s.engine.Fails["pull "+s.pulled(img)] = docker.ErrDenied }, []string{"pull "}, "ecr:BatchGetImage"},
+		{"check", func(s *setup) { s.engine.Fails["missing "+s.target("1")] = refused }, []string{"check "}, ""},
+		{"tag", func(s *setup) { s.engine.Fails["tag "+s.target("1")] = refused }, []string{"tag "}, ""},
+		{"push", func(s *setup) { s.engine.Fails["push "+s.target("1")] = refused }, []string{"push ", wordsAtTag}, ""},
+		{"push denied", func(s *setup) { s.engine.Fails["push "+s.target("1")] = docker.ErrDenied }, []string{"push "}, "below Developer"},
+		{"another digest pushed", func(s *setup) { s.engine.Answers[s.target("1")] = other }, []string{"push ", "the engine pushed " + other.String()}, ""},
+		{"a push that ends well and brings nothing", func(s *setup) { s.engine.Lost[s.target("1")] = true }, []string{"verify ", "manifest unknown"}, ""},
+		{"another digest at the target", func(s *setup) { s.engine.Stands[s.target("1")] = other }, []string{"verify ", "answers with " + other.String()}, ""},
+		{"the target does not answer", func(s *setup) { s.engine.Fails["resolve "+s.target("1")] = refused }, []string{"verify ", wordsAtTag}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 			test.change(s)
 			result := s.copy(t, "app:1: failed")[0]
-			expectError(t, result.Err, test.says...)
-			var step *StepError
+			testkit.ExpectError(t, result.Err, test.says...)
+			var step *transfer.StepError
 			if !errors.As(result.Err, &step) || !strings.Contains(step.Remedy, test.remedy) || test.remedy == "" && step.Remedy != "" {
 				t.Errorf("%#v, want the remedy %q", result.Err, test.remedy)
 			}
@@ -165,7 +166,7 @@ const wordsAtTag = "app:1: the words of the engine"
 // One tag that is denied does not hold up the others.
 func TestCopyOneTagDenied(t *testing.T) {
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", testkit.Image(t, "app"), "1", "2", "3") })
-	s.engine.fails["push "+s.target("2")] = docker.ErrDenied
+	s.engine.Fails["push "+s.target("2")] = docker.ErrDenied
 	s.copy(t, "app:1: exact", "app:2: failed", "app:3: exact")
 }
 
@@ -175,17 +176,17 @@ func TestCopyClassic(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		change  func(*setup)
-		outcome Outcome
+		outcome transfer.Outcome
 		pushed  digest.Digest
 	}{
-		{"compressed again", func(*setup) {}, Changed, recompressed(img.Digest)},
-		{"compressed as before", func(s *setup) { s.engine.answers[s.target("1")] = img.Digest }, Exact, img.Digest},
-		{"one platform on purpose", func(s *setup) { s.item.Reduced = true }, OnePlatform, recompressed(img.Digest)},
-		{"the target has another", func(s *setup) { s.engine.stands[s.target("1")] = other }, Failed, ""},
-		{"the target has none", func(s *setup) { s.engine.lost[s.target("1")] = true }, Failed, ""},
+		{"compressed again", func(*setup) {}, transfer.Changed, testkit.Recompressed(img.Digest)},
+		{"compressed as before", func(s *setup) { s.engine.Answers[s.target("1")] = img.Digest }, transfer.Exact, img.Digest},
+		{"one platform on purpose", func(s *setup) { s.item.Reduced = true }, transfer.OnePlatform, testkit.Recompressed(img.Digest)},
+		{"the target has another", func(s *setup) { s.engine.Stands[s.target("1")] = other }, transfer.Failed, ""},
+		{"the target has none", func(s *setup) { s.engine.Lost[s.target("1")] = true }, transfer.Failed, ""},
 		{"a failed pull, whatever is there", func(s *setup) {
-			s.engine.fails["pull "+s.pulled(img)], s.engine.arrives[s.pulled(img)] = errors.New("unpigz"), true
-		}, Failed, ""},
+			s.engine.Fails["pull "+s.pulled(img)], s.engine.Arrives[s.pulled(img)] = errors.New("unpigz"), true
+		}, transfer.Failed, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ClassicStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
@@ -194,7 +195,7 @@ func TestCopyClassic(t *testing.T) {
 			if result.Source != img.Digest || result.Pushed != test.pushed {
 				t.Errorf("%s -> %s", result.Source, result.Pushed)
 			}
-			if got := s.engine.of("missing"); len(got) > 0 {
+			if got := s.engine.Of("missing"); len(got) > 0 {
 				t.Errorf("the classic store knows no %q", got)
 			}
 		})
@@ -205,38 +206,38 @@ func TestCopyClassic(t *testing.T) {
 func TestCopySkipsKnownPairs(t *testing.T) {
 	img := testkit.Image(t, "app")
 	other := digest.FromString("other")
-	left := recompressed(img.Digest)
-	pair := Pair{Source: img.Digest, Root: img.Digest, Pushed: left}
+	left := testkit.Recompressed(img.Digest)
+	pair := transfer.DigestChange{Source: img.Digest, Root: img.Digest, Pushed: left}
 	for _, test := range []struct {
 		name    string
 		store   image.Store
-		pair    Pair          // "": none is known
-		answer  digest.Digest // of the target; "": it does not have the tag
-		outcome Outcome
+		pair    transfer.DigestChange // "": none is known
+		answer  digest.Digest         // of the target; "": it does not have the tag
+		outcome transfer.Outcome
 	}{
-		{"as it was left", image.ClassicStore, pair, left, Present},
-		{"not known, and of the same config", image.ClassicStore, Pair{}, left, Changed},
-		{"the target has another", image.ClassicStore, pair, other, Conflict},
-		{"the target has none", image.ClassicStore, pair, "", Changed},
-		{"the source has another", image.ClassicStore, Pair{Source: other, Root: other, Pushed: left}, left, Changed},
-		{"one platform of it was copied", image.ClassicStore, Pair{Source: img.Digest, Root: other, Pushed: left}, left, Changed},
-		{"an engine that can do better", image.ContainerdStore, pair, left, Exact},
-		{"the source's own, whatever was left", image.ClassicStore, pair, img.Digest, Present},
+		{"as it was left", image.ClassicStore, pair, left, transfer.Present},
+		{"not known, and of the same config", image.ClassicStore, transfer.DigestChange{}, left, transfer.Changed},
+		{"the target has another", image.ClassicStore, pair, other, transfer.Conflict},
+		{"the target has none", image.ClassicStore, pair, "", transfer.Changed},
+		{"the source has another", image.ClassicStore, transfer.DigestChange{Source: other, Root: other, Pushed: left}, left, transfer.Changed},
+		{"one platform of it was copied", image.ClassicStore, transfer.DigestChange{Source: img.Digest, Root: other, Pushed: left}, left, transfer.Changed},
+		{"an engine that can do better", image.ContainerdStore, pair, left, transfer.Exact},
+		{"the source's own, whatever was left", image.ClassicStore, pair, img.Digest, transfer.Present},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, test.store, func(r *testkit.Registry) { r.Push("app", img, "1") })
 			if test.answer != "" {
-				s.engine.tags[s.target("1")] = test.answer
+				s.engine.Tags[s.target("1")] = test.answer
 			}
 			s.stores(image.Manifest{Descriptor: ocispec.Descriptor{Digest: left}, Config: img.Config})
 			s.stores(image.Manifest{Descriptor: ocispec.Descriptor{Digest: other}, Config: testkit.Blob(ocispec.MediaTypeImageConfig, "theirs")})
-			s.with.Known = func(repository, target string) (Pair, bool) {
-				known := repository == "app" && target == s.target("1") && test.pair != Pair{}
+			s.with.Known = func(repository, target string) (transfer.DigestChange, bool) {
+				known := repository == "app" && target == s.target("1") && test.pair != transfer.DigestChange{}
 				return test.pair, known
 			}
 			result := s.copy(t, "app:1: "+string(test.outcome))[0]
-			if result.Outcome == Present && (result.Pushed != test.answer || len(s.engine.of("pull", "tag", "push")) > 0) {
-				t.Errorf("%s, after %q", result.Pushed, s.engine.of("pull", "tag", "push"))
+			if result.Outcome == transfer.Present && (result.Pushed != test.answer || len(s.engine.Of("pull", "tag", "push")) > 0) {
+				t.Errorf("%s, after %q", result.Pushed, s.engine.Of("pull", "tag", "push"))
 			}
 		})
 	}
@@ -254,15 +255,15 @@ func TestCopyWhatCannotBeUnpacked(t *testing.T) {
 		outcome string
 	}{
 		{"all has arrived", func(*setup) {}, "app:1: exact"},
-		{"not all has arrived", func(s *setup) { s.engine.broken[seal.Digest] = true }, "app:1: failed"},
-		{"nothing has arrived", func(s *setup) { delete(s.engine.arrives, s.pulled(seal)) }, "app:1: failed"},
+		{"not all has arrived", func(s *setup) { s.engine.Broken[seal.Digest] = true }, "app:1: failed"},
+		{"nothing has arrived", func(s *setup) { delete(s.engine.Arrives, s.pulled(seal)) }, "app:1: failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", index, "1"); r.Hold("app", img, seal) })
-			s.engine.fails["pull "+s.pulled(seal)], s.engine.arrives[s.pulled(seal)] = unpack, true
+			s.engine.Fails["pull "+s.pulled(seal)], s.engine.Arrives[s.pulled(seal)] = unpack, true
 			test.change(s)
-			if result := s.copy(t, test.outcome)[0]; result.Outcome == Failed {
-				expectError(t, result.Err, unpack.Error())
+			if result := s.copy(t, test.outcome)[0]; result.Outcome == transfer.Failed {
+				testkit.ExpectError(t, result.Err, unpack.Error())
 			}
 		})
 	}
@@ -274,7 +275,7 @@ func TestCopyInterrupted(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", pair, "1", "2"); r.Hold("app", children...) })
 			ctx, cancel := context.WithCancel(t.Context())
-			s.engine.before = func(call string) {
+			s.engine.Before = func(call string) {
 				if strings.HasPrefix(call, kind) {
 					cancel()
 				}
@@ -288,26 +289,26 @@ func TestCopyInterrupted(t *testing.T) {
 					t.Errorf("%s: %v", r.Name(), r.Err)
 				}
 			}
-			s.engine.expectEmpty(t)
+			s.engine.ExpectEmpty(t)
 		})
 	}
 }
 
 func TestCopyOnePlatform(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1", "2")
 	source.Hold("app", children...)
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	found, p := surveyed(t, source, func(p *plan.Planner) { p.Platform = testkit.Linux("arm64") })
-	s := &setup{source, engine, Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: newTraffic()}, nil, found.Items[0]}
-	engine.tags[s.target("2")] = children[1].Digest
+	s := &setup{source, engine, transfer.Setup{Source: source, Engine: engine, Store: image.ContainerdStore, Catalog: p.Catalog, Traffic: transfer.NewTraffic()}, nil, found.Items[0]}
+	engine.Tags[s.target("2")] = children[1].Digest
 	for _, r := range s.copy(t, "app:2: one platform", "app:1: one platform") {
 		if r.Source != pair.Digest || r.Pushed != children[1].Digest {
 			t.Errorf("%s -> %s", r.Source, r.Pushed)
 		}
 	}
-	if got, want := engine.of("pull"), []string{"pull app@" + children[1].Digest.String()}; !slices.Equal(got, want) {
+	if got, want := engine.Of("pull"), []string{"pull app@" + children[1].Digest.String()}; !slices.Equal(got, want) {
 		t.Errorf("pulls %q, want %q", got, want)
 	}
 }
@@ -321,7 +322,7 @@ func TestCopyRenewsRefusedCredentials(t *testing.T) {
 		want  string
 		pulls int
 	}{
-		{"good again", func(s *setup, pull string) (bool, error) { delete(s.engine.fails, pull); return true, nil }, "app:1: exact", 2},
+		{"good again", func(s *setup, pull string) (bool, error) { delete(s.engine.Fails, pull); return true, nil }, "app:1: exact", 2},
 		{"refused again", func(*setup, string) (bool, error) { return true, nil }, "app:1: failed", 2},
 		{"renewed a moment ago", func(*setup, string) (bool, error) { return false, nil }, "app:1: failed", 1},
 		{"none to be had", func(*setup, string) (bool, error) { return false, errors.New("AWS is away") }, "app:1: failed", 1},
@@ -329,10 +330,10 @@ func TestCopyRenewsRefusedCredentials(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 			pull := "pull " + s.pulled(img)
-			s.engine.fails[pull] = docker.ErrDenied
+			s.engine.Fails[pull] = docker.ErrDenied
 			s.source.Renewing = func(context.Context) (bool, error) { return test.renew(s, pull) }
 			s.copy(t, test.want)
-			if got := s.engine.count(pull); got != test.pulls {
+			if got := s.engine.Count(pull); got != test.pulls {
 				t.Errorf("%d pulls, want %d", got, test.pulls)
 			}
 		})
@@ -344,10 +345,10 @@ func TestCopyOfAnotherPlatform(t *testing.T) {
 	img := testkit.Image(t, "app")
 	for want, platform := range map[string]*ocispec.Platform{"app:1: exact": testkit.Linux("arm64"), "app:1: failed": testkit.Linux("amd64")} {
 		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-		s.engine.platforms[img.Digest] = *testkit.Linux("arm64")
+		s.engine.Platforms[img.Digest] = *testkit.Linux("arm64")
 		s.with.Platform = platform
-		if result := s.copy(t, want)[0]; result.Outcome == Failed {
-			expectError(t, result.Err, "linux/arm64 alone", "linux/amd64 (MIGRATE_PLATFORM)")
+		if result := s.copy(t, want)[0]; result.Outcome == transfer.Failed {
+			testkit.ExpectError(t, result.Err, "linux/arm64 alone", "linux/amd64 (MIGRATE_PLATFORM)")
 		}
 	}
 }
@@ -362,9 +363,9 @@ func (f resolverFunc) Resolve(ctx context.Context, ref string) (image.Resolved, 
 
 func TestResolveWithFreshCredentials(t *testing.T) {
 	renewed := false
-	resolver := sourceResolver{
-		source: testkit.Source{RenewToken: func(context.Context) (bool, error) { renewed = true; return true, nil }},
-		engine: resolverFunc(func(context.Context, string) (image.Resolved, error) {
+	resolver := transfer.SourceResolver{
+		Source: testkit.Source{RenewToken: func(context.Context) (bool, error) { renewed = true; return true, nil }},
+		Engine: resolverFunc(func(context.Context, string) (image.Resolved, error) {
 			if !renewed {
 				return image.Resolved{}, docker.ErrDenied
 			}

@@ -15,6 +15,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 func TestDeadlineAt(t *testing.T) {
@@ -46,7 +47,7 @@ func TestDeadlineAt(t *testing.T) {
 // accountOf has so many images of one tag, in repositories of five.
 func accountOf(t *testing.T, images int) *testkit.Registry {
 	t.Helper()
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range images {
 		source.Push(fmt.Sprint("app", i/5), testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
@@ -54,7 +55,7 @@ func accountOf(t *testing.T, images int) *testkit.Registry {
 }
 
 // countOf counts the results by outcome.
-func countOf(results []Result, outcome Outcome) int {
+func countOf(results []transfer.Result, outcome transfer.Outcome) int {
 	n := 0
 	for _, r := range results {
 		if r.Outcome == outcome {
@@ -67,13 +68,13 @@ func countOf(results []Result, outcome Outcome) int {
 // With a second for each pull and each push, a run stops beginning, lets end what is under way, and says what is left.
 func TestRunOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := newEngine(accountOf(t, 20))
+		engine := testkit.NewEngine(accountOf(t, 20))
 		began := time.Now()
 		summary, events, err := runIn(t, engine, func(o *Options) {
-			o.Engine = &slowEngine{memoryEngine: engine}
+			o.Engine = &slowEngine{Engine: engine}
 			o.Deadline = Deadline{LastStart: began.Add(2500 * time.Millisecond), LastCopy: began.Add(time.Minute)}
 		})
-		exact, left := countOf(summary.Results, Exact), countOf(summary.Results, NotStarted)
+		exact, left := countOf(summary.Results, transfer.Exact), countOf(summary.Results, transfer.NotStarted)
 		if !errors.Is(err, ErrDeadline) || exact+left != 20 || exact < 4 || left < 8 {
 			t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 		}
@@ -83,29 +84,29 @@ func TestRunOutOfTime(t *testing.T) {
 		if lines := told(events); !slices.Contains(lines, "stopping: "+ErrDeadline.Error()) {
 			t.Errorf("events %q", lines)
 		}
-		engine.expectEmpty(t)
+		engine.ExpectEmpty(t)
 	})
 }
 
 // What is still under way at the last moment is cut off, and for the next run to copy.
 func TestRunCutOffByTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := newEngine(accountOf(t, 3))
+		engine := testkit.NewEngine(accountOf(t, 3))
 		began := time.Now()
 		hanging := hangingEngine{engine}
 		summary, _, err := runIn(t, engine, func(o *Options) {
 			o.Engine = hanging
 			o.Deadline = Deadline{LastStart: began.Add(time.Second), LastCopy: began.Add(2 * time.Second)}
 		})
-		if !errors.Is(err, ErrDeadline) || countOf(summary.Results, NotStarted) != 3 || time.Since(began) != 2*time.Second {
+		if !errors.Is(err, ErrDeadline) || countOf(summary.Results, transfer.NotStarted) != 3 || time.Since(began) != 2*time.Second {
 			t.Errorf("after %s: results %q, error %v", time.Since(began), outcomes(summary.Results), err)
 		}
-		engine.expectEmpty(t)
+		engine.ExpectEmpty(t)
 	})
 }
 
 // hangingEngine never ends a push.
-type hangingEngine struct{ *memoryEngine }
+type hangingEngine struct{ *testkit.Engine }
 
 func (e hangingEngine) Push(ctx context.Context, _ string, progress docker.Listener) (digest.Digest, error) {
 	<-ctx.Done()
@@ -115,11 +116,11 @@ func (e hangingEngine) Push(ctx context.Context, _ string, progress docker.Liste
 // A push that the classic engine goes on with after it was cut off leaves an image under a digest that nobody knows.
 func TestRunCutOffPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := newSource()
+		source := testkit.NewRegistry()
 		img := testkit.Image(t, "app")
 		source.Push("app", img, "1")
-		engine := newEngine(source)
-		engine.store = image.ClassicStore
+		engine := testkit.NewEngine(source)
+		engine.Kind = image.ClassicStore
 		_, _, err := runIn(t, engine, func(o *Options) {
 			o.Engine = hangingEngine{engine}
 			o.Deadline = DeadlineAt(time.Now().Add(time.Minute), time.Now())
@@ -127,7 +128,7 @@ func TestRunCutOffPush(t *testing.T) {
 		if !errors.Is(err, ErrDeadline) {
 			t.Errorf("error %v", err)
 		}
-		calls := engine.of("remove")
+		calls := engine.Of("remove")
 		if last := calls[len(calls)-1]; last != "remove "+img.Config.Digest.String() {
 			t.Errorf("removed in the end: %q", last)
 		}
@@ -138,7 +139,7 @@ func TestRunCutOffPush(t *testing.T) {
 func TestRunDoneBeforeTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		summary, _, err := runIn(t, newEngine(accountOf(t, 3)), func(o *Options) {
+		summary, _, err := runIn(t, testkit.NewEngine(accountOf(t, 3)), func(o *Options) {
 			o.Deadline = Deadline{LastStart: began.Add(time.Hour), LastCopy: began.Add(2 * time.Hour)}
 		})
 		if err != nil || summary.Incomplete() != 0 {
@@ -149,12 +150,12 @@ func TestRunDoneBeforeTheDeadline(t *testing.T) {
 
 // A run with a deadline that is over begins nothing.
 func TestRunAfterItsDeadline(t *testing.T) {
-	engine := newEngine(accountOf(t, 3))
+	engine := testkit.NewEngine(accountOf(t, 3))
 	_, _, err := runIn(t, engine, func(o *Options) { o.Deadline = DeadlineAt(time.Now().Add(-time.Hour), time.Now()) })
 	if !errors.Is(err, ErrDeadline) {
 		t.Errorf("error %v", err)
 	}
-	if n := engine.count("pull"); n > 0 {
+	if n := engine.Count("pull"); n > 0 {
 		t.Errorf("%d pulls", n)
 	}
 }
@@ -183,7 +184,7 @@ func TestRunStops(t *testing.T) {
 		{"gone since", 30, docker.ErrNotFound, 1, false, 60},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			engine := newEngine(accountOf(t, test.images))
+			engine := testkit.NewEngine(accountOf(t, test.images))
 			pushes := 0
 			failing := failingEngine{engine, func() error {
 				if pushes++; pushes >= test.from {
@@ -200,18 +201,18 @@ func TestRunStops(t *testing.T) {
 				t.Errorf("%d pushes, %d results", pushes, len(summary.Results))
 			}
 			for _, r := range summary.Results {
-				if r.Outcome == NotStarted && !errors.As(r.Err, &stopped) {
+				if r.Outcome == transfer.NotStarted && !errors.As(r.Err, &stopped) {
 					t.Errorf("%s is not started: %v", r.Name(), r.Err)
 				}
 			}
-			engine.expectEmpty(t)
+			engine.ExpectEmpty(t)
 		})
 	}
 }
 
 // failingEngine fails pushes by what fail returns.
 type failingEngine struct {
-	*memoryEngine
+	*testkit.Engine
 	fail func() error
 }
 
@@ -219,25 +220,28 @@ func (e *failingEngine) Push(ctx context.Context, ref string, progress docker.Li
 	if err := e.fail(); err != nil {
 		return "", err
 	}
-	return e.memoryEngine.Push(ctx, ref, progress)
+	return e.Engine.Push(ctx, ref, progress)
 }
 
 // sourceEnded is what a source says whose credentials have expired.
 type sourceEnded struct{}
 
 func (sourceEnded) Error() string { return "the credentials have expired" }
+
 func (sourceEnded) EndsRun() bool { return true }
 
 func TestBreaker(t *testing.T) {
-	denied, down := failedAt(StepPush, "ref", docker.ErrDenied), failedAt(StepPull, "ref", docker.ErrUnavailable)
+	denied, down := transfer.FailedAt(transfer.StepPush, "ref", docker.ErrDenied), transfer.FailedAt(transfer.StepPull, "ref", docker.ErrUnavailable)
 	unknown := func(repository string) error {
-		return failedAt(StepPush, "ref", errors.New("error from registry: out of luck with registry.example.com/"+repository))
+		return transfer.FailedAt(transfer.StepPush, "ref", errors.New("error from registry: out of luck with registry.example.com/"+repository))
 	}
-	failed := func(repository string, err error) []Result {
-		return []Result{{Repository: repository, Tag: "1", Outcome: Failed, Err: err}}
+	failed := func(repository string, err error) []transfer.Result {
+		return []transfer.Result{{Repository: repository, Tag: "1", Outcome: transfer.Failed, Err: err}}
 	}
-	arrived := func(outcome Outcome) []Result { return []Result{{Repository: "app", Tag: "1", Outcome: outcome}} }
-	times := func(n int, results []Result) (all [][]Result) {
+	arrived := func(outcome transfer.Outcome) []transfer.Result {
+		return []transfer.Result{{Repository: "app", Tag: "1", Outcome: outcome}}
+	}
+	times := func(n int, results []transfer.Result) (all [][]transfer.Result) {
 		for range n {
 			all = append(all, results)
 		}
@@ -245,25 +249,25 @@ func TestBreaker(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name    string
-		results [][]Result
+		results [][]transfer.Result
 		after   int // results, 0: never
 	}{
 		{"in two repositories", slices.Concat(times(9, failed("a", denied)), times(9, failed("b", denied))), 10},
 		{"in one repository", times(60, failed("a", denied)), 50},
-		{"an arrival between", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Exact)), times(9, failed("b", denied))), 0},
-		{"a changed one is an arrival", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Changed)), times(9, failed("b", denied))), 0},
-		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, arrived(Present)), times(2, failed("b", denied))), 11},
+		{"an arrival between", slices.Concat(times(9, failed("a", denied)), times(1, arrived(transfer.Exact)), times(9, failed("b", denied))), 0},
+		{"a changed one is an arrival", slices.Concat(times(9, failed("a", denied)), times(1, arrived(transfer.Changed)), times(9, failed("b", denied))), 0},
+		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, arrived(transfer.Present)), times(2, failed("b", denied))), 11},
 		{"two causes", slices.Concat(times(6, failed("a", denied)), times(6, failed("b", down)), times(3, failed("c", denied))), 0},
-		{"the engine", times(2, failed("a", failedAt(StepPull, "ref", docker.ErrEngineGone))), 1},
-		{"closed", times(3, failed("a", failedAt(StepPush, "ref", docker.ErrClosed))), 3},
-		{"the bucket", slices.Concat(times(9, failed("a", failedAt(StepPull, "ref", docker.ErrBlocked))), times(1, failed("b", failedAt(StepPull, "ref", docker.ErrBlocked)))), 10},
-		{"rules", slices.Concat(times(60, failed("a", failedAt(StepPush, "ref", docker.ErrRefused))), times(60, failed("b", failedAt(StepPush, "ref", docker.ErrRefused)))), 0},
+		{"the engine", times(2, failed("a", transfer.FailedAt(transfer.StepPull, "ref", docker.ErrEngineGone))), 1},
+		{"closed", times(3, failed("a", transfer.FailedAt(transfer.StepPush, "ref", docker.ErrClosed))), 3},
+		{"the bucket", slices.Concat(times(9, failed("a", transfer.FailedAt(transfer.StepPull, "ref", docker.ErrBlocked))), times(1, failed("b", transfer.FailedAt(transfer.StepPull, "ref", docker.ErrBlocked)))), 10},
+		{"rules", slices.Concat(times(60, failed("a", transfer.FailedAt(transfer.StepPush, "ref", docker.ErrRefused))), times(60, failed("b", transfer.FailedAt(transfer.StepPush, "ref", docker.ErrRefused)))), 0},
 		{"an unknown cause", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", unknown("b")))), 10},
-		{"an unknown cause after an arrival", slices.Concat(times(1, arrived(Exact)), times(9, failed("a", unknown("a"))), times(9, failed("b", unknown("b")))), 0},
-		{"unknown causes", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", failedAt(StepPush, "ref", errors.New("another"))))), 0},
-		{"the source", times(2, slices.Concat(arrived(Exact), failed("a", failedAt(StepPull, "ref", errors.Join(docker.ErrDenied, sourceEnded{}))))), 1},
-		{"of no concern", times(60, failed("a", failedAt(StepPull, "ref", docker.ErrNotFound))), 0},
-		{"refused", times(60, []Result{{Repository: "a", Outcome: Refused, Err: docker.ErrDenied}}), 0},
+		{"an unknown cause after an arrival", slices.Concat(times(1, arrived(transfer.Exact)), times(9, failed("a", unknown("a"))), times(9, failed("b", unknown("b")))), 0},
+		{"unknown causes", slices.Concat(times(9, failed("a", unknown("a"))), times(1, failed("b", transfer.FailedAt(transfer.StepPush, "ref", errors.New("another"))))), 0},
+		{"the source", times(2, slices.Concat(arrived(transfer.Exact), failed("a", transfer.FailedAt(transfer.StepPull, "ref", errors.Join(docker.ErrDenied, sourceEnded{}))))), 1},
+		{"of no concern", times(60, failed("a", transfer.FailedAt(transfer.StepPull, "ref", docker.ErrNotFound))), 0},
+		{"refused", times(60, []transfer.Result{{Repository: "a", Outcome: transfer.Refused, Err: docker.ErrDenied}}), 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var b breaker

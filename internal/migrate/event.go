@@ -5,6 +5,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Working, Moved,
@@ -20,7 +21,7 @@ type Listed plan.Listed
 
 // Shared says what of the registry this run copies, where other jobs copy the rest.
 type Shared struct {
-	Share  Share
+	Share  plan.Share
 	Tags   int
 	Listed int // tags in the whole registry
 }
@@ -32,14 +33,14 @@ type Planned struct {
 	Bytes int64 // of the blobs, as the source holds them
 	// BytesUnshared is what they would be if no image shared a blob with another.
 	BytesUnshared int64
-	Refused       []Result
+	Refused       []transfer.Result
 	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
 	LeftReferrers int
 	Store         image.Store
-	Contents      []Content    // by repository, in the order of their names
-	MostShared    []SharedBlob // that save the most bytes
-	BySize        []BlobClass  // the blobs by their bytes, from the smallest
-	ByUse         []BlobClass  // the blobs by how many images consist of them, from one
+	Contents      []plan.Content    // by repository, in the order of their names
+	MostShared    []plan.SharedBlob // that save the most bytes
+	BySize        []plan.BlobClass  // the blobs by their bytes, from the smallest
+	ByUse         []plan.BlobClass  // the blobs by how many images consist of them, from one
 }
 
 // Comparing begins the comparison of a verification: nothing is copied.
@@ -49,15 +50,15 @@ type Comparing struct {
 }
 
 // PulledBack says that the engine has pulled a tag from the target, whole, and dropped it again.
-type PulledBack struct{ Result Result }
+type PulledBack struct{ Result transfer.Result }
 
 // Started says that the copy of an image begins.
 type Started struct{ Image image.Image }
 
 // Worked says that a worker is through with an image, for good or not.
 type Worked struct {
-	Step   Step // StepPull or StepPush; empty for an image that was copied alone, from pull to push
-	Worker int  // of those of the step, from 0
+	Step   transfer.Step // StepPull or StepPush; empty for an image that was copied alone, from pull to push
+	Worker int           // of those of the step, from 0
 	Image  image.Image
 	Began  time.Time
 	Well   bool
@@ -66,7 +67,7 @@ type Worked struct {
 
 // Retrying says that a call has failed, and is made again after the wait.
 type Retrying struct {
-	Step Step
+	Step transfer.Step
 	Ref  string // may be empty
 	Err  error
 	Wait time.Duration
@@ -76,7 +77,7 @@ type Retrying struct {
 type Stopping struct{ Cause error }
 
 // Finished gives the result of one tag, or of the referrers of one image.
-type Finished struct{ Result Result }
+type Finished struct{ Result transfer.Result }
 
 // Recovering says that images are copied once more, each alone: the engine had skipped layers of theirs.
 type Recovering struct{ Images int }

@@ -7,10 +7,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // outcomes lists results as "name outcome".
-func outcomes(results []Result) []string {
+func outcomes(results []transfer.Result) []string {
 	list := make([]string, len(results))
 	for i, r := range results {
 		name := r.Name()
@@ -23,9 +24,9 @@ func outcomes(results []Result) []string {
 }
 
 // surveyed plans all that the source has, for an engine with the containerd store unless change says otherwise.
-func surveyed(t *testing.T, source Source, change func(*plan.Planner)) (plan.Survey, *plan.Planner) {
+func surveyed(t *testing.T, source transfer.Source, change func(*plan.Planner)) (plan.Survey, *plan.Planner) {
 	t.Helper()
-	p := &plan.Planner{Source: source, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Catalog: plan.NewCatalog()}
+	p := &plan.Planner{Source: source, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase}, Catalog: plan.NewCatalog()}
 	if change != nil {
 		change(p)
 	}

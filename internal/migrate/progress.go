@@ -9,18 +9,20 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // StepExtract is the end of a pull, where the engine unpacks what it has. No copy fails there: to a copy it is one
 // with the pull.
-const StepExtract Step = "extract"
+const StepExtract transfer.Step = "extract"
 
 // Working says how far a worker is with an image: a few times a second, and at the end of it with no step.
 type Working struct {
 	Image   image.Image
-	Step    Step  // StepPull, StepExtract, StepPush, or empty
-	Current int64 // bytes of the step
-	Total   int64 // likewise; it may grow, and be 0 where nothing has to be transferred
+	Step    transfer.Step // StepPull, StepExtract, StepPush, or empty
+	Current int64         // bytes of the step
+	Total   int64         // likewise; it may grow, and be 0 where nothing has to be transferred
 }
 
 // Moved says how many of the plan's bytes are where they belong. One that has been pulled and not pushed counts half.
@@ -34,7 +36,7 @@ func (Working) event() {}
 func (Moved) event() {}
 
 // steps are those of a copy that an engine is at.
-var steps = map[docker.Phase]Step{docker.Downloading: StepPull, docker.Extracting: StepExtract, docker.Pushing: StepPush}
+var steps = map[docker.Phase]transfer.Step{docker.Downloading: transfer.StepPull, docker.Extracting: StepExtract, docker.Pushing: transfer.StepPush}
 
 // direction is one of the two ways that each byte goes.
 type direction int
@@ -98,7 +100,7 @@ func (m *meter) plan(items []*plan.Item) {
 }
 
 // settle notes the result of a tag, and reports whether it was the last of its image.
-func (m *meter) settle(r Result) bool {
+func (m *meter) settle(r transfer.Result) bool {
 	if m == nil || r.Referrers > 0 {
 		return false
 	}
@@ -109,7 +111,7 @@ func (m *meter) settle(r Result) bool {
 	if img == nil {
 		return false
 	}
-	img.copied = img.copied || r.Outcome.Arrived() && r.Outcome != Present
+	img.copied = img.copied || r.Outcome.Arrived() && r.Outcome != transfer.Present
 	if img.open--; img.open > 0 {
 		return false
 	}
@@ -171,13 +173,13 @@ func (m *meter) state() Moved {
 }
 
 // follow returns what hears from the engine what it transfers for the item, up to the call of end.
-func (m *meter) follow(g *grant, d direction) (_ docker.Listener, end func(well bool)) {
+func (m *meter) follow(g *schedule.Grant, d direction) (_ docker.Listener, end func(well bool)) {
 	if m == nil {
 		return nil, func(bool) {}
 	}
 	m.mu.Lock()
-	m.count(inbound, g.spare, false)
-	m.count(outbound, g.spare, false)
+	m.count(inbound, g.Spare, false)
+	m.count(outbound, g.Spare, false)
 	m.mu.Unlock()
 	f := &mover{meter: m, grant: g}
 	f.begin(d)
@@ -191,37 +193,37 @@ const tellPause = 250 * time.Millisecond
 // mover follows what a worker moves for one image.
 type mover struct {
 	meter *meter
-	grant *grant
+	grant *schedule.Grant
 
 	mu        sync.Mutex
 	direction direction
 	planned   int64 // bytes that are left in the direction
 	blobs     map[string]*moving
 	total     int64 // bytes of the blobs
-	done      map[Step]int64
+	done      map[transfer.Step]int64
 	loading   int // blobs that are being pulled
-	told      Step
+	told      transfer.Step
 	toldAt    time.Time
 	ended     bool
 }
 
 // moving is one blob of a mover.
 type moving struct {
-	size    int64          // bytes
-	done    map[Step]int64 // bytes
+	size    int64                   // bytes
+	done    map[transfer.Step]int64 // bytes
 	loading bool
 }
 
 // begin forgets all about the other direction.
 func (f *mover) begin(d direction) {
 	f.direction, f.planned, f.total, f.loading = d, 0, 0, 0
-	f.blobs, f.done = map[string]*moving{}, map[Step]int64{}
-	blobs := f.grant.bring
+	f.blobs, f.done = map[string]*moving{}, map[transfer.Step]int64{}
+	blobs := f.grant.Bring
 	if d == outbound {
-		blobs = f.grant.upload
+		blobs = f.grant.Upload
 	}
 	for name, size := range f.meter.sizes(d, blobs) {
-		f.blobs[name] = &moving{size: size, done: map[Step]int64{}}
+		f.blobs[name] = &moving{size: size, done: map[transfer.Step]int64{}}
 		f.planned += size
 	}
 	f.total = f.planned
@@ -244,7 +246,7 @@ func (f *mover) see(t docker.Progress) {
 	f.take(t)
 	step := steps[t.Phase]
 	if step == StepExtract && f.loading > 0 {
-		step = StepPull
+		step = transfer.StepPull
 	}
 	if step != f.told || time.Since(f.toldAt) >= tellPause {
 		f.tell(step)
@@ -255,7 +257,7 @@ func (f *mover) see(t docker.Progress) {
 func (f *mover) take(t docker.Progress) {
 	blob := f.blobs[t.Blob]
 	if blob == nil {
-		blob = &moving{done: map[Step]int64{}}
+		blob = &moving{done: map[transfer.Step]int64{}}
 		f.blobs[t.Blob] = blob
 	}
 	if blob.size == 0 && t.Total > 0 { // nobody has planned with it, or the store counts something else
@@ -271,7 +273,7 @@ func (f *mover) take(t docker.Progress) {
 		}
 	}
 	if t.Phase == docker.Extracting {
-		f.advance(blob, StepPull, blob.size)
+		f.advance(blob, transfer.StepPull, blob.size)
 	}
 	f.advance(blob, steps[t.Phase], part(t, blob.size))
 }
@@ -287,7 +289,7 @@ func part(t docker.Progress, size int64) int64 {
 	return int64(float64(size) * float64(min(max(0, t.Current), t.Total)) / float64(t.Total))
 }
 
-func (f *mover) advance(blob *moving, step Step, to int64) {
+func (f *mover) advance(blob *moving, step transfer.Step, to int64) {
 	if more := to - blob.done[step]; more > 0 {
 		blob.done[step] += more
 		f.done[step] += more
@@ -295,7 +297,7 @@ func (f *mover) advance(blob *moving, step Step, to int64) {
 }
 
 // tell says how far the step is.
-func (f *mover) tell(step Step) {
+func (f *mover) tell(step transfer.Step) {
 	f.told, f.toldAt = step, time.Now()
 	underWay := int64(0)
 	if f.total > 0 {
@@ -308,11 +310,11 @@ func (f *mover) tell(step Step) {
 }
 
 // stepOf is the step that moves bytes in the direction.
-func stepOf(d direction) Step {
+func stepOf(d direction) transfer.Step {
 	if d == outbound {
-		return StepPush
+		return transfer.StepPush
 	}
-	return StepPull
+	return transfer.StepPull
 }
 
 // end takes the worker off the image. Of what was pulled, all is in the engine.
@@ -323,7 +325,7 @@ func (f *mover) end(pulled bool) {
 	f.meter.mu.Lock()
 	delete(f.meter.underWay, f)
 	if pulled {
-		f.meter.count(inbound, f.grant.bring, true)
+		f.meter.count(inbound, f.grant.Bring, true)
 	}
 	f.meter.mu.Unlock()
 	f.meter.tell(Working{Image: f.grant.Image})

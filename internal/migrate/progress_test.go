@@ -15,7 +15,9 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // blobOf is a blob, and what engines call it.
@@ -25,12 +27,12 @@ func blobOf(name string, size int64) (ocispec.Descriptor, string) {
 }
 
 // meteredTask is an image of two blobs, "a" of 100 bytes and "b" of 300, and what its meter tells.
-func meteredTask() (m *meter, t *grant, told func() []string) {
+func meteredTask() (m *meter, t *schedule.Grant, told func() []string) {
 	blobs := plan.NewCatalog()
 	a, _ := blobOf("a", 100)
 	b, _ := blobOf("b", 300)
 	ids := blobs.Add([]ocispec.Descriptor{a, b})
-	t = alone(&plan.Item{
+	t = schedule.Alone(&plan.Item{
 		Image: image.Image{Repository: image.Repository{Name: "app"}, Digest: digest.FromString("app"), Tags: []string{"1", "2"}},
 		Blobs: ids,
 	})
@@ -101,9 +103,9 @@ func TestProgress(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, task, told := meteredTask()
 				progress, end := m.follow(task, test.direction)
-				for _, transfer := range test.transfers {
+				for _, moved := range test.transfers {
 					time.Sleep(time.Second)
-					progress(transfer)
+					progress(moved)
 				}
 				end(false)
 				want := slices.Concat([]string{string(stepOf(test.direction)) + " 0/400, 0/400"}, test.want, []string{" 0/0, 0/400"})
@@ -148,8 +150,8 @@ func TestMeterSettles(t *testing.T) {
 		blob, _ := blobOf(fmt.Sprint(i), size)
 		ids = append(ids, blobs.Add([]ocispec.Descriptor{blob})...)
 	}
-	of := func(name string, tags []string, blobs ...plan.BlobID) *grant {
-		return alone(&plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs})
+	of := func(name string, tags []string, blobs ...plan.BlobID) *schedule.Grant {
+		return schedule.Alone(&plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs})
 	}
 	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
 	refused := of("r", []string{"1"}, ids[2])
@@ -162,8 +164,8 @@ func TestMeterSettles(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", name, s, want)
 		}
 	}
-	result := func(t *grant, tag string, outcome Outcome) Result {
-		r := resultOf(t.Item, tag)
+	result := func(t *schedule.Grant, tag string, outcome transfer.Outcome) transfer.Result {
+		r := transfer.ResultOf(t.Item, tag)
 		r.Outcome = outcome
 		return r
 	}
@@ -171,25 +173,25 @@ func TestMeterSettles(t *testing.T) {
 	_, end := m.follow(x, inbound)
 	end(true)
 	state("x pulled", "200/1000")
-	if m.settle(result(x, "1", Exact)) {
+	if m.settle(result(x, "1", transfer.Exact)) {
 		t.Error("x is settled with the first of two tags")
 	}
 	state("a tag of x", "200/1000")
-	if !m.settle(result(x, "2", Failed)) {
+	if !m.settle(result(x, "2", transfer.Failed)) {
 		t.Error("x is not settled")
 	}
 	state("x", "400/1000")
-	m.settle(result(y, "1", Present))
+	m.settle(result(y, "1", transfer.Present))
 	state("y, which had been moved with x", "400/1000")
-	m.settle(Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.Image.Digest})
-	m.settle(Result{Repository: "unlisted"})
-	m.settle(result(refused, "1", Refused))
+	m.settle(transfer.Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.Image.Digest})
+	m.settle(transfer.Result{Repository: "unlisted"})
+	m.settle(result(refused, "1", transfer.Refused))
 	state("what is no image", "400/1000")
 	_, end = m.follow(z, inbound)
 	end(true)
-	m.settle(result(z, "1", Failed))
+	m.settle(result(z, "1", transfer.Failed))
 	state("z, pulled and not pushed", "700/700")
-	if m.settle(result(z, "1", Failed)) || len(m.images) != 0 {
+	if m.settle(result(z, "1", transfer.Failed)) || len(m.images) != 0 {
 		t.Errorf("%d images are left", len(m.images))
 	}
 }
@@ -197,7 +199,7 @@ func TestMeterSettles(t *testing.T) {
 // What the target has already need not be moved.
 func TestMeterSparesWhatIsThere(t *testing.T) {
 	m, task, _ := meteredTask()
-	task.bring, task.spare = task.Blobs[:1], task.Blobs[1:]
+	task.Bring, task.Spare = task.Blobs[:1], task.Blobs[1:]
 	_, end := m.follow(task, inbound)
 	defer end(false)
 	if s := m.state(); s != (Moved{Of: 100}) {
@@ -209,22 +211,22 @@ func TestNobodyIsTold(t *testing.T) {
 	var m *meter
 	progress, end := m.follow(nil, inbound)
 	end(true)
-	if progress != nil || m.settle(Result{}) {
+	if progress != nil || m.settle(transfer.Result{}) {
 		t.Error("the nil meter does something")
 	}
 }
 
 // tellingEngine says that all of what it moves has moved.
-type tellingEngine struct{ *memoryEngine }
+type tellingEngine struct{ *testkit.Engine }
 
 func (e tellingEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	e.tell(ref, docker.Downloading, progress)
-	return e.memoryEngine.Pull(ctx, ref, progress)
+	return e.Engine.Pull(ctx, ref, progress)
 }
 
 func (e tellingEngine) Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error) {
 	e.tell(ref, docker.Pushing, progress)
-	return e.memoryEngine.Push(ctx, ref, progress)
+	return e.Engine.Push(ctx, ref, progress)
 }
 
 func (e tellingEngine) tell(ref string, phase docker.Phase, progress docker.Listener) {
@@ -236,21 +238,21 @@ func (e tellingEngine) tell(ref string, phase docker.Phase, progress docker.List
 // A run tells what each of its workers does until they have done with it, and how far everything is, up to the end.
 func TestRunTellsProgress(t *testing.T) {
 	pair, children := testkit.Pair(t, "pair")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1", "latest")
 	source.Hold("app", children...)
 	source.Push("app", testkit.Image(t, "image"), "2")
 	source.Push("app", testkit.Image(t, "spoiled"), "3")
 	source.Push("other", testkit.Image(t, "blocked"), "1")
 	source.Push("deep/er/app", testkit.Image(t, "image"), "1")
-	engine := newEngine(source)
-	engine.rivals[children[1].Digest] = children[0].Digest
-	engine.fails["push "+testkit.TargetBase+"/other:1"] = docker.ErrDenied
+	engine := testkit.NewEngine(source)
+	engine.Rivals[children[1].Digest] = children[0].Digest
+	engine.Fails["push "+testkit.TargetBase+"/other:1"] = docker.ErrDenied
 	_, events, err := runIn(t, engine, func(o *Options) { o.Engine = tellingEngine{engine} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	planned, last, working, steps := int64(-1), Moved{}, map[digest.Digest]Step{}, map[Step]int{}
+	planned, last, working, steps := int64(-1), Moved{}, map[digest.Digest]transfer.Step{}, map[transfer.Step]int{}
 	for _, event := range events {
 		switch e := event.(type) {
 		case Planned:
@@ -276,7 +278,7 @@ func TestRunTellsProgress(t *testing.T) {
 			t.Errorf("a worker is still busy with the %s of %s", step, img)
 		}
 	}
-	if len(working) != 4 || steps[StepPull] < 4 || steps[StepPush] < 4 {
+	if len(working) != 4 || steps[transfer.StepPull] < 4 || steps[transfer.StepPush] < 4 {
 		t.Errorf("%d images, %v", len(working), steps)
 	}
 }

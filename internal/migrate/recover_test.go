@@ -10,6 +10,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // setAside copies an image that the engine does not hold whole, as a run does before it copies it alone.
@@ -18,30 +19,30 @@ func (s *setup) setAside(t *testing.T) {
 	if results, aside := s.attempt(t.Context()); !aside || results != nil {
 		t.Fatalf("not set aside: %q", outcomes(results))
 	}
-	s.engine.expectEmpty(t)
-	if got := s.engine.of("push"); len(got) > 0 {
+	s.engine.ExpectEmpty(t)
+	if got := s.engine.Of("push"); len(got) > 0 {
 		t.Fatalf("pushed all the same: %q", got)
 	}
-	s.engine.calls = nil
+	s.engine.Calls = nil
 }
 
-func (s *setup) recover(t *testing.T, want ...string) []Result {
+func (s *setup) recover(t *testing.T, want ...string) []transfer.Result {
 	t.Helper()
-	results := s.copier().recover(t.Context(), newTask(s.item), nil)
+	results := s.copier().Recover(t.Context(), transfer.NewCopy(s.item), nil)
 	if got := outcomes(results); !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
-	s.engine.expectEmpty(t)
+	s.engine.ExpectEmpty(t)
 	return results
 }
 
 func TestRecoverImage(t *testing.T) {
 	img, rival := testkit.Image(t, "app"), testkit.Image(t, "rival")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "2") })
-	s.engine.rivals[img.Digest] = rival.Digest
-	s.engine.manifests[rival.Digest] = rival
+	s.engine.Rivals[img.Digest] = rival.Digest
+	s.engine.Manifests[rival.Digest] = rival
 	for _, blob := range rival.Blobs() {
-		s.engine.content[blob.Digest] = true
+		s.engine.Content[blob.Digest] = true
 	}
 	s.setAside(t)
 	s.recover(t, "app:1: exact", "app:2: exact")
@@ -51,7 +52,7 @@ func TestRecoverImage(t *testing.T) {
 func TestRecoverIndex(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", pair, "1", "2"); r.Hold("app", children...) })
-	s.engine.rivals[children[1].Digest] = children[0].Digest
+	s.engine.Rivals[children[1].Digest] = children[0].Digest
 	s.setAside(t)
 	s.recover(t, "app:1: exact", "app:2: exact")
 	var want []string
@@ -60,7 +61,7 @@ func TestRecoverIndex(t *testing.T) {
 		want = append(want, "pull "+ref, "load "+ref, "push "+ref, "remove "+ref, "remove "+ref) // at the target, and at the source
 	}
 	want = append(want, "load app:1", "push app:1", "push app:2", "remove app:1", "remove app:2")
-	if got := s.engine.of("pull", "load", "push", "remove"); !slices.Equal(got, want) {
+	if got := s.engine.Of("pull", "load", "push", "remove"); !slices.Equal(got, want) {
 		t.Errorf("calls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -75,27 +76,27 @@ func TestRecoverFailures(t *testing.T) {
 		remedy string
 	}{
 		{
-			"still incomplete", pair, func(s *setup, _ string) { s.engine.broken[children[1].Digest] = true },
+			"still incomplete", pair, func(s *setup, _ string) { s.engine.Broken[children[1].Digest] = true },
 			[]string{"check ", "skipped layers", children[1].Digest.String()}, "fresh docker:dind",
 		},
 		{
-			"an image, still incomplete", children[1], func(s *setup, _ string) { s.engine.broken[children[1].Digest] = true },
+			"an image, still incomplete", children[1], func(s *setup, _ string) { s.engine.Broken[children[1].Digest] = true },
 			[]string{"check ", "skipped layers"}, "fresh docker:dind",
 		},
 		{
-			"push of a child denied", pair, func(s *setup, leaf string) { s.engine.fails["push "+leaf] = docker.ErrDenied },
+			"push of a child denied", pair, func(s *setup, leaf string) { s.engine.Fails["push "+leaf] = docker.ErrDenied },
 			[]string{"push ", children[1].Digest.String()}, "below Developer",
 		},
 		{
-			"push of a child that ends well and brings nothing", pair, func(s *setup, leaf string) { s.engine.lost[leaf] = true },
+			"push of a child that ends well and brings nothing", pair, func(s *setup, leaf string) { s.engine.Lost[leaf] = true },
 			[]string{"verify ", children[1].Digest.String()}, "",
 		},
 		{
-			"the target has another child", pair, func(s *setup, leaf string) { s.engine.stands[leaf] = testkit.EmptyDigest },
+			"the target has another child", pair, func(s *setup, leaf string) { s.engine.Stands[leaf] = testkit.EmptyDigest },
 			[]string{"verify ", "the target answers with " + testkit.EmptyDigest}, "",
 		},
 		{
-			"load", pair, func(s *setup, leaf string) { s.engine.fails["load "+leaf] = errors.New("no space left on device") },
+			"load", pair, func(s *setup, leaf string) { s.engine.Fails["load "+leaf] = errors.New("no space left on device") },
 			[]string{"tag ", "no space left"}, "",
 		},
 	} {
@@ -103,13 +104,13 @@ func TestRecoverFailures(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", test.root, "1", "2"); r.Hold("app", children...) })
 			test.change(s, s.item.Target+"@"+children[1].Digest.String())
 			for _, r := range s.recover(t, "app:1: failed", "app:2: failed") {
-				expectError(t, r.Err, test.says...)
-				var step *StepError
+				testkit.ExpectError(t, r.Err, test.says...)
+				var step *transfer.StepError
 				if !errors.As(r.Err, &step) || !strings.Contains(step.Remedy, test.remedy) {
 					t.Errorf("%#v, want the remedy %q", r.Err, test.remedy)
 				}
 			}
-			if len(s.engine.tags[s.target("1")]) > 0 {
+			if len(s.engine.Tags[s.target("1")]) > 0 {
 				t.Error("the tag is at the target")
 			}
 		})
@@ -121,9 +122,9 @@ func TestRecoverPresent(t *testing.T) {
 	img := testkit.Image(t, "app")
 	signature := testkit.Artifact(t, "application/x", "signature", img)
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1"); r.Push("app", signature) })
-	s.engine.tags[s.target("1")] = img.Digest
+	s.engine.Tags[s.target("1")] = img.Digest
 	s.recover(t, "app:1: present", "1 referrers of "+img.Digest.String()+": exact")
-	if n := s.engine.count("pull " + s.pulled(img)); n != 0 {
+	if n := s.engine.Count("pull " + s.pulled(img)); n != 0 {
 		t.Errorf("%d pulls", n)
 	}
 }
@@ -135,8 +136,8 @@ func TestRecoverFailedBesidePresent(t *testing.T) {
 		r.Push("app", img, "1", "2")
 		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	})
-	s.engine.tags[s.target("1")] = img.Digest
-	s.engine.broken[img.Digest] = true
+	s.engine.Tags[s.target("1")] = img.Digest
+	s.engine.Broken[img.Digest] = true
 	s.recover(t, "app:1: present", "app:2: failed", referrersOf(img, "1")+": exact")
 }
 
@@ -146,17 +147,17 @@ func TestRecoverInterrupted(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", pair, "1"); r.Hold("app", children...) })
 			ctx, cancel := context.WithCancel(t.Context())
-			s.engine.before = func(call string) {
+			s.engine.Before = func(call string) {
 				if strings.HasPrefix(call, kind) {
 					cancel()
 				}
 			}
-			for _, r := range s.copier().recover(ctx, newTask(s.item), nil) {
-				if r.Outcome != Failed || !errors.Is(r.Err, context.Canceled) {
+			for _, r := range s.copier().Recover(ctx, transfer.NewCopy(s.item), nil) {
+				if r.Outcome != transfer.Failed || !errors.Is(r.Err, context.Canceled) {
 					t.Errorf("%s: %s, %v", r.Name(), r.Outcome, r.Err)
 				}
 			}
-			s.engine.expectEmpty(t)
+			s.engine.ExpectEmpty(t)
 		})
 	}
 }

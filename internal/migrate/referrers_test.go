@@ -14,6 +14,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 func referrersOf(m image.Manifest, n string) string { return n + " referrers of " + m.Digest.String() }
@@ -79,7 +80,7 @@ func TestBringReferrers(t *testing.T) {
 		"app:1: exact", "app:2: exact",
 		referrersOf(pair, "1") + ": exact", referrersOf(children[1], "1") + ": exact", referrersOf(sbom, "1") + ": exact",
 	}
-	with := func(outcome Outcome, i int) []string {
+	with := func(outcome transfer.Outcome, i int) []string {
 		changed := slices.Clone(all)
 		before, _, _ := strings.Cut(changed[i], ": ")
 		if i > 1 {
@@ -97,28 +98,28 @@ func TestBringReferrers(t *testing.T) {
 		untouched bool // by any push
 	}{
 		{"all, subjects first", func(*setup, string) {}, all, "", false},
-		{"present", func(s *setup, tag string) { s.engine.tags[tag] = one(signature).Root.Digest }, with(Present, 2), "", true},
-		{"others at the target", func(s *setup, tag string) { s.engine.tags[tag] = testkit.EmptyDigest }, with(Failed, 2), "they are left alone", true},
-		{"nobody knows what is at the target", func(s *setup, tag string) { s.engine.fails["resolve "+tag] = denied }, with(Failed, 2), "toomanyrequests", true},
-		{"push denied", func(s *setup, tag string) { s.engine.fails["push "+tag] = docker.ErrDenied }, with(Failed, 2), "denied", false},
-		{"pull fails", func(s *setup, _ string) { s.engine.fails["pull "+s.pulled(signature)] = denied }, with(Failed, 2), "toomanyrequests", false},
-		{"incomplete", func(s *setup, _ string) { s.engine.broken[signature.Digest] = true }, with(Failed, 2), "skipped layers", false},
-		{"another digest pushed", func(s *setup, tag string) { s.engine.answers[tag] = testkit.EmptyDigest }, with(Failed, 2), "the engine pushed " + testkit.EmptyDigest, false},
-		{"nothing arrives", func(s *setup, tag string) { s.engine.lost[tag] = true }, with(Failed, 2), "manifest unknown", false},
+		{"present", func(s *setup, tag string) { s.engine.Tags[tag] = one(signature).Root.Digest }, with(transfer.Present, 2), "", true},
+		{"others at the target", func(s *setup, tag string) { s.engine.Tags[tag] = testkit.EmptyDigest }, with(transfer.Failed, 2), "they are left alone", true},
+		{"nobody knows what is at the target", func(s *setup, tag string) { s.engine.Fails["resolve "+tag] = denied }, with(transfer.Failed, 2), "toomanyrequests", true},
+		{"push denied", func(s *setup, tag string) { s.engine.Fails["push "+tag] = docker.ErrDenied }, with(transfer.Failed, 2), "denied", false},
+		{"pull fails", func(s *setup, _ string) { s.engine.Fails["pull "+s.pulled(signature)] = denied }, with(transfer.Failed, 2), "toomanyrequests", false},
+		{"incomplete", func(s *setup, _ string) { s.engine.Broken[signature.Digest] = true }, with(transfer.Failed, 2), "skipped layers", false},
+		{"another digest pushed", func(s *setup, tag string) { s.engine.Answers[tag] = testkit.EmptyDigest }, with(transfer.Failed, 2), "the engine pushed " + testkit.EmptyDigest, false},
+		{"nothing arrives", func(s *setup, tag string) { s.engine.Lost[tag] = true }, with(transfer.Failed, 2), "manifest unknown", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, image.ContainerdStore, fill)
 			tag := s.item.Tagged(image.ReferrersTag(pair.Digest))
 			test.change(s, tag)
-			before := s.engine.tags[tag]
+			before := s.engine.Tags[tag]
 			results := s.copy(t, test.want...)
 			if r := results[2]; test.says != "" {
-				expectError(t, r.Err, test.says)
-				if now := s.engine.tags[tag]; before != "" && now != before {
+				testkit.ExpectError(t, r.Err, test.says)
+				if now := s.engine.Tags[tag]; before != "" && now != before {
 					t.Errorf("the target's %s became %s", before, now)
 				}
 			}
-			if n := s.engine.count("push " + tag); test.untouched && n != 0 {
+			if n := s.engine.Count("push " + tag); test.untouched && n != 0 {
 				t.Errorf("%d pushes", n)
 			}
 		})
@@ -137,20 +138,20 @@ func TestReferrersWithoutAllTags(t *testing.T) {
 		change func(*setup)
 		want   []string
 	}{
-		{"one tag denied", func(s *setup) { s.engine.fails["push "+s.target("1")] = docker.ErrDenied },
+		{"one tag denied", func(s *setup) { s.engine.Fails["push "+s.target("1")] = docker.ErrDenied },
 			[]string{"app:1: failed", "app:2: exact", referrersOf(img, "1") + ": exact"}},
 		{"one present, one denied", func(s *setup) {
-			s.engine.tags[s.target("1")] = img.Digest
-			s.engine.fails["push "+s.target("2")] = docker.ErrDenied
+			s.engine.Tags[s.target("1")] = img.Digest
+			s.engine.Fails["push "+s.target("2")] = docker.ErrDenied
 		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
 		{"one present, no more to be had", func(s *setup) {
-			s.engine.tags[s.target("1")] = img.Digest
-			s.engine.fails["pull "+s.pulled(img)] = docker.ErrNotFound
+			s.engine.Tags[s.target("1")] = img.Digest
+			s.engine.Fails["pull "+s.pulled(img)] = docker.ErrNotFound
 		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
 		{"all present", func(s *setup) {
-			s.engine.tags[s.target("1")], s.engine.tags[s.target("2")] = img.Digest, img.Digest
+			s.engine.Tags[s.target("1")], s.engine.Tags[s.target("2")] = img.Digest, img.Digest
 		}, []string{"app:1: present", "app:2: present", referrersOf(img, "1") + ": exact"}},
-		{"none arrived", func(s *setup) { s.engine.fails["pull "+s.pulled(img)] = docker.ErrNotFound },
+		{"none arrived", func(s *setup) { s.engine.Fails["pull "+s.pulled(img)] = docker.ErrNotFound },
 			[]string{"app:1: failed", "app:2: failed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -170,8 +171,8 @@ func TestReferrersBroken(t *testing.T) {
 		r.Tagged["app"][2].Archived = true
 	})
 	results := s.copy(t, "app:1: exact", referrersOf(img, "2")+": failed")
-	expectError(t, results[1].Err, "archived in ECR")
-	if d := s.engine.tags[results[1].Target]; d != "" {
+	testkit.ExpectError(t, results[1].Err, "archived in ECR")
+	if d := s.engine.Tags[results[1].Target]; d != "" {
 		t.Errorf("a part of them is at the target: %s", d)
 	}
 }
@@ -183,14 +184,14 @@ func TestReferrersClassic(t *testing.T) {
 		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	})
 	results := s.copy(t, "app:1: changed", referrersOf(img, "1")+": refused")
-	expectError(t, results[1].Err, "docker:29-dind")
+	testkit.ExpectError(t, results[1].Err, "docker:29-dind")
 }
 
 // Two images that share a child share its referrers: they are brought once, and nobody clears them away under another.
 func TestReferrersShared(t *testing.T) {
 	shared := testkit.Image(t, "shared")
 	signature := testkit.Artifact(t, "application/x", "signature", shared)
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Hold("app", shared)
 	const images = 8
 	for i := range images {
@@ -199,15 +200,15 @@ func TestReferrersShared(t *testing.T) {
 		source.Push("app", testkit.Index(t, testkit.Child(shared, testkit.Linux("amd64")), testkit.Child(own, testkit.Linux("arm64"))), strings.Repeat("v", i+1))
 	}
 	source.Push("app", signature)
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = images })
 	if err != nil || len(summary.Results) != images+1 || summary.Incomplete() != 0 {
 		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 	}
-	if n := engine.count("push " + testkit.TargetBase + "/app:" + image.ReferrersTag(shared.Digest)); n != 1 {
+	if n := engine.Count("push " + testkit.TargetBase + "/app:" + image.ReferrersTag(shared.Digest)); n != 1 {
 		t.Errorf("%d pushes of the shared referrers", n)
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }
 
 // If the first who comes cannot bring them, the next one tries.
@@ -218,15 +219,15 @@ func TestReferrersSharedTriedAgain(t *testing.T) {
 		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
 	})
 	push := "push " + s.target(image.ReferrersTag(img.Digest))
-	s.engine.fails[push] = errors.New("connection reset")
+	s.engine.Fails[push] = errors.New("connection reset")
 	s.copy(t, "app:1: exact", referrersOf(img, "1")+": failed")
-	delete(s.engine.fails, push)
+	delete(s.engine.Fails, push)
 	s.copy(t, "app:1: present", referrersOf(img, "1")+": exact")
 	s.copy(t, "app:1: present")
 	var waiting sync.WaitGroup
 	for range 4 {
 		waiting.Go(func() {
-			if results := s.copier().bringReferrers(t.Context(), newTask(s.item)); len(results) != 0 {
+			if results := s.copier().BringReferrers(t.Context(), transfer.NewCopy(s.item)); len(results) != 0 {
 				t.Errorf("brought again: %q", outcomes(results))
 			}
 		})

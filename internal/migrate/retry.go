@@ -12,15 +12,16 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // retryRule says what is tried again: after which cause, at which steps, how often and how soon. Waits double from the
 // first to the longest, each by up to half more or less, so that what failed together does not come again together.
 type retryRule struct {
-	cause    error         // for errors.Is; nil: any
-	steps    []Step        // empty: all
-	tries    int           // the first one included; 0: as many as patience allows
-	first    time.Duration // the wait before the second try
+	cause    error           // for errors.Is; nil: any
+	steps    []transfer.Step // empty: all
+	tries    int             // the first one included; 0: as many as patience allows
+	first    time.Duration   // the wait before the second try
 	longest  time.Duration
 	patience time.Duration // from the first failure of this cause on; 0: no bound
 }
@@ -33,32 +34,32 @@ var retries = []retryRule{
 	{cause: docker.ErrInvalid, tries: 1},                                           // the answer would be the same
 	{cause: docker.ErrRefused, tries: 1},                                           // likewise
 	{cause: docker.ErrClosed, tries: 1},                                            // until someone changes something
-	{cause: errIncomplete, tries: 1},                                               // it is copied alone, in the end
+	{cause: transfer.ErrIncomplete, tries: 1},                                      // it is copied alone, in the end
 	{cause: docker.ErrNotUnpacked, tries: 1},                                       // all of it is there
 	{cause: context.Canceled, tries: 1},                                            // somebody wanted it to end
 	{cause: docker.ErrBlocked, tries: 2, first: time.Second, longest: time.Second}, // the signature of a bucket's URL may have expired
 	{cause: docker.ErrUnauthenticated, tries: 4, first: time.Second, longest: 10 * time.Second},
 	// Tokens live for minutes, and an engine gets a new one for each push: a push that outlives its token has a second try.
-	{cause: docker.ErrDenied, steps: []Step{StepPush}, tries: 2, first: time.Second, longest: time.Second},
+	{cause: docker.ErrDenied, steps: []transfer.Step{transfer.StepPush}, tries: 2, first: time.Second, longest: time.Second},
 	{cause: docker.ErrDenied, tries: 1}, // a pull has fresh credentials by now
 	{cause: docker.ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
-	{steps: []Step{stepRemove}, tries: 1}, // what is left does no harm
+	{steps: []transfer.Step{transfer.StepRemove}, tries: 1}, // what is left does no harm
 	// Registries count requests by the minute (GitLab.com: 2,000), and engines do not pass Retry-After on.
 	{cause: docker.ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
 	{cause: docker.ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
-	{cause: docker.ErrStalled, steps: []Step{StepTag}, tries: 1}, // there is another way than a load
+	{cause: docker.ErrStalled, steps: []transfer.Step{transfer.StepTag}, tries: 1}, // there is another way than a load
 	{cause: docker.ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: docker.ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
 	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows
 }
 
 // fits reports whether the rule is the one for a failure.
-func (r retryRule) fits(step Step, err error) bool {
+func (r retryRule) fits(step transfer.Step, err error) bool {
 	return (r.cause == nil || errors.Is(err, r.cause)) && (len(r.steps) == 0 || slices.Contains(r.steps, step))
 }
 
 // ruleFor is the index of the rule that counts.
-func ruleFor(rules []retryRule, step Step, err error) int {
+func ruleFor(rules []retryRule, step transfer.Step, err error) int {
 	return slices.IndexFunc(rules, func(r retryRule) bool { return r.fits(step, err) })
 }
 
@@ -66,7 +67,7 @@ func ruleFor(rules []retryRule, step Step, err error) int {
 // backoff.BackOff.
 type attempts struct {
 	rules  []retryRule
-	step   Step
+	step   transfer.Step
 	last   error
 	counts map[int]*attempted // by rule
 }
@@ -103,18 +104,18 @@ func (a *attempts) NextBackOff() time.Duration {
 
 // Retry makes a call that is not part of a copy by the table, until it succeeds or the table has had enough of it.
 func Retry(ctx context.Context, call func() error) error {
-	return insistent{rules: retries, observe: func(Retrying) {}}.try(ctx, "", "", call)
+	return retryingEngine{rules: retries, observe: func(Retrying) {}}.try(ctx, "", "", call)
 }
 
-// insistent is an engine whose calls are tried again by the table.
-type insistent struct {
-	Engine
+// retryingEngine is an engine whose calls are tried again by the table.
+type retryingEngine struct {
+	transfer.Engine
 	rules   []retryRule
 	observe func(Retrying)
 }
 
 // try makes the call until it succeeds, or the table has had enough of it.
-func (e insistent) try(ctx context.Context, step Step, ref string, call func() error) error {
+func (e retryingEngine) try(ctx context.Context, step transfer.Step, ref string, call func() error) error {
 	so := &attempts{rules: e.rules, step: step}
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		so.last = call()
@@ -125,70 +126,70 @@ func (e insistent) try(ctx context.Context, step Step, ref string, call func() e
 	return err
 }
 
-func (e insistent) Pull(ctx context.Context, ref string, progress docker.Listener) error {
-	return e.try(ctx, StepPull, ref, func() error { return e.Engine.Pull(ctx, ref, progress) })
+func (e retryingEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.Pull(ctx, ref, progress) })
 }
 
-func (e insistent) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
-	return e.try(ctx, StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform, progress) })
+func (e retryingEngine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform, progress) })
 }
 
-func (e insistent) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
-	return e.try(ctx, StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers, progress) })
+func (e retryingEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers, progress) })
 }
 
-func (e insistent) Sweep(ctx context.Context) error {
-	return e.try(ctx, StepPull, "", func() error { return e.Engine.Sweep(ctx) })
+func (e retryingEngine) Sweep(ctx context.Context) error {
+	return e.try(ctx, transfer.StepPull, "", func() error { return e.Engine.Sweep(ctx) })
 }
 
-func (e insistent) Load(ctx context.Context, archive []byte) error {
-	return e.try(ctx, StepTag, "", func() error { return e.Engine.Load(ctx, archive) })
+func (e retryingEngine) Load(ctx context.Context, archive []byte) error {
+	return e.try(ctx, transfer.StepTag, "", func() error { return e.Engine.Load(ctx, archive) })
 }
 
-func (e insistent) Missing(ctx context.Context, ref string) (missing []digest.Digest, err error) {
-	err = e.try(ctx, StepCheck, ref, func() (err error) {
+func (e retryingEngine) Missing(ctx context.Context, ref string) (missing []digest.Digest, err error) {
+	err = e.try(ctx, transfer.StepCheck, ref, func() (err error) {
 		missing, err = e.Engine.Missing(ctx, ref)
 		return err
 	})
 	return missing, err
 }
 
-func (e insistent) Platform(ctx context.Context, ref string) (platform ocispec.Platform, err error) {
-	err = e.try(ctx, StepCheck, ref, func() (err error) {
+func (e retryingEngine) Platform(ctx context.Context, ref string) (platform ocispec.Platform, err error) {
+	err = e.try(ctx, transfer.StepCheck, ref, func() (err error) {
 		platform, err = e.Engine.Platform(ctx, ref)
 		return err
 	})
 	return platform, err
 }
 
-func (e insistent) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
-	err = e.try(ctx, StepCheck, ref, func() (err error) {
+func (e retryingEngine) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
+	err = e.try(ctx, transfer.StepCheck, ref, func() (err error) {
 		id, err = e.Engine.ImageID(ctx, ref)
 		return err
 	})
 	return id, err
 }
 
-func (e insistent) Tag(ctx context.Context, source, target string) error {
-	return e.try(ctx, StepTag, target, func() error { return e.Engine.Tag(ctx, source, target) })
+func (e retryingEngine) Tag(ctx context.Context, source, target string) error {
+	return e.try(ctx, transfer.StepTag, target, func() error { return e.Engine.Tag(ctx, source, target) })
 }
 
-func (e insistent) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
-	err = e.try(ctx, StepPush, ref, func() (err error) {
+func (e retryingEngine) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
+	err = e.try(ctx, transfer.StepPush, ref, func() (err error) {
 		pushed, err = e.Engine.Push(ctx, ref, progress)
 		return err
 	})
 	return pushed, err
 }
 
-func (e insistent) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
-	err = e.try(ctx, StepVerify, ref, func() (err error) {
+func (e retryingEngine) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
+	err = e.try(ctx, transfer.StepVerify, ref, func() (err error) {
 		resolved, err = e.Engine.Resolve(ctx, ref)
 		return err
 	})
 	return resolved, err
 }
 
-func (e insistent) Remove(ctx context.Context, ref string) error {
-	return e.try(ctx, stepRemove, ref, func() error { return e.Engine.Remove(ctx, ref) })
+func (e retryingEngine) Remove(ctx context.Context, ref string) error {
+	return e.try(ctx, transfer.StepRemove, ref, func() error { return e.Engine.Remove(ctx, ref) })
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // The table as a whole: for each cause and step how often a call is made that always fails so, and for how long. A
@@ -17,38 +18,38 @@ func TestRetries(t *testing.T) {
 	said := errors.New("the words of the engine")
 	for _, test := range []struct {
 		cause       error
-		step        Step
+		step        transfer.Step
 		tries       int
 		least, most time.Duration
 	}{
-		{docker.ErrNotFound, StepPull, 1, 0, 0},
-		{docker.ErrNotFound, StepVerify, 1, 0, 0},
-		{docker.ErrNoSpace, StepPull, 1, 0, 0},
-		{docker.ErrInvalid, StepPush, 1, 0, 0},
-		{docker.ErrRefused, StepPush, 1, 0, 0},
-		{docker.ErrClosed, StepPush, 1, 0, 0},
-		{docker.ErrClosed, StepVerify, 1, 0, 0},
-		{docker.ErrBlocked, StepPull, 2, time.Second / 2, 3 * time.Second / 2},
-		{docker.ErrNotUnpacked, StepPull, 1, 0, 0},
-		{errIncomplete, StepCheck, 1, 0, 0},
-		{docker.ErrDenied, StepPull, 1, 0, 0},
-		{docker.ErrDenied, StepVerify, 1, 0, 0},
-		{docker.ErrUnauthenticated, StepPush, 4, 3 * time.Second, 11 * time.Second},
-		{docker.ErrUnauthenticated, StepVerify, 4, 3 * time.Second, 11 * time.Second},
-		{docker.ErrDenied, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
-		{docker.ErrThrottled, StepPush, 9, 75 * time.Second, 6 * time.Minute},
-		{docker.ErrUnavailable, StepPull, 8, 30 * time.Second, 95 * time.Second},
-		{docker.ErrBrokenOff, StepPush, 3, time.Second, 5 * time.Second},
-		{docker.ErrStalled, StepPull, 3, time.Second, 5 * time.Second},
-		{docker.ErrEngineGone, StepTag, 0, 5 * time.Minute, 6 * time.Minute},
-		{docker.ErrEngineGone, stepRemove, 0, 5 * time.Minute, 6 * time.Minute},
-		{said, stepRemove, 1, 0, 0},
-		{said, StepPush, 2, time.Second / 2, 3 * time.Second / 2},
-		{said, StepPull, 2, time.Second / 2, 3 * time.Second / 2},
+		{docker.ErrNotFound, transfer.StepPull, 1, 0, 0},
+		{docker.ErrNotFound, transfer.StepVerify, 1, 0, 0},
+		{docker.ErrNoSpace, transfer.StepPull, 1, 0, 0},
+		{docker.ErrInvalid, transfer.StepPush, 1, 0, 0},
+		{docker.ErrRefused, transfer.StepPush, 1, 0, 0},
+		{docker.ErrClosed, transfer.StepPush, 1, 0, 0},
+		{docker.ErrClosed, transfer.StepVerify, 1, 0, 0},
+		{docker.ErrBlocked, transfer.StepPull, 2, time.Second / 2, 3 * time.Second / 2},
+		{docker.ErrNotUnpacked, transfer.StepPull, 1, 0, 0},
+		{transfer.ErrIncomplete, transfer.StepCheck, 1, 0, 0},
+		{docker.ErrDenied, transfer.StepPull, 1, 0, 0},
+		{docker.ErrDenied, transfer.StepVerify, 1, 0, 0},
+		{docker.ErrUnauthenticated, transfer.StepPush, 4, 3 * time.Second, 11 * time.Second},
+		{docker.ErrUnauthenticated, transfer.StepVerify, 4, 3 * time.Second, 11 * time.Second},
+		{docker.ErrDenied, transfer.StepPush, 2, time.Second / 2, 3 * time.Second / 2},
+		{docker.ErrThrottled, transfer.StepPush, 9, 75 * time.Second, 6 * time.Minute},
+		{docker.ErrUnavailable, transfer.StepPull, 8, 30 * time.Second, 95 * time.Second},
+		{docker.ErrBrokenOff, transfer.StepPush, 3, time.Second, 5 * time.Second},
+		{docker.ErrStalled, transfer.StepPull, 3, time.Second, 5 * time.Second},
+		{docker.ErrEngineGone, transfer.StepTag, 0, 5 * time.Minute, 6 * time.Minute},
+		{docker.ErrEngineGone, transfer.StepRemove, 0, 5 * time.Minute, 6 * time.Minute},
+		{said, transfer.StepRemove, 1, 0, 0},
+		{said, transfer.StepPush, 2, time.Second / 2, 3 * time.Second / 2},
+		{said, transfer.StepPull, 2, time.Second / 2, 3 * time.Second / 2},
 	} {
 		synctestRun(t, fmt.Sprintf("%s at %s", test.cause, test.step), func(t *testing.T) {
 			told := 0
-			engine := insistent{rules: retries, observe: func(e Retrying) {
+			engine := retryingEngine{rules: retries, observe: func(e Retrying) {
 				if told++; e.Step != test.step || e.Ref != "ref" || !errors.Is(e.Err, test.cause) {
 					t.Errorf("told %+v", e)
 				}
@@ -73,11 +74,11 @@ func TestEveryCauseHasARule(t *testing.T) {
 		docker.ErrBrokenOff, docker.ErrEngineGone,
 	}
 	for _, cause := range causes {
-		if i := ruleFor(retries, StepCheck, cause); i == len(retries)-1 {
+		if i := ruleFor(retries, transfer.StepCheck, cause); i == len(retries)-1 {
 			t.Errorf("%v is as good as unknown", cause)
 		}
 	}
-	if i := ruleFor(retries, StepCheck, errors.New("?")); i != len(retries)-1 {
+	if i := ruleFor(retries, transfer.StepCheck, errors.New("?")); i != len(retries)-1 {
 		t.Errorf("what nobody knows has rule %d", i)
 	}
 }
@@ -86,8 +87,8 @@ func TestRetriesEndWithSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		causes := []error{docker.ErrUnavailable, docker.ErrThrottled, docker.ErrUnavailable, docker.ErrStalled, docker.ErrEngineGone}
 		tries := 0
-		engine := insistent{rules: retries, observe: func(Retrying) {}}
-		err := engine.try(t.Context(), StepPull, "ref", func() error {
+		engine := retryingEngine{rules: retries, observe: func(Retrying) {}}
+		err := engine.try(t.Context(), transfer.StepPull, "ref", func() error {
 			if tries++; tries <= len(causes) {
 				return causes[tries-1]
 			}
@@ -105,8 +106,8 @@ func TestRetriesEndWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, ErrDeadline)
 		defer cancel()
 		began := time.Now()
-		engine := insistent{rules: retries, observe: func(Retrying) {}}
-		err := engine.try(ctx, StepPull, "ref", func() error { return docker.ErrEngineGone })
+		engine := retryingEngine{rules: retries, observe: func(Retrying) {}}
+		err := engine.try(ctx, transfer.StepPull, "ref", func() error { return docker.ErrEngineGone })
 		if !errors.Is(err, ErrDeadline) || time.Since(began) != 2*time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}

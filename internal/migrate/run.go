@@ -14,17 +14,19 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // Options say what a run works with and how.
 type Options struct {
-	Source      Source
-	Engine      Engine
+	Source      transfer.Source
+	Engine      transfer.Engine
 	Store       image.Store       // of the engine
 	Dedicated   bool              // the engine has no images but those of this run
-	Namer       Namer             // where repositories go
-	Choice      Choice            // what of the registry is wanted
-	Share       Share             // what of that this run copies
+	Namer       plan.Namer        // where repositories go
+	Choice      plan.Choice       // what of the registry is wanted
+	Share       plan.Share        // what of that this run copies
 	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
 	LeaveOut    plan.Patterns     // kinds of artifacts that are left out of indexes and of referrers
 	Concurrency int               // images pulled at once, and as many pushed, at least 1
@@ -33,11 +35,11 @@ type Options struct {
 	Observe     func(Event)       // called by one goroutine at a time
 	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
 	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
-	Known func(repository, target string) (Pair, bool)
+	Known func(repository, target string) (transfer.DigestChange, bool)
 	// Earlier are tags that earlier runs have brought. What they left is ours to replace, and Verify asks for those that the
 	// source no longer lists.
 	Earlier  []Earlier
-	Conflict ConflictPolicy // what happens to tags that somebody else has pushed
+	Conflict transfer.ConflictPolicy // what happens to tags that somebody else has pushed
 	// Access tries what the engine needs to pull the layer; nil: nobody does. Preview alone calls it, concurrently.
 	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) Access
 
@@ -52,17 +54,10 @@ type Earlier struct {
 	Pushed          digest.Digest // as the target answered
 }
 
-// Pair is a tag that was copied and is at the target with another digest, as the classic store leaves it.
-type Pair struct {
-	Source digest.Digest // as the source listed it
-	Root   digest.Digest // what was copied of it, see Result
-	Pushed digest.Digest // as the target answered
-}
-
 // Summary is what a run leaves.
 type Summary struct {
-	Results []Result // one a tag, in the order of their ends
-	Pulled  int      // tags that a verification has pulled from the target
+	Results []transfer.Result // one a tag, in the order of their ends
+	Pulled  int               // tags that a verification has pulled from the target
 }
 
 // Incomplete counts the tags and referrers that are not at the target.
@@ -80,30 +75,30 @@ func (s Summary) Incomplete() int {
 type run struct {
 	Options
 	catalog  *plan.Catalog
-	copier   *copier
+	copier   *transfer.Copier
 	meter    *meter
 	breaker  breaker
 	starting context.Context // ends when no further copy is to be begun, with the cause
 	stop     context.CancelCauseFunc
 	stopping sync.Once // tells it
 
-	mu      sync.Mutex // guards what follows, and calls of Observe
-	results []Result
-	aside   []*task // to be copied alone, at the end
-	over    bool    // something was not copied for the end of the run
-	pulled  int     // tags that were pulled back
+	mu       sync.Mutex // guards what follows, and calls of Observe
+	results  []transfer.Result
+	deferred []*transfer.Copy // to be copied alone, at the end
+	over     bool             // something was not copied for the end of the run
+	pulled   int              // tags that were pulled back
 }
 
 // newRun has the engine's calls tried again.
-func newRun(ctx context.Context, options Options, cleanup cleanup) *run {
+func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run {
 	r := &run{Options: options, catalog: plan.NewCatalog()}
 	rules := options.retries
 	if rules == nil {
 		rules = retries
 	}
-	traffic := newTraffic()
-	r.Engine = insistent{Engine: counted{options.Engine, traffic}, rules: rules, observe: func(e Retrying) { r.observe(e) }}
-	r.copier = newCopier(Setup{
+	traffic := transfer.NewTraffic()
+	r.Engine = retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, observe: func(e Retrying) { r.observe(e) }}
+	r.copier = transfer.New(transfer.Setup{
 		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
 		Earlier: leftAt(r.Earlier), Conflicts: r.Conflict,
 		Catalog: r.catalog, Traffic: traffic, Cleanup: cleanup,
@@ -116,7 +111,7 @@ func newRun(ctx context.Context, options Options, cleanup cleanup) *run {
 // startRun makes a run whose context ends as its deadline has it. end is to be called with the run's end.
 func startRun(ctx context.Context, options Options) (_ context.Context, r *run, end func()) {
 	ctx, cancel := options.Deadline.bound(ctx)
-	cleanup, release := cleanupFor(ctx)
+	cleanup, release := transfer.NewCleanup(ctx)
 	r = newRun(ctx, options, cleanup)
 	keepOn := r.stopAt(options.Deadline.LastStart)
 	return ctx, r, func() {
@@ -142,10 +137,10 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		r.copyAll(ctx, wave)
 	}
 	r.recoverAll(ctx)
-	r.copier.held.endCut(ctx)
-	r.copier.endCutPushes(ctx)
+	r.copier.Held.EndCut(ctx)
+	r.copier.EndCutPushes(ctx)
 	if options.Dedicated {
-		r.copier.sweep(ctx)
+		r.copier.Sweep(ctx)
 	}
 	return r.summary()
 }
@@ -153,7 +148,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 // summary is what the run has left, with the cause of its end where something was not begun, or the source has ended it.
 func (r *run) summary() (Summary, error) {
 	summary := Summary{Results: r.results, Pulled: r.pulled}
-	if r.over || endsRun(r.cause()) {
+	if r.over || transfer.EndsRun(r.cause()) {
 		return summary, r.cause()
 	}
 	return summary, nil
@@ -173,24 +168,9 @@ func (r *run) begin() (plan.Survey, error) {
 	return found, nil
 }
 
-// sourceResolver answers for the source's references, with fresh credentials where those at hand are refused.
-type sourceResolver struct {
-	source Source
-	engine plan.Resolver
-}
-
-// Resolve asks the engine, which asks the registry.
-func (s sourceResolver) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
-	err = withFreshCredentials(ctx, s.source, func(ctx context.Context) (err error) {
-		resolved, err = s.engine.Resolve(ctx, ref)
-		return err
-	})
-	return resolved, err
-}
-
 // plan reads and plans the source. An interruption is told by its cause.
 func (r *run) plan() (plan.Survey, error) {
-	p := &plan.Planner{Source: r.Source, Resolver: sourceResolver{r.Source, r.Engine}, Store: r.Store, Platform: r.Platform,
+	p := &plan.Planner{Source: r.Source, Resolver: transfer.SourceResolver{Source: r.Source, Engine: r.Engine}, Store: r.Store, Platform: r.Platform,
 		LeaveOut: r.LeaveOut, Namer: r.Namer, Choice: r.Choice, Catalog: r.catalog}
 	found, err := p.Survey(r.starting)
 	if cause := r.cause(); err != nil && cause != nil {
@@ -244,11 +224,11 @@ const mostShared = 12
 // announce tells what is planned, and settles all that is refused or has failed before anything is copied.
 func (r *run) announce(ctx context.Context, found plan.Survey) {
 	planned := Planned{Store: r.Store}
-	var failed []Result
+	var failed []transfer.Result
 	for _, i := range found.Items {
 		planned.Tags += len(i.Image.Tags)
 		planned.LeftReferrers += i.Left
-		if results := rejections(i); i.Failure != nil {
+		if results := transfer.Rejections(i); i.Failure != nil {
 			failed = append(failed, results...)
 		} else {
 			planned.Refused = append(planned.Refused, results...)
@@ -267,33 +247,13 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 	r.finish(ctx, failed...)
 }
 
-// rejection is why nothing of the item is to be copied, or nil.
-func rejection(i *plan.Item) error {
-	if i.Failure != nil {
-		return failedAt(StepPlan, i.Failure.Ref, i.Failure.Err)
-	}
-	return i.Refusal
-}
-
-// rejections are the results of an item of which nothing is to be copied: refused for what it is, or failed in the
-// planning.
-func rejections(i *plan.Item) []Result {
-	switch {
-	case i.Failure != nil:
-		return settle(i, i.Image.Tags, Failed, rejection(i))
-	case i.Refusal != nil:
-		return settle(i, i.Image.Tags, Refused, i.Refusal)
-	}
-	return nil
-}
-
 // unlisted are the repositories that could not be listed. They are told in every share: another job may have listed
 // them, and counts on this one.
-func unlisted(s plan.Survey) []Result {
-	var results []Result
+func unlisted(s plan.Survey) []transfer.Result {
+	var results []transfer.Result
 	for _, repository := range s.Repositories {
 		if err := s.Failed[repository.Name]; err != nil {
-			results = append(results, Result{Repository: repository.Name, Outcome: Failed, Err: failedAt(StepList, repository.Name, err)})
+			results = append(results, transfer.Result{Repository: repository.Name, Outcome: transfer.Failed, Err: transfer.FailedAt(transfer.StepList, repository.Name, err)})
 		}
 	}
 	return results
@@ -306,8 +266,8 @@ const checkConcurrency = 32
 // is still being asked for those to come.
 func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 	workers := max(1, r.Concurrency)
-	l := &line{run: r, schedule: newSchedule(items, 2*workers, newDisk(r.catalog, r.Store, r.Disk)), tasks: newTasks(items)}
-	defer r.onStop(l.schedule.stop)()
+	l := &line{run: r, schedule: schedule.New(items, 2*workers, schedule.NewDisk(r.catalog, r.Store, r.Disk)), tasks: transfer.NewCopies(items)}
+	defer r.onStop(l.schedule.Stop)()
 	var group errgroup.Group
 	for range min(checkConcurrency, len(items)) {
 		group.Go(func() error { l.checkAll(ctx); return nil })
@@ -323,22 +283,22 @@ func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 // line is what the workers of a run share: the schedule, and the copies of its items.
 type line struct {
 	*run
-	schedule *schedule
-	tasks    map[*plan.Item]*task
+	schedule *schedule.Schedule
+	tasks    map[*plan.Item]*transfer.Copy
 }
 
 // checkAll asks the target which tags it has.
 func (l *line) checkAll(ctx context.Context) {
-	for g := l.schedule.nextCheck(ctx); g != nil; g = l.schedule.nextCheck(ctx) {
+	for g := l.schedule.NextCheck(ctx); g != nil; g = l.schedule.NextCheck(ctx) {
 		t := l.tasks[g.Item]
-		t.present = l.copier.missingTags(ctx, t)
+		t.Present = l.copier.Ask(ctx, t)
 		if ctx.Err() != nil {
 			return
 		}
-		done := len(t.pending) == 0
-		l.copier.release(ctx, l.schedule.answered(g, anyArrived(t.present), !done))
+		done := len(t.Pending) == 0
+		l.copier.Release(ctx, l.schedule.Answered(g, anyArrived(t.Present), !done))
 		if done {
-			l.finish(ctx, l.copier.withReferrers(ctx, t, t.present)...)
+			l.finish(ctx, l.copier.WithReferrers(ctx, t, t.Present)...)
 		}
 	}
 }
@@ -346,10 +306,10 @@ func (l *line) checkAll(ctx context.Context) {
 // pullAll brings images into the engine as long as there are any.
 func (l *line) pullAll(ctx context.Context, worker int) {
 	for {
-		g, room, more := l.schedule.nextPull(ctx)
-		l.copier.release(ctx, room.evicted)
-		if room.sweep {
-			l.schedule.swept(l.copier.sweep(ctx))
+		g, room, more := l.schedule.NextPull(ctx)
+		l.copier.Release(ctx, room.Evicted)
+		if room.Sweep {
+			l.schedule.Swept(l.copier.Sweep(ctx))
 		}
 		if !more {
 			return
@@ -361,92 +321,92 @@ func (l *line) pullAll(ctx context.Context, worker int) {
 }
 
 // pull brings one image into the engine.
-func (l *line) pull(ctx context.Context, g *grant, worker int) {
+func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 	t := l.tasks[g.Item]
 	l.observe(Started{Image: g.Image})
-	through := l.working(StepPull, worker, g.Image)
+	through := l.working(transfer.StepPull, worker, g.Image)
 	progress, end := l.meter.follow(g, inbound)
-	err := l.copier.fetchImage(ctx, t, g, progress)
+	err := l.copier.Bring(ctx, t, g, progress)
 	end(err == nil)
-	through(g.bring, err == nil)
+	through(g.Bring, err == nil)
 	switch {
 	case err == nil:
-		l.copier.release(ctx, l.schedule.pulled(g, t.handOver(), t.cutOff()))
-	case errors.Is(err, docker.ErrNoSpace) && !g.alone:
-		t.clear(ctx)
-		l.copier.release(ctx, l.schedule.postpone(g, t.cutOff()))
+		l.copier.Release(ctx, l.schedule.Pulled(g, t.HandOver(), t.Interrupted()))
+	case errors.Is(err, docker.ErrNoSpace) && !g.Alone:
+		t.Clear(ctx)
+		l.copier.Release(ctx, l.schedule.Postpone(g, t.Interrupted()))
 	default:
-		t.clear(ctx)
+		t.Clear(ctx)
 		l.notPulled(ctx, t, err)
-		l.copier.release(ctx, l.schedule.dropped(g, t.cutOff()))
+		l.copier.Release(ctx, l.schedule.Dropped(g, t.Interrupted()))
 	}
 }
 
 // notPulled puts aside what can be copied alone, at the end, and settles the rest.
-func (r *run) notPulled(ctx context.Context, t *task, err error) {
-	if errors.Is(err, errIncomplete) {
-		r.setAside(t)
+func (r *run) notPulled(ctx context.Context, t *transfer.Copy, err error) {
+	if errors.Is(err, transfer.ErrIncomplete) {
+		r.deferCopy(t)
 		return
 	}
-	r.finish(ctx, r.copier.withReferrers(ctx, t, append(t.present, settle(t.Item, t.pending, Failed, err)...))...)
+	r.finish(ctx, r.copier.WithReferrers(ctx, t, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.Failed, err)...))...)
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
 func (l *line) pushAll(ctx context.Context, worker int) {
-	for g := l.schedule.nextPush(ctx); g != nil; g = l.schedule.nextPush(ctx) {
+	for g := l.schedule.NextPush(ctx); g != nil; g = l.schedule.NextPush(ctx) {
 		t := l.tasks[g.Item]
-		through := l.working(StepPush, worker, g.Image)
+		through := l.working(transfer.StepPush, worker, g.Image)
 		progress, end := l.meter.follow(g, outbound)
-		results := l.copier.deliver(ctx, t, progress)
+		results := l.copier.Deliver(ctx, t, progress)
 		end(true)
 		arrived := allArrived(results)
-		through(g.upload, arrived)
-		l.schedule.pushed(g, arrived)
-		l.finish(ctx, l.copier.withReferrers(ctx, t, append(t.present, results...))...)
+		through(g.Upload, arrived)
+		l.schedule.Pushed(g, arrived)
+		l.finish(ctx, l.copier.WithReferrers(ctx, t, append(t.Present, results...))...)
 	}
 }
 
-func anyArrived(results []Result) bool {
-	return slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() })
+func anyArrived(results []transfer.Result) bool {
+	return slices.ContainsFunc(results, func(r transfer.Result) bool { return r.Outcome.Arrived() })
 }
 
-func allArrived(results []Result) bool {
-	return !slices.ContainsFunc(results, func(r Result) bool { return !r.Outcome.Arrived() })
+func allArrived(results []transfer.Result) bool {
+	return !slices.ContainsFunc(results, func(r transfer.Result) bool { return !r.Outcome.Arrived() })
 }
 
 // settleRest settles what the workers have left, which is nothing unless the run has to end.
 func (l *line) settleRest(ctx context.Context) {
-	unstarted, unpushed, kept := l.schedule.rest()
+	unstarted, unpushed, kept := l.schedule.Rest()
 	for _, g := range unpushed {
-		l.tasks[g.Item].clear(ctx)
+		l.tasks[g.Item].Clear(ctx)
 	}
-	l.copier.release(ctx, kept)
+	l.copier.Release(ctx, kept)
 	for _, g := range append(unstarted, unpushed...) {
 		t := l.tasks[g.Item]
-		l.finish(ctx, append(t.present, settle(t.Item, t.pending, NotStarted, l.cause())...)...)
+		l.finish(ctx, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.NotStarted, l.cause())...)...)
 	}
 }
 
-func (r *run) setAside(t *task) {
+func (r *run) deferCopy(t *transfer.Copy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.aside = append(r.aside, t)
+	r.deferred = append(r.deferred, t)
 }
 
 // recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it.
 func (r *run) recoverAll(ctx context.Context) {
-	if len(r.aside) > 0 && r.starting.Err() == nil {
-		r.observe(Recovering{Images: len(r.aside)})
+	if len(r.deferred) > 0 && r.starting.Err() == nil {
+		r.observe(Recovering{Images: len(r.deferred)})
 	}
-	for _, t := range r.aside {
+	for _, t := range r.deferred {
 		if r.starting.Err() != nil {
-			r.finish(ctx, append(t.present, settle(t.Item, t.pending, NotStarted, r.cause())...)...)
+			r.finish(ctx, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.NotStarted, r.cause())...)...)
 			continue
 		}
 		r.observe(Started{Image: t.Image})
 		through := r.working("", 0, t.Image)
-		progress, end := r.meter.follow(alone(t.Item), inbound)
-		results := r.copier.recover(ctx, t, progress)
+		progress, end := r.meter.follow(schedule.Alone(t.Item), inbound)
+		results := r.copier.Recover(ctx, t, progress)
 		end(false)
 		through(t.Blobs, allArrived(results))
 		r.finish(ctx, results...)
@@ -455,13 +415,13 @@ func (r *run) recoverAll(ctx context.Context) {
 
 // finish takes the results of one image, of which the end of the run may have cut some off. They may be the last that
 // the run has patience for.
-func (r *run) finish(ctx context.Context, results ...Result) {
+func (r *run) finish(ctx context.Context, results ...transfer.Result) {
 	for i, result := range results {
-		if ctx.Err() != nil && result.Outcome == Failed && isInterruption(ctx, result.Err) {
-			results[i].Outcome, results[i].Err = NotStarted, r.cause()
+		if ctx.Err() != nil && result.Outcome == transfer.Failed && isInterruption(ctx, result.Err) {
+			results[i].Outcome, results[i].Err = transfer.NotStarted, r.cause()
 		}
 		r.mu.Lock()
-		r.over = r.over || results[i].Outcome == NotStarted
+		r.over = r.over || results[i].Outcome == transfer.NotStarted
 		r.results = append(r.results, results[i])
 		r.mu.Unlock()
 		r.observe(Finished{Result: results[i]})
@@ -487,7 +447,7 @@ func (r *run) observe(event Event) {
 
 // working notes that a worker begins with an image. What it returns tells that the worker is through with it, and which
 // blobs were moved, if all went well.
-func (r *run) working(step Step, worker int, img image.Image) (through func(moved []plan.BlobID, well bool)) {
+func (r *run) working(step transfer.Step, worker int, img image.Image) (through func(moved []plan.BlobID, well bool)) {
 	began := time.Now()
 	return func(moved []plan.BlobID, well bool) {
 		e := Worked{Step: step, Worker: worker, Image: img, Began: began, Well: well}
@@ -498,4 +458,13 @@ func (r *run) working(step Step, worker int, img image.Image) (through func(move
 		}
 		r.observe(e)
 	}
+}
+
+// leftAt returns what earlier runs have left at each target reference.
+func leftAt(earlier []Earlier) map[string][]digest.Digest {
+	left := make(map[string][]digest.Digest, len(earlier))
+	for _, e := range earlier {
+		left[e.Target] = append(left[e.Target], e.Pushed)
+	}
+	return left
 }

@@ -16,15 +16,17 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // runIn makes a run with the engine, and returns its events with its summary.
-func runIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Summary, []Event, error) {
+func runIn(t *testing.T, engine *testkit.Engine, change func(*Options)) (Summary, []Event, error) {
 	t.Helper()
 	var events []Event
 	options := Options{
-		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 2,
+		Source: engine.From, Engine: engine, Store: engine.Kind, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 2,
 		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
@@ -56,7 +58,7 @@ func told(events []Event) []string {
 		case Recovering:
 			lines = append(lines, fmt.Sprintf("recovering %d", e.Images))
 		case Finished:
-			lines = append(lines, "finished "+outcomes([]Result{e.Result})[0])
+			lines = append(lines, "finished "+outcomes([]transfer.Result{e.Result})[0])
 		}
 	}
 	return lines
@@ -65,7 +67,7 @@ func told(events []Event) []string {
 func TestRun(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
 	img, blocked := testkit.Image(t, "image"), testkit.Image(t, "blocked")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1", "latest")
 	source.Hold("app", children...)
 	source.Push("app", img, "2")
@@ -75,9 +77,9 @@ func TestRun(t *testing.T) {
 	source.Push("deep/er/app", img, "1")
 	source.Push("other", blocked, "1")
 	source.Add("empty")
-	engine := newEngine(source)
-	engine.rivals[children[1].Digest] = children[0].Digest
-	engine.fails["push "+testkit.TargetBase+"/other:1"] = docker.ErrDenied
+	engine := testkit.NewEngine(source)
+	engine.Rivals[children[1].Digest] = children[0].Digest
+	engine.Fails["push "+testkit.TargetBase+"/other:1"] = docker.ErrDenied
 	summary, events, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +113,7 @@ func TestRun(t *testing.T) {
 	if summary.Incomplete() != 3 {
 		t.Errorf("%d incomplete", summary.Incomplete())
 	}
-	var finished []Result
+	var finished []transfer.Result
 	for _, event := range events {
 		if e, ok := event.(Finished); ok {
 			finished = append(finished, e.Result)
@@ -121,22 +123,22 @@ func TestRun(t *testing.T) {
 		t.Error("the summary has other results than the events")
 	}
 	for i, d := range []string{testkit.TargetBase + "/app:1", testkit.TargetBase + "/app:latest"} {
-		if engine.tags[d] != pair.Digest {
-			t.Errorf("%d: %s has %q", i, d, engine.tags[d])
+		if engine.Tags[d] != pair.Digest {
+			t.Errorf("%d: %s has %q", i, d, engine.Tags[d])
 		}
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }
 
 // What is at the target is what the second run finds there.
 func TestRunTwice(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1", "latest")
 	source.Hold("app", children...)
 	source.Push("app", testkit.Artifact(t, "application/x", "signature", pair))
-	engine := newEngine(source)
-	for _, outcome := range []Outcome{Exact, Present} {
+	engine := testkit.NewEngine(source)
+	for _, outcome := range []transfer.Outcome{transfer.Exact, transfer.Present} {
 		summary, _, err := runIn(t, engine, nil)
 		if err != nil || len(summary.Results) != 3 {
 			t.Fatalf("results %q, error %v", outcomes(summary.Results), err)
@@ -150,12 +152,12 @@ func TestRunTwice(t *testing.T) {
 }
 
 // pairsOf are the pairs that results leave for a later run.
-func pairsOf(results []Result) func(repository, target string) (Pair, bool) {
-	pairs := map[string]Pair{}
+func pairsOf(results []transfer.Result) func(repository, target string) (transfer.DigestChange, bool) {
+	pairs := map[string]transfer.DigestChange{}
 	for _, r := range results {
-		pairs[r.Repository+" "+r.Target] = Pair{Source: r.Source, Root: r.Root, Pushed: r.Pushed}
+		pairs[r.Repository+" "+r.Target] = transfer.DigestChange{Source: r.Source, Root: r.Root, Pushed: r.Pushed}
 	}
-	return func(repository, target string) (Pair, bool) {
+	return func(repository, target string) (transfer.DigestChange, bool) {
 		pair, ok := pairs[repository+" "+target]
 		return pair, ok
 	}
@@ -166,16 +168,16 @@ func pairsOf(results []Result) func(repository, target string) (Pair, bool) {
 func TestRunTwiceOnTheClassicStore(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
 	single := testkit.Image(t, "single")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1", "latest")
 	source.Hold("app", children...)
 	source.Push("app", single, "2")
-	engine := newEngine(source)
-	engine.store = image.ClassicStore
+	engine := testkit.NewEngine(source)
+	engine.Kind = image.ClassicStore
 	for i, platform := range []string{"amd64", "arm64"} {
-		engine.platforms[children[i].Digest] = *testkit.Linux(platform)
+		engine.Platforms[children[i].Digest] = *testkit.Linux(platform)
 	}
-	var known func(repository, target string) (Pair, bool)
+	var known func(repository, target string) (transfer.DigestChange, bool)
 	for _, run := range []struct {
 		architecture string
 		want         []string
@@ -186,7 +188,7 @@ func TestRunTwiceOnTheClassicStore(t *testing.T) {
 		{"arm64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 2},
 		{"arm64", []string{"app:1: one platform", "app:2: present", "app:latest: one platform"}, 0},
 	} {
-		engine.calls, engine.platforms[single.Digest] = nil, *testkit.Linux(run.architecture)
+		engine.Calls, engine.Platforms[single.Digest] = nil, *testkit.Linux(run.architecture)
 		summary, _, err := runIn(t, engine, func(o *Options) { o.Platform, o.Known = testkit.Linux(run.architecture), known })
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +196,7 @@ func TestRunTwiceOnTheClassicStore(t *testing.T) {
 		if got := slices.Sorted(slices.Values(outcomes(summary.Results))); !slices.Equal(got, run.want) {
 			t.Errorf("results %q, want %q", got, run.want)
 		}
-		if got := engine.of("push"); len(got) != run.pushes {
+		if got := engine.Of("push"); len(got) != run.pushes {
 			t.Errorf("pushes %q, want %d", got, run.pushes)
 		}
 		known = pairsOf(summary.Results)
@@ -204,7 +206,7 @@ func TestRunTwiceOnTheClassicStore(t *testing.T) {
 // Images that share children, side by side: each child is held until its last user has pushed.
 func TestRunSharedChildren(t *testing.T) {
 	shared := testkit.Image(t, "shared")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Hold("app", shared)
 	const images = 40
 	for i := range images {
@@ -212,17 +214,17 @@ func TestRunSharedChildren(t *testing.T) {
 		source.Hold("app", own)
 		source.Push("app", testkit.Index(t, testkit.Child(shared, testkit.Linux("amd64")), testkit.Child(own, testkit.Linux("arm64"))), fmt.Sprint(i))
 	}
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 8 })
 	if err != nil || len(summary.Results) != images || summary.Incomplete() != 0 {
 		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }
 
 func TestRunNothing(t *testing.T) {
 	refused := errors.New("AccessDeniedException")
-	engine := newEngine(newSource())
+	engine := testkit.NewEngine(testkit.NewRegistry())
 	summary, events, err := runIn(t, engine, func(o *Options) {
 		o.Source = testkit.Source{ListRepositories: func(context.Context) ([]image.Repository, error) { return nil, refused }}
 	})
@@ -237,17 +239,17 @@ func TestRunNothing(t *testing.T) {
 // Each of the jobs copies its share, and tells its own of what is refused. None can know whether another could list what
 // it could not.
 func TestRunShares(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 12 {
 		source.Push(fmt.Sprintf("app-%02d", i), testkit.Image(t, fmt.Sprint(i)), "1", "latest")
 	}
 	source.Push("deep/er/app", testkit.Image(t, "deep"), "1")
 	source.Push("broken", testkit.Image(t, "broken"), "1")
 	source.Failing["broken"] = errors.New("ThrottlingException")
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	told := map[string]int{}
 	for job := range 3 {
-		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = Share{Index: job + 1, Total: 3} })
+		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = plan.Share{Index: job + 1, Total: 3} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,16 +269,16 @@ func TestRunShares(t *testing.T) {
 	if !reflect.DeepEqual(told, want) {
 		t.Errorf("the jobs tell %v, want %v", told, want)
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }
 
 // More jobs than images are no failure.
 func TestRunEmptyShares(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", testkit.Image(t, "app"), "1")
-	engine, arrived := newEngine(source), 0
+	engine, arrived := testkit.NewEngine(source), 0
 	for job := range 4 {
-		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = Share{Index: job + 1, Total: 4} })
+		summary, events, err := runIn(t, engine, func(o *Options) { o.Share = plan.Share{Index: job + 1, Total: 4} })
 		if err != nil || summary.Incomplete() > 0 {
 			t.Errorf("job %d: %q, error %v", job+1, told(events), err)
 		}
@@ -301,49 +303,49 @@ func TestRunInterrupted(t *testing.T) {
 	const images = 12
 	for _, kind := range []string{"resolve", "pull", "missing", "tag", "push"} {
 		synctestRun(t, kind, func(t *testing.T) {
-			source := newSource()
+			source := testkit.NewRegistry()
 			for i := range images {
 				source.Push("app", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 			}
-			engine := newEngine(source)
+			engine := testkit.NewEngine(source)
 			ctx, cancel := context.WithCancel(t.Context())
-			engine.before = func(call string) {
+			engine.Before = func(call string) {
 				if strings.HasPrefix(call, kind) {
 					cancel()
 				}
 			}
 			summary, err := Run(ctx, Options{
-				Source: source, Engine: engine, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 3, Observe: func(Event) {},
+				Source: source, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 3, Observe: func(Event) {},
 			})
 			if !errors.Is(err, context.Canceled) || len(summary.Results) != images || summary.Incomplete() != images {
 				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 			}
 			for _, r := range summary.Results {
-				if r.Outcome != NotStarted || !errors.Is(r.Err, context.Canceled) {
+				if r.Outcome != transfer.NotStarted || !errors.Is(r.Err, context.Canceled) {
 					t.Errorf("%s: %s: %v", r.Name(), r.Outcome, r.Err)
 				}
 			}
-			engine.expectEmpty(t)
+			engine.ExpectEmpty(t)
 		})
 	}
 }
 
 // An image that was set aside is not tried again after an interruption.
 func TestRunInterruptedBeforeRecovery(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	img := testkit.Image(t, "app")
 	source.Push("app", img, "1")
-	engine := newEngine(source)
-	engine.broken[img.Digest] = true
+	engine := testkit.NewEngine(source)
+	engine.Broken[img.Digest] = true
 	ctx, cancel := context.WithCancel(t.Context())
-	engine.before = func(call string) {
+	engine.Before = func(call string) {
 		if strings.HasPrefix(call, "remove") {
 			cancel()
 		}
 	}
 	var events []Event
 	summary, err := Run(ctx, Options{
-		Source: source, Engine: engine, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase},
+		Source: source, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase},
 		Observe: func(e Event) { events = append(events, e) },
 	})
 	if got := outcomes(summary.Results); !slices.Equal(got, []string{"app:1: not started"}) || !errors.Is(err, context.Canceled) {
@@ -356,20 +358,20 @@ func TestRunInterruptedBeforeRecovery(t *testing.T) {
 
 // slowEngine takes a second for a pull and for a push, on the clock of a synctest bubble.
 type slowEngine struct {
-	*memoryEngine
+	*testkit.Engine
 	pulls, pushes gauge
 }
 
 func (e *slowEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	defer e.pulls.enter()()
 	time.Sleep(time.Second)
-	return e.memoryEngine.Pull(ctx, ref, progress)
+	return e.Engine.Pull(ctx, ref, progress)
 }
 
 func (e *slowEngine) Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error) {
 	defer e.pushes.enter()()
 	time.Sleep(time.Second)
-	return e.memoryEngine.Push(ctx, ref, progress)
+	return e.Engine.Push(ctx, ref, progress)
 }
 
 // gauge counts who is inside, and how many were there at once.
@@ -393,12 +395,12 @@ func (g *gauge) enter() (leave func()) {
 func TestRunHonoursTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bound = 3
-		source := newSource()
+		source := testkit.NewRegistry()
 		for i := range 20 {
 			source.Push(fmt.Sprint("app", i%4), testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 		}
-		engine := newEngine(source)
-		slow := &slowEngine{memoryEngine: engine}
+		engine := testkit.NewEngine(source)
+		slow := &slowEngine{Engine: engine}
 		summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Engine = bound, slow })
 		if err != nil || summary.Incomplete() != 0 || len(summary.Results) != 20 {
 			t.Errorf("results %q, error %v", outcomes(summary.Results), err)
@@ -413,7 +415,7 @@ func TestRunHonoursTheBound(t *testing.T) {
 func TestRunTellsRefusalsFromFailures(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
 	gone := testkit.Image(t, "gone")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", pair, "1")
 	source.Hold("app", children...)
 	source.Push("app", testkit.Artifact(t, "application/x", "signature", pair))
@@ -421,7 +423,7 @@ func TestRunTellsRefusalsFromFailures(t *testing.T) {
 	source.Push("app", gone, "2")
 	delete(source.Held["app"], gone.Digest)
 	source.Push("deep/er/app", testkit.Image(t, "deep"), "1")
-	summary, events, err := runIn(t, newEngine(source), func(o *Options) { o.Platform = testkit.Linux("arm64") })
+	summary, events, err := runIn(t, testkit.NewEngine(source), func(o *Options) { o.Platform = testkit.Linux("arm64") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,17 +441,17 @@ func TestRunTellsRefusalsFromFailures(t *testing.T) {
 // What is not wanted is not listed, and what is wanted of an image is all that is copied of it.
 func TestRunOfAChoice(t *testing.T) {
 	signed := testkit.Image(t, "signed")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("team/app", signed, "1.0", "latest")
 	source.Push("team/app", testkit.Artifact(t, "application/x", "signature", signed))
 	source.Push("team/app", testkit.Image(t, "old"), "0.9")
 	source.Push("other/app", testkit.Image(t, "other"), "1.0")
 	source.Failing["other/app"] = errors.New("nobody lists it")
 	source.Push("deep/er/app", testkit.Image(t, "deep"), "1.0") // whose name would be refused
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	var chosen Chosen
 	summary, events, err := runIn(t, engine, func(o *Options) {
-		o.Choice = Choice{Repositories: Patterns{"team/**", "!nowhere"}, Tags: Patterns{"1.*", "2.*"}}
+		o.Choice = plan.Choice{Repositories: plan.Patterns{"team/**", "!nowhere"}, Tags: plan.Patterns{"1.*", "2.*"}}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -461,7 +463,7 @@ func TestRunOfAChoice(t *testing.T) {
 	}
 	want := Chosen{
 		Repositories: 1, AllRepositories: 3, Tags: 1, AllTags: 3,
-		Unmatched: []Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!nowhere"}, {Variable: "MIGRATE_TAGS", Pattern: "2.*"}},
+		Unmatched: []plan.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!nowhere"}, {Variable: "MIGRATE_TAGS", Pattern: "2.*"}},
 	}
 	if !reflect.DeepEqual(chosen, want) {
 		t.Errorf("chosen %+v, want %+v", chosen, want)
@@ -470,22 +472,22 @@ func TestRunOfAChoice(t *testing.T) {
 	if want := []string{referrersOf(signed, "1") + ": exact", "team/app:1.0: exact"}; !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
-	if engine.tags[testkit.TargetBase+"/team/app:latest"] != "" {
+	if engine.Tags[testkit.TargetBase+"/team/app:latest"] != "" {
 		t.Error("a tag that was not chosen has arrived")
 	}
-	engine.expectEmpty(t)
+	engine.ExpectEmpty(t)
 }
 
 // The shares of a choice are together what is chosen.
 func TestSharesOfAChoice(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 20 {
 		source.Push(fmt.Sprintf("app-%02d", i), testkit.Image(t, fmt.Sprint(i)), "1", "2")
 	}
-	engine, tags := newEngine(source), 0
+	engine, tags := testkit.NewEngine(source), 0
 	for job := range 3 {
 		summary, _, err := runIn(t, engine, func(o *Options) {
-			o.Choice, o.Share = Choice{Repositories: Patterns{"app-1*"}, Tags: Patterns{"1"}}, Share{Index: job + 1, Total: 3}
+			o.Choice, o.Share = plan.Choice{Repositories: plan.Patterns{"app-1*"}, Tags: plan.Patterns{"1"}}, plan.Share{Index: job + 1, Total: 3}
 		})
 		if err != nil || len(summary.Results) > 5 {
 			t.Errorf("job %d: %q, error %v", job+1, outcomes(summary.Results), err)
@@ -502,11 +504,11 @@ func TestWorked(t *testing.T) {
 	first, second := lightOf(t, "first", "base"), lightOf(t, "second", "base")
 	own := sizeOf(second) - int64(len("base"))
 	synctest.Test(t, func(t *testing.T) {
-		source := newSource()
+		source := testkit.NewRegistry()
 		source.Push("app", first, "1")
 		source.Push("app", second, "2", "denied")
-		engine := newEngine(source)
-		engine.fails["push "+testkit.TargetBase+"/app:denied"] = errors.New("no")
+		engine := testkit.NewEngine(source)
+		engine.Fails["push "+testkit.TargetBase+"/app:denied"] = errors.New("no")
 		began := time.Now()
 		_, events, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
 		if err != nil {

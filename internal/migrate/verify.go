@@ -7,12 +7,11 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // Verify compares all that the source lists with the target, and copies nothing; so many of the tags that are there the
@@ -32,7 +31,7 @@ func Verify(ctx context.Context, options Options, pulls int) (Summary, error) {
 // compared is a tag that is at the target.
 type compared struct {
 	item   *plan.Item
-	result Result
+	result transfer.Result
 }
 
 // compareAll asks the target for every tag and for the referrers of every image. Of what is there, the results wait for
@@ -49,7 +48,7 @@ func (r *run) compareAll(ctx context.Context, found plan.Survey, pulls int) {
 	var mu sync.Mutex
 	var there []compared
 	unasked := each(r, found.Items, func(i *plan.Item) {
-		results := r.copier.compare(ctx, i)
+		results := r.copier.Compare(ctx, i)
 		if pulls > 0 {
 			mu.Lock()
 			there, results = hold(i, there, results)
@@ -60,12 +59,12 @@ func (r *run) compareAll(ctx context.Context, found plan.Survey, pulls int) {
 	r.pullBack(ctx, there, pulls)
 	r.lookForExtra(ctx, found)
 	for _, i := range unasked {
-		r.finish(ctx, settle(i, i.Image.Tags, NotStarted, r.cause())...)
+		r.finish(ctx, transfer.Settle(i, i.Image.Tags, transfer.NotStarted, r.cause())...)
 	}
 }
 
 // hold adds those of the item's tags that are at the target to others, and returns the rest of the results.
-func hold(i *plan.Item, others []compared, results []Result) (there []compared, rest []Result) {
+func hold(i *plan.Item, others []compared, results []transfer.Result) (there []compared, rest []transfer.Result) {
 	for _, result := range results {
 		if result.Referrers == 0 && result.Outcome.Arrived() {
 			others = append(others, compared{i, result})
@@ -92,13 +91,13 @@ func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 		return listed[e.Repository+":"+e.Tag] || found.Failed[e.Repository] != nil
 	})
 	each(r, gone, func(e Earlier) {
-		result := Result{Repository: e.Repository, Tag: e.Tag, Source: e.Source, Root: e.Source, Target: e.Target, Outcome: Extra}
+		result := transfer.Result{Repository: e.Repository, Tag: e.Tag, Source: e.Source, Root: e.Source, Target: e.Target, Outcome: transfer.Extra}
 		resolved, err := r.Engine.Resolve(ctx, e.Target)
 		switch result.Pushed = resolved.Digest; {
 		case errors.Is(err, docker.ErrNotFound):
 			return
 		case err != nil:
-			result = result.failed(failedAt(StepVerify, e.Target, err))
+			result = result.FailedWith(transfer.FailedAt(transfer.StepVerify, e.Target, err))
 		}
 		r.finish(ctx, result)
 	})
@@ -120,92 +119,6 @@ func each[T any](r *run, items []T, do func(T)) (left []T) {
 	return left
 }
 
-// compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
-func (c *copier) compare(ctx context.Context, i *plan.Item) []Result {
-	if i.Rejected() && (i.Target == "" || i.Root == "") {
-		return rejections(i)
-	}
-	results := c.compareTags(ctx, i)
-	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
-		return results
-	}
-	return append(results, c.compareReferrers(ctx, i)...)
-}
-
-func (c *copier) compareTags(ctx context.Context, i *plan.Item) []Result {
-	var results []Result
-	for _, tag := range i.Image.Tags {
-		results = append(results, c.compareTag(ctx, i, tag))
-	}
-	return results
-}
-
-func (c *copier) compareTag(ctx context.Context, i *plan.Item, tag string) Result {
-	result := resultOf(i, tag)
-	resolved, err := c.engine.Resolve(ctx, result.Target)
-	result.Pushed = resolved.Digest
-	switch {
-	case err != nil:
-		return result.unresolved(err, rejection(i))
-	case resolved.Digest == i.Root:
-		result.Outcome = arrivedAs(i, Exact)
-	case c.hasLeft(i, tag, resolved.Digest):
-		result.Outcome = arrivedAs(i, Changed)
-	default:
-		result.Outcome = Different
-		result.Err = failedAt(StepVerify, result.Target, errors.New("GitLab has another image under this tag, and no "+
-			"report.json of an earlier run says that it was made of this one"))
-	}
-	return result
-}
-
-// unresolved settles the result of a tag for which the target has no answer. What was refused is not there for a reason.
-func (r Result) unresolved(err, refusal error) Result {
-	if !errors.Is(err, docker.ErrNotFound) {
-		return r.failed(failedAt(StepVerify, r.Target, err))
-	}
-	r.Outcome, r.Err = Missing, refusal
-	if refusal == nil {
-		r.Err = failedAt(StepVerify, r.Target, errors.New("GitLab does not have it"))
-	}
-	return r
-}
-
-// compareReferrers asks for the tags under which the referrers of the image are listed, and each tag once.
-func (c *copier) compareReferrers(ctx context.Context, i *plan.Item) []Result {
-	var results []Result
-	for _, subject := range i.Subjects() {
-		if c.brought.first(i.Tagged(image.ReferrersTag(subject))) {
-			results = append(results, c.compareReferrersOf(ctx, i, subject))
-		}
-	}
-	return results
-}
-
-func (c *copier) compareReferrersOf(ctx context.Context, i *plan.Item, subject digest.Digest) Result {
-	set := i.Referrers[subject]
-	result := referrersResult(i, subject)
-	if set.Broken != nil {
-		return result.failed(failedAt(StepPlan, result.Target, set.Broken))
-	}
-	tree, err := plan.ReadReferrers(ctx, c.source, i.Image.Repository, set.Roots)
-	if err != nil {
-		return result.failed(failedAt(StepPlan, result.Target, err))
-	}
-	result.Source = tree.Root.Digest
-	resolved, err := c.engine.Resolve(ctx, result.Target)
-	result.Pushed = resolved.Digest
-	switch {
-	case err != nil:
-		return result.unresolved(err, nil)
-	case resolved.Digest != tree.Root.Digest:
-		result.Outcome, result.Err = Different, failedAt(StepVerify, result.Target, errOtherReferrers)
-		return result
-	}
-	result.Outcome = Exact
-	return result
-}
-
 // pullBack has the engine pull some of the tags from the target, one after the other, and gives all of them their
 // result.
 func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
@@ -218,38 +131,14 @@ func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 			r.finish(ctx, c.result) // which it has, pulled or not
 			continue
 		}
-		if err := r.copier.pullBack(ctx, c.item, c.result.Pushed); err != nil {
-			r.finish(ctx, c.result.failed(err))
+		if err := r.copier.PullBack(ctx, c.item, c.result.Pushed); err != nil {
+			r.finish(ctx, c.result.FailedWith(err))
 			continue
 		}
 		r.pulled++
 		r.observe(PulledBack{Result: c.result})
 		r.finish(ctx, c.result)
 	}
-}
-
-// pullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
-// engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
-func (c *copier) pullBack(ctx context.Context, i *plan.Item, pushed digest.Digest) error {
-	tree, err := c.open(ctx, i)
-	if err != nil {
-		return err
-	}
-	refs := []string{i.Target + "@" + pushed.String()}
-	if tree.Root.IsIndex() {
-		refs = nil
-		for _, leaf := range tree.Leaves() {
-			refs = append(refs, i.Target+"@"+leaf.Digest.String())
-		}
-	}
-	for _, ref := range refs {
-		err := c.fetchOnce(ctx, ref, nil) // GitLab's denials say nothing about ECR's credentials
-		c.drop(ctx, ref)
-		if err != nil {
-			return failedAt(StepReturn, ref, err)
-		}
-	}
-	return nil
 }
 
 // sample chooses n of the tags, spread over the repositories: of each in turn the newest image that is not among them

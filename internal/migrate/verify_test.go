@@ -15,14 +15,15 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // verifyIn compares what the engine's source lists with its target.
-func verifyIn(t *testing.T, engine *memoryEngine, pulls int, change func(*Options)) (Summary, []Event, error) {
+func verifyIn(t *testing.T, engine *testkit.Engine, pulls int, change func(*Options)) (Summary, []Event, error) {
 	t.Helper()
 	var events []Event
 	options := Options{
-		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 2,
+		Source: engine.From, Engine: engine, Store: engine.Kind, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 2,
 		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
@@ -33,25 +34,25 @@ func verifyIn(t *testing.T, engine *memoryEngine, pulls int, change func(*Option
 }
 
 // migrated is an engine after the migration of an image, an index with a signature, and a repository of a bad name.
-func migrated(t *testing.T, store image.Store, change func(*Options)) (engine *memoryEngine, pair image.Manifest, first Summary) {
+func migrated(t *testing.T, store image.Store, change func(*Options)) (engine *testkit.Engine, pair image.Manifest, first Summary) {
 	t.Helper()
 	pair, children := testkit.Pair(t, "pair")
-	source := newSource()
+	source := testkit.NewRegistry()
 	source.Push("app", testkit.Image(t, "image"), "1")
 	source.Push("app", pair, "2", "latest")
 	source.Hold("app", children...)
 	source.Push("app", testkit.Artifact(t, "application/x", "signature", pair))
 	source.Push("deep/er/app", testkit.Image(t, "deep"), "1")
-	engine = newEngine(source)
-	engine.store = store
+	engine = testkit.NewEngine(source)
+	engine.Kind = store
 	for i, platform := range []string{"amd64", "arm64"} {
-		engine.platforms[children[i].Digest] = *testkit.Linux(platform)
+		engine.Platforms[children[i].Digest] = *testkit.Linux(platform)
 	}
 	first, _, err := runIn(t, engine, change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine.calls = nil
+	engine.Calls = nil
 	return engine, pair, first
 }
 
@@ -60,7 +61,7 @@ func TestVerify(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		store  image.Store // empty: containerd
-		spoil  func(e *memoryEngine, pair image.Manifest)
+		spoil  func(e *testkit.Engine, pair image.Manifest)
 		change func(o *Options) // of both runs
 		known  bool             // the pairs of the first run are
 		want   []string         // for app, PAIR is the index
@@ -69,32 +70,32 @@ func TestVerify(t *testing.T) {
 		{name: "all there", want: []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: exact", "app:latest: exact"}},
 		{
 			name:  "one missing",
-			spoil: func(e *memoryEngine, _ image.Manifest) { delete(e.tags, testkit.TargetBase+"/app:2") },
+			spoil: func(e *testkit.Engine, _ image.Manifest) { delete(e.Tags, testkit.TargetBase+"/app:2") },
 			want:  []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: missing", "app:latest: exact"},
 			says:  map[string]string{"app:2": "GitLab does not have it"},
 		},
 		{
 			name:  "nothing there",
-			spoil: func(e *memoryEngine, _ image.Manifest) { clear(e.tags) },
+			spoil: func(e *testkit.Engine, _ image.Manifest) { clear(e.Tags) },
 			want:  []string{"app:1: missing", "app:2: missing", "app:latest: missing"},
 		},
 		{
 			name:  "one different",
-			spoil: func(e *memoryEngine, _ image.Manifest) { e.tags[testkit.TargetBase+"/app:1"] = other },
+			spoil: func(e *testkit.Engine, _ image.Manifest) { e.Tags[testkit.TargetBase+"/app:1"] = other },
 			want:  []string{"1 referrers of PAIR: exact", "app:1: different", "app:2: exact", "app:latest: exact"},
 			says:  map[string]string{"app:1": "GitLab has another image under this tag"},
 		},
 		{
 			name: "other referrers, and none",
-			spoil: func(e *memoryEngine, pair image.Manifest) {
-				e.tags[testkit.TargetBase+"/app:"+image.ReferrersTag(pair.Digest)] = other
+			spoil: func(e *testkit.Engine, pair image.Manifest) {
+				e.Tags[testkit.TargetBase+"/app:"+image.ReferrersTag(pair.Digest)] = other
 			},
 			want: []string{"1 referrers of PAIR: different", "app:1: exact", "app:2: exact", "app:latest: exact"},
 		},
 		{
 			name: "not to be asked for",
-			spoil: func(e *memoryEngine, _ image.Manifest) {
-				e.fails["resolve "+testkit.TargetBase+"/app:1"] = docker.ErrDenied
+			spoil: func(e *testkit.Engine, _ image.Manifest) {
+				e.Fails["resolve "+testkit.TargetBase+"/app:1"] = docker.ErrDenied
 			},
 			want: []string{"1 referrers of PAIR: exact", "app:1: failed", "app:2: exact", "app:latest: exact"},
 			says: map[string]string{"app:1": "verify " + testkit.TargetBase + "/app:1: denied"},
@@ -110,7 +111,7 @@ func TestVerify(t *testing.T) {
 		},
 		{
 			name: "what this engine could not have brought", store: image.ClassicStore, known: true,
-			spoil: func(e *memoryEngine, pair image.Manifest) { e.tags[testkit.TargetBase+"/app:2"] = pair.Digest },
+			spoil: func(e *testkit.Engine, pair image.Manifest) { e.Tags[testkit.TargetBase+"/app:2"] = pair.Digest },
 			want:  []string{"app:1: changed", "app:2: exact", "app:latest: missing"},
 		},
 		{
@@ -119,9 +120,9 @@ func TestVerify(t *testing.T) {
 		},
 		{
 			name: "archived since",
-			spoil: func(e *memoryEngine, _ image.Manifest) {
-				e.source.Tagged["app"][0].Archived = true
-				delete(e.tags, testkit.TargetBase+"/app:latest")
+			spoil: func(e *testkit.Engine, _ image.Manifest) {
+				e.From.Tagged["app"][0].Archived = true
+				delete(e.Tags, testkit.TargetBase+"/app:latest")
 			},
 			want: []string{"1 referrers of PAIR: exact", "app:1: exact", "app:2: exact", "app:latest: missing"},
 		},
@@ -135,7 +136,7 @@ func TestVerify(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(engine, pair)
 			}
-			tags := maps.Clone(engine.tags)
+			tags := maps.Clone(engine.Tags)
 			summary, _, err := verifyIn(t, engine, 0, func(o *Options) {
 				if test.change != nil {
 					test.change(o)
@@ -157,13 +158,13 @@ func TestVerify(t *testing.T) {
 			}
 			for _, r := range summary.Results {
 				if words := test.says[r.Name()]; words != "" {
-					expectError(t, r.Err, words)
+					testkit.ExpectError(t, r.Err, words)
 				}
 				if !r.Outcome.Arrived() && r.Err == nil {
 					t.Errorf("%s does not say why", r.Name())
 				}
 			}
-			if moved := engine.of("pull", "load", "tag", "push", "cut"); len(moved) > 0 || !maps.Equal(tags, engine.tags) {
+			if moved := engine.Of("pull", "load", "tag", "push", "cut"); len(moved) > 0 || !maps.Equal(tags, engine.Tags) {
 				t.Errorf("it has moved something: %q", moved)
 			}
 		})
@@ -184,16 +185,16 @@ func TestVerifyExtra(t *testing.T) {
 		want   []string
 	}{
 		{"all is listed", func(*Options) {}, []string{"app:1: exact", "app:gone: extra", "web:3: extra"}},
-		{"a part is listed", func(o *Options) { o.Choice.Tags = Patterns{"1"} }, []string{"app:1: exact"}},
-		{"a share is compared", func(o *Options) { o.Share = Share{Index: 1, Total: 2} }, []string{"app:1: exact"}},
+		{"a part is listed", func(o *Options) { o.Choice.Tags = plan.Patterns{"1"} }, []string{"app:1: exact"}},
+		{"a share is compared", func(o *Options) { o.Share = plan.Share{Index: 1, Total: 2} }, []string{"app:1: exact"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			img := testkit.Image(t, "app")
-			source := newSource()
+			source := testkit.NewRegistry()
 			source.Push("app", img, "1")
-			engine := newEngine(source)
-			engine.tags[testkit.TargetBase+"/app:1"] = img.Digest
-			engine.tags[testkit.TargetBase+"/app:gone"], engine.tags[testkit.TargetBase+"/web:3"] = digest.FromString("gone"), digest.FromString("3")
+			engine := testkit.NewEngine(source)
+			engine.Tags[testkit.TargetBase+"/app:1"] = img.Digest
+			engine.Tags[testkit.TargetBase+"/app:gone"], engine.Tags[testkit.TargetBase+"/web:3"] = digest.FromString("gone"), digest.FromString("3")
 			summary, _, err := verifyIn(t, engine, 0, func(o *Options) { o.Earlier = earlier; test.change(o) })
 			got := slices.Sorted(slices.Values(outcomes(summary.Results)))
 			if err != nil || !slices.Equal(got, test.want) || summary.Incomplete() > 0 {
@@ -205,13 +206,13 @@ func TestVerifyExtra(t *testing.T) {
 
 // Each job compares its share, which is that of the migration.
 func TestVerifyShares(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 12 {
 		source.Push(fmt.Sprintf("app-%02d", i), testkit.Image(t, fmt.Sprint(i)), "1", "latest")
 	}
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	for job := range 3 {
-		share := func(o *Options) { o.Share = Share{Index: job + 1, Total: 3} }
+		share := func(o *Options) { o.Share = plan.Share{Index: job + 1, Total: 3} }
 		copied, _, err := runIn(t, engine, share)
 		if err != nil {
 			t.Fatal(err)
@@ -228,7 +229,7 @@ func TestPullBack(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		pulls  int
-		spoil  func(e *memoryEngine, leaves []image.Manifest)
+		spoil  func(e *testkit.Engine, leaves []image.Manifest)
 		pulled []string // tags, in their order
 		failed []string
 		calls  []string
@@ -244,15 +245,15 @@ func TestPullBack(t *testing.T) {
 		{name: "more than there are images", pulls: 99, pulled: []string{"a:3", "a:2", "a:1", "b:1"}},
 		{
 			name: "one cannot be pulled", pulls: 2, pulled: []string{"a:3"}, failed: []string{"b:1"},
-			spoil: func(e *memoryEngine, leaves []image.Manifest) {
-				e.fails["pull "+testkit.TargetBase+"/b@"+leaves[1].Digest.String()] = docker.ErrDenied
+			spoil: func(e *testkit.Engine, leaves []image.Manifest) {
+				e.Fails["pull "+testkit.TargetBase+"/b@"+leaves[1].Digest.String()] = docker.ErrDenied
 			},
 			calls: []string{"pull a@IMAGE3", "pull b@LEAF0", "pull b@LEAF1", "remove a@IMAGE3", "remove b@LEAF0", "remove b@LEAF1"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair, leaves := testkit.Pair(t, "pair")
-			source := newSource()
+			source := testkit.NewRegistry()
 			digests := []string{"LEAF0", leaves[0].Digest.String(), "LEAF1", leaves[1].Digest.String()}
 			for _, tag := range []string{"1", "2", "3"} {
 				img := testkit.Image(t, tag)
@@ -261,15 +262,15 @@ func TestPullBack(t *testing.T) {
 			}
 			source.Push("b", pair, "1", "latest")
 			source.Hold("b", leaves...)
-			engine := newEngine(source)
+			engine := testkit.NewEngine(source)
 			if _, _, err := runIn(t, engine, nil); err != nil {
 				t.Fatal(err)
 			}
-			engine.calls = nil
+			engine.Calls = nil
 			if test.spoil != nil {
 				test.spoil(engine, leaves)
 			}
-			engine.source.Renewing = func(context.Context) (bool, error) {
+			engine.From.Renewing = func(context.Context) (bool, error) {
 				t.Error("ECR's credentials are renewed for GitLab's denial")
 				return false, nil
 			}
@@ -286,14 +287,14 @@ func TestPullBack(t *testing.T) {
 			if !slices.Equal(pulled, test.pulled) {
 				t.Errorf("pulled %q, want %q", pulled, test.pulled)
 			}
-			calls := slices.Sorted(slices.Values(engine.of("pull", "remove", "push", "load", "tag")))
+			calls := slices.Sorted(slices.Values(engine.Of("pull", "remove", "push", "load", "tag")))
 			for i, call := range test.calls {
 				test.calls[i] = strings.NewReplacer(digests...).Replace(call)
 			}
 			if slices.Sort(test.calls); test.calls != nil && !slices.Equal(calls, test.calls) {
 				t.Errorf("calls %q, want %q", calls, test.calls)
 			}
-			engine.expectEmpty(t)
+			engine.ExpectEmpty(t)
 		})
 	}
 }
@@ -304,10 +305,10 @@ func TestSample(t *testing.T) {
 	var there []compared
 	for i := range 10 {
 		for range i + 1 {
-			it := &plan.Item{Image: image.Image{Repository: repositoryNamed(fmt.Sprintf("app-%d", i)), Digest: digest.FromString(fmt.Sprint(len(items)))}}
+			it := &plan.Item{Image: image.Image{Repository: testkit.Repository(fmt.Sprintf("app-%d", i)), Digest: digest.FromString(fmt.Sprint(len(items)))}}
 			items = append(items, it)
 			for _, tag := range []string{"x", "y"} {
-				there = append(there, compared{it, Result{Repository: it.Image.Repository.Name, Tag: tag, Source: it.Image.Digest}})
+				there = append(there, compared{it, transfer.Result{Repository: it.Image.Repository.Name, Tag: tag, Source: it.Image.Digest}})
 			}
 		}
 	}
@@ -325,25 +326,25 @@ func TestSample(t *testing.T) {
 }
 
 func TestVerifyInterrupted(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 200 {
 		source.Push("app", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	ctx, cancel := context.WithCancel(t.Context())
-	engine.before = func(call string) {
+	engine.Before = func(call string) {
 		if strings.HasPrefix(call, "resolve") {
 			cancel()
 		}
 	}
 	summary, err := Verify(ctx, Options{
-		Source: source, Engine: engine, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Observe: func(Event) {},
+		Source: source, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase}, Observe: func(Event) {},
 	}, 5)
 	if !errors.Is(err, context.Canceled) || len(summary.Results) != 200 || summary.Incomplete() != 200 || summary.Pulled != 0 {
 		t.Errorf("%d results, %d pulled, error %v", len(summary.Results), summary.Pulled, err)
 	}
 	for _, r := range summary.Results {
-		if r.Outcome != NotStarted {
+		if r.Outcome != transfer.NotStarted {
 			t.Fatalf("%s: %s: %v", r.Name(), r.Outcome, r.Err)
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // documentVersion is that of report.json's schema, which the README describes. No other is read.
@@ -37,32 +37,32 @@ type Document struct {
 
 // header is what report.json says of the run as a whole.
 type header struct {
-	Version  int                     `json:"version"`
-	Program  string                  `json:"program"` // with its version
-	Started  time.Time               `json:"started"`
-	Ended    time.Time               `json:"ended,omitzero"`
-	Finished bool                    `json:"finished"`        // every tag has had its turn
-	Error    string                  `json:"error,omitempty"` // why the run ended before that
-	Target   string                  `json:"target"`          // CI_REGISTRY_IMAGE
-	Store    image.Store             `json:"store,omitempty"` // of the engine, once there is a plan
-	Counts   map[migrate.Outcome]int `json:"counts"`          // of the tags
+	Version  int                      `json:"version"`
+	Program  string                   `json:"program"` // with its version
+	Started  time.Time                `json:"started"`
+	Ended    time.Time                `json:"ended,omitzero"`
+	Finished bool                     `json:"finished"`        // every tag has had its turn
+	Error    string                   `json:"error,omitempty"` // why the run ended before that
+	Target   string                   `json:"target"`          // CI_REGISTRY_IMAGE
+	Store    image.Store              `json:"store,omitempty"` // of the engine, once there is a plan
+	Counts   map[transfer.Outcome]int `json:"counts"`          // of the tags
 }
 
 // Entry is one tag, the referrers of one image, or a repository. Its text is printable.
 type Entry struct {
-	Repository     string          `json:"repository"`
-	Tag            string          `json:"tag,omitempty"`
-	Subject        digest.Digest   `json:"subject,omitempty"`
-	Referrers      int             `json:"referrers,omitempty"`
-	Outcome        migrate.Outcome `json:"outcome,omitempty"`
-	SourceDigest   digest.Digest   `json:"sourceDigest,omitempty"`
-	PlatformDigest digest.Digest   `json:"platformDigest,omitempty"` // of what was copied in place of an index
-	Reference      string          `json:"reference,omitempty"`      // at the target
-	PushedDigest   digest.Digest   `json:"pushedDigest,omitempty"`   // as the target answers
-	ReplacedDigest digest.Digest   `json:"replacedDigest,omitempty"` // as the target answered before the push
-	Step           migrate.Step    `json:"step,omitempty"`
-	Error          string          `json:"error,omitempty"`
-	Remedy         string          `json:"remedy,omitempty"`
+	Repository     string           `json:"repository"`
+	Tag            string           `json:"tag,omitempty"`
+	Subject        digest.Digest    `json:"subject,omitempty"`
+	Referrers      int              `json:"referrers,omitempty"`
+	Outcome        transfer.Outcome `json:"outcome,omitempty"`
+	SourceDigest   digest.Digest    `json:"sourceDigest,omitempty"`
+	PlatformDigest digest.Digest    `json:"platformDigest,omitempty"` // of what was copied in place of an index
+	Reference      string           `json:"reference,omitempty"`      // at the target
+	PushedDigest   digest.Digest    `json:"pushedDigest,omitempty"`   // as the target answers
+	ReplacedDigest digest.Digest    `json:"replacedDigest,omitempty"` // as the target answered before the push
+	Step           transfer.Step    `json:"step,omitempty"`
+	Error          string           `json:"error,omitempty"`
+	Remedy         string           `json:"remedy,omitempty"`
 
 	// For pages alone.
 	Cause string `json:"-"` // the error without the reference that it happened to: often the same for many
@@ -78,7 +78,7 @@ func (a About) printable(text string) string {
 	return redact.Printable(text)
 }
 
-func (a About) entry(r migrate.Result) Entry {
+func (a About) entry(r transfer.Result) Entry {
 	e := Entry{
 		Repository:   redact.Printable(r.Repository),
 		Tag:          redact.Printable(r.Tag),
@@ -95,11 +95,11 @@ func (a About) entry(r migrate.Result) Entry {
 	}
 	if r.Err != nil {
 		e.Error = a.printable(r.Err.Error())
-		e.Cause = unique.Make(a.printable(migrate.Cause(r.Err))).Value()
+		e.Cause = unique.Make(a.printable(transfer.Cause(r.Err))).Value()
 	}
-	var step *migrate.StepError
+	var step *transfer.StepError
 	if errors.As(r.Err, &step) {
-		e.Step, e.Remedy = migrate.Step(redact.Printable(string(step.Step))), a.printable(step.Remedy)
+		e.Step, e.Remedy = transfer.Step(redact.Printable(string(step.Step))), a.printable(step.Remedy)
 	}
 	return e
 }
@@ -109,11 +109,11 @@ func printableDigest(d digest.Digest) digest.Digest {
 }
 
 // pair returns the digests of a tag that is at the target as another manifest than the one that was copied.
-func (e Entry) pair() (migrate.Pair, bool) {
-	pair := migrate.Pair{Source: e.SourceDigest, Root: cmp.Or(e.PlatformDigest, e.SourceDigest), Pushed: e.PushedDigest}
+func (e Entry) pair() (transfer.DigestChange, bool) {
+	pair := transfer.DigestChange{Source: e.SourceDigest, Root: cmp.Or(e.PlatformDigest, e.SourceDigest), Pushed: e.PushedDigest}
 	for _, d := range []digest.Digest{pair.Source, pair.Root, pair.Pushed} {
 		if d.Validate() != nil {
-			return migrate.Pair{}, false
+			return transfer.DigestChange{}, false
 		}
 	}
 	return pair, e.Outcome.Arrived() && pair.Pushed != pair.Root

@@ -7,7 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 const target = "registry.example.com/group/project"
@@ -18,27 +18,27 @@ var (
 )
 
 // tag is the result of one tag of team/app.
-func tag(name string, outcome migrate.Outcome, err error) migrate.Result {
-	r := migrate.Result{
+func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
+	r := transfer.Result{
 		Repository: "team/app", Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
 	}
 	switch outcome {
-	case migrate.Exact, migrate.Present:
+	case transfer.Exact, transfer.Present:
 		r.Pushed = source
-	case migrate.Changed, migrate.OnePlatform, migrate.Different:
+	case transfer.Changed, transfer.OnePlatform, transfer.Different:
 		r.Pushed = pushed
 	}
 	return r
 }
 
-func referrers(n int, outcome migrate.Outcome, err error) migrate.Result {
+func referrers(n int, outcome transfer.Outcome, err error) transfer.Result {
 	r := tag("sha256-"+pushed.Encoded(), outcome, err)
 	r.Referrers, r.Subject = n, pushed
 	return r
 }
 
-func stepError(step migrate.Step, ref, words, remedy string) error {
-	return &migrate.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
+func stepError(step transfer.Step, ref, words, remedy string) error {
+	return &transfer.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
 }
 
 // expect compares line by line, so that a failure shows the line.

@@ -9,6 +9,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // History is what people want to know besides the results: what the run was about, what each worker did when, and of
@@ -29,7 +30,7 @@ type History struct {
 
 // lane is one of the workers that pull, or of those that push. The step is empty for copies that were made alone.
 type lane struct {
-	Step   migrate.Step
+	Step   transfer.Step
 	Worker int
 }
 
@@ -112,10 +113,10 @@ func (h *History) since(moment time.Time) int32 {
 func (h *History) Moved() (pulled, pushed int64) {
 	for _, s := range h.Spans {
 		step := h.Lanes[s.Lane].Step
-		if step != migrate.StepPush {
+		if step != transfer.StepPush {
 			pulled += s.Bytes
 		}
-		if step != migrate.StepPull {
+		if step != transfer.StepPull {
 			pushed += s.Bytes
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // fileName is kept up to date during a run, because a later run reads it.
@@ -154,9 +155,9 @@ func (a About) now() time.Time {
 func asWritten(moment time.Time) time.Time { return moment.UTC().Truncate(time.Second) }
 
 // Known returns the digests of a tag that an earlier run has brought to the target reference, where they differ.
-func (r *Record) Known(repository, reference string) (migrate.Pair, bool) {
+func (r *Record) Known(repository, reference string) (transfer.DigestChange, bool) {
 	if r == nil {
-		return migrate.Pair{}, false
+		return transfer.DigestChange{}, false
 	}
 	return r.known[place{repository, reference}].pair()
 }
@@ -170,7 +171,7 @@ func (r *Record) Earlier() []migrate.Earlier {
 }
 
 // ReadKnown is the Known of a Record for a folder that is left as it is.
-func ReadKnown(dir string, notice func(format string, args ...any)) func(repository, reference string) (migrate.Pair, bool) {
+func ReadKnown(dir string, notice func(format string, args ...any)) func(repository, reference string) (transfer.DigestChange, bool) {
 	name := filepath.Join(dir, fileName)
 	earlier, err := readDocument(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -267,8 +268,8 @@ func (r *Record) document() Document {
 	r.mu.Lock()
 	d, results := Document{header: r.header}, r.results
 	r.mu.Unlock()
-	d.Counts = map[migrate.Outcome]int{}
-	for _, outcome := range migrate.Outcomes {
+	d.Counts = map[transfer.Outcome]int{}
+	for _, outcome := range transfer.Outcomes {
 		d.Counts[outcome] = 0
 	}
 	for _, e := range results {

@@ -20,6 +20,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 var about = About{Program: "ecr2gitlab 1.2.3", Target: target}
@@ -42,7 +43,7 @@ func openIn(t *testing.T, dir string, about About) (*Record, string) {
 }
 
 // runWith makes a run with these results in the folder, and returns the report that it leaves.
-func runWith(t *testing.T, dir string, about About, cause error, results ...migrate.Result) Document {
+func runWith(t *testing.T, dir string, about About, cause error, results ...transfer.Result) Document {
 	t.Helper()
 	r, _ := openIn(t, dir, about)
 	for _, result := range results {
@@ -87,20 +88,20 @@ func writeFile(t *testing.T, name, text string) {
 // The schema, as the README describes it.
 func TestRecordIsTheSchema(t *testing.T) {
 	child := digest.FromString("child")
-	reduced := tag("3", migrate.OnePlatform, nil)
+	reduced := tag("3", transfer.OnePlatform, nil)
 	reduced.Root = child
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) { // whose clock begins with the year 2000
 		r, _ := openIn(t, dir, about)
 		time.Sleep(90 * time.Minute)
 		r.Observe(migrate.Planned{Tags: 4, Store: image.ClassicStore})
-		for _, result := range []migrate.Result{
+		for _, result := range []transfer.Result{
 			reduced,
-			tag("2", migrate.Failed, stepError(migrate.StepPush, target+"/team/app:2", "denied: <b>no</b>", "GitLab denies it")),
-			tag("1", migrate.Changed, nil),
-			tag("4", migrate.Refused, errors.New("classic: no index")),
-			referrers(2, migrate.Refused, errors.New("the classic store")),
-			{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "throttled", "")},
+			tag("2", transfer.Failed, stepError(transfer.StepPush, target+"/team/app:2", "denied: <b>no</b>", "GitLab denies it")),
+			tag("1", transfer.Changed, nil),
+			tag("4", transfer.Refused, errors.New("classic: no index")),
+			referrers(2, transfer.Refused, errors.New("the classic store")),
+			{Repository: "broken", Outcome: transfer.Failed, Err: stepError(transfer.StepList, "broken", "throttled", "")},
 		} {
 			r.Observe(migrate.Finished{Result: result})
 		}
@@ -167,8 +168,8 @@ func TestRecordIsTheSchema(t *testing.T) {
 
 // Two reports of the same results are the same, whichever came first.
 func TestRecordOrder(t *testing.T) {
-	results := []migrate.Result{tag("2", migrate.Exact, nil), tag("1", migrate.Changed, nil), referrers(1, migrate.Exact, nil)}
-	other := tag("1", migrate.Exact, nil)
+	results := []transfer.Result{tag("2", transfer.Exact, nil), tag("1", transfer.Changed, nil), referrers(1, transfer.Exact, nil)}
+	other := tag("1", transfer.Exact, nil)
 	other.Repository = "other"
 	results = append(results, other)
 	first := runWith(t, t.TempDir(), about, nil, results...)
@@ -186,40 +187,40 @@ func TestRecordOrder(t *testing.T) {
 // What an earlier run has left is known until this run has replaced it, or has found that ECR does not list it any more.
 func TestRecordCarriesPairs(t *testing.T) {
 	child := digest.FromString("child")
-	reduced := tag("1", migrate.OnePlatform, nil)
+	reduced := tag("1", transfer.OnePlatform, nil)
 	reduced.Root = child
-	asItIs := tag("1", migrate.OnePlatform, nil)
+	asItIs := tag("1", transfer.OnePlatform, nil)
 	asItIs.Root = pushed
-	elsewhere := tag("1", migrate.Changed, nil)
+	elsewhere := tag("1", transfer.Changed, nil)
 	elsewhere.Target = target + "/team-app:1"
-	unlisted := migrate.Result{Repository: "team/app", Outcome: migrate.Failed, Err: errors.New("throttled")}
+	unlisted := transfer.Result{Repository: "team/app", Outcome: transfer.Failed, Err: errors.New("throttled")}
 	share := about
 	share.Partial = true
 	stopped := errors.New("out of time")
-	changed := migrate.Pair{Source: source, Root: source, Pushed: pushed}
+	changed := transfer.DigestChange{Source: source, Root: source, Pushed: pushed}
 	for _, test := range []struct {
 		name    string
-		earlier migrate.Result
+		earlier transfer.Result
 		about   About
 		cause   error
-		results []migrate.Result
-		known   migrate.Pair // after the second run
-		carried bool         // outside of its own results
+		results []transfer.Result
+		known   transfer.DigestChange // after the second run
+		carried bool                  // outside of its own results
 	}{
-		{"the same again", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Changed, nil)}, changed, false},
-		{"one platform again", reduced, about, nil, []migrate.Result{reduced}, migrate.Pair{Source: source, Root: child, Pushed: pushed}, false},
-		{"not started", tag("1", migrate.Changed, nil), about, stopped, []migrate.Result{tag("1", migrate.NotStarted, stopped)}, changed, true},
-		{"failed", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Failed, stopped)}, changed, true},
-		{"refused", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Refused, stopped)}, changed, true},
-		{"not listed yet", tag("1", migrate.Changed, nil), about, stopped, nil, changed, true},
-		{"not listed any more", tag("1", migrate.Changed, nil), about, nil, nil, migrate.Pair{}, false},
-		{"in a repository that could not be listed", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{unlisted}, changed, true},
-		{"of another job's share", tag("1", migrate.Changed, nil), share, nil, nil, changed, true},
-		{"at another reference", elsewhere, about, nil, []migrate.Result{tag("1", migrate.Exact, nil)}, migrate.Pair{}, true},
-		{"exact now", tag("1", migrate.Changed, nil), about, nil, []migrate.Result{tag("1", migrate.Exact, nil)}, migrate.Pair{}, false},
-		{"never changed", tag("1", migrate.Exact, nil), about, stopped, nil, migrate.Pair{}, false},
-		{"one platform, unchanged", asItIs, about, stopped, nil, migrate.Pair{}, false},
-		{"never arrived", tag("1", migrate.Failed, stopped), about, stopped, nil, migrate.Pair{}, false},
+		{"the same again", tag("1", transfer.Changed, nil), about, nil, []transfer.Result{tag("1", transfer.Changed, nil)}, changed, false},
+		{"one platform again", reduced, about, nil, []transfer.Result{reduced}, transfer.DigestChange{Source: source, Root: child, Pushed: pushed}, false},
+		{"not started", tag("1", transfer.Changed, nil), about, stopped, []transfer.Result{tag("1", transfer.NotStarted, stopped)}, changed, true},
+		{"failed", tag("1", transfer.Changed, nil), about, nil, []transfer.Result{tag("1", transfer.Failed, stopped)}, changed, true},
+		{"refused", tag("1", transfer.Changed, nil), about, nil, []transfer.Result{tag("1", transfer.Refused, stopped)}, changed, true},
+		{"not listed yet", tag("1", transfer.Changed, nil), about, stopped, nil, changed, true},
+		{"not listed any more", tag("1", transfer.Changed, nil), about, nil, nil, transfer.DigestChange{}, false},
+		{"in a repository that could not be listed", tag("1", transfer.Changed, nil), about, nil, []transfer.Result{unlisted}, changed, true},
+		{"of another job's share", tag("1", transfer.Changed, nil), share, nil, nil, changed, true},
+		{"at another reference", elsewhere, about, nil, []transfer.Result{tag("1", transfer.Exact, nil)}, transfer.DigestChange{}, true},
+		{"exact now", tag("1", transfer.Changed, nil), about, nil, []transfer.Result{tag("1", transfer.Exact, nil)}, transfer.DigestChange{}, false},
+		{"never changed", tag("1", transfer.Exact, nil), about, stopped, nil, transfer.DigestChange{}, false},
+		{"one platform, unchanged", asItIs, about, stopped, nil, transfer.DigestChange{}, false},
+		{"never arrived", tag("1", transfer.Failed, stopped), about, stopped, nil, transfer.DigestChange{}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -230,7 +231,7 @@ func TestRecordCarriesPairs(t *testing.T) {
 			}
 			third, _ := openIn(t, dir, about)
 			defer func() { _ = third.Close(nil) }()
-			if got, ok := third.Known("team/app", target+"/team/app:1"); got != test.known || ok != (test.known != migrate.Pair{}) {
+			if got, ok := third.Known("team/app", target+"/team/app:1"); got != test.known || ok != (test.known != transfer.DigestChange{}) {
 				t.Errorf("known %+v, want %+v", got, test.known)
 			}
 			if _, ok := third.Known("other", target+"/team/app:1"); ok {
@@ -243,7 +244,7 @@ func TestRecordCarriesPairs(t *testing.T) {
 // A run that is killed has not lost what earlier runs knew, from its first moment on.
 func TestRecordKilled(t *testing.T) {
 	dir := t.TempDir()
-	runWith(t, dir, about, nil, tag("1", migrate.Changed, nil))
+	runWith(t, dir, about, nil, tag("1", transfer.Changed, nil))
 	writeFile(t, filepath.Join(dir, "report.json.123.tmp"), "{")
 	writeFile(t, filepath.Join(dir, "other.tmp"), "")
 	_, said := openIn(t, dir, about) // and never closed
@@ -410,7 +411,7 @@ func TestRecordPauses(t *testing.T) {
 			r := startRecord(disk)
 			start := time.Now()
 			for i := range tags {
-				r.Observe(migrate.Finished{Result: tag(fmt.Sprint(i), migrate.Exact, nil)})
+				r.Observe(migrate.Finished{Result: tag(fmt.Sprint(i), transfer.Exact, nil)})
 				if began, _ := disk.writes(); i == 0 && !slices.Equal(began, []time.Time{start}) {
 					t.Errorf("the first result is written at %s", began)
 				}
@@ -446,9 +447,9 @@ func TestRecordClosesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &slowDisk{takes: time.Minute}
 		r := startRecord(disk)
-		r.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+		r.Observe(migrate.Finished{Result: tag("1", transfer.Exact, nil)})
 		time.Sleep(2 * time.Minute)
-		r.Observe(migrate.Finished{Result: tag("2", migrate.Exact, nil)})
+		r.Observe(migrate.Finished{Result: tag("2", transfer.Exact, nil)})
 		began := time.Now()
 		if err := r.Close(nil); err != nil {
 			t.Error(err)
@@ -472,7 +473,7 @@ func TestRecordCloseTells(t *testing.T) {
 		synctestRun(t, test.name, func(t *testing.T) {
 			disk := &slowDisk{err: test.first}
 			r := startRecord(disk)
-			r.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+			r.Observe(migrate.Finished{Result: tag("1", transfer.Exact, nil)})
 			disk.writes()
 			disk.fail(test.last)
 			if err := r.Close(nil); !errors.Is(err, test.last) {
@@ -554,13 +555,13 @@ func TestReplaceFileFails(t *testing.T) {
 func TestRecordHostileNames(t *testing.T) {
 	hostile := "\x1b[0Ksection_end:1:x\r\"\\},{ %s \u202e \u009b \x00\xff" + strings.Repeat("x", 1<<16)
 	dir := t.TempDir()
-	ofTag := migrate.Result{Repository: hostile, Tag: hostile, Target: hostile, Pushed: pushed, Outcome: migrate.Changed}
+	ofTag := transfer.Result{Repository: hostile, Tag: hostile, Target: hostile, Pushed: pushed, Outcome: transfer.Changed}
 	sourced, rooted, referring := ofTag, ofTag, ofTag
 	sourced.Source = digest.Digest(hostile)
 	rooted.Source, rooted.Root = source, digest.Digest(hostile)
-	referring.Referrers, referring.Subject, referring.Outcome, referring.Err = 1, digest.Digest(hostile), migrate.Refused, errors.New(hostile)
+	referring.Referrers, referring.Subject, referring.Outcome, referring.Err = 1, digest.Digest(hostile), transfer.Refused, errors.New(hostile)
 	runWith(t, dir, About{Program: hostile, Target: hostile}, errors.New(hostile), sourced, rooted, referring,
-		migrate.Result{Repository: hostile, Outcome: migrate.Failed, Err: stepError(migrate.Step(hostile), hostile, hostile, hostile)},
+		transfer.Result{Repository: hostile, Outcome: transfer.Failed, Err: stepError(transfer.Step(hostile), hostile, hostile, hostile)},
 	)
 	text, err := os.ReadFile(filepath.Join(dir, fileName))
 	if err != nil || !json.Valid(text) {

@@ -5,19 +5,19 @@ import (
 	"slices"
 	"strings"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // columns is what the script reads, with each text once: texts are numbers in the list of them.
 type columns struct {
-	Began    int64             `json:"began"`  // Unix time in milliseconds
-	Lasted   int64             `json:"lasted"` // milliseconds
-	Outcomes []migrate.Outcome `json:"outcomes"`
-	Texts    []string          `json:"texts"`
-	Tags     tagColumns        `json:"tags"`
-	Lanes    []laneData        `json:"lanes"`
-	Spans    spanColumns       `json:"spans"`
+	Began    int64              `json:"began"`  // Unix time in milliseconds
+	Lasted   int64              `json:"lasted"` // milliseconds
+	Outcomes []transfer.Outcome `json:"outcomes"`
+	Texts    []string           `json:"texts"`
+	Tags     tagColumns         `json:"tags"`
+	Lanes    []laneData         `json:"lanes"`
+	Spans    spanColumns        `json:"spans"`
 }
 
 // tagColumns has an element a tag in each list.
@@ -69,7 +69,7 @@ func (t *texts) number(text string) int {
 
 func newColumns(d record.Document, h *record.History) columns {
 	c := columns{Began: h.Began.UnixMilli(), Lasted: h.Lasted.Milliseconds()}
-	outcomes := map[migrate.Outcome]int{}
+	outcomes := map[transfer.Outcome]int{}
 	for i, m := range meanings {
 		outcomes[m.outcome] = i
 		c.Outcomes = append(c.Outcomes, m.outcome)
@@ -117,7 +117,7 @@ func spansOf(h *record.History, first map[record.ImageKey]int) (lanes []laneData
 	for i := range order {
 		order[i] = i
 	}
-	steps := []migrate.Step{migrate.StepPull, migrate.StepPush, ""}
+	steps := []transfer.Step{transfer.StepPull, transfer.StepPush, ""}
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(steps, h.Lanes[a].Step), slices.Index(steps, h.Lanes[b].Step)),

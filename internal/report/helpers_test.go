@@ -7,6 +7,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 var about = record.About{Program: "ecr2gitlab 1.2.3", Target: target}
@@ -22,7 +23,7 @@ func openIn(t *testing.T, dir string, about record.About) *record.Record {
 }
 
 // runWith makes a run with these results in the folder.
-func runWith(t *testing.T, dir string, about record.About, cause error, results ...migrate.Result) {
+func runWith(t *testing.T, dir string, about record.About, cause error, results ...transfer.Result) {
 	t.Helper()
 	r := openIn(t, dir, about)
 	for _, result := range results {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // GitLab reads files of up to 30 MB. The texts of all failures have a third of it, and each of them what is its part,
@@ -93,7 +93,7 @@ func suite(entries []*record.Entry, took map[record.ImageKey]time.Duration, long
 			total += took[key]
 			delete(took, key)
 		}
-		if why := failure(e, longest); e.Outcome == migrate.NotStarted || e.Outcome == migrate.Kept {
+		if why := failure(e, longest); e.Outcome == transfer.NotStarted || e.Outcome == transfer.Kept {
 			c.Skipped = why
 		} else {
 			c.Failure = why

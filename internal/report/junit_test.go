@@ -16,9 +16,9 @@ import (
 	"github.com/jstemmer/go-junit-report/v2/junit"
 	"github.com/opencontainers/go-digest"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // testsIn reads the junit.xml of a folder.
@@ -56,18 +56,18 @@ func lines(suites junit.Testsuites) []string {
 // Each tag is a case of its repository's suite. What did not arrive says why, and what helps.
 func TestJUnit(t *testing.T) {
 	stopped := errors.New("out of time: run again for the rest")
-	elsewhere := tag("1", migrate.Exact, nil)
+	elsewhere := tag("1", transfer.Exact, nil)
 	elsewhere.Repository = "other"
 	dir := t.TempDir()
 	runWith(t, dir, about, stopped,
-		tag("3", migrate.Failed, stepError(migrate.StepPush, "ref", "denied: no", "ask an owner")),
+		tag("3", transfer.Failed, stepError(transfer.StepPush, "ref", "denied: no", "ask an owner")),
 		elsewhere,
-		tag("1", migrate.Exact, nil),
-		tag("2", migrate.Present, nil),
-		tag("4", migrate.Refused, errors.New("the classic store cannot hold it")),
-		tag("5", migrate.NotStarted, stopped),
-		referrers(2, migrate.Refused, errors.New("no signatures")),
-		migrate.Result{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "throttled", "")},
+		tag("1", transfer.Exact, nil),
+		tag("2", transfer.Present, nil),
+		tag("4", transfer.Refused, errors.New("the classic store cannot hold it")),
+		tag("5", transfer.NotStarted, stopped),
+		referrers(2, transfer.Refused, errors.New("no signatures")),
+		transfer.Result{Repository: "broken", Outcome: transfer.Failed, Err: stepError(transfer.StepList, "broken", "throttled", "")},
 	)
 	got := testsIn(t, dir)
 	want := []string{
@@ -97,11 +97,11 @@ func TestJUnit(t *testing.T) {
 func TestJUnitOfVerification(t *testing.T) {
 	dir := t.TempDir()
 	runWith(t, dir, about, nil,
-		tag("1", migrate.Exact, nil),
-		tag("2", migrate.Missing, stepError(migrate.StepVerify, "ref:2", "GitLab does not have it", "")),
-		tag("3", migrate.Different, stepError(migrate.StepVerify, "ref:3", "GitLab has another image", "")),
-		tag("4", migrate.Missing, errors.New("the classic store cannot hold it")),
-		tag("5", migrate.Failed, stepError(migrate.StepReturn, "ref:5", "denied", "ask an owner")),
+		tag("1", transfer.Exact, nil),
+		tag("2", transfer.Missing, stepError(transfer.StepVerify, "ref:2", "GitLab does not have it", "")),
+		tag("3", transfer.Different, stepError(transfer.StepVerify, "ref:3", "GitLab has another image", "")),
+		tag("4", transfer.Missing, errors.New("the classic store cannot hold it")),
+		tag("5", transfer.Failed, stepError(transfer.StepReturn, "ref:5", "denied", "ask an owner")),
 	)
 	got := testsIn(t, dir)
 	want := []string{
@@ -125,8 +125,8 @@ func TestJUnitOfVerification(t *testing.T) {
 func TestJUnitTime(t *testing.T) {
 	key := record.KeyOf(record.Entry{Repository: "team/app", SourceDigest: source})
 	d := record.Document{Tags: []record.Entry{
-		{Repository: "team/app", Tag: "1", SourceDigest: source, Outcome: migrate.Exact},
-		{Repository: "team/app", Tag: "latest", SourceDigest: source, Outcome: migrate.Exact},
+		{Repository: "team/app", Tag: "1", SourceDigest: source, Outcome: transfer.Exact},
+		{Repository: "team/app", Tag: "latest", SourceDigest: source, Outcome: transfer.Exact},
 	}}
 	var out bytes.Buffer
 	if err := writeJUnit(&out, d, map[record.ImageKey]time.Duration{key: 1500 * time.Millisecond}); err != nil {
@@ -147,10 +147,10 @@ func TestJUnitHostileNames(t *testing.T) {
 	hostile := "\x1b[31m ]]> <testcase name='x'/> &amp; \x00 \ufffe \xff \u202e \"'"
 	dir := t.TempDir()
 	runWith(t, dir, about, errors.New(hostile),
-		migrate.Result{Repository: hostile, Tag: hostile, Outcome: migrate.Exact},
-		migrate.Result{
-			Repository: hostile, Tag: "1", Source: digest.Digest(hostile), Outcome: migrate.Failed,
-			Err: stepError(migrate.Step(hostile), hostile, hostile, hostile),
+		transfer.Result{Repository: hostile, Tag: hostile, Outcome: transfer.Exact},
+		transfer.Result{
+			Repository: hostile, Tag: "1", Source: digest.Digest(hostile), Outcome: transfer.Failed,
+			Err: stepError(transfer.Step(hostile), hostile, hostile, hostile),
 		},
 	)
 	got := testsIn(t, dir)
@@ -182,7 +182,7 @@ func TestJUnitSize(t *testing.T) {
 			var d record.Document
 			for i := range tags {
 				d.Tags = append(d.Tags, record.Entry{
-					Repository: "team/app", Tag: fmt.Sprint("1.0.", i), Outcome: migrate.Failed, Step: migrate.StepPush,
+					Repository: "team/app", Tag: fmt.Sprint("1.0.", i), Outcome: transfer.Failed, Step: transfer.StepPush,
 					Error: "push reference: " + test.words, Remedy: "ask an owner",
 				})
 			}

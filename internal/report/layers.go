@@ -6,7 +6,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // Saved is what sharing saves, in percent.
@@ -66,7 +66,7 @@ type measure struct {
 
 // measuresOf are the bars of all classes but the empty ones at either end. The name is that of a class from the one number
 // up to, but not including, the other, which is 0 for the last.
-func measuresOf(classes []migrate.BlobClass, name func(from, to int64) string) []measure {
+func measuresOf(classes []plan.BlobClass, name func(from, to int64) string) []measure {
 	var bars []measure
 	last := 0
 	for i, class := range classes {

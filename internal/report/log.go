@@ -15,6 +15,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // Log writes a migration as lines, for a CI log or a terminal. Its methods are not for concurrent use.
@@ -79,7 +80,7 @@ func (l *Log) Line(format string, args ...any) {
 func (l *Log) write(text string) { _, _ = io.WriteString(l.view, text+"\n") }
 
 // row writes a line about an outcome, which has the colour that it deserves. The rest may come from outside.
-func (l *Log) row(left string, outcome migrate.Outcome, rest string) {
+func (l *Log) row(left string, outcome transfer.Outcome, rest string) {
 	word := fmt.Sprintf("%-12s", outcome)
 	if colour := colours[outcome]; l.colour && colour != "" {
 		word = colour + string(outcome) + plainColour + word[len(outcome):]
@@ -92,10 +93,10 @@ const (
 	plainColour        = "\x1b[0m"
 )
 
-var colours = map[migrate.Outcome]string{
-	migrate.Exact: green, migrate.Present: green, migrate.Changed: yellow, migrate.OnePlatform: yellow, migrate.Trimmed: yellow,
-	migrate.Conflict: red, migrate.Kept: yellow, migrate.Refused: red, migrate.Failed: red, migrate.NotStarted: yellow,
-	migrate.Missing: red, migrate.Different: red, migrate.Extra: yellow,
+var colours = map[transfer.Outcome]string{
+	transfer.Exact: green, transfer.Present: green, transfer.Changed: yellow, transfer.OnePlatform: yellow, transfer.Trimmed: yellow,
+	transfer.Conflict: red, transfer.Kept: yellow, transfer.Refused: red, transfer.Failed: red, transfer.NotStarted: yellow,
+	transfer.Missing: red, transfer.Different: red, transfer.Extra: yellow,
 }
 
 // Observe writes what the event means to a reader.
@@ -187,7 +188,7 @@ const (
 	roomForFaults = roomForAll + roomForAll/4
 )
 
-func (l *Log) finished(r migrate.Result) {
+func (l *Log) finished(r transfer.Result) {
 	if !l.view.room(roomForAll) && !l.terse {
 		l.terse = true
 		l.Line("From here on, only what does not arrive has a line: a runner keeps no more than 4 MiB of a log")
@@ -208,8 +209,8 @@ const maxRows = 5
 var seed = maphash.MakeSeed()
 
 // many reports whether enough has been said of what keeps the tag from arriving.
-func (l *Log) many(r migrate.Result) bool {
-	if r.Outcome != migrate.Failed && r.Outcome != migrate.Refused || r.Err == nil {
+func (l *Log) many(r transfer.Result) bool {
+	if r.Outcome != transfer.Failed && r.Outcome != transfer.Refused || r.Err == nil {
 		return false
 	}
 	c := maphash.Comparable(seed, causeOf(r.Err))
@@ -250,9 +251,9 @@ func (l *Log) brief(text string) string {
 }
 
 // detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.
-func detail(r migrate.Result) string {
+func detail(r transfer.Result) string {
 	switch {
-	case !r.Outcome.Arrived() && r.Outcome != migrate.Different:
+	case !r.Outcome.Arrived() && r.Outcome != transfer.Different:
 		return ""
 	case len(r.LeftOut) > 0:
 		return fmt.Sprintf("  %s -> %s without %s", image.Short(r.Source), image.Short(r.Pushed), strings.Join(r.LeftOut, ", "))

@@ -12,7 +12,9 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 const target = "registry.example.com/group/project"
@@ -23,27 +25,27 @@ var (
 )
 
 // tag is the result of one tag of team/app.
-func tag(name string, outcome migrate.Outcome, err error) migrate.Result {
-	r := migrate.Result{
+func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
+	r := transfer.Result{
 		Repository: "team/app", Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
 	}
 	switch outcome {
-	case migrate.Exact, migrate.Present:
+	case transfer.Exact, transfer.Present:
 		r.Pushed = source
-	case migrate.Changed, migrate.OnePlatform, migrate.Different:
+	case transfer.Changed, transfer.OnePlatform, transfer.Different:
 		r.Pushed = pushed
 	}
 	return r
 }
 
 // kept is the result of one tag of team/app that an earlier run has brought with another digest.
-func kept(name string) migrate.Result {
-	r := tag(name, migrate.Present, nil)
+func kept(name string) transfer.Result {
+	r := tag(name, transfer.Present, nil)
 	r.Pushed = pushed
 	return r
 }
 
-func referrers(n int, outcome migrate.Outcome, err error) migrate.Result {
+func referrers(n int, outcome transfer.Outcome, err error) transfer.Result {
 	r := tag("sha256-"+pushed.Encoded(), outcome, err)
 	r.Referrers, r.Subject = n, pushed
 	return r
@@ -54,8 +56,8 @@ func empty(tags int) string {
 	return fmt.Sprintf("Plan: %d tags to copy, unless they are there: 0 layers and configs of 0 B, which would be 0 B if none were shared", tags)
 }
 
-func stepError(step migrate.Step, ref, words, remedy string) error {
-	return &migrate.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
+func stepError(step transfer.Step, ref, words, remedy string) error {
+	return &transfer.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
 }
 
 // expect compares line by line, so that a failure shows the line.
@@ -78,7 +80,7 @@ func expect(t *testing.T, got string, want ...string) {
 }
 
 func TestObserve(t *testing.T) {
-	refused := []migrate.Result{tag("1", migrate.Refused, errors.New("no"))}
+	refused := []transfer.Result{tag("1", transfer.Refused, errors.New("no"))}
 	for _, test := range []struct {
 		name   string
 		events []migrate.Event
@@ -93,7 +95,7 @@ func TestObserve(t *testing.T) {
 		}},
 		{"chosen", []migrate.Event{migrate.Chosen{
 			Repositories: 3, AllRepositories: 12, Tags: 40, AllTags: 108, Before: 50, Surplus: 18,
-			Unmatched: []migrate.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!old/*"}, {Variable: "MIGRATE_TAGS", Pattern: "v9*"}},
+			Unmatched: []plan.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!old/*"}, {Variable: "MIGRATE_TAGS", Pattern: "v9*"}},
 		}}, []string{
 			"Chosen: 3 of 12 repositories, and 40 of 108 tags in them",
 			"        MIGRATE_SINCE leaves out 50 tags, by the time when their images were pushed, which a later tag does not change",
@@ -103,10 +105,10 @@ func TestObserve(t *testing.T) {
 		}},
 		{"compared", []migrate.Event{
 			migrate.Comparing{Tags: 3},
-			migrate.Finished{Result: tag("1", migrate.Missing, errors.New("no"))},
-			migrate.Finished{Result: tag("2", migrate.Different, errors.New("no"))},
-			migrate.PulledBack{Result: tag("3", migrate.Exact, nil)},
-			migrate.Finished{Result: tag("3", migrate.Exact, nil)},
+			migrate.Finished{Result: tag("1", transfer.Missing, errors.New("no"))},
+			migrate.Finished{Result: tag("2", transfer.Different, errors.New("no"))},
+			migrate.PulledBack{Result: tag("3", transfer.Exact, nil)},
+			migrate.Finished{Result: tag("3", transfer.Exact, nil)},
 		}, []string{
 			"Verify: 3 tags are compared with GitLab's; nothing is copied",
 			"      1/3  missing       team/app:1",
@@ -114,7 +116,7 @@ func TestObserve(t *testing.T) {
 			"           pulled        team/app:3",
 			"      3/3  exact         team/app:3  41cf6794ba42",
 		}},
-		{"shared", []migrate.Event{migrate.Shared{Share: migrate.Share{Index: 2, Total: 4}, Tags: 312, Listed: 1204}}, []string{
+		{"shared", []migrate.Event{migrate.Shared{Share: plan.Share{Index: 2, Total: 4}, Tags: 312, Listed: 1204}}, []string{
 			"Share: job 2 of 4: 312 of 1204 tags",
 		}},
 		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Blobs: 7, Bytes: 381e6, BytesUnshared: 3.8e9, Store: image.ClassicStore}}, []string{
@@ -136,13 +138,13 @@ func TestObserve(t *testing.T) {
 		}},
 		{"finished", []migrate.Event{
 			migrate.Planned{Tags: 12},
-			migrate.Finished{Result: tag("1", migrate.Exact, nil)},
-			migrate.Finished{Result: tag("2", migrate.Present, nil)},
-			migrate.Finished{Result: tag("3", migrate.Changed, nil)},
-			migrate.Finished{Result: tag("4", migrate.OnePlatform, nil)},
-			migrate.Finished{Result: tag("5", migrate.Refused, errors.New("no"))},
-			migrate.Finished{Result: tag("6", migrate.Failed, errors.New("no"))},
-			migrate.Finished{Result: tag("7", migrate.NotStarted, errors.New("no"))},
+			migrate.Finished{Result: tag("1", transfer.Exact, nil)},
+			migrate.Finished{Result: tag("2", transfer.Present, nil)},
+			migrate.Finished{Result: tag("3", transfer.Changed, nil)},
+			migrate.Finished{Result: tag("4", transfer.OnePlatform, nil)},
+			migrate.Finished{Result: tag("5", transfer.Refused, errors.New("no"))},
+			migrate.Finished{Result: tag("6", transfer.Failed, errors.New("no"))},
+			migrate.Finished{Result: tag("7", transfer.NotStarted, errors.New("no"))},
 			migrate.Finished{Result: kept("8")},
 		}, []string{
 			empty(12),
@@ -157,9 +159,9 @@ func TestObserve(t *testing.T) {
 		}},
 		{"what is no tag does not count", []migrate.Event{
 			migrate.Planned{Tags: 1},
-			migrate.Finished{Result: migrate.Result{Repository: "broken", Outcome: migrate.Failed}},
-			migrate.Finished{Result: referrers(2, migrate.Exact, nil)},
-			migrate.Finished{Result: tag("1", migrate.Exact, nil)},
+			migrate.Finished{Result: transfer.Result{Repository: "broken", Outcome: transfer.Failed}},
+			migrate.Finished{Result: referrers(2, transfer.Exact, nil)},
+			migrate.Finished{Result: tag("1", transfer.Exact, nil)},
 		}, []string{
 			empty(1),
 			"           failed        broken",
@@ -180,18 +182,18 @@ func TestObserve(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	denied := func(name string) error {
-		return stepError(migrate.StepPush, target+"/team/app:"+name, "denied: requested access", "GitLab denies it")
+		return stepError(transfer.StepPush, target+"/team/app:"+name, "denied: requested access", "GitLab denies it")
 	}
 	for _, test := range []struct {
 		name    string
 		tags    int
-		results []migrate.Result
+		results []transfer.Result
 		want    []string
 	}{
 		{"nothing there is", 0, nil, []string{"0 of 0 tags are at " + target + ", after 1m1.2s"}},
 		{
 			"all well", 2,
-			[]migrate.Result{tag("1", migrate.Exact, nil), tag("2", migrate.Present, nil), referrers(3, migrate.Exact, nil)},
+			[]transfer.Result{tag("1", transfer.Exact, nil), tag("2", transfer.Present, nil), referrers(3, transfer.Exact, nil)},
 			[]string{
 				"2 of 2 tags are at " + target + ", after 1m1.2s",
 				"      1  exact         the digest at GitLab is the digest at ECR",
@@ -201,7 +203,7 @@ func TestSummary(t *testing.T) {
 		},
 		{
 			"digests that differ", 4,
-			[]migrate.Result{tag("1", migrate.Changed, nil), tag("2", migrate.Exact, nil), tag("3", migrate.OnePlatform, nil), kept("4")},
+			[]transfer.Result{tag("1", transfer.Changed, nil), tag("2", transfer.Exact, nil), tag("3", transfer.OnePlatform, nil), kept("4")},
 			[]string{
 				"4 of 4 tags are at " + target + ", after 1m1.2s",
 				"      1  exact         the digest at GitLab is the digest at ECR",
@@ -220,15 +222,15 @@ func TestSummary(t *testing.T) {
 		},
 		{
 			"one cause of many, and others", 6,
-			[]migrate.Result{
-				tag("1", migrate.Failed, denied("1")),
-				tag("2", migrate.Refused, errors.New("classic: no index")),
-				tag("3", migrate.Failed, denied("3")),
-				tag("4", migrate.Failed, stepError(migrate.StepPull, "ecr/team/app@sha256:1", "no space left\non device", "")),
-				tag("5", migrate.NotStarted, errors.New("context canceled")),
-				tag("6", migrate.Refused, errors.New("classic: no index")),
-				{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "throttled", "")},
-				referrers(2, migrate.Failed, errors.New("archived")),
+			[]transfer.Result{
+				tag("1", transfer.Failed, denied("1")),
+				tag("2", transfer.Refused, errors.New("classic: no index")),
+				tag("3", transfer.Failed, denied("3")),
+				tag("4", transfer.Failed, stepError(transfer.StepPull, "ecr/team/app@sha256:1", "no space left\non device", "")),
+				tag("5", transfer.NotStarted, errors.New("context canceled")),
+				tag("6", transfer.Refused, errors.New("classic: no index")),
+				{Repository: "broken", Outcome: transfer.Failed, Err: stepError(transfer.StepList, "broken", "throttled", "")},
+				referrers(2, transfer.Failed, errors.New("archived")),
 			},
 			[]string{
 				"0 of 6 tags are at " + target + ", after 1m1.2s",
@@ -274,11 +276,11 @@ func TestHostileNames(t *testing.T) {
 	log := NewLog(&out)
 	log.Line("%s", hostile)
 	log.Observe(migrate.Listed{Empty: []string{hostile}})
-	results := []migrate.Result{
-		{Repository: hostile, Tag: hostile, Source: digest.Digest(hostile), Pushed: pushed, Outcome: migrate.Changed},
-		{Repository: hostile, Tag: hostile, Source: "", Pushed: "sha256:", Outcome: migrate.Exact},
-		{Repository: hostile, Outcome: migrate.Failed, Err: stepError(migrate.Step(hostile), hostile, hostile, hostile)},
-		{Repository: hostile, Referrers: 1, Subject: digest.Digest(hostile), Outcome: migrate.Refused, Err: errors.New(hostile)},
+	results := []transfer.Result{
+		{Repository: hostile, Tag: hostile, Source: digest.Digest(hostile), Pushed: pushed, Outcome: transfer.Changed},
+		{Repository: hostile, Tag: hostile, Source: "", Pushed: "sha256:", Outcome: transfer.Exact},
+		{Repository: hostile, Outcome: transfer.Failed, Err: stepError(transfer.Step(hostile), hostile, hostile, hostile)},
+		{Repository: hostile, Referrers: 1, Subject: digest.Digest(hostile), Outcome: transfer.Refused, Err: errors.New(hostile)},
 	}
 	for _, r := range results {
 		log.Observe(migrate.Finished{Result: r})
@@ -298,7 +300,7 @@ func TestHostileNames(t *testing.T) {
 func TestLogWithoutReader(t *testing.T) {
 	log := NewLog(brokenPipe{})
 	log.Observe(migrate.Listed{Tags: 1})
-	log.Summary(migrate.Summary{Results: []migrate.Result{tag("1", migrate.Failed, fmt.Errorf("no"))}}, target, time.Second)
+	log.Summary(migrate.Summary{Results: []transfer.Result{tag("1", transfer.Failed, fmt.Errorf("no"))}}, target, time.Second)
 	if count := log.tally.count(); count != "0/0" {
 		t.Error(count)
 	}
@@ -318,7 +320,7 @@ func TestManyOfOneCause(t *testing.T) {
 	before := strings.Count(out.String(), "\n")
 	var summary migrate.Summary
 	for i := range images {
-		r := tag(fmt.Sprintf("v1.%d", i), migrate.Failed, stepError(migrate.StepPlan, digest.FromString(fmt.Sprint(i)).String(), words, ""))
+		r := tag(fmt.Sprintf("v1.%d", i), transfer.Failed, stepError(transfer.StepPlan, digest.FromString(fmt.Sprint(i)).String(), words, ""))
 		log.Observe(migrate.Finished{Result: r})
 		summary.Results = append(summary.Results, r)
 	}
@@ -343,9 +345,9 @@ func TestSummaryOfVerification(t *testing.T) {
 	log := NewLog(&out)
 	log.Observe(migrate.Comparing{Tags: 2})
 	out.Reset()
-	log.Summary(migrate.Summary{Results: []migrate.Result{
-		tag("1", migrate.Exact, nil),
-		tag("2", migrate.Failed, stepError(migrate.StepVerify, target+"/team/app:2", "no answer", "")),
+	log.Summary(migrate.Summary{Results: []transfer.Result{
+		tag("1", transfer.Exact, nil),
+		tag("2", transfer.Failed, stepError(transfer.StepVerify, target+"/team/app:2", "no answer", "")),
 	}}, target, time.Minute)
 	for _, part := range []string{"could not be compared, or not be pulled from GitLab", "\nNot verified:\n  team/app:2\n"} {
 		if !strings.Contains(out.String(), part) {
@@ -364,7 +366,7 @@ func TestSecretsAreHiddenBeforeTextsAreShortened(t *testing.T) {
 	log := NewLogFor(&out, inGitLab(nil), hide.Text)
 	log.Observe(migrate.Retrying{Err: words, Wait: time.Minute})
 	log.Observe(migrate.Stopping{Cause: words})
-	log.Summary(migrate.Summary{Results: []migrate.Result{tag("1", migrate.Failed, words)}}, target, time.Second)
+	log.Summary(migrate.Summary{Results: []transfer.Result{tag("1", transfer.Failed, words)}}, target, time.Second)
 	if got := strings.Count(out.String(), redact.Hidden); got != 3 || strings.Contains(out.String(), "correct") {
 		t.Errorf("%d of 3 secrets are hidden:\n%s", got, out.String())
 	}

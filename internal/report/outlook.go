@@ -7,10 +7,11 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows.
-func (l *Log) Outlook(o migrate.Outlook, target string, disk int64) {
+func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	l.view.begin("plan", "Plan", false)
 	defer l.End()
 	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
@@ -21,14 +22,14 @@ func (l *Log) Outlook(o migrate.Outlook, target string, disk int64) {
 	l.causes("Would not be migrated", o.Results)
 }
 
-func (l *Log) tagsToCome(o migrate.Outlook) {
+func (l *Log) tagsToCome(o migrate.Forecast) {
 	refused, failed, unlisted := 0, 0, 0
 	for _, r := range o.Results {
 		switch {
 		case r.Referrers > 0:
 		case r.Tag == "":
 			unlisted++
-		case r.Outcome == migrate.Refused:
+		case r.Outcome == transfer.Refused:
 			refused++
 		default:
 			failed++
@@ -54,7 +55,7 @@ func (l *Log) tagsToCome(o migrate.Outlook) {
 	}
 }
 
-func (l *Log) bytesToCome(o migrate.Outlook, disk int64) {
+func (l *Log) bytesToCome(o migrate.Forecast, disk int64) {
 	l.Line("%9s  to fetch from ECR: %d layers and configs, each once; it would be %s if none were shared",
 		size(o.Fetched), o.Blobs, size(o.Unshared))
 	l.Line("%9s  more in GitLab's storage", size(o.Added))
@@ -68,7 +69,7 @@ func (l *Log) bytesToCome(o migrate.Outlook, disk int64) {
 	}
 }
 
-func (l *Log) timeToCome(o migrate.Outlook) {
+func (l *Log) timeToCome(o migrate.Forecast) {
 	if len(o.Times) == 0 {
 		return
 	}
@@ -104,7 +105,7 @@ func roughly(d time.Duration) string {
 	return strings.TrimSuffix(d.Round(10*time.Minute).String(), "0s")
 }
 
-func (l *Log) access(o migrate.Outlook) {
+func (l *Log) access(o migrate.Forecast) {
 	l.Line("\nPermissions:")
 	for _, d := range o.Denied {
 		service, _, _ := strings.Cut(d.Action, ":")

@@ -7,24 +7,26 @@ import (
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 func TestOutlook(t *testing.T) {
 	listed := migrate.Listed{Tags: 108, Images: 100, Repositories: 12}
-	moving := migrate.Outlook{
+	moving := migrate.Forecast{
 		Listed: listed, Present: 40, Pending: 63, Images: 60, Blobs: 207, Fetched: 381e6, Unshared: 3.8e9, Added: 380e6,
 		Largest: "team/app:1.2", LargestBytes: 1.2e9, Manifests: 140, Buckets: []string{"bucket.example"},
-		Times: []migrate.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
+		Times: []plan.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
 	}
 	troubled := moving
 	troubled.Manifests, troubled.Buckets = 0, nil
 	troubled.Replaced, troubled.Referrers, troubled.Left = 3, 2, 5
-	troubled.Results = []migrate.Result{
-		tag("1", migrate.Refused, errors.New("archived")),
-		tag("2", migrate.Refused, errors.New("archived")),
-		tag("3", migrate.Failed, stepError(migrate.StepVerify, target+"/team/app:3", "denied", "GitLab denies reading")),
-		{Repository: "broken", Outcome: migrate.Failed, Err: stepError(migrate.StepList, "broken", "no\n  must allow ecr:DescribeImages", "")},
-		referrers(2, migrate.Refused, errors.New("classic")),
+	troubled.Results = []transfer.Result{
+		tag("1", transfer.Refused, errors.New("archived")),
+		tag("2", transfer.Refused, errors.New("archived")),
+		tag("3", transfer.Failed, stepError(transfer.StepVerify, target+"/team/app:3", "denied", "GitLab denies reading")),
+		{Repository: "broken", Outcome: transfer.Failed, Err: stepError(transfer.StepList, "broken", "no\n  must allow ecr:DescribeImages", "")},
+		referrers(2, transfer.Refused, errors.New("classic")),
 	}
 	troubled.Denied = []migrate.Denial{{
 		Action: "ecr:GetDownloadUrlForLayer", Repositories: []string{"a", "b", "c", "d", "e", "f"}, Err: errors.New("cannot get a layer of a: no\n  must allow it"),
@@ -32,13 +34,13 @@ func TestOutlook(t *testing.T) {
 	headline := "A migration to " + target + ", as things are (nothing has been copied):"
 	for _, test := range []struct {
 		name    string
-		outlook migrate.Outlook
+		outlook migrate.Forecast
 		disk    int64
 		within  time.Duration
 		enough  int
 		want    []string
 	}{
-		{"nothing to do", migrate.Outlook{Listed: listed, Present: 108}, 15e9, time.Hour, 1, []string{
+		{"nothing to do", migrate.Forecast{Listed: listed, Present: 108}, 15e9, time.Hour, 1, []string{
 			headline,
 			"      108  tags in ECR, of 100 images in 12 repositories",
 			"      108  are at GitLab already, and are left alone",
@@ -115,7 +117,7 @@ func TestOutlook(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder
-			test.outlook.Pace = migrate.Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: test.within}
+			test.outlook.Pace = plan.Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: test.within}
 			test.outlook.Enough = test.enough
 			NewLog(&out).Outlook(test.outlook, target, test.disk)
 			expect(t, out.String(), append([]string{""}, test.want...)...)

@@ -18,7 +18,9 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // The page is one file, which loads nothing: its style and script are a part of it.
@@ -42,7 +44,7 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	"moment": func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") },
 	"plural": plural,
 	"short":  image.Short,
-	"slug":   func(o migrate.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
+	"slug":   func(o transfer.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 
 // The names of the files for people.
@@ -93,7 +95,7 @@ type page struct {
 
 // segment is a part of a bar, in percent of its length.
 type segment struct {
-	Outcome     migrate.Outcome
+	Outcome     transfer.Outcome
 	Meaning     string
 	Count       int
 	From, Width float64
@@ -101,7 +103,7 @@ type segment struct {
 
 // block is what did not arrive with one outcome, by cause.
 type block struct {
-	Outcome     migrate.Outcome
+	Outcome     transfer.Outcome
 	Count       int
 	First, Rest []group
 }
@@ -138,7 +140,7 @@ func newPage(d record.Document, h *record.History) *page {
 	p := &page{
 		Document: d, Style: template.CSS(pageStyle), Script: template.JS(pageScript), Policy: policyFor(pageScript),
 		Data: newColumns(d, h), Verification: h.Verification, Chosen: h.Chosen, Shared: h.Shared, Lasted: h.Lasted,
-		Total: max(len(d.Tags)-d.Counts[migrate.Extra], h.Plan.Tags), PulledBack: h.PulledBack, Plan: h.Plan, Empty: h.Empty,
+		Total: max(len(d.Tags)-d.Counts[transfer.Extra], h.Plan.Tags), PulledBack: h.PulledBack, Plan: h.Plan, Empty: h.Empty,
 	}
 	p.Pulled, p.Pushed = h.Moved()
 	p.count()
@@ -149,23 +151,23 @@ func newPage(d record.Document, h *record.History) *page {
 
 // count counts what arrived, and what refers to it.
 func (p *page) count() {
-	p.Outcomes = p.segments(p.Counts, p.Total+p.Counts[migrate.Extra])
+	p.Outcomes = p.segments(p.Counts, p.Total+p.Counts[transfer.Extra])
 	earlier := 0
 	for _, e := range p.Tags {
-		if e.Outcome.Arrived() && e.Outcome != migrate.Extra {
+		if e.Outcome.Arrived() && e.Outcome != transfer.Extra {
 			p.Arrived++
 		}
-		if e.Outcome == migrate.Present && e.SourceDigest != e.PushedDigest {
+		if e.Outcome == transfer.Present && e.SourceDigest != e.PushedDigest {
 			earlier++
 		}
 	}
 	for i := range p.Outcomes {
-		if p.Outcomes[i].Outcome == migrate.Present && earlier > 0 {
+		if p.Outcomes[i].Outcome == transfer.Present && earlier > 0 {
 			p.Outcomes[i].Meaning = "were there before, with the digest at ECR, or with that which an earlier run had pushed: " +
 				humanize.Comma(int64(earlier))
 		}
 	}
-	referrers := map[migrate.Outcome]int{}
+	referrers := map[transfer.Outcome]int{}
 	for _, e := range p.Document.Referrers {
 		referrers[e.Outcome] += e.Referrers
 	}
@@ -193,7 +195,7 @@ func policyFor(script string) template.HTML {
 const leastSegment = 0.8
 
 // segments are the parts of a bar by outcome, in the order of the summary.
-func (p *page) segments(counts map[migrate.Outcome]int, whole int) []segment {
+func (p *page) segments(counts map[transfer.Outcome]int, whole int) []segment {
 	var parts []segment
 	added, largest := 0.0, 0
 	for _, m := range meanings {
@@ -224,7 +226,7 @@ func rounded(percent float64) float64 { return math.Round(percent*1000) / 1000 }
 // group puts together what did not arrive, by outcome, cause and remedy: the worst first, and what is most.
 func (p *page) group() {
 	type key struct {
-		outcome      migrate.Outcome
+		outcome      transfer.Outcome
 		text, remedy string
 	}
 	var order []key
@@ -249,7 +251,7 @@ func (p *page) group() {
 		)
 	})
 	for i, k := range order {
-		if i >= maxGroups && k.outcome != migrate.NotStarted {
+		if i >= maxGroups && k.outcome != transfer.NotStarted {
 			for _, e := range members[k] {
 				p.Others = append(p.Others, *e)
 			}
@@ -260,7 +262,7 @@ func (p *page) group() {
 }
 
 // add adds a group to the last block, or to a new one if it is of another outcome.
-func (p *page) add(outcome migrate.Outcome, g group) {
+func (p *page) add(outcome transfer.Outcome, g group) {
 	if len(p.Blocks) == 0 || p.Blocks[len(p.Blocks)-1].Outcome != outcome {
 		p.Blocks = append(p.Blocks, block{Outcome: outcome})
 	}
@@ -274,9 +276,9 @@ func (p *page) add(outcome migrate.Outcome, g group) {
 }
 
 // urgency is low for what somebody has to look at first.
-func urgency(o migrate.Outcome) int {
-	return slices.Index([]migrate.Outcome{
-		migrate.Conflict, migrate.Different, migrate.Missing, migrate.Failed, migrate.Refused, migrate.NotStarted, migrate.Kept,
+func urgency(o transfer.Outcome) int {
+	return slices.Index([]transfer.Outcome{
+		transfer.Conflict, transfer.Different, transfer.Missing, transfer.Failed, transfer.Refused, transfer.NotStarted, transfer.Kept,
 	}, o)
 }
 
@@ -300,15 +302,15 @@ func newGroup(text, remedy string, members []*record.Entry) group {
 
 // listRepositories makes the table of the repositories: those with the most bytes, if it cannot have them all.
 func (p *page) listRepositories() {
-	contents := map[string]migrate.Content{}
+	contents := map[string]plan.Content{}
 	for _, c := range p.Plan.Contents {
 		contents[c.Repository] = c
 		p.Images += c.Images
 	}
-	counts, most := map[string]map[migrate.Outcome]int{}, 0
+	counts, most := map[string]map[transfer.Outcome]int{}, 0
 	for _, e := range p.Tags {
 		if counts[e.Repository] == nil {
-			counts[e.Repository] = map[migrate.Outcome]int{}
+			counts[e.Repository] = map[transfer.Outcome]int{}
 			p.Repositories = append(p.Repositories, repositoryRow{Name: e.Repository})
 		}
 		counts[e.Repository][e.Outcome]++

@@ -20,8 +20,10 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // night is a run with one of everything, at a time of its own.
@@ -29,31 +31,31 @@ func night() (record.About, []migrate.Event) {
 	now := time.Date(2026, 11, 25, 22, 0, 0, 0, time.UTC)
 	about := about
 	about.Now = func() time.Time { now = now.Add(time.Second); return now }
-	denied := stepError(migrate.StepPush, target+"/team/app:3", "denied: <b>no</b>", "ask an owner")
-	work := func(step migrate.Step, worker int, began time.Duration) migrate.Worked {
+	denied := stepError(transfer.StepPush, target+"/team/app:3", "denied: <b>no</b>", "ask an owner")
+	work := func(step transfer.Step, worker int, began time.Duration) migrate.Worked {
 		return migrate.Worked{
 			Step: step, Worker: worker, Began: time.Date(2026, 11, 25, 22, 0, 1, 0, time.UTC).Add(began), Well: true, Bytes: 1000,
 			Image: image.Image{Repository: image.Repository{Name: "team/app"}, Digest: source, Tags: []string{"1"}},
 		}
 	}
-	lost := work(migrate.StepPush, 0, time.Second)
+	lost := work(transfer.StepPush, 0, time.Second)
 	lost.Well, lost.Bytes = false, 0
 	return about, []migrate.Event{
 		migrate.Planned{
 			Tags: 6, Blobs: 3, Bytes: 2500, BytesUnshared: 10000, Store: image.ContainerdStore,
-			Contents:   []migrate.Content{{Repository: "team/app", Images: 4, Bytes: 2500, BytesUnshared: 10000}},
-			MostShared: []migrate.SharedBlob{{Digest: pushed, Bytes: 2000, Images: 4, Repositories: 2, Repository: "team/app"}},
-			BySize:     []migrate.BlobClass{{From: 0, Blobs: 2, Bytes: 500}, {From: 1e6}, {From: 10e6, Blobs: 1, Bytes: 20e6}, {From: 100e6}},
-			ByUse:      []migrate.BlobClass{{From: 1, Blobs: 1, Bytes: 500}, {From: 2, Blobs: 2, Bytes: 20e6}, {From: 10}},
+			Contents:   []plan.Content{{Repository: "team/app", Images: 4, Bytes: 2500, BytesUnshared: 10000}},
+			MostShared: []plan.SharedBlob{{Digest: pushed, Bytes: 2000, Images: 4, Repositories: 2, Repository: "team/app"}},
+			BySize:     []plan.BlobClass{{From: 0, Blobs: 2, Bytes: 500}, {From: 1e6}, {From: 10e6, Blobs: 1, Bytes: 20e6}, {From: 100e6}},
+			ByUse:      []plan.BlobClass{{From: 1, Blobs: 1, Bytes: 500}, {From: 2, Blobs: 2, Bytes: 20e6}, {From: 10}},
 		},
-		work(migrate.StepPull, 1, 0), work(migrate.StepPull, 0, 0), lost, work("", 0, 2*time.Second),
-		migrate.Finished{Result: tag("1", migrate.Exact, nil)},
-		migrate.Finished{Result: tag("2", migrate.Changed, nil)},
-		migrate.Finished{Result: tag("3", migrate.Failed, denied)},
-		migrate.Finished{Result: tag("4", migrate.Refused, errors.New("no index here"))},
-		migrate.Finished{Result: tag("5", migrate.Refused, errors.New("no index here"))},
-		migrate.Finished{Result: tag("6", migrate.NotStarted, errors.New("out of time"))},
-		migrate.Finished{Result: referrers(2, migrate.Exact, nil)},
+		work(transfer.StepPull, 1, 0), work(transfer.StepPull, 0, 0), lost, work("", 0, 2*time.Second),
+		migrate.Finished{Result: tag("1", transfer.Exact, nil)},
+		migrate.Finished{Result: tag("2", transfer.Changed, nil)},
+		migrate.Finished{Result: tag("3", transfer.Failed, denied)},
+		migrate.Finished{Result: tag("4", transfer.Refused, errors.New("no index here"))},
+		migrate.Finished{Result: tag("5", transfer.Refused, errors.New("no index here"))},
+		migrate.Finished{Result: tag("6", transfer.NotStarted, errors.New("out of time"))},
+		migrate.Finished{Result: referrers(2, transfer.Exact, nil)},
 	}
 }
 
@@ -166,10 +168,10 @@ func TestPageWithoutScript(t *testing.T) {
 // Tags that an earlier run has brought with another digest are there, but not with ECR's.
 func TestPageOfKeptTags(t *testing.T) {
 	for _, test := range []struct {
-		result migrate.Result
+		result transfer.Result
 		want   string
 	}{
-		{tag("1", migrate.Present, nil), "1 present were there before, with the digest at ECR"},
+		{tag("1", transfer.Present, nil), "1 present were there before, with the digest at ECR"},
 		{kept("1"), "1 present were there before, with the digest at ECR, or with that which an earlier run had pushed: 1"},
 	} {
 		body := textOf(named(elements(t, pageOf(t, about, nil, migrate.Finished{Result: test.result})), atom.Body)[0])
@@ -181,7 +183,7 @@ func TestPageOfKeptTags(t *testing.T) {
 
 // However a run ends, there is a page that says so.
 func TestPageHeadline(t *testing.T) {
-	one, two := migrate.Finished{Result: tag("1", migrate.Exact, nil)}, migrate.Finished{Result: tag("2", migrate.Present, nil)}
+	one, two := migrate.Finished{Result: tag("1", transfer.Exact, nil)}, migrate.Finished{Result: tag("2", transfer.Present, nil)}
 	for _, test := range []struct {
 		cause  error
 		events []migrate.Event
@@ -218,7 +220,7 @@ func renamed(t *testing.T, name string) string {
 		case migrate.Finished:
 			e.Result.Repository, e.Result.Target = name, name+":"+e.Result.Tag
 			if e.Result.Err != nil {
-				e.Result.Err = stepError(migrate.Step(name), name, name, name)
+				e.Result.Err = stepError(transfer.Step(name), name, name, name)
 			}
 			events[i] = e
 		}
@@ -326,7 +328,7 @@ func TestPageData(t *testing.T) {
 
 // A run without work has lists for the script, too.
 func TestPageDataWithoutWork(t *testing.T) {
-	c := dataOf(t, pageOf(t, about, nil, migrate.Finished{Result: tag("1", migrate.Exact, nil)}))
+	c := dataOf(t, pageOf(t, about, nil, migrate.Finished{Result: tag("1", transfer.Exact, nil)}))
 	if c.Lanes == nil || c.Spans.Lane == nil || c.Spans.Tag == nil || c.Spans.Bytes == nil {
 		t.Errorf("lanes %v, spans %+v", c.Lanes, c.Spans)
 	}
@@ -338,8 +340,8 @@ func TestPagesShowNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	about := about
 	about.Redact = func(text string) string { return strings.ReplaceAll(text, secret, "[hidden]") }
-	said := stepError(migrate.StepPush, "ref", "you said "+secret, "do not say "+secret)
-	runWith(t, dir, about, errors.New(secret), tag("1", migrate.Failed, said), tag("2", migrate.Refused, said), referrers(1, migrate.Refused, said))
+	said := stepError(transfer.StepPush, "ref", "you said "+secret, "do not say "+secret)
+	runWith(t, dir, about, errors.New(secret), tag("1", transfer.Failed, said), tag("2", transfer.Refused, said), referrers(1, transfer.Refused, said))
 	for _, name := range namesIn(t, dir) {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -368,7 +370,7 @@ func TestPageIsBounded(t *testing.T) {
 	const repositories = 1000
 	events := []migrate.Event{migrate.Planned{Tags: repositories}}
 	for i := range repositories {
-		result := tag("1", migrate.Failed, fmt.Errorf("cause %d", i))
+		result := tag("1", transfer.Failed, fmt.Errorf("cause %d", i))
 		result.Repository = fmt.Sprintf("team/app-%04d", i)
 		events = append(events, migrate.Finished{Result: result})
 	}
@@ -395,16 +397,16 @@ func TestPageIsBounded(t *testing.T) {
 
 // The page of a verification speaks of one, and the worst comes first.
 func TestPageOfVerification(t *testing.T) {
-	different := tag("3", migrate.Different, stepError(migrate.StepVerify, target+"/team/app:3", "GitLab has another image", ""))
-	missing := tag("4", migrate.Missing, stepError(migrate.StepVerify, target+"/team/app:4", "GitLab does not have it", ""))
+	different := tag("3", transfer.Different, stepError(transfer.StepVerify, target+"/team/app:3", "GitLab has another image", ""))
+	missing := tag("4", transfer.Missing, stepError(transfer.StepVerify, target+"/team/app:4", "GitLab does not have it", ""))
 	about, planned := night()
 	events := []migrate.Event{
-		planned[0], migrate.Comparing{Tags: 5, Store: image.ContainerdStore}, migrate.PulledBack{Result: tag("1", migrate.Exact, nil)},
-		migrate.Finished{Result: tag("1", migrate.Exact, nil)},
-		migrate.Finished{Result: tag("2", migrate.Changed, nil)},
+		planned[0], migrate.Comparing{Tags: 5, Store: image.ContainerdStore}, migrate.PulledBack{Result: tag("1", transfer.Exact, nil)},
+		migrate.Finished{Result: tag("1", transfer.Exact, nil)},
+		migrate.Finished{Result: tag("2", transfer.Changed, nil)},
 		migrate.Finished{Result: different}, migrate.Finished{Result: missing},
-		migrate.Finished{Result: tag("5", migrate.Refused, errors.New("too deep"))},
-		migrate.Finished{Result: tag("6", migrate.Failed, stepError(migrate.StepVerify, target+"/team/app:6", "no answer", ""))},
+		migrate.Finished{Result: tag("5", transfer.Refused, errors.New("too deep"))},
+		migrate.Finished{Result: tag("6", transfer.Failed, stepError(transfer.StepVerify, target+"/team/app:6", "no answer", ""))},
 	}
 	page := elements(t, pageOf(t, about, nil, events...))
 	body := textOf(named(page, atom.Body)[0])
@@ -440,12 +442,12 @@ func TestPageOfAPart(t *testing.T) {
 	body := textOf(named(elements(t, pageOf(t, about, nil,
 		migrate.Chosen{
 			Repositories: 2, AllRepositories: 1000, Tags: 30, AllTags: 50,
-			Unmatched: []migrate.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: hostile}},
+			Unmatched: []plan.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: hostile}},
 		},
 		migrate.Listed{Empty: []string{"bare", hostile}},
-		migrate.Shared{Share: migrate.Share{Index: 2, Total: 3}, Tags: 10, Listed: 30},
+		migrate.Shared{Share: plan.Share{Index: 2, Total: 3}, Tags: 10, Listed: 30},
 		migrate.Planned{Tags: 1, LeftReferrers: 7},
-		migrate.Finished{Result: tag("1", migrate.OnePlatform, nil)},
+		migrate.Finished{Result: tag("1", transfer.OnePlatform, nil)},
 	)), atom.Body)[0])
 	for _, part := range []string{
 		target + " Chosen were 2 of 1,000 repositories, and in them 30 of 50 tags. This is job 2 of 3, whose share is 10 of 30 tags. " +
@@ -462,15 +464,15 @@ func TestPageOfAPart(t *testing.T) {
 // A single tag that failed is seen, however many there are.
 func TestSegments(t *testing.T) {
 	for _, test := range []struct {
-		counts map[migrate.Outcome]int
+		counts map[transfer.Outcome]int
 		whole  int
 		want   []segment
 	}{
-		{map[migrate.Outcome]int{migrate.Exact: 3, migrate.Failed: 1}, 4, []segment{{From: 0, Width: 75}, {From: 75, Width: 25}}},
-		{map[migrate.Outcome]int{migrate.Exact: 19998, migrate.Changed: 1, migrate.Failed: 1}, 20000, []segment{
+		{map[transfer.Outcome]int{transfer.Exact: 3, transfer.Failed: 1}, 4, []segment{{From: 0, Width: 75}, {From: 75, Width: 25}}},
+		{map[transfer.Outcome]int{transfer.Exact: 19998, transfer.Changed: 1, transfer.Failed: 1}, 20000, []segment{
 			{From: 0, Width: 98.4}, {From: 98.4, Width: 0.8}, {From: 99.2, Width: 0.8},
 		}},
-		{map[migrate.Outcome]int{migrate.Failed: 1}, 1000, []segment{{From: 0, Width: 0.8}}},
+		{map[transfer.Outcome]int{transfer.Failed: 1}, 1000, []segment{{From: 0, Width: 0.8}}},
 		{nil, 0, nil},
 	} {
 		var got []segment
@@ -504,7 +506,7 @@ func TestInWords(t *testing.T) {
 // What an earlier run has left is not taken for the report of one that is killed.
 func TestRecordRemovesEarlierPages(t *testing.T) {
 	dir := t.TempDir()
-	runWith(t, dir, about, nil, tag("1", migrate.Exact, nil))
+	runWith(t, dir, about, nil, tag("1", transfer.Exact, nil))
 	if names := namesIn(t, dir); !slices.Equal(names, []string{junitName, pageName, "report.json"}) {
 		t.Errorf("the folder has %q", names)
 	}
@@ -516,7 +518,7 @@ func TestRecordRemovesEarlierPages(t *testing.T) {
 
 // TestPageKnowsEachOutcome: one without a colour or a mark would be drawn as nothing.
 func TestPageKnowsEachOutcome(t *testing.T) {
-	for _, outcome := range migrate.Outcomes {
+	for _, outcome := range transfer.Outcomes {
 		slug := strings.ReplaceAll(string(outcome), " ", "-")
 		if !strings.Contains(pageStyle, "\n."+slug+" {") || !strings.Contains(pageTemplate, `id="mark-`+slug+`"`) {
 			t.Errorf("%s has no colour or no mark", outcome)

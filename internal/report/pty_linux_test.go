@@ -13,6 +13,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // watch returns what a user gets to see, once the program's end of the terminal is closed.
@@ -75,7 +76,7 @@ func TestOnTerminal(t *testing.T) {
 	for i, columns := range []int{200, 100, 160, 81} {
 		terminal.Resize(t, user, columns, 24)
 		shown.resize(columns, 24)
-		log.Observe(migrate.Finished{Result: tag(strings.Repeat("x", i+1), migrate.Exact, nil)})
+		log.Observe(migrate.Finished{Result: tag(strings.Repeat("x", i+1), transfer.Exact, nil)})
 		s.mu.Lock()
 		s.draw() // which learns of the size
 		s.resized = time.Time{}
@@ -159,7 +160,7 @@ func TestOnDumbTerminal(t *testing.T) {
 	log := NewLogFor(program, func(name string) string { return map[string]string{"TERM": "dumb"}[name] }, redact.URLs)
 	log.Observe(migrate.Planned{Tags: 1})
 	log.Observe(migrate.Moved{})
-	log.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+	log.Observe(migrate.Finished{Result: tag("1", transfer.Exact, nil)})
 	log.End()
 	if text := seen(); text != empty(1)+"\r\n"+"      1/1  exact         team/app:1  41cf6794ba42\r\n" {
 		t.Errorf("%q", text)

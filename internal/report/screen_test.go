@@ -13,11 +13,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // work is what so many workers do.
 func work(n int) []migrate.Event {
-	steps := []migrate.Step{migrate.StepPull, migrate.StepExtract, migrate.StepPush}
+	steps := []transfer.Step{transfer.StepPull, migrate.StepExtract, transfer.StepPush}
 	var events []migrate.Event
 	for i := range n {
 		events = append(events, migrate.Working{
@@ -46,15 +47,15 @@ func TestRows(t *testing.T) {
 			"  extract  team/app:1.1 +1  [>       ]      1.0 of 10 MB",
 			"  push     team/app:1.2 +1  [=>      ]      2.0 of 10 MB",
 		}},
-		{"a long name", 80, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush, Current: 5e6, Total: 10e6}}, []string{
+		{"a long name", 80, 24, []migrate.Event{migrate.Working{Image: far, Step: transfer.StepPush, Current: 5e6, Total: 10e6}}, []string{
 			"Copy  for 10s",
 			"  push     platform/a-team-w...6.11.26-build.4711  [====>   ]      5.0 of 10 MB",
 		}},
-		{"200 columns", 200, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush, Current: 5e6, Total: 10e6}}, []string{
+		{"200 columns", 200, 24, []migrate.Event{migrate.Working{Image: far, Step: transfer.StepPush, Current: 5e6, Total: 10e6}}, []string{
 			"Copy  for 10s",
 			"  push     platform/a-team-with-a-long-name/a-service-with-a-longer-one:2026.11.26-build.4711  [===========>          ]      5.0 of 10 MB",
 		}},
-		{"40 columns", 40, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush, Current: 5e6, Total: 10e6}}, []string{
+		{"40 columns", 40, 24, []migrate.Event{migrate.Working{Image: far, Step: transfer.StepPush, Current: 5e6, Total: 10e6}}, []string{
 			"Copy  for 10s",
 			"  push     platform/a-t...26-build.4711",
 		}},
@@ -71,7 +72,7 @@ func TestRows(t *testing.T) {
 		}},
 		{"three rows", 80, 3, work(16), []string{"Copy  for 10s"}},
 		{"one row", 80, 1, work(16), []string{"Copy  for 10s"}},
-		{"nothing to transfer", 80, 24, []migrate.Event{migrate.Working{Image: far, Step: migrate.StepPush}}, []string{
+		{"nothing to transfer", 80, 24, []migrate.Event{migrate.Working{Image: far, Step: transfer.StepPush}}, []string{
 			"Copy  for 10s",
 			"  push     platform/a-team-with-a-long-name...-longer-one:2026.11.26-build.4711",
 		}},
@@ -110,15 +111,15 @@ func TestRowsStay(t *testing.T) {
 	}
 	for _, test := range []struct {
 		tag  string
-		step migrate.Step
+		step transfer.Step
 		want string
 	}{
-		{"1", migrate.StepPull, "1pu"},
-		{"2", migrate.StepPull, "1pu 2pu"},
-		{"3", migrate.StepPush, "1pu 2pu 3pu"},
+		{"1", transfer.StepPull, "1pu"},
+		{"2", transfer.StepPull, "1pu 2pu"},
+		{"3", transfer.StepPush, "1pu 2pu 3pu"},
 		{"2", migrate.StepExtract, "1pu 2ex 3pu"},
 		{"1", "", "1 2ex 3pu"},
-		{"4", migrate.StepPull, "4pu 2ex 3pu"},
+		{"4", transfer.StepPull, "4pu 2ex 3pu"},
 		{"9", "", "4pu 2ex 3pu"},
 		{"2", "", "4pu 2 3pu"},
 		{"3", "", "4pu"},
@@ -205,7 +206,7 @@ func TestResizing(t *testing.T) {
 			w.observe(work(6)...)
 			for i, size := range append(sizes, sizes...) {
 				for n := range 3 {
-					w.observe(migrate.Finished{Result: tag(fmt.Sprintf("%d.%d", i, n), migrate.Changed, nil)})
+					w.observe(migrate.Finished{Result: tag(fmt.Sprintf("%d.%d", i, n), transfer.Changed, nil)})
 					w.observe(migrate.Moved{Bytes: int64(i) * 1e8, Of: 3e9})
 					w.wait(t)
 				}
@@ -230,7 +231,7 @@ func TestDragging(t *testing.T) {
 		w.resize(119, 24)
 		for columns := 119; columns > 60; columns-- {
 			w.Resize(columns-1, 24)
-			w.observe(migrate.Finished{Result: tag(fmt.Sprint(columns), migrate.Exact, nil)})
+			w.observe(migrate.Finished{Result: tag(fmt.Sprint(columns), transfer.Exact, nil)})
 			time.Sleep(50 * time.Millisecond)
 			if columns%4 == 0 { // every 200 ms
 				w.learn(columns, 24)
@@ -304,7 +305,7 @@ func TestScreenDrawsSeldom(t *testing.T) {
 		w.screen.out = writes
 		w.observe(migrate.Planned{Tags: 1000}, migrate.Moved{})
 		for i := range 1000 {
-			w.observe(migrate.Finished{Result: tag(fmt.Sprint(i), migrate.Exact, nil)})
+			w.observe(migrate.Finished{Result: tag(fmt.Sprint(i), transfer.Exact, nil)})
 			time.Sleep(time.Millisecond)
 		}
 		if writes.n > 20 {
@@ -355,7 +356,7 @@ func TestHostileRows(t *testing.T) {
 	hostile.Repository.Name = "\x1b]0;x\x07 應用"
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(80, 24, true)
-		w.observe(migrate.Planned{Tags: 1}, migrate.Moved{}, migrate.Working{Image: hostile, Step: migrate.StepPull, Total: 1})
+		w.observe(migrate.Planned{Tags: 1}, migrate.Moved{}, migrate.Working{Image: hostile, Step: transfer.StepPull, Total: 1})
 		w.wait(t)
 		_, _ = io.WriteString(w.log.Ending(w.Screen), "the end\n")
 		if shown := w.Lines(); shown[len(shown)-1] != "the end" || len(shown) != 2 {
@@ -369,7 +370,7 @@ func TestScreenWithoutReader(t *testing.T) {
 	synctest.Test(t, func(*testing.T) {
 		w := newWindow(80, 24, true)
 		w.screen.out = brokenPipe{}
-		w.observe(migrate.Planned{Tags: 1}, migrate.Moved{}, migrate.Finished{Result: tag("1", migrate.Failed, errors.New("no"))})
+		w.observe(migrate.Planned{Tags: 1}, migrate.Moved{}, migrate.Finished{Result: tag("1", transfer.Failed, errors.New("no"))})
 		time.Sleep(time.Second)
 		w.log.Summary(migrate.Summary{}, target, time.Second)
 	})

@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // explanation is what a reader should know of an outcome, after a migration and after a verification.
 type explanation struct {
-	outcome           migrate.Outcome
+	outcome           transfer.Outcome
 	meaning, compared string
 }
 
@@ -23,19 +24,19 @@ func (e explanation) of(verification bool) string {
 
 // meanings are the outcomes in the order of the summary.
 var meanings = []explanation{
-	{migrate.Exact, "the digest at GitLab is the digest at ECR", "the digest at GitLab is the digest at ECR"},
-	{migrate.Present, "were there before, with the digest at ECR", "are there, with the digest at ECR"},
-	{migrate.Trimmed, "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs", "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs"},
-	{migrate.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks", "one platform of an index, as MIGRATE_PLATFORM asks"},
-	{migrate.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
-	{migrate.Conflict, "somebody else has pushed another image to GitLab, which is left alone", ""},
-	{migrate.Kept, "somebody else's image at GitLab is kept, as MIGRATE_CONFLICT asks", ""},
-	{migrate.Refused, "cannot arrive whole; nothing of them was copied", "cannot be there: GitLab does not take the name"},
-	{migrate.Failed, "began, and did not arrive", "could not be compared, or not be pulled from GitLab"},
-	{migrate.Missing, "GitLab does not have them", "GitLab does not have them"},
-	{migrate.Different, "GitLab has another image under the tag", "GitLab has another image under the tag"},
-	{migrate.Extra, "", "ECR does not list them any more; an earlier run had brought them"},
-	{migrate.NotStarted, "the run ended before their turn", "the run ended before their turn"},
+	{transfer.Exact, "the digest at GitLab is the digest at ECR", "the digest at GitLab is the digest at ECR"},
+	{transfer.Present, "were there before, with the digest at ECR", "are there, with the digest at ECR"},
+	{transfer.Trimmed, "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs", "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs"},
+	{transfer.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks", "one platform of an index, as MIGRATE_PLATFORM asks"},
+	{transfer.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
+	{transfer.Conflict, "somebody else has pushed another image to GitLab, which is left alone", ""},
+	{transfer.Kept, "somebody else's image at GitLab is kept, as MIGRATE_CONFLICT asks", ""},
+	{transfer.Refused, "cannot arrive whole; nothing of them was copied", "cannot be there: GitLab does not take the name"},
+	{transfer.Failed, "began, and did not arrive", "could not be compared, or not be pulled from GitLab"},
+	{transfer.Missing, "GitLab does not have them", "GitLab does not have them"},
+	{transfer.Different, "GitLab has another image under the tag", "GitLab has another image under the tag"},
+	{transfer.Extra, "", "ECR does not list them any more; an earlier run had brought them"},
+	{transfer.NotStarted, "the run ended before their turn", "the run ended before their turn"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {
@@ -49,14 +50,14 @@ func (l *Log) arrived(summary migrate.Summary) int {
 }
 
 func (l *Log) counts(summary migrate.Summary) {
-	tags, referrers, earlier, unlisted := map[migrate.Outcome]int{}, map[migrate.Outcome]int{}, 0, 0
+	tags, referrers, earlier, unlisted := map[transfer.Outcome]int{}, map[transfer.Outcome]int{}, 0, 0
 	for _, r := range summary.Results {
 		switch {
 		case r.Referrers > 0:
 			referrers[r.Outcome] += r.Referrers
 		case r.Tag == "":
 			unlisted++
-		case r.Outcome == migrate.Present && r.Source != r.Pushed:
+		case r.Outcome == transfer.Present && r.Source != r.Pushed:
 			earlier++
 		default:
 			tags[r.Outcome]++
@@ -68,7 +69,7 @@ func (l *Log) counts(summary migrate.Summary) {
 		}
 	}
 	if earlier > 0 {
-		l.number(earlier, migrate.Present, "were there before, with the digest that an earlier run had pushed")
+		l.number(earlier, transfer.Present, "were there before, with the digest that an earlier run had pushed")
 	}
 	for _, m := range meanings {
 		if referrers[m.outcome] > 0 {
@@ -76,11 +77,11 @@ func (l *Log) counts(summary migrate.Summary) {
 		}
 	}
 	if unlisted > 0 {
-		l.number(unlisted, migrate.Failed, "repositories that could not be listed")
+		l.number(unlisted, transfer.Failed, "repositories that could not be listed")
 	}
 }
 
-func (l *Log) number(n int, outcome migrate.Outcome, meaning string) {
+func (l *Log) number(n int, outcome transfer.Outcome, meaning string) {
 	l.row(fmt.Sprintf("%7d", n), outcome, meaning)
 }
 
@@ -98,7 +99,7 @@ func (l *Log) rest(n int) {
 func (l *Log) pairs(summary migrate.Summary) {
 	room, left, first := listRoom, 0, true
 	for _, r := range summary.Results {
-		if !r.Outcome.Arrived() || r.Outcome == migrate.Extra || r.Source == r.Pushed {
+		if !r.Outcome.Arrived() || r.Outcome == transfer.Extra || r.Source == r.Pushed {
 			continue
 		}
 		if first {
@@ -117,11 +118,11 @@ func (l *Log) pairs(summary migrate.Summary) {
 }
 
 // causes lists everything that did not arrive by name, under the cause that it shares with others.
-func (l *Log) causes(title string, results []migrate.Result) {
+func (l *Log) causes(title string, results []transfer.Result) {
 	var order []cause
-	shared := map[cause][]migrate.Result{}
+	shared := map[cause][]transfer.Result{}
 	for _, r := range results {
-		if r.Outcome.Arrived() || r.Outcome == migrate.NotStarted {
+		if r.Outcome.Arrived() || r.Outcome == transfer.NotStarted {
 			continue
 		}
 		c := causeOf(r.Err)
@@ -144,15 +145,15 @@ func (l *Log) causes(title string, results []migrate.Result) {
 type cause struct{ text, remedy string }
 
 func causeOf(err error) cause {
-	c := cause{text: migrate.Cause(err)}
-	if step := new(migrate.StepError); errors.As(err, &step) {
+	c := cause{text: transfer.Cause(err)}
+	if step := new(transfer.StepError); errors.As(err, &step) {
 		c.remedy = step.Remedy
 	}
 	return c
 }
 
 // cause names what did not arrive, and says why, while there is room. It returns how many it has left out.
-func (l *Log) cause(c cause, results []migrate.Result, room *int) (left int) {
+func (l *Log) cause(c cause, results []transfer.Result, room *int) (left int) {
 	if *room < 0 {
 		return len(results)
 	}
@@ -177,7 +178,7 @@ func (l *Log) cause(c cause, results []migrate.Result, room *int) (left int) {
 const maxNames = 10
 
 // namesOf returns lines that name the results, and how many of the results are in none of them.
-func namesOf(results []migrate.Result) (lines []string, left int) {
+func namesOf(results []transfer.Result) (lines []string, left int) {
 	if len(results) <= maxNames {
 		for _, r := range results {
 			lines = append(lines, r.Name())

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // tally is how far a run is. It may be used concurrently.
@@ -62,7 +63,7 @@ func (t *tally) observe(event migrate.Event) {
 		}
 		t.done++
 		t.news = time.Now()
-		if e.Result.Outcome != migrate.Present && e.Result.Outcome != migrate.Refused {
+		if e.Result.Outcome != transfer.Present && e.Result.Outcome != transfer.Refused {
 			t.copied++
 		}
 	}
@@ -70,8 +71,8 @@ func (t *tally) observe(event migrate.Event) {
 }
 
 // isTag tells the result of a tag of ECR's from that of referrers or of a repository.
-func isTag(r migrate.Result) bool {
-	return r.Referrers == 0 && r.Tag != "" && r.Outcome != migrate.Extra
+func isTag(r transfer.Result) bool {
+	return r.Referrers == 0 && r.Tag != "" && r.Outcome != transfer.Extra
 }
 
 // works keeps what a worker does at the place that its image has, so that rows stay where they are.
@@ -157,9 +158,9 @@ func (t *tally) standstill() string {
 func (t *tally) awaited() string {
 	var calls []string
 	for _, step := range []struct {
-		is    migrate.Step
+		is    transfer.Step
 		words string
-	}{{migrate.StepPull, "pulling"}, {migrate.StepExtract, "unpacking"}, {migrate.StepPush, "pushing"}} {
+	}{{transfer.StepPull, "pulling"}, {migrate.StepExtract, "unpacking"}, {transfer.StepPush, "pushing"}} {
 		n := 0
 		for _, w := range t.working {
 			if w.Step == step.is {

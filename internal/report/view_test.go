@@ -16,6 +16,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // step is what happens after some time.
@@ -45,7 +46,7 @@ func inGitLab(changes map[string]string) func(string) string {
 func TestHeartbeat(t *testing.T) {
 	const planned = "      0/4"
 	planOf4 := migrate.Planned{Tags: 4}
-	exact := migrate.Finished{Result: tag("1", migrate.Exact, nil)}
+	exact := migrate.Finished{Result: tag("1", transfer.Exact, nil)}
 	line := "      1/4  exact         team/app:1  41cf6794ba42"
 	for _, test := range []struct {
 		name  string
@@ -82,9 +83,9 @@ func TestHeartbeat(t *testing.T) {
 		}},
 		{"what is waited for", []step{
 			{0, planOf4}, {0, migrate.Moved{Of: 1e9}},
-			{0, migrate.Working{Image: imageWith("1"), Step: migrate.StepPull}},
-			{0, migrate.Working{Image: imageWith("2"), Step: migrate.StepPull}},
-			{0, migrate.Working{Image: imageWith("3"), Step: migrate.StepPush}},
+			{0, migrate.Working{Image: imageWith("1"), Step: transfer.StepPull}},
+			{0, migrate.Working{Image: imageWith("2"), Step: transfer.StepPull}},
+			{0, migrate.Working{Image: imageWith("3"), Step: transfer.StepPush}},
 			{time.Minute, nil},
 		}, []string{
 			empty(4),
@@ -164,13 +165,13 @@ func TestSections(t *testing.T) {
 		log.Begin("list", "List and plan")
 		log.Observe(migrate.Listed{Repositories: 1, Images: 1, Tags: 1})
 	}
-	copied := func(log *Log, r migrate.Result) {
+	copied := func(log *Log, r transfer.Result) {
 		listed(log)
 		log.Observe(migrate.Planned{Tags: 1})
 		log.Observe(migrate.Moved{})
 		log.Observe(migrate.Finished{Result: r})
 		log.Observe(migrate.Moved{})
-		log.Summary(migrate.Summary{Results: []migrate.Result{r}}, target, time.Second)
+		log.Summary(migrate.Summary{Results: []transfer.Result{r}}, target, time.Second)
 	}
 	for _, test := range []struct {
 		name string
@@ -181,14 +182,14 @@ func TestSections(t *testing.T) {
 			listed(log)
 			_, _ = io.WriteString(stderr, "interrupted\n")
 		}, prepare + list + end("list") + "interrupted\n"},
-		{"all well", func(log *Log, _ io.Writer) { copied(log, tag("1", migrate.Exact, nil)) },
+		{"all well", func(log *Log, _ io.Writer) { copied(log, tag("1", transfer.Exact, nil)) },
 			plan + start("copy", "Copy") + "      1/1  exact         team/app:1  41cf6794ba42\n" + end("copy") +
-				summary(1, "      1  exact         "+meaningOf(migrate.Exact)+"\n")},
+				summary(1, "      1  exact         "+meaningOf(transfer.Exact)+"\n")},
 		{"interrupted", func(log *Log, stderr io.Writer) {
-			copied(log, tag("1", migrate.NotStarted, errors.New("no")))
+			copied(log, tag("1", transfer.NotStarted, errors.New("no")))
 			_, _ = io.WriteString(stderr, "interrupted\n")
 		}, plan + start("copy", "Copy") + "      1/1  not started   team/app:1\n" + end("copy") +
-			summary(0, "      1  not started   "+meaningOf(migrate.NotStarted)+"\n") + "interrupted\n"},
+			summary(0, "      1  not started   "+meaningOf(transfer.NotStarted)+"\n") + "interrupted\n"},
 	} {
 		synctestRun(t, test.name, func(t *testing.T) {
 			var out strings.Builder
@@ -205,7 +206,7 @@ func TestSections(t *testing.T) {
 	}
 }
 
-func meaningOf(outcome migrate.Outcome) string {
+func meaningOf(outcome transfer.Outcome) string {
 	for _, m := range meanings {
 		if m.outcome == outcome {
 			return m.meaning
@@ -222,11 +223,11 @@ func TestSectionsAreOurs(t *testing.T) {
 	log.Begin("list", "List and plan")
 	log.Observe(migrate.Listed{Empty: []string{hostile}})
 	log.Observe(migrate.Moved{})
-	result := tag(hostile, migrate.Failed, stepError(migrate.StepPush, hostile, hostile, hostile))
+	result := tag(hostile, transfer.Failed, stepError(transfer.StepPush, hostile, hostile, hostile))
 	log.Observe(migrate.Retrying{Wait: time.Minute, Ref: hostile, Err: errors.New(hostile)})
 	log.Observe(migrate.Stopping{Cause: errors.New(hostile)})
 	log.Observe(migrate.Finished{Result: result})
-	log.Summary(migrate.Summary{Results: []migrate.Result{result}}, hostile, time.Second)
+	log.Summary(migrate.Summary{Results: []transfer.Result{result}}, hostile, time.Second)
 	var found []string
 	for _, match := range regexp.MustCompile(`\x1b\[0Ksection_(\w+):\d+:ecr2gitlab_(\w+)\r\x1b\[0K`).FindAllStringSubmatch(out.String(), -1) {
 		found = append(found, match[1]+" "+match[2])
@@ -254,7 +255,7 @@ func TestColours(t *testing.T) {
 	} {
 		var out strings.Builder
 		log := NewLogFor(&out, inGitLab(test.env), redact.URLs)
-		log.Observe(migrate.Finished{Result: tag("1", migrate.Exact, nil)})
+		log.Observe(migrate.Finished{Result: tag("1", transfer.Exact, nil)})
 		if expect(t, out.String(), test.want); t.Failed() {
 			t.Fatal(test.env)
 		}
@@ -291,18 +292,18 @@ func TestLogIsShortEnough(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		named   func(int) (string, string)
-		outcome migrate.Outcome
+		outcome transfer.Outcome
 		err     func(i int) error
 	}{
-		{"all arrive", name, migrate.Exact, nil},
-		{"all are there", name, migrate.Present, nil},
-		{"all change", name, migrate.Changed, nil},
-		{"all fail for one cause", name, migrate.Failed, func(int) error { return errors.New("denied") }},
-		{"all fail for causes of their own", name, migrate.Failed, func(i int) error { return fmt.Errorf("cause %d: %s", i, long) }},
-		{"all are left", name, migrate.NotStarted, func(int) error { return errors.New("no") }},
-		{"the longest names", longest, migrate.Exact, nil},
-		{"the longest names, changed", longest, migrate.Changed, nil},
-		{"the longest names, failed", longest, migrate.Failed, func(i int) error { return fmt.Errorf("cause %d: %s", i, long) }},
+		{"all arrive", name, transfer.Exact, nil},
+		{"all are there", name, transfer.Present, nil},
+		{"all change", name, transfer.Changed, nil},
+		{"all fail for one cause", name, transfer.Failed, func(int) error { return errors.New("denied") }},
+		{"all fail for causes of their own", name, transfer.Failed, func(i int) error { return fmt.Errorf("cause %d: %s", i, long) }},
+		{"all are left", name, transfer.NotStarted, func(int) error { return errors.New("no") }},
+		{"the longest names", longest, transfer.Exact, nil},
+		{"the longest names, changed", longest, transfer.Changed, nil},
+		{"the longest names, failed", longest, transfer.Failed, func(i int) error { return fmt.Errorf("cause %d: %s", i, long) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out counter
@@ -346,11 +347,11 @@ func TestTerseLog(t *testing.T) {
 	long := strings.Repeat("x", roomForAll)
 	log.Observe(migrate.Planned{Tags: 4})
 	log.Line("%s", long)
-	for i, outcome := range []migrate.Outcome{migrate.Exact, migrate.Failed, migrate.Present} {
+	for i, outcome := range []transfer.Outcome{transfer.Exact, transfer.Failed, transfer.Present} {
 		log.Observe(migrate.Finished{Result: tag(fmt.Sprint(i), outcome, errors.New("no"))})
 	}
 	log.Line("%s", long)
-	log.Observe(migrate.Finished{Result: tag("3", migrate.Failed, errors.New("no"))})
+	log.Observe(migrate.Finished{Result: tag("3", transfer.Failed, errors.New("no"))})
 	expect(t, out.String(),
 		empty(4),
 		long,
@@ -362,12 +363,12 @@ func TestTerseLog(t *testing.T) {
 
 // Every outcome has its line in the summary.
 func TestEveryOutcomeHasAMeaning(t *testing.T) {
-	for _, outcome := range migrate.Outcomes {
+	for _, outcome := range transfer.Outcomes {
 		if !slices.ContainsFunc(meanings, func(m explanation) bool { return m.outcome == outcome }) {
 			t.Errorf("%q has none", outcome)
 		}
 	}
-	if len(meanings) != len(migrate.Outcomes) {
-		t.Errorf("%d meanings of %d outcomes", len(meanings), len(migrate.Outcomes))
+	if len(meanings) != len(transfer.Outcomes) {
+		t.Errorf("%d meanings of %d outcomes", len(meanings), len(transfer.Outcomes))
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 const target = "registry.gitlab.com/acme/containers"
@@ -160,21 +161,21 @@ func (a *account) fill(repository string, tags int, base []layer) {
 // introduced is what a run would tell before it begins to copy.
 func (a *account) introduced(told story) []migrate.Event {
 	var events []migrate.Event
-	plan := a.planned()
+	planned := a.planned()
 	if told.classic {
-		plan.Store = image.ClassicStore
+		planned.Store = image.ClassicStore
 	}
 	if told.chosen {
 		events = append(events,
 			migrate.Chosen{
-				Repositories: len(plan.Contents), AllRepositories: 3 * len(plan.Contents), Tags: 2 * a.tags, AllTags: 5 * a.tags,
-				Unmatched: []migrate.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "payments/*"}},
+				Repositories: len(planned.Contents), AllRepositories: 3 * len(planned.Contents), Tags: 2 * a.tags, AllTags: 5 * a.tags,
+				Unmatched: []plan.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "payments/*"}},
 			},
-			migrate.Shared{Share: migrate.Share{Index: 1, Total: 2}, Tags: a.tags, Listed: 2 * a.tags})
+			migrate.Shared{Share: plan.Share{Index: 1, Total: 2}, Tags: a.tags, Listed: 2 * a.tags})
 	}
-	events = append(events, migrate.Listed{Empty: []string{"sandbox/first-steps", "web/abandoned"}}, plan)
+	events = append(events, migrate.Listed{Empty: []string{"sandbox/first-steps", "web/abandoned"}}, planned)
 	if told.verification {
-		events = append(events, migrate.Comparing{Tags: a.tags, Store: plan.Store})
+		events = append(events, migrate.Comparing{Tags: a.tags, Store: planned.Store})
 	}
 	return events
 }
@@ -182,19 +183,19 @@ func (a *account) introduced(told story) []migrate.Event {
 // planned is what a run would tell of the account.
 func (a *account) planned() migrate.Planned {
 	e := migrate.Planned{Tags: a.tags, Store: image.ContainerdStore}
-	shared, all := map[digest.Digest]*migrate.SharedBlob{}, []*migrate.SharedBlob{}
-	var content *migrate.Content
+	shared, all := map[digest.Digest]*plan.SharedBlob{}, []*plan.SharedBlob{}
+	var content *plan.Content
 	counted := map[string]bool{} // repository and layer
 	for _, p := range a.pictures {
 		if content == nil || content.Repository != p.repository {
-			e.Contents = append(e.Contents, migrate.Content{Repository: p.repository})
+			e.Contents = append(e.Contents, plan.Content{Repository: p.repository})
 			content = &e.Contents[len(e.Contents)-1]
 		}
 		content.Images++
 		for _, l := range p.layers {
 			blob := shared[l.digest]
 			if blob == nil {
-				blob = &migrate.SharedBlob{Digest: l.digest, Bytes: l.bytes}
+				blob = &plan.SharedBlob{Digest: l.digest, Bytes: l.bytes}
 				shared[l.digest], all = blob, append(all, blob)
 				e.Blobs, e.Bytes = e.Blobs+1, e.Bytes+l.bytes
 			}
@@ -208,20 +209,20 @@ func (a *account) planned() migrate.Planned {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(x, y *migrate.SharedBlob) int { return cmp.Compare(y.Saved(), x.Saved()) })
+	slices.SortStableFunc(all, func(x, y *plan.SharedBlob) int { return cmp.Compare(y.Saved(), x.Saved()) })
 	for _, blob := range all[:min(12, len(all))] {
 		if blob.Images > 1 {
 			e.MostShared = append(e.MostShared, *blob)
 		}
 	}
-	e.BySize = classesOf(all, []int64{0, 1e6, 10e6, 100e6, 1e9}, func(b *migrate.SharedBlob) int64 { return b.Bytes })
-	e.ByUse = classesOf(all, []int64{1, 2, 10, 100, 1000}, func(b *migrate.SharedBlob) int64 { return int64(b.Images) })
+	e.BySize = classesOf(all, []int64{0, 1e6, 10e6, 100e6, 1e9}, func(b *plan.SharedBlob) int64 { return b.Bytes })
+	e.ByUse = classesOf(all, []int64{1, 2, 10, 100, 1000}, func(b *plan.SharedBlob) int64 { return int64(b.Images) })
 	return e
 }
 
 // classesOf sorts blobs into classes that begin at these edges.
-func classesOf(all []*migrate.SharedBlob, edges []int64, measure func(*migrate.SharedBlob) int64) []migrate.BlobClass {
-	classes := make([]migrate.BlobClass, len(edges))
+func classesOf(all []*plan.SharedBlob, edges []int64, measure func(*plan.SharedBlob) int64) []plan.BlobClass {
+	classes := make([]plan.BlobClass, len(edges))
 	for i, edge := range edges {
 		classes[i].From = edge
 	}

@@ -13,6 +13,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 var evening = time.Date(2026, time.November, 25, 21, 58, 7, 0, time.UTC)
@@ -58,12 +59,12 @@ type night struct {
 
 // side is the engine, with those who pull, or GitLab, with those who push.
 type side struct {
-	step migrate.Step
+	step transfer.Step
 	free [workers]time.Time // when each of them is
 	has  map[digest.Digest]bool
 }
 
-func newSide(step migrate.Step) *side {
+func newSide(step transfer.Step) *side {
 	s := &side{step: step, has: map[digest.Digest]bool{}}
 	for i := range s.free {
 		s.free[i] = evening.Add(10 * time.Second)
@@ -94,7 +95,7 @@ func (s *side) next(ready time.Time) time.Time {
 func newNight(a *account, told story) *night {
 	n := &night{
 		story: told, chance: a.chance, protected: a.protected, length: time.Duration(a.tags) * tagLong,
-		end: evening.Add(1000 * time.Hour), pull: newSide(migrate.StepPull), push: newSide(migrate.StepPush),
+		end: evening.Add(1000 * time.Hour), pull: newSide(transfer.StepPull), push: newSide(transfer.StepPush),
 	}
 	if told.stopped {
 		n.end = evening.Add(n.length * 6 / 10)
@@ -126,28 +127,28 @@ func (n *night) refusal(p picture) error {
 // copy does with one image what a migration would.
 func (n *night) copy(i int, p picture) {
 	if err := n.refusal(p); err != nil {
-		n.finish(evening.Add(8*time.Second), p, migrate.Refused, err)
+		n.finish(evening.Add(8*time.Second), p, transfer.Refused, err)
 		return
 	}
 	if i%11 == 3 {
-		n.finish(evening.Add(10*time.Second+time.Duration(i)*20*time.Millisecond), p, migrate.Present, nil)
+		n.finish(evening.Add(10*time.Second+time.Duration(i)*20*time.Millisecond), p, transfer.Present, nil)
 		return
 	}
 	pulled, ok := n.work(n.pull, evening, p, nil)
 	if !ok {
-		n.finish(n.end, p, migrate.NotStarted, migrate.ErrDeadline)
+		n.finish(n.end, p, transfer.NotStarted, migrate.ErrDeadline)
 		return
 	}
 	err := n.trouble(p, n.push.next(pulled))
 	switch pushed, ok := n.work(n.push, pulled, p, err); {
 	case !ok:
-		n.finish(n.end, p, migrate.NotStarted, migrate.ErrDeadline)
+		n.finish(n.end, p, transfer.NotStarted, migrate.ErrDeadline)
 	case err != nil:
-		n.finish(pushed, p, migrate.Failed, err)
+		n.finish(pushed, p, transfer.Failed, err)
 	case n.classic:
-		n.finish(pushed, p, migrate.Changed, nil)
+		n.finish(pushed, p, transfer.Changed, nil)
 	default:
-		n.finish(pushed, p, migrate.Exact, nil)
+		n.finish(pushed, p, transfer.Exact, nil)
 	}
 }
 
@@ -157,17 +158,17 @@ func (n *night) compare(i int, p picture) {
 	ref := target + "/" + p.repository + ":" + p.tags[0]
 	switch err := n.refusal(p); {
 	case errors.Is(err, errArchived):
-		n.finish(at, p, migrate.Missing, err)
+		n.finish(at, p, transfer.Missing, err)
 	case err != nil:
-		n.finish(at, p, migrate.Refused, err)
+		n.finish(at, p, transfer.Refused, err)
 	case !n.quiet && p.repository == n.protected && strings.HasPrefix(p.tags[0], "1.0.1"):
-		n.finish(at, p, migrate.Different, &migrate.StepError{Step: migrate.StepVerify, Ref: ref, Err: errOther})
+		n.finish(at, p, transfer.Different, &transfer.StepError{Step: transfer.StepVerify, Ref: ref, Err: errOther})
 	case !n.quiet && i%97 == 5:
-		n.finish(at, p, migrate.Missing, &migrate.StepError{Step: migrate.StepVerify, Ref: ref, Err: errMissing})
+		n.finish(at, p, transfer.Missing, &transfer.StepError{Step: transfer.StepVerify, Ref: ref, Err: errMissing})
 	case i%40 == 7:
-		n.finish(at, p, migrate.Changed, nil)
+		n.finish(at, p, transfer.Changed, nil)
 	default:
-		n.finish(at, p, migrate.Exact, nil)
+		n.finish(at, p, transfer.Exact, nil)
 	}
 	if i%(1+len(p.tags)*50) == 1 {
 		n.moments = append(n.moments, moment{at, migrate.PulledBack{}})
@@ -181,9 +182,9 @@ func (n *night) trouble(p picture, at time.Time) error {
 	case n.quiet:
 		return nil
 	case p.repository == n.protected && strings.HasPrefix(p.tags[0], "1.0.1"):
-		return &migrate.StepError{Step: migrate.StepPush, Ref: ref, Err: errDenied, Remedy: deniedRemedy}
+		return &transfer.StepError{Step: transfer.StepPush, Ref: ref, Err: errDenied, Remedy: deniedRemedy}
 	case out > 0 && out < n.length/25:
-		return &migrate.StepError{Step: migrate.StepPush, Ref: ref, Err: errUnavailable}
+		return &transfer.StepError{Step: transfer.StepPush, Ref: ref, Err: errUnavailable}
 	}
 	return nil
 }
@@ -226,14 +227,14 @@ func (n *night) speed(at time.Time) float64 {
 }
 
 // finish tells what became of the image's tags.
-func (n *night) finish(at time.Time, p picture, outcome migrate.Outcome, err error) {
+func (n *night) finish(at time.Time, p picture, outcome transfer.Outcome, err error) {
 	for _, tag := range slices.Sorted(slices.Values(p.tags)) {
-		r := migrate.Result{
+		r := transfer.Result{
 			Repository: p.repository, Tag: tag, Source: p.digest, Root: p.digest, Bytes: p.bytes(),
 			Target: fmt.Sprintf("%s/%s:%s", target, p.repository, tag), Outcome: outcome, Err: err,
 		}
 		switch outcome {
-		case migrate.Changed, migrate.Different:
+		case transfer.Changed, transfer.Different:
 			r.Pushed = digest.FromString("again " + string(p.digest))
 		default:
 			if outcome.Arrived() {

@@ -10,10 +10,12 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Outlook is what a migration would do, as things are.
-type Outlook struct {
+// Forecast is what a migration would do, as things are.
+type Forecast struct {
 	Listed Listed
 	Store  image.Store
 
@@ -34,13 +36,13 @@ type Outlook struct {
 	Largest      string // the image that takes up most room in the engine
 	LargestBytes int64  // that it takes up there, an estimate
 
-	Pace   Pace      // by which the times are estimated
-	Times  []JobTime // of 1, 2, 4 … jobs; none where nothing is to be copied
-	Enough int       // jobs that copy everything within the time that there is; 0: no number of them does
+	Pace   plan.Pace      // by which the times are estimated
+	Times  []plan.JobTime // of 1, 2, 4 … jobs; none where nothing is to be copied
+	Enough int            // jobs that copy everything within the time that there is; 0: no number of them does
 
 	Denied  []Denial
-	Buckets []string // hosts that this program can read layers from, sorted
-	Results []Result // of what would not arrive: refused, failed in the planning, or not to be asked for
+	Buckets []string          // hosts that this program can read layers from, sorted
+	Results []transfer.Result // of what would not arrive: refused, failed in the planning, or not to be asked for
 }
 
 // Access is what came of trying all that the pull of a layer needs.
@@ -57,37 +59,37 @@ type Denial struct {
 }
 
 // Troubles counts what has to be seen to before everything can arrive.
-func (o Outlook) Troubles() int { return len(o.Results) + len(o.Denied) }
+func (o Forecast) Troubles() int { return len(o.Results) + len(o.Denied) }
 
-// Preview finds out what Run would do, all jobs together, and copies nothing.
-func Preview(ctx context.Context, options Options, pace Pace) (Outlook, error) {
-	options.Share = Share{}
+// Plan finds out what Run would do, all jobs together, and copies nothing.
+func Plan(ctx context.Context, options Options, pace plan.Pace) (Forecast, error) {
+	options.Share = plan.Share{}
 	ctx, r, end := startRun(ctx, options)
 	defer end()
 	found, err := r.begin()
 	if err != nil {
-		return Outlook{}, err
+		return Forecast{}, err
 	}
-	p := &preview{run: r, found: map[*plan.Item]plan.TargetState{}, denied: map[string]map[string]error{}, buckets: map[string]bool{}}
+	p := &forecaster{run: r, found: map[*plan.Item]plan.TargetState{}, denied: map[string]map[string]error{}, buckets: map[string]bool{}}
 	p.Results = unlisted(found)
 	unasked := each(r, found.Items, func(i *plan.Item) { p.ask(ctx, i) })
 	p.tryAccess(ctx, found.Items)
 	if len(unasked) > 0 || r.starting.Err() != nil {
-		return Outlook{}, r.cause()
+		return Forecast{}, r.cause()
 	}
 	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.Listed), r.Store, pace.On(r.Store), p.denials()
 	p.Manifests = found.Manifests
 	p.Buckets = slices.Sorted(maps.Keys(p.buckets))
-	slices.SortFunc(p.Results, func(a, b Result) int {
+	slices.SortFunc(p.Results, func(a, b transfer.Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
 	p.measure(found.Items, r.catalog)
-	return p.Outlook, nil
+	return p.Forecast, nil
 }
 
-// preview is an Outlook in the making.
-type preview struct {
-	Outlook
+// forecaster is an Outlook in the making.
+type forecaster struct {
+	Forecast
 	run *run
 
 	mu      sync.Mutex // guards the Outlook's counts and results, and
@@ -97,10 +99,10 @@ type preview struct {
 }
 
 // ask finds out what the target has of the image.
-func (p *preview) ask(ctx context.Context, i *plan.Item) {
-	results := rejections(i)
+func (p *forecaster) ask(ctx context.Context, i *plan.Item) {
+	results := transfer.Rejections(i)
 	if len(results) == 0 {
-		results = append(p.run.copier.compareTags(ctx, i), p.run.copier.compareReferrers(ctx, i)...)
+		results = append(p.run.copier.CompareTags(ctx, i), p.run.copier.CompareReferrers(ctx, i)...)
 		if stopped := p.run.breaker.note(results); stopped != nil {
 			p.run.giveUp(stopped)
 		}
@@ -125,7 +127,7 @@ func (p *preview) ask(ctx context.Context, i *plan.Item) {
 }
 
 // takeTag decides as a migration does: only on the classic store it lets digests be that an earlier run has changed.
-func (p *preview) takeTag(i *plan.Item, result Result) {
+func (p *forecaster) takeTag(i *plan.Item, result transfer.Result) {
 	has := p.found[i]
 	defer func() { p.found[i] = has }()
 	if result.Pushed == i.Root || p.run.Store == image.ClassicStore && result.Outcome.Arrived() {
@@ -136,20 +138,20 @@ func (p *preview) takeTag(i *plan.Item, result Result) {
 	p.Pending++
 	has.Pending++
 	switch result.Outcome {
-	case Failed:
+	case transfer.Failed:
 		p.Results = append(p.Results, result)
-	case Missing:
+	case transfer.Missing:
 	default:
 		p.Replaced++
 	}
 }
 
-func (p *preview) takeReferrers(result Result) {
+func (p *forecaster) takeReferrers(result transfer.Result) {
 	switch {
-	case result.Outcome == Exact:
-	case result.Outcome == Missing && p.run.Store == image.ClassicStore:
-		p.Results = append(p.Results, result.onClassic())
-	case result.Outcome == Missing:
+	case result.Outcome == transfer.Exact:
+	case result.Outcome == transfer.Missing && p.run.Store == image.ClassicStore:
+		p.Results = append(p.Results, result.OnClassic())
+	case result.Outcome == transfer.Missing:
 		p.Referrers += result.Referrers
 	default:
 		p.Results = append(p.Results, result)
@@ -157,7 +159,7 @@ func (p *preview) takeReferrers(result Result) {
 }
 
 // tryAccess asks the source for one layer of each repository. A policy can be for some of them.
-func (p *preview) tryAccess(ctx context.Context, items []*plan.Item) {
+func (p *forecaster) tryAccess(ctx context.Context, items []*plan.Item) {
 	if p.run.Access == nil {
 		return
 	}
@@ -183,7 +185,7 @@ func (p *preview) tryAccess(ctx context.Context, items []*plan.Item) {
 	})
 }
 
-func (p *preview) denials() []Denial {
+func (p *forecaster) denials() []Denial {
 	var denials []Denial
 	for _, action := range slices.Sorted(maps.Keys(p.denied)) {
 		names := slices.Sorted(maps.Keys(p.denied[action]))
@@ -193,7 +195,7 @@ func (p *preview) denials() []Denial {
 }
 
 // measure counts what is to be moved.
-func (p *preview) measure(items []*plan.Item, blobs *plan.Catalog) {
+func (p *forecaster) measure(items []*plan.Item, blobs *plan.Catalog) {
 	work := plan.NewWorkload(items, p.found, blobs, p.Store)
 	all := work.Of(items)
 	p.Blobs, p.Fetched = all.Blobs, all.Bytes
@@ -204,7 +206,7 @@ func (p *preview) measure(items []*plan.Item, blobs *plan.Catalog) {
 		now := time.Now() // a run keeps the end of its time for what is under way
 		p.Enough = work.Enough(p.Pace, DeadlineAt(now.Add(p.Pace.Within), now).LastStart.Sub(now))
 	}
-	atTarget, space := make([]bool, blobs.Len()), newDisk(blobs, p.Store, 0)
+	atTarget, space := make([]bool, blobs.Len()), schedule.NewDisk(blobs, p.Store, 0)
 	for _, i := range items {
 		p.Left += i.Left
 		for _, id := range i.Blobs {
@@ -222,8 +224,8 @@ func (p *preview) measure(items []*plan.Item, blobs *plan.Catalog) {
 				p.Added += blobs.Size(id)
 			}
 		}
-		if need := space.need(i.Blobs); need > p.LargestBytes {
-			p.Largest, p.LargestBytes = resultOf(i, i.Image.Tags[0]).Name(), need
+		if need := space.Need(i.Blobs); need > p.LargestBytes {
+			p.Largest, p.LargestBytes = transfer.ResultOf(i, i.Image.Tags[0]).Name(), need
 		}
 	}
 }

@@ -1,31 +1,15 @@
-package migrate
+package transfer
 
 import (
 	"context"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
-)
-
-// Causes that an Engine tells apart, for errors.Is: see package docker.
-var (
-	ErrNotFound        = docker.ErrNotFound
-	ErrDenied          = docker.ErrDenied
-	ErrUnauthenticated = docker.ErrUnauthenticated
-	ErrRefused         = docker.ErrRefused
-	ErrBlocked         = docker.ErrBlocked
-	ErrClosed          = docker.ErrClosed
-	ErrNoSpace         = docker.ErrNoSpace
-	ErrInvalid         = docker.ErrInvalid
-	ErrNotUnpacked     = docker.ErrNotUnpacked
-	ErrThrottled       = docker.ErrThrottled
-	ErrUnavailable     = docker.ErrUnavailable
-	ErrBrokenOff       = docker.ErrBrokenOff
-	ErrStalled         = docker.ErrStalled
-	ErrEngineGone      = docker.ErrEngineGone
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
@@ -59,4 +43,13 @@ type Engine interface {
 	Resolve(ctx context.Context, ref string) (image.Resolved, error)
 	// Remove takes a local reference away; one that does not exist is no error.
 	Remove(ctx context.Context, ref string) error
+}
+
+// Source is the registry that is migrated.
+type Source interface {
+	plan.Source
+	// Renew replaces the credentials that the engine is handed for the registry, which has refused them in a call that
+	// began at the given time. It reports whether there are fresher ones now: credentials that a refusal has just
+	// renewed are not renewed again for the next one.
+	Renew(ctx context.Context, began time.Time) (fresh bool, err error)
 }

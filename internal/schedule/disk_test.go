@@ -1,4 +1,4 @@
-package migrate
+package schedule
 
 import (
 	"strings"
@@ -35,8 +35,8 @@ func testLedger(t *testing.T, m image.Manifest) {
 		if count, bytes, unshared := c.Sum([]*plan.Item{{Blobs: blobs}}); count != len(blobs) || bytes < 0 || bytes > bound || unshared != bytes {
 			t.Errorf("%d blobs of %d bytes, or %d", count, bytes, unshared)
 		}
-		d := newDisk(c, store, 0)
-		if need := d.need(blobs); need < 0 || need > bound {
+		d := NewDisk(c, store, 0)
+		if need := d.Need(blobs); need < 0 || need > bound {
 			t.Errorf("%d blobs need %d bytes", len(blobs), need)
 		}
 		d.use(blobs)

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -18,10 +18,10 @@ import (
 // sweepPatience is how long a sweep holds up new pulls and loads until those under way have ended.
 const sweepPatience = 30 * time.Second
 
-// traffic knows the pulls and loads under way, none of which a sweep may meet: a prune of images deletes the leases of
+// Traffic knows the pulls and loads under way, none of which a sweep may meet: a prune of images deletes the leases of
 // all of them (moby, daemon/containerd/image_prune.go), so that containerd drops what they have brought so far, and
 // refuses what they still bring: "lease does not exist". Pushes hold no lease.
-type traffic struct {
+type Traffic struct {
 	patience time.Duration
 
 	mu       sync.Mutex
@@ -36,19 +36,19 @@ type underWay struct {
 	moved  time.Time // when it last told of progress; guarded by traffic.mu
 }
 
-func newTraffic() *traffic {
-	return &traffic{patience: sweepPatience, calls: map[*underWay]bool{}, changed: make(chan struct{})}
+func NewTraffic() *Traffic {
+	return &Traffic{patience: sweepPatience, calls: map[*underWay]bool{}, changed: make(chan struct{})}
 }
 
 // announce wakes those who wait. The traffic is locked.
-func (t *traffic) announce() {
+func (t *Traffic) announce() {
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
 // call makes a pull or a load when no sweep is waiting or under way. A call that a sweep has cut off ends with
 // docker.ErrStalled.
-func (t *traffic) call(ctx context.Context, progress docker.Listener, call func(context.Context, docker.Listener) error) error {
+func (t *Traffic) call(ctx context.Context, progress docker.Listener, call func(context.Context, docker.Listener) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &underWay{cancel: cancel}
@@ -68,7 +68,7 @@ func (t *traffic) call(ctx context.Context, progress docker.Listener, call func(
 	return err
 }
 
-func (t *traffic) enter(ctx context.Context, c *underWay) error {
+func (t *Traffic) enter(ctx context.Context, c *underWay) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for t.sweeping {
@@ -82,7 +82,7 @@ func (t *traffic) enter(ctx context.Context, c *underWay) error {
 }
 
 // wait waits until something has changed, unlocked meanwhile.
-func (t *traffic) wait(ctx context.Context) error {
+func (t *Traffic) wait(ctx context.Context) error {
 	changed := t.changed
 	t.mu.Unlock()
 	defer t.mu.Lock()
@@ -94,14 +94,14 @@ func (t *traffic) wait(ctx context.Context) error {
 	}
 }
 
-func (t *traffic) leave(c *underWay) {
+func (t *Traffic) leave(c *underWay) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.calls, c)
 	t.announce()
 }
 
-func (t *traffic) move(c *underWay) {
+func (t *Traffic) move(c *underWay) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.moved = time.Now()
@@ -109,7 +109,7 @@ func (t *traffic) move(c *underWay) {
 
 // sweep has prune called when no pull and no load is under way, and reports whether it was. It holds up new ones while
 // it waits. Those that have not moved at all by the end of its patience it cuts off; where others still move it gives up.
-func (t *traffic) sweep(ctx context.Context, prune func()) bool {
+func (t *Traffic) sweep(ctx context.Context, prune func()) bool {
 	if !t.begin() {
 		return false
 	}
@@ -122,7 +122,7 @@ func (t *traffic) sweep(ctx context.Context, prune func()) bool {
 }
 
 // begin reports whether no other sweep has begun.
-func (t *traffic) begin() bool {
+func (t *Traffic) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	begun := !t.sweeping
@@ -130,7 +130,7 @@ func (t *traffic) begin() bool {
 	return begun
 }
 
-func (t *traffic) end() {
+func (t *Traffic) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweeping = false
@@ -138,7 +138,7 @@ func (t *traffic) end() {
 }
 
 // idle waits until nothing is under way, and reports whether that is so.
-func (t *traffic) idle(ctx context.Context) bool {
+func (t *Traffic) idle(ctx context.Context) bool {
 	began := time.Now()
 	patient, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
@@ -157,7 +157,7 @@ func (t *traffic) idle(ctx context.Context) bool {
 }
 
 // cutOff ends the calls that have not moved since, and reports whether there are no others. The traffic is locked.
-func (t *traffic) cutOff(since time.Time) bool {
+func (t *Traffic) cutOff(since time.Time) bool {
 	calls := slices.Collect(maps.Keys(t.calls))
 	if slices.ContainsFunc(calls, func(c *underWay) bool { return c.moved.After(since) }) {
 		return false
@@ -168,28 +168,31 @@ func (t *traffic) cutOff(since time.Time) bool {
 	return true
 }
 
-// counted is an engine whose pulls and loads the traffic knows.
-type counted struct {
+// Watch returns the engine with pulls and loads that the traffic knows.
+func (t *Traffic) Watch(engine Engine) Engine { return watchedEngine{engine, t} }
+
+// watchedEngine is an engine whose pulls and loads the traffic knows.
+type watchedEngine struct {
 	Engine
-	traffic *traffic
+	traffic *Traffic
 }
 
-func (e counted) Pull(ctx context.Context, ref string, progress docker.Listener) error {
+func (e watchedEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error { return e.Engine.Pull(ctx, ref, progress) })
 }
 
-func (e counted) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
+func (e watchedEngine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
 	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error {
 		return e.Engine.PullIndex(ctx, ref, platform, progress)
 	})
 }
 
-func (e counted) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
+func (e watchedEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
 	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error {
 		return e.Engine.PullContent(ctx, ref, layers, progress)
 	})
 }
 
-func (e counted) Load(ctx context.Context, archive []byte) error {
+func (e watchedEngine) Load(ctx context.Context, archive []byte) error {
 	return e.traffic.call(ctx, nil, func(ctx context.Context, _ docker.Listener) error { return e.Engine.Load(ctx, archive) })
 }

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -39,15 +39,15 @@ type answer struct {
 
 // ask asks the target for a tag. It returns the tag's result if nothing is to be copied, and otherwise notes the answer
 // for the push. Only a target that says so does not have the tag: any other error fails it.
-func (c *copier) ask(ctx context.Context, t *task, tag string) (settled Result, done bool) {
-	result := resultOf(t.Item, tag)
+func (c *Copier) ask(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
+	result := ResultOf(t.Item, tag)
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	switch {
 	case errors.Is(err, docker.ErrNotFound):
 		t.answers[tag] = answer{at: time.Now()}
 		return Result{}, false
 	case err != nil:
-		return result.failed(failedAt(StepVerify, result.Target, err)), true
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
 	case resolved.Digest == t.Root || c.knows(t.Item, tag, resolved.Digest):
 		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.Item, Present)
 		return result, true
@@ -59,7 +59,7 @@ func (c *copier) ask(ctx context.Context, t *task, tag string) (settled Result, 
 	ours, err := c.isOurs(ctx, t.Item, result.Target, resolved.Digest)
 	switch {
 	case err != nil:
-		return result.failed(failedAt(StepVerify, result.Target, err)), true
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
 	case !ours:
 		return c.conflict(result, resolved.Digest), true
 	}
@@ -68,12 +68,12 @@ func (c *copier) ask(ctx context.Context, t *task, tag string) (settled Result, 
 }
 
 // askAgain asks for a tag right before its push, unless the last answer has just come and the push replaces nothing.
-func (c *copier) askAgain(ctx context.Context, t *task, tag string) (settled Result, done bool) {
+func (c *Copier) askAgain(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
 	last := t.answers[tag]
 	if last.digest == "" && time.Since(last.at) < answerLife {
 		return Result{}, false
 	}
-	result := resultOf(t.Item, tag)
+	result := ResultOf(t.Item, tag)
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	if err == nil && resolved.Digest == last.digest || last.digest == "" && errors.Is(err, docker.ErrNotFound) {
 		return Result{}, false
@@ -82,14 +82,14 @@ func (c *copier) askAgain(ctx context.Context, t *task, tag string) (settled Res
 }
 
 // replacing is the result of a tag that is to be pushed, with the digest of what the push replaces.
-func (t *task) replacing(tag string) Result {
-	result := resultOf(t.Item, tag)
+func (t *Copy) replacing(tag string) Result {
+	result := ResultOf(t.Item, tag)
 	result.Replaced = t.answers[tag].digest
 	return result
 }
 
 // conflict is the result of a tag under which the target has an image that is not ours.
-func (c *copier) conflict(result Result, theirs digest.Digest) Result {
+func (c *Copier) conflict(result Result, theirs digest.Digest) Result {
 	result.Pushed, result.Outcome = theirs, Conflict
 	if c.conflicts == ConflictKeep {
 		result.Outcome = Kept
@@ -104,7 +104,7 @@ func (c *copier) conflict(result Result, theirs digest.Digest) Result {
 
 // isOurs reports whether an image that the target has under a tag may be replaced by the item: because it is ECR's own,
 // this program left it there, or somebody migrated it from ECR before.
-func (c *copier) isOurs(ctx context.Context, i *plan.Item, target string, theirs digest.Digest) (bool, error) {
+func (c *Copier) isOurs(ctx context.Context, i *plan.Item, target string, theirs digest.Digest) (bool, error) {
 	if theirs == i.Image.Digest {
 		return true, nil
 	}
@@ -121,17 +121,8 @@ func (c *copier) isOurs(ctx context.Context, i *plan.Item, target string, theirs
 	return c.isSameImage(ctx, i, theirs)
 }
 
-// leftAt returns what earlier runs have left at each target reference.
-func leftAt(earlier []Earlier) map[string][]digest.Digest {
-	left := make(map[string][]digest.Digest, len(earlier))
-	for _, e := range earlier {
-		left[e.Target] = append(left[e.Target], e.Pushed)
-	}
-	return left
-}
-
 // leftPair returns the digest that an earlier run left at the target reference, if it is another than what was copied.
-func (c *copier) leftPair(i *plan.Item, target string) digest.Digest {
+func (c *Copier) leftPair(i *plan.Item, target string) digest.Digest {
 	if c.known == nil {
 		return ""
 	}
@@ -140,8 +131,8 @@ func (c *copier) leftPair(i *plan.Item, target string) digest.Digest {
 }
 
 // isAtSource reports whether ECR still has the digest in the repository, as it has an older image of the same tag.
-func (c *copier) isAtSource(ctx context.Context, repository image.Repository, d digest.Digest) (bool, error) {
-	_, err := sourceResolver{c.source, c.engine}.Resolve(ctx, repository.URI+"@"+d.String())
+func (c *Copier) isAtSource(ctx context.Context, repository image.Repository, d digest.Digest) (bool, error) {
+	_, err := SourceResolver{c.source, c.engine}.Resolve(ctx, repository.URI+"@"+d.String())
 	if errors.Is(err, docker.ErrNotFound) {
 		return false, nil
 	}
@@ -151,14 +142,14 @@ func (c *copier) isAtSource(ctx context.Context, repository image.Repository, d 
 // isSameImage reports whether the target's manifest has the same config as one of the item's images. A classic engine,
 // and with it the script of GitLab's tutorial, compresses layers again and flattens indexes, but keeps the config, whose
 // digest is the image ID.
-func (c *copier) isSameImage(ctx context.Context, i *plan.Item, theirs digest.Digest) (bool, error) {
+func (c *Copier) isSameImage(ctx context.Context, i *plan.Item, theirs digest.Digest) (bool, error) {
 	tree, err := c.open(ctx, i)
 	if err != nil {
 		return false, err
 	}
 	ref := i.Target + "@" + theirs.String()
 	err = c.hold(ctx, ref, nil)
-	defer func() { _ = c.held.release(ctx, ref) }() // what is left does no harm
+	defer func() { _ = c.Held.release(ctx, ref) }() // what is left does no harm
 	if err != nil {
 		return false, fmt.Errorf("pull what GitLab has under the tag: %w", err)
 	}

@@ -1,4 +1,4 @@
-package migrate
+package schedule
 
 import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -11,9 +11,9 @@ const unlimited = int64(1) << 62
 // expansion is how many times larger a layer is when it is unpacked. Real layers lie between 2 and 4.
 const expansion = 3
 
-// disk is what the images of this run take up in the engine, by what their manifests tell: an estimate, since a
+// Disk is what the images of this run take up in the engine, by what their manifests tell: an estimate, since a
 // manifest does not tell the size of an unpacked layer.
-type disk struct {
+type Disk struct {
 	catalog  *plan.Catalog
 	store    image.Store
 	budget   int64         // bytes
@@ -23,25 +23,25 @@ type disk struct {
 	pinned   []plan.BlobID // that the engine keeps until it is swept, with what it has unpacked of them
 }
 
-func newDisk(blobs *plan.Catalog, store image.Store, budget int64) disk {
+func NewDisk(blobs *plan.Catalog, store image.Store, budget int64) Disk {
 	if budget <= 0 {
 		budget = unlimited
 	}
 	n := blobs.Len()
-	return disk{catalog: blobs, store: store, budget: budget, users: make([]int32, n), unpacked: make([]bool, n)}
+	return Disk{catalog: blobs, store: store, budget: budget, users: make([]int32, n), unpacked: make([]bool, n)}
 }
 
 // cost is what the blob takes up, in bytes. The classic store keeps layers unpacked alone; while it pulls, the packed
 // layer lies beside.
-func (d *disk) cost(id plan.BlobID) int64 {
+func (d *Disk) cost(id plan.BlobID) int64 {
 	if d.store == image.ClassicStore || d.unpacked[id] {
 		return d.catalog.Size(id) * (1 + expansion)
 	}
 	return d.catalog.Size(id)
 }
 
-// need is what the blobs would add, in bytes, where those that are large are unpacked.
-func (d *disk) need(blobs []plan.BlobID) int64 {
+// Need is what the blobs would add, in bytes, where those that are large are unpacked.
+func (d *Disk) Need(blobs []plan.BlobID) int64 {
 	var bytes int64
 	for _, id := range blobs {
 		if d.users[id] > 0 {
@@ -57,10 +57,10 @@ func (d *disk) need(blobs []plan.BlobID) int64 {
 }
 
 // fits reports whether so many more bytes are within the budget.
-func (d *disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
+func (d *Disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
 
 // use counts one more user of each blob.
-func (d *disk) use(blobs []plan.BlobID) {
+func (d *Disk) use(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id] == 0 {
 			d.unpacked[id] = d.catalog.Size(id) > image.MaxBlobPull
@@ -71,7 +71,7 @@ func (d *disk) use(blobs []plan.BlobID) {
 }
 
 // leave counts one user less, and the blobs as gone with their last.
-func (d *disk) leave(blobs []plan.BlobID) {
+func (d *Disk) leave(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id]--; d.users[id] == 0 {
 			d.used -= d.cost(id)
@@ -80,13 +80,13 @@ func (d *disk) leave(blobs []plan.BlobID) {
 }
 
 // pin says that the engine keeps the blobs until it is swept.
-func (d *disk) pin(blobs []plan.BlobID) {
+func (d *Disk) pin(blobs []plan.BlobID) {
 	d.use(blobs)
 	d.pinned = append(d.pinned, blobs...)
 }
 
 // sweep says that the engine keeps nothing any more but what is referred to, and none of that unpacked.
-func (d *disk) sweep() {
+func (d *Disk) sweep() {
 	for _, id := range d.pinned {
 		before := d.cost(id)
 		d.unpacked[id] = false

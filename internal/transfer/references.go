@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 // done with another may still need.
 type references struct {
 	engine  remover
-	cleanup cleanup
+	cleanup Cleanup
 	mu      sync.Mutex
 	entries map[string]*heldReference
 	cut     []string // whose pull the end of the run has cut off
@@ -28,7 +28,7 @@ type heldReference struct {
 	pulled bool
 }
 
-func newReferences(engine remover, cleanup cleanup) *references {
+func newReferences(engine remover, cleanup Cleanup) *references {
 	return &references{engine: engine, cleanup: cleanup, entries: map[string]*heldReference{}}
 }
 
@@ -87,8 +87,8 @@ func (r *references) release(ctx context.Context, ref string) error {
 	return err
 }
 
-// endCut removes once more what pulls that were cut off may have brought since. It waits once for all of them.
-func (r *references) endCut(ctx context.Context) {
+// EndCut removes once more what pulls that were cut off may have brought since. It waits once for all of them.
+func (r *references) EndCut(ctx context.Context) {
 	r.mu.Lock()
 	refs := r.cut
 	r.cut = nil

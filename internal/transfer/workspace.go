@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
 // workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
@@ -23,7 +24,7 @@ type workspace struct {
 	trusted    bool                   // nobody has looked whether the engine has all that a push needs
 	doubtful   bool                   // a push has failed: look
 	shared     map[digest.Digest]bool // blobs that images to come consist of, too
-	pulled     []holding
+	pulled     []schedule.HeldRef
 	cut        []plan.BlobID // that came by pulls which were cut off
 	named      []string
 	id         string // of the image in the classic store, which is its config's digest
@@ -35,7 +36,7 @@ func (b *workbench) workspace(repository image.Repository, progress docker.Liste
 
 // bring pulls all of the tree into the engine, names the root by the targets, and checks that all is there.
 func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string) error {
-	way := w.way(tree.Root)
+	way := w.strategy(tree.Root)
 	if way == asImage && !tree.Root.IsIndex() {
 		w.id = tree.Root.Config.Digest.String()
 		if err := w.pull(ctx, tree.Root); err != nil {
@@ -60,7 +61,7 @@ func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string
 		return nil
 	}
 	err := w.check(ctx, targets[0])
-	if errors.Is(err, errIncomplete) && len(w.cut) > 0 {
+	if errors.Is(err, ErrIncomplete) && len(w.cut) > 0 {
 		return w.complete(ctx, tree, targets[0])
 	}
 	return err
@@ -69,7 +70,7 @@ func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string
 // trusts reports whether the check, which costs an engine as much as the pull of a blob, can be left to the push: each
 // blob of a single image has been pulled by itself, or the engine need not have them all. A push that finds something
 // missing fails, and is made good. That of an index could replace its tag before.
-func (w *workspace) trusts(root image.Manifest, way way) bool {
+func (w *workspace) trusts(root image.Manifest, way pullStrategy) bool {
 	return !w.doubtful && (w.partial || way == byBlob && !root.IsIndex() && !w.fellBack)
 }
 
@@ -88,7 +89,7 @@ func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string)
 	w.named = append(w.named, targets...)
 	for _, target := range targets {
 		if err := w.engine.Tag(ctx, w.repository.Reference(m), target); err != nil {
-			return failedAt(StepTag, target, err)
+			return FailedAt(StepTag, target, err)
 		}
 	}
 	return nil
@@ -102,7 +103,7 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 	l := image.NewLayout()
 	l.Add(names, tree.Root, tree.Manifests()[1:]...)
 	for _, leaf := range tree.Leaves() {
-		if w.way(leaf) == cutOff {
+		if w.strategy(leaf) == interrupted {
 			w.keep(l, w.missing(leaf))
 		}
 	}
@@ -111,7 +112,7 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 		err = w.loadArchive(ctx, archive)
 	}
 	if err != nil {
-		return failedAt(StepTag, names[0], err)
+		return FailedAt(StepTag, names[0], err)
 	}
 	return nil
 }
@@ -139,7 +140,7 @@ func (w *workspace) unname(ctx context.Context) {
 }
 
 // handOver gives away what holds the blobs in the engine; the names hold them, too.
-func (w *workspace) handOver() []holding {
+func (w *workspace) handOver() []schedule.HeldRef {
 	pulled := w.pulled
 	w.pulled = nil
 	return pulled
@@ -148,5 +149,5 @@ func (w *workspace) handOver() []holding {
 // clear takes everything away from the engine again.
 func (w *workspace) clear(ctx context.Context) {
 	w.unname(ctx)
-	w.release(ctx, w.handOver())
+	w.Release(ctx, w.handOver())
 }

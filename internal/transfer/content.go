@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
 // blobConcurrency is how many blobs of one image are pulled at once.
@@ -30,7 +31,7 @@ type blobPulls struct {
 // enoughFailures is how many blobs are tried before the first that works.
 const enoughFailures = 3
 
-func (b *blobPulls) hopeless() bool { return !b.worked.Load() && b.failures.Load() >= enoughFailures }
+func (b *blobPulls) rejected() bool { return !b.worked.Load() && b.failures.Load() >= enoughFailures }
 
 func (b *blobPulls) note(err error) {
 	if err == nil {
@@ -40,28 +41,28 @@ func (b *blobPulls) note(err error) {
 	}
 }
 
-// way is how the blobs of one manifest come into the engine. To push an image the engine need not have unpacked it,
+// pullStrategy is how the blobs of one manifest come into the engine. To push an image the engine need not have unpacked it,
 // which is most of the work of a pull.
-type way int
+type pullStrategy int
 
 const (
-	asImage way = iota // as any image is pulled, and unpacked
-	byBlob             // each blob by its own digest
-	cutOff             // as an image, until the blobs are there
+	asImage     pullStrategy = iota // as any image is pulled, and unpacked
+	byBlob                          // each blob by its own digest
+	interrupted                     // as an image, until the blobs are there
 )
 
-// way decides by what the engine lacks of the manifest's image. Pulls are cut off in an engine of our own alone,
+// strategy decides by what the engine lacks of the manifest's image. Pulls are cut off in an engine of our own alone,
 // because what that leaves there is swept up with whatever else has been cut off.
-func (w *workspace) way(m image.Manifest) way {
+func (w *workspace) strategy(m image.Manifest) pullStrategy {
 	missing := w.missing(m)
 	some := func(is func(ocispec.Descriptor) bool) bool { return slices.ContainsFunc(missing, is) }
 	switch {
 	case w.store == image.ClassicStore, some(isForeign):
 		return asImage
-	case !w.blobs.hopeless() && !some(isLarge):
+	case !w.blobs.rejected() && !some(isLarge):
 		return byBlob
 	case w.dedicated && some(isLarge):
-		return cutOff
+		return interrupted
 	}
 	return asImage
 }
@@ -71,10 +72,10 @@ func isLarge(blob ocispec.Descriptor) bool { return blob.Size > image.MaxBlobPul
 // content brings the blobs of one manifest into the engine, those that it does not have.
 func (w *workspace) content(ctx context.Context, m image.Manifest) error {
 	var err error
-	switch w.way(m) {
+	switch w.strategy(m) {
 	case byBlob:
 		err = w.pullBlobs(ctx, w.missing(m))
-	case cutOff:
+	case interrupted:
 		err = w.pullContent(ctx, m)
 	default:
 		return w.pull(ctx, m)
@@ -118,10 +119,10 @@ func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) e
 	}
 	_ = group.Wait() // no function returns an error
 	for i, blob := range blobs {
-		h := holding{ref: w.blobReference(blob), blobs: w.catalog.Add(blobs[i : i+1])}
+		h := schedule.HeldRef{Ref: w.blobReference(blob), Blobs: w.catalog.Add(blobs[i : i+1])}
 		if errs[i] != nil {
-			w.release(ctx, []holding{h})
-			errs[i] = failedAt(StepPull, h.ref, errs[i])
+			w.Release(ctx, []schedule.HeldRef{h})
+			errs[i] = FailedAt(StepPull, h.Ref, errs[i])
 			continue
 		}
 		w.pulled = append(w.pulled, h)
@@ -152,7 +153,7 @@ func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 	defer cancel()
 	_ = w.engine.Remove(tidy, ref)
 	if err != nil {
-		return failedAt(StepPull, ref, err)
+		return FailedAt(StepPull, ref, err)
 	}
 	return nil
 }
@@ -163,20 +164,20 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 		if !w.shared[blob.Digest] {
 			continue
 		}
-		keeper, empty := keeperOf(blob)
-		name := keeperName + ":" + blob.Digest.Encoded()
+		keeper, empty := pinOf(blob)
+		name := pinName + ":" + blob.Digest.Encoded()
 		l.Add([]string{name}, keeper, empty)
-		w.held.adopt(name)
-		w.pulled = append(w.pulled, holding{ref: name, blobs: w.catalog.Add([]ocispec.Descriptor{blob})})
+		w.Held.adopt(name)
+		w.pulled = append(w.pulled, schedule.HeldRef{Ref: name, Blobs: w.catalog.Add([]ocispec.Descriptor{blob})})
 	}
 }
 
-// keeperName is a repository that no registry has: RFC 2606 sets its domain aside.
-const keeperName = "ecr2gitlab.invalid/kept"
+// pinName is a repository that no registry has: RFC 2606 sets its domain aside.
+const pinName = "ecr2gitlab.invalid/kept"
 
-// keeperOf is an artifact of one blob, which an engine holds and does not unpack, and the empty config that it has
+// pinOf is an artifact of one blob, which an engine holds and does not unpack, and the empty config that it has
 // (OCI image specification 1.1, "Guidelines for Artifact Usage").
-func keeperOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
+func pinOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 	empty := ocispec.DescriptorEmptyJSON
 	artifact := ocispec.Manifest{
 		Versioned:    specs.Versioned{SchemaVersion: 2},
@@ -198,9 +199,9 @@ func keeperOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 // pull fetches one manifest with its blobs, as an image.
 func (w *workspace) pull(ctx context.Context, m image.Manifest) error {
 	ref := w.repository.Reference(m)
-	w.pulled = append(w.pulled, holding{ref: ref, blobs: w.catalog.Add(m.Blobs())})
+	w.pulled = append(w.pulled, schedule.HeldRef{Ref: ref, Blobs: w.catalog.Add(m.Blobs())})
 	if err := w.hold(ctx, ref, w.progress); err != nil {
-		return failedAt(StepPull, ref, err)
+		return FailedAt(StepPull, ref, err)
 	}
 	return nil
 }

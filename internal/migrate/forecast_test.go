@@ -14,21 +14,22 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // previewIn looks at what the engine's source and its target have.
-func previewIn(t *testing.T, engine *memoryEngine, change func(*Options)) (Outlook, []Event, error) {
+func previewIn(t *testing.T, engine *testkit.Engine, change func(*Options)) (Forecast, []Event, error) {
 	t.Helper()
 	var events []Event
 	options := Options{
-		Source: engine.source, Engine: engine, Store: engine.store, Namer: Namer{Base: testkit.TargetBase}, Concurrency: 2,
+		Source: engine.From, Engine: engine, Store: engine.Kind, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 2,
 		Observe: func(e Event) { events = append(events, e) }, retries: []retryRule{{tries: 1}},
 	}
 	if change != nil {
 		change(&options)
 	}
-	outlook, err := Preview(t.Context(), options, Pace{Bytes: 1 << 20, Within: time.Hour})
+	outlook, err := Plan(t.Context(), options, plan.Pace{Bytes: 1 << 20, Within: time.Hour})
 	return outlook, events, err
 }
 
@@ -44,24 +45,24 @@ func sizeOf(manifests ...image.Manifest) (bytes int64) {
 
 func TestPreview(t *testing.T) {
 	there, next, archived := testkit.Image(t, "there"), testkit.Image(t, "the next one"), testkit.Image(t, "archived")
-	fill := func() *memoryEngine {
-		source := newSource()
+	fill := func() *testkit.Engine {
+		source := testkit.NewRegistry()
 		source.Push("app", there, "1")
 		source.Push("app", next, "2", "3")
 		source.Push("app", testkit.Artifact(t, "application/x", "signature", next))
 		source.Push("lib", there, "1") // at GitLab in another repository: to be fetched, and no more to be stored
-		return newEngine(source)
+		return testkit.NewEngine(source)
 	}
 	for _, test := range []struct {
 		name  string
 		store image.Store
-		spoil func(e *memoryEngine)
-		want  Outlook
+		spoil func(e *testkit.Engine)
+		want  Forecast
 		says  []string // outcomes of the results
 	}{
 		{
 			name: "some are there",
-			want: Outlook{
+			want: Forecast{
 				Manifests: 4,
 				Present:   1, Pending: 3, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
@@ -69,8 +70,8 @@ func TestPreview(t *testing.T) {
 		},
 		{
 			name:  "one is another one",
-			spoil: func(e *memoryEngine) { e.tags[testkit.TargetBase+"/app:3"] = digest.FromString("another") },
-			want: Outlook{
+			spoil: func(e *testkit.Engine) { e.Tags[testkit.TargetBase+"/app:3"] = digest.FromString("another") },
+			want: Forecast{
 				Manifests: 4,
 				Present:   1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
 				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
@@ -78,11 +79,11 @@ func TestPreview(t *testing.T) {
 		},
 		{
 			name: "a repository that has another tag of the image",
-			spoil: func(e *memoryEngine) {
-				e.source.Tagged["lib"][0].Tags = []string{"1", "4"}
-				e.tags[testkit.TargetBase+"/lib:4"] = there.Digest
+			spoil: func(e *testkit.Engine) {
+				e.From.Tagged["lib"][0].Tags = []string{"1", "4"}
+				e.Tags[testkit.TargetBase+"/lib:4"] = there.Digest
 			},
-			want: Outlook{
+			want: Forecast{
 				Manifests: 4,
 				Present:   2, Pending: 3, Images: 2, Referrers: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
@@ -90,17 +91,17 @@ func TestPreview(t *testing.T) {
 		},
 		{
 			name: "some would not arrive",
-			spoil: func(e *memoryEngine) {
-				e.source.Push("app", archived, "old")
-				e.source.Tagged["app"][3].Archived = true
-				e.source.Push("deep/er/app", there, "1")
-				e.source.Push("broken", there, "1")
-				e.source.Failing["broken"] = errors.New("AccessDeniedException")
-				delete(e.source.Held["lib"], there.Digest)
-				e.fails["resolve "+testkit.TargetBase+"/app:3"] = docker.ErrDenied
-				e.tags[testkit.TargetBase+"/app:"+image.ReferrersTag(next.Digest)] = digest.FromString("others")
+			spoil: func(e *testkit.Engine) {
+				e.From.Push("app", archived, "old")
+				e.From.Tagged["app"][3].Archived = true
+				e.From.Push("deep/er/app", there, "1")
+				e.From.Push("broken", there, "1")
+				e.From.Failing["broken"] = errors.New("AccessDeniedException")
+				delete(e.From.Held["lib"], there.Digest)
+				e.Fails["resolve "+testkit.TargetBase+"/app:3"] = docker.ErrDenied
+				e.Tags[testkit.TargetBase+"/app:"+image.ReferrersTag(next.Digest)] = digest.FromString("others")
 			},
-			want: Outlook{
+			want: Forecast{
 				Manifests: 3,
 				Present:   1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
@@ -111,7 +112,7 @@ func TestPreview(t *testing.T) {
 		},
 		{
 			name: "the classic store", store: image.ClassicStore,
-			want: Outlook{
+			want: Forecast{
 				Manifests: 4,
 				Present:   1, Pending: 3, Images: 2, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
 				Largest: "app:2", LargestBytes: 4 * sizeOf(next),
@@ -122,17 +123,17 @@ func TestPreview(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			engine := fill()
 			if test.store != "" {
-				engine.store = test.store
+				engine.Kind = test.store
 			}
-			first, _, err := runIn(t, engine, func(o *Options) { o.Choice = Choice{Repositories: Patterns{"app"}, Tags: Patterns{"1"}} })
+			first, _, err := runIn(t, engine, func(o *Options) { o.Choice = plan.Choice{Repositories: plan.Patterns{"app"}, Tags: plan.Patterns{"1"}} })
 			if err != nil || first.Incomplete() > 0 {
 				t.Fatalf("%q, error %v", outcomes(first.Results), err)
 			}
 			if test.spoil != nil {
 				test.spoil(engine)
 			}
-			engine.calls = nil
-			got, _, err := previewIn(t, engine, func(o *Options) { o.Known, o.Share = pairsOf(first.Results), Share{Index: 2, Total: 2} })
+			engine.Calls = nil
+			got, _, err := previewIn(t, engine, func(o *Options) { o.Known, o.Share = pairsOf(first.Results), plan.Share{Index: 2, Total: 2} })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,17 +141,17 @@ func TestPreview(t *testing.T) {
 			if slices.Sort(test.says); !slices.Equal(says, test.says) || got.Troubles() != len(test.says) {
 				t.Errorf("results %q, want %q", says, test.says)
 			}
-			if got.Store != engine.store || got.Listed.Tags == 0 {
+			if got.Store != engine.Kind || got.Listed.Tags == 0 {
 				t.Errorf("store %s, listed %+v", got.Store, got.Listed)
 			}
 			if len(got.Times) == 0 || got.Enough != 1 {
 				t.Errorf("times %v, %d jobs are enough", got.Times, got.Enough)
 			}
-			got.Store, got.Listed, got.Results, got.Pace, got.Times, got.Enough = "", Listed{}, nil, Pace{}, nil, 0
+			got.Store, got.Listed, got.Results, got.Pace, got.Times, got.Enough = "", Listed{}, nil, plan.Pace{}, nil, 0
 			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got  %+v\nwant %+v", got, test.want)
 			}
-			if moved := engine.of("pull", "load", "tag", "push", "cut", "remove"); len(moved) > 0 {
+			if moved := engine.Of("pull", "load", "tag", "push", "cut", "remove"); len(moved) > 0 {
 				t.Errorf("it has moved something: %q", moved)
 			}
 		})
@@ -159,13 +160,13 @@ func TestPreview(t *testing.T) {
 
 // The source is asked for one layer of each repository from which something is to be copied.
 func TestPreviewTriesAccess(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for _, name := range []string{"a", "b", "c", "there"} {
 		source.Push(name, testkit.Image(t, name), "1")
 		source.Push(name, testkit.Image(t, name+" 2"), "2")
 	}
-	engine := newEngine(source)
-	if _, _, err := runIn(t, engine, func(o *Options) { o.Choice.Repositories = Patterns{"there"} }); err != nil {
+	engine := testkit.NewEngine(source)
+	if _, _, err := runIn(t, engine, func(o *Options) { o.Choice.Repositories = plan.Patterns{"there"} }); err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan string, 100)
@@ -203,23 +204,23 @@ func TestPreviewTriesAccess(t *testing.T) {
 
 // A target that denies everything is not asked for all of it.
 func TestPreviewStops(t *testing.T) {
-	source := newSource()
+	source := testkit.NewRegistry()
 	for i := range 500 {
 		source.Push(fmt.Sprintf("app-%d", i%2), testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
-	engine := newEngine(source)
+	engine := testkit.NewEngine(source)
 	for i := range 500 {
-		engine.fails[fmt.Sprintf("resolve %s/app-%d:%d", testkit.TargetBase, i%2, i)] = docker.ErrDenied
+		engine.Fails[fmt.Sprintf("resolve %s/app-%d:%d", testkit.TargetBase, i%2, i)] = docker.ErrDenied
 	}
 	_, _, err := previewIn(t, engine, nil)
 	var stopped *StoppedError
-	if !errors.As(err, &stopped) || !errors.Is(err, docker.ErrDenied) || len(engine.calls) == 500 {
-		t.Errorf("%d calls, error %v", len(engine.calls), err)
+	if !errors.As(err, &stopped) || !errors.Is(err, docker.ErrDenied) || len(engine.Calls) == 500 {
+		t.Errorf("%d calls, error %v", len(engine.Calls), err)
 	}
 }
 
 func TestPreviewOfNothing(t *testing.T) {
-	got, _, err := previewIn(t, newEngine(newSource()), nil)
+	got, _, err := previewIn(t, testkit.NewEngine(testkit.NewRegistry()), nil)
 	if err != nil || got.Troubles() != 0 || len(got.Times) != 0 || got.Enough != 1 {
 		t.Errorf("%+v, error %v", got, err)
 	}

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ func TestRemedyOfAnEnginesError(t *testing.T) {
 		{StepPush, "nobody knows", ""},
 	} {
 		var failed *StepError
-		err := failedAt(test.step, "ref", docker.Classify(errors.New(test.words)))
+		err := FailedAt(test.step, "ref", docker.Classify(errors.New(test.words)))
 		if !errors.As(err, &failed) || !strings.Contains(failed.Remedy, test.want) || test.want == "" && failed.Remedy != "" {
 			t.Errorf("%s: %s\nhas the remedy %q, want %q in it", test.step, test.words, failed.Remedy, test.want)
 		}

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
 // removerFunc is a remover.
@@ -24,7 +26,7 @@ type fetchedReferences struct {
 }
 
 func referencesOf(fetch, remove func(ctx context.Context, ref string) error) fetchedReferences {
-	return fetchedReferences{newReferences(removerFunc(remove), cleanup{}), fetch}
+	return fetchedReferences{newReferences(removerFunc(remove), Cleanup{}), fetch}
 }
 
 func (r fetchedReferences) pull(ctx context.Context, ref string) error {
@@ -38,17 +40,17 @@ func TestReferencesLastUserRemoves(t *testing.T) {
 		func(_ context.Context, ref string) error { calls = append(calls, "remove "+ref); return nil },
 	)
 	for range 3 {
-		expectError(t, r.pull(t.Context(), "a"))
+		testkit.ExpectError(t, r.pull(t.Context(), "a"))
 	}
-	expectError(t, r.pull(t.Context(), "b"))
+	testkit.ExpectError(t, r.pull(t.Context(), "b"))
 	for _, ref := range []string{"a", "a", "b", "a"} {
-		expectError(t, r.release(t.Context(), ref))
+		testkit.ExpectError(t, r.release(t.Context(), ref))
 	}
 	want := []string{"pull a", "pull b", "remove b", "remove a"}
 	if !slices.Equal(calls, want) {
 		t.Errorf("calls %q, want %q", calls, want)
 	}
-	expectError(t, r.pull(t.Context(), "a"))
+	testkit.ExpectError(t, r.pull(t.Context(), "a"))
 	if calls[len(calls)-1] != "pull a" || len(r.entries) != 1 {
 		t.Errorf("after its removal a reference is to be pulled anew: %q, %d entries", calls, len(r.entries))
 	}
@@ -69,13 +71,13 @@ func TestReferencesFailedPullIsTriedByTheNextUser(t *testing.T) {
 	if err := r.pull(t.Context(), "a"); !errors.Is(err, refused) {
 		t.Errorf("first: %v", err)
 	}
-	expectError(t, r.pull(t.Context(), "a"))
-	expectError(t, r.pull(t.Context(), "a"))
+	testkit.ExpectError(t, r.pull(t.Context(), "a"))
+	testkit.ExpectError(t, r.pull(t.Context(), "a"))
 	if pulls != 2 {
 		t.Errorf("%d pulls", pulls)
 	}
 	for range 3 { // a user whose pull failed is a user, too
-		expectError(t, r.release(t.Context(), "a"))
+		testkit.ExpectError(t, r.release(t.Context(), "a"))
 	}
 	if len(r.entries) != 0 {
 		t.Errorf("%d entries are left", len(r.entries))
@@ -88,7 +90,7 @@ func TestReferencesRemoveAfterCancel(t *testing.T) {
 	r := referencesOf(
 		func(context.Context, string) error { cancel(); return ctx.Err() },
 		func(ctx context.Context, _ string) error {
-			expectError(t, ctx.Err())
+			testkit.ExpectError(t, ctx.Err())
 			return removed
 		},
 	)
@@ -113,9 +115,9 @@ func TestReferencesWaitOnceForAllThatWasCutOff(t *testing.T) {
 		for i := range 60 {
 			ref := fmt.Sprint(i)
 			_ = r.pull(ctx, ref) // it is cut off
-			expectError(t, r.release(ctx, ref))
+			testkit.ExpectError(t, r.release(ctx, ref))
 		}
-		r.endCut(ctx)
+		r.EndCut(ctx)
 		if took := time.Since(began); took != registrationDelay {
 			t.Errorf("took %s", took)
 		}
@@ -135,12 +137,12 @@ func TestReferencesUserComesDuringRemoval(t *testing.T) {
 		func(context.Context, string) error { pulls++; return nil },
 		func(_ context.Context, ref string) error { r.acquire(ref); return nil },
 	)
-	expectError(t, r.pull(t.Context(), "a"))
-	expectError(t, r.release(t.Context(), "a"))
+	testkit.ExpectError(t, r.pull(t.Context(), "a"))
+	testkit.ExpectError(t, r.release(t.Context(), "a"))
 	if len(r.entries) != 1 {
 		t.Fatal("the newcomer's entry is forgotten")
 	}
-	expectError(t, r.pull(t.Context(), "a"))
+	testkit.ExpectError(t, r.pull(t.Context(), "a"))
 	if pulls != 2 {
 		t.Errorf("%d pulls", pulls)
 	}

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
 // loads is what is known of whether the engine still takes loads. All of them write their index under one name in
@@ -40,9 +41,9 @@ var errStuck = fmt.Errorf("%w: the engine does not end the load of a few kilobyt
 // its platforms, which makes an image of it that lacks nothing.
 func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets []string) error {
 	if w.homemade {
-		return failedAt(StepTag, targets[0], errStuck)
+		return FailedAt(StepTag, targets[0], errStuck)
 	}
-	w.release(ctx, w.handOver()) // the load was to bring them
+	w.Release(ctx, w.handOver()) // the load was to bring them
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
 			return err
@@ -62,19 +63,19 @@ func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets 
 // pullIndex pulls the index of a tree whose images are there.
 func (w *workspace) pullIndex(ctx context.Context, tree image.Tree) error {
 	ref := w.repository.Reference(tree.Root)
-	w.held.adopt(ref)
-	w.pulled = append(w.pulled, holding{ref: ref})
+	w.Held.adopt(ref)
+	w.pulled = append(w.pulled, schedule.HeldRef{Ref: ref})
 	err := withFreshCredentials(ctx, w.source, func(ctx context.Context) error {
-		return w.engine.PullIndex(ctx, ref, onePlatform(tree), w.progress)
+		return w.engine.PullIndex(ctx, ref, firstPlatform(tree), w.progress)
 	})
 	if err != nil && (ctx.Err() != nil || w.check(ctx, ref) != nil) { // see fetch
-		return failedAt(StepPull, ref, err)
+		return FailedAt(StepPull, ref, err)
 	}
 	return nil
 }
 
-// onePlatform is the first that the tree lists, or none.
-func onePlatform(t image.Tree) ocispec.Platform {
+// firstPlatform is the first that the tree lists, or none.
+func firstPlatform(t image.Tree) ocispec.Platform {
 	for _, manifest := range t.Manifests() {
 		for _, child := range manifest.Children {
 			if child.Platform != nil {

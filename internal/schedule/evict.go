@@ -1,4 +1,4 @@
-package migrate
+package schedule
 
 import (
 	"cmp"
@@ -7,7 +7,7 @@ import (
 
 // candidate is a reference that is kept for images to come, and could leave the engine.
 type candidate struct {
-	holding
+	HeldRef
 	freed int64 // bytes that its removal frees
 	again int64 // bytes that would have to be fetched again
 	users int32 // images to come that need them
@@ -15,7 +15,7 @@ type candidate struct {
 
 // makeRoom chooses what could leave the engine so that the image fits, first what costs least to fetch again for the
 // room that it frees, and reports whether that is enough.
-func (s *schedule) makeRoom(g *grant) (evicted []holding, enough bool) {
+func (s *Schedule) makeRoom(g *Grant) (evicted []HeldRef, enough bool) {
 	candidates := s.candidates(g)
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
@@ -23,25 +23,25 @@ func (s *schedule) makeRoom(g *grant) (evicted []holding, enough bool) {
 			cmp.Compare(a.users, b.users),
 		)
 	})
-	need := s.disk.need(s.required(g))
+	need := s.disk.Need(s.required(g))
 	for _, c := range candidates {
 		if s.disk.fits(need) {
 			break
 		}
 		need -= c.freed
-		evicted = append(evicted, c.holding)
+		evicted = append(evicted, c.HeldRef)
 	}
 	return evicted, s.disk.fits(need)
 }
 
 // candidates are the references whose removal frees something, and which neither the image nor one that is being
 // pulled needs.
-func (s *schedule) candidates(g *grant) []candidate {
+func (s *Schedule) candidates(g *Grant) []candidate {
 	var found []candidate
 	for _, h := range s.kept {
-		c := candidate{holding: h}
+		c := candidate{HeldRef: h}
 		busy := false
-		for _, id := range h.blobs {
+		for _, id := range h.Blobs {
 			sole := s.pulls.there[id] == 1
 			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(g.Blobs, id))
 			if sole && s.disk.users[id] == 1 {
@@ -60,11 +60,11 @@ func (s *schedule) candidates(g *grant) []candidate {
 }
 
 // evict takes the references out of what is kept.
-func (s *schedule) evict(evicted []holding) {
+func (s *Schedule) evict(evicted []HeldRef) {
 	for _, h := range evicted {
 		s.drop(h)
 	}
-	s.kept = slices.DeleteFunc(s.kept, func(h holding) bool {
-		return slices.ContainsFunc(evicted, func(e holding) bool { return e.ref == h.ref })
+	s.kept = slices.DeleteFunc(s.kept, func(h HeldRef) bool {
+		return slices.ContainsFunc(evicted, func(e HeldRef) bool { return e.Ref == h.Ref })
 	})
 }

@@ -1,4 +1,4 @@
-package migrate
+package schedule
 
 import (
 	"context"
@@ -21,14 +21,14 @@ import (
 type bench struct {
 	blobs *plan.Catalog
 	size  int64
-	tasks []*grant
+	tasks []*Grant
 }
 
 func newBench() *bench { return &bench{blobs: plan.NewCatalog(), size: 1 << 20} }
 
 // image is a task of just these blobs, in a repository of its own, checked and with a tag to be copied.
-func (b *bench) image(name string, blobs ...string) *grant {
-	t := &grant{Item: &plan.Item{Image: image.Image{Tags: []string{name}}, Target: name}, checked: true}
+func (b *bench) image(name string, blobs ...string) *Grant {
+	t := &Grant{Item: &plan.Item{Image: image.Image{Tags: []string{name}}, Target: name}, checked: true}
 	for _, blob := range blobs {
 		t.Blobs = append(t.Blobs, b.blobs.Add([]ocispec.Descriptor{{Digest: digest.FromString(blob), Size: b.size}})...)
 	}
@@ -37,16 +37,16 @@ func (b *bench) image(name string, blobs ...string) *grant {
 }
 
 // schedule has no bound of the disk where budget, in blobs, is 0.
-func (b *bench) schedule(limit int, budget int64) *schedule {
+func (b *bench) schedule(limit int, budget int64) *Schedule {
 	return b.scheduleOn(image.ContainerdStore, limit, budget)
 }
 
-func (b *bench) scheduleOn(store image.Store, limit int, budget int64) *schedule {
+func (b *bench) scheduleOn(store image.Store, limit int, budget int64) *Schedule {
 	var checked []bool
 	for _, t := range b.tasks {
 		checked = append(checked, t.checked)
 	}
-	s := scheduleOf(b.tasks, limit, newDisk(b.blobs, store, budget*b.size))
+	s := scheduleOf(b.tasks, limit, NewDisk(b.blobs, store, budget*b.size))
 	for i, t := range b.tasks {
 		t.checked = checked[i]
 	}
@@ -54,12 +54,12 @@ func (b *bench) scheduleOn(store image.Store, limit int, budget int64) *schedule
 }
 
 // pull has the image pulled, each of its blobs that was not there by itself, and some by pulls that were cut off.
-func pull(s *schedule, b *bench, t *grant, cut ...plan.BlobID) []string {
-	var holds []holding
-	for _, id := range t.bring {
-		holds = append(holds, holding{ref: b.name(id), blobs: []plan.BlobID{id}})
+func pull(s *Schedule, b *bench, t *Grant, cut ...plan.BlobID) []string {
+	var holds []HeldRef
+	for _, id := range t.Bring {
+		holds = append(holds, HeldRef{Ref: b.name(id), Blobs: []plan.BlobID{id}})
 	}
-	return refs(s.pulled(t, holds, cut))
+	return refs(s.Pulled(t, holds, cut))
 }
 
 // name tells a blob by what its digest was made of, of the names that tests use.
@@ -72,16 +72,16 @@ func (b *bench) name(id plan.BlobID) string {
 	return "?"
 }
 
-func refs(holds []holding) []string {
+func refs(holds []HeldRef) []string {
 	var names []string
 	for _, h := range holds {
-		names = append(names, h.ref)
+		names = append(names, h.Ref)
 	}
 	slices.Sort(names)
 	return names
 }
 
-func names(tasks []*grant) []string {
+func names(tasks []*Grant) []string {
 	var all []string
 	for _, t := range tasks {
 		all = append(all, t.Image.Tags[0])
@@ -96,7 +96,7 @@ func over(t *testing.T) context.Context {
 }
 
 // expectPull fails the test unless the image is next, and the blobs leave the engine before.
-func expectPull(t *testing.T, s *schedule, want *grant, evicted ...string) {
+func expectPull(t *testing.T, s *Schedule, want *Grant, evicted ...string) {
 	t.Helper()
 	s.mu.Lock()
 	got, room := s.takePull()
@@ -104,9 +104,9 @@ func expectPull(t *testing.T, s *schedule, want *grant, evicted ...string) {
 		s.beginPull(got)
 	}
 	s.mu.Unlock()
-	if got != want || !slices.Equal(refs(room.evicted), evicted) {
-		t.Fatalf("next is %q after %q, want %q after %q", names(slices.DeleteFunc([]*grant{got}, func(t *grant) bool { return t == nil })),
-			refs(room.evicted), names(slices.DeleteFunc([]*grant{want}, func(t *grant) bool { return t == nil })), evicted)
+	if got != want || !slices.Equal(refs(room.Evicted), evicted) {
+		t.Fatalf("next is %q after %q, want %q after %q", names(slices.DeleteFunc([]*Grant{got}, func(t *Grant) bool { return t == nil })),
+			refs(room.Evicted), names(slices.DeleteFunc([]*Grant{want}, func(t *Grant) bool { return t == nil })), evicted)
 	}
 }
 
@@ -120,11 +120,11 @@ func TestScheduleKeepsPullsApart(t *testing.T) {
 	expectPull(t, s, nil)
 	pull(s, bench, a)
 	expectPull(t, s, b)
-	if got, want := len(b.bring), 1; got != want {
+	if got, want := len(b.Bring), 1; got != want {
 		t.Errorf("b brings %d blobs, want %d", got, want)
 	}
-	if got, _, more := s.nextPull(over(t)); got != nil || more {
-		t.Errorf("%q again", names([]*grant{got}))
+	if got, _, more := s.NextPull(over(t)); got != nil || more {
+		t.Errorf("%q again", names([]*Grant{got}))
 	}
 }
 
@@ -134,15 +134,15 @@ func TestSchedulePassesABlobOn(t *testing.T) {
 	a, b := bench.image("a", "base"), bench.image("b", "base")
 	s := bench.schedule(9, 0)
 	expectPull(t, s, a)
-	s.dropped(a, nil)
+	s.Dropped(a, nil)
 	expectPull(t, s, b)
 	pull(s, bench, b)
-	if got := s.nextPush(t.Context()); got != b {
+	if got := s.NextPush(t.Context()); got != b {
 		t.Error("b is not pushed")
 	}
-	s.pushed(b, true)
-	if got := s.nextPush(t.Context()); got != nil {
-		t.Errorf("%q is pushed", names([]*grant{got}))
+	s.Pushed(b, true)
+	if got := s.NextPush(t.Context()); got != nil {
+		t.Errorf("%q is pushed", names([]*Grant{got}))
 	}
 }
 
@@ -155,10 +155,10 @@ func TestScheduleOnTheClassicStoreWaitsForThePush(t *testing.T) {
 		expectPull(t, s, a)
 		pull(s, bench, a)
 		expectPull(t, s, nil)
-		if got := s.nextPush(t.Context()); got != a {
-			t.Fatalf("%q is pushed first", names([]*grant{got}))
+		if got := s.NextPush(t.Context()); got != a {
+			t.Fatalf("%q is pushed first", names([]*Grant{got}))
 		}
-		s.pushed(a, arrived)
+		s.Pushed(a, arrived)
 		expectPull(t, s, b)
 	}
 }
@@ -168,18 +168,18 @@ func TestScheduleKeepsPushesApart(t *testing.T) {
 		bench := newBench()
 		a, b := bench.image("a", "base"), bench.image("b", "base")
 		s := bench.schedule(9, 0)
-		for _, next := range []*grant{a, b} {
+		for _, next := range []*Grant{a, b} {
 			expectPull(t, s, next)
 			pull(s, bench, next)
 		}
-		if got := s.nextPush(t.Context()); got != a {
+		if got := s.NextPush(t.Context()); got != a {
 			t.Fatal("a is not first")
 		}
-		if s.nextPush(over(t)) != nil {
+		if s.NextPush(over(t)) != nil {
 			t.Fatal("b races for the base")
 		}
-		s.pushed(a, arrived)
-		if got := s.nextPush(t.Context()); got != b {
+		s.Pushed(a, arrived)
+		if got := s.NextPush(t.Context()); got != b {
 			t.Error("b is not next")
 		}
 	}
@@ -197,7 +197,7 @@ func TestScheduleKeepsWhatIsNeeded(t *testing.T) {
 	for _, next := range bench.tasks {
 		expectPull(t, s, next)
 		got = append(got, fmt.Sprint(next.Image.Tags, pull(s, bench, next)))
-		s.pushed(s.nextPush(t.Context()), true)
+		s.Pushed(s.NextPush(t.Context()), true)
 	}
 	// An image's own blobs can go at once: its names at the target hold them until it is pushed.
 	want := []string{"[a] [a]", "[b] [b]", "[c] [base c]", "[d] [other]"}
@@ -220,25 +220,25 @@ func TestScheduleChecks(t *testing.T) {
 	if kept := pull(s, bench, a); kept != nil {
 		t.Errorf("%q leave the engine, which b may need", kept)
 	}
-	for _, want := range []*grant{a, b, c} { // in the order of the pulls
-		if got := s.nextCheck(t.Context()); got != want {
-			t.Fatalf("asked for %q", names([]*grant{got}))
+	for _, want := range []*Grant{a, b, c} { // in the order of the pulls
+		if got := s.NextCheck(t.Context()); got != want {
+			t.Fatalf("asked for %q", names([]*Grant{got}))
 		}
 	}
-	if s.nextCheck(t.Context()) != nil {
+	if s.NextCheck(t.Context()) != nil {
 		t.Error("asked for one more")
 	}
-	if got := refs(s.answered(b, false, false)); !slices.Equal(got, []string{"base"}) {
+	if got := refs(s.Answered(b, false, false)); !slices.Equal(got, []string{"base"}) {
 		t.Errorf("%q leave the engine", got)
 	}
-	s.answered(c, false, true)
+	s.Answered(c, false, true)
 	expectPull(t, s, c)
 	pull(s, bench, c)
 	for range 2 {
-		s.pushed(s.nextPush(t.Context()), true)
+		s.Pushed(s.NextPush(t.Context()), true)
 	}
-	if got := s.nextPush(t.Context()); got != nil {
-		t.Errorf("%q is pushed", names([]*grant{got}))
+	if got := s.NextPush(t.Context()); got != nil {
+		t.Errorf("%q is pushed", names([]*Grant{got}))
 	}
 }
 
@@ -251,31 +251,31 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 		a.checked = false
 		s := bench.schedule(9, 0)
 		s.disk.store = store
-		s.nextCheck(t.Context())
+		s.NextCheck(t.Context())
 		expectPull(t, s, c)
 		expectPull(t, s, nil) // b has to wait for a's answer
-		s.answered(a, true, false)
+		s.Answered(a, true, false)
 		if store == image.ClassicStore {
 			expectPull(t, s, nil) // and for c's base
 			continue
 		}
 		expectPull(t, s, b)
-		if len(b.bring) != 1 || len(b.spare) != 1 || len(b.local) != 1 {
-			t.Errorf("b brings %d blobs, is spared %d and holds %d", len(b.bring), len(b.spare), len(b.local))
+		if len(b.Bring) != 1 || len(b.Spare) != 1 || len(b.local) != 1 {
+			t.Errorf("b brings %d blobs, is spared %d and holds %d", len(b.Bring), len(b.Spare), len(b.local))
 		}
 		pull(s, bench, b)
-		if got := s.nextPush(t.Context()); got != b || len(b.upload) != 1 {
-			t.Errorf("b's push claims %d blobs", len(b.upload))
+		if got := s.NextPush(t.Context()); got != b || len(b.Upload) != 1 {
+			t.Errorf("b's push claims %d blobs", len(b.Upload))
 		}
 		pull(s, bench, c)
-		if got := s.nextPush(t.Context()); got != c || len(c.upload) != 2 {
-			t.Errorf("c's push claims %d blobs", len(c.upload))
+		if got := s.NextPush(t.Context()); got != c || len(c.Upload) != 2 {
+			t.Errorf("c's push claims %d blobs", len(c.Upload))
 		}
-		s.pushed(b, true)
+		s.Pushed(b, true)
 		if s.pushes.free(c.Blobs) {
 			t.Error("the end of b's push gives back what c's has claimed")
 		}
-		s.pushed(c, true)
+		s.Pushed(c, true)
 		if s.disk.used != 0 {
 			t.Errorf("%d bytes in use", s.disk.used)
 		}
@@ -285,20 +285,20 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 func TestScheduleBoundsWhatIsPulledAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bench := newBench()
-		c := []*grant{bench.image("a", "a"), bench.image("b", "b"), bench.image("c", "c")}[2]
+		c := []*Grant{bench.image("a", "a"), bench.image("b", "b"), bench.image("c", "c")}[2]
 		s := bench.schedule(2, 0)
 		for range 2 {
-			next, _, _ := s.nextPull(t.Context())
+			next, _, _ := s.NextPull(t.Context())
 			pull(s, bench, next)
 		}
-		third := make(chan *grant)
-		go func() { next, _, _ := s.nextPull(t.Context()); third <- next }()
+		third := make(chan *Grant)
+		go func() { next, _, _ := s.NextPull(t.Context()); third <- next }()
 		select {
 		case <-third:
 			t.Fatal("three images are pulled ahead")
 		case <-time.After(time.Hour):
 		}
-		s.pushed(s.nextPush(t.Context()), true)
+		s.Pushed(s.NextPush(t.Context()), true)
 		if got := <-third; got != c {
 			t.Error("c is not next")
 		}
@@ -319,14 +319,14 @@ func TestScheduleStaysWithinTheBudget(t *testing.T) {
 	expectPull(t, s, c)
 	pull(s, bench, c)
 	for range 2 {
-		s.pushed(s.nextPush(t.Context()), true)
+		s.Pushed(s.NextPush(t.Context()), true)
 	}
 	if s.disk.used != 2*bench.size {
 		t.Errorf("%d bytes are in use, want two blobs: the base and what b shares with c", s.disk.used)
 	}
 	expectPull(t, s, b)
 	pull(s, bench, b)
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 }
 
 // Where nothing goes any more, room is made of what is kept; an image that is too large for the budget goes alone.
@@ -340,15 +340,15 @@ func TestScheduleMakesRoom(t *testing.T) {
 	pull(s, bench, a)
 	later.checked = false
 	expectPull(t, s, nil) // a is still to be pushed
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 	expectPull(t, s, large, "a", "base")
 	later.checked = true
 	expectPull(t, s, nil)
 	pull(s, bench, large)
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 	expectPull(t, s, later)
-	if len(later.bring) != 2 {
-		t.Errorf("brings %d blobs of those that had to leave, want 2", len(later.bring))
+	if len(later.Bring) != 2 {
+		t.Errorf("brings %d blobs of those that had to leave, want 2", len(later.Bring))
 	}
 }
 
@@ -363,7 +363,7 @@ func TestScheduleEvictsTheCheapest(t *testing.T) {
 	s := bench.schedule(9, 3)
 	expectPull(t, s, first)
 	pull(s, bench, first)
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 	expectPull(t, s, large, "b", "base")
 }
 
@@ -375,22 +375,22 @@ func TestScheduleStarved(t *testing.T) {
 	expectPull(t, s, a)
 	pull(s, bench, a)
 	expectPull(t, s, b)
-	s.postpone(b, nil)
+	s.Postpone(b, nil)
 	if s.disk.budget >= 3*bench.size {
 		t.Errorf("the budget is still %d", s.disk.budget)
 	}
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 	expectPull(t, s, c)
 	pull(s, bench, c)
 	expectPull(t, s, nil) // c is in the engine
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 	expectPull(t, s, b)
-	if !b.alone || len(b.bring) != 2 {
-		t.Errorf("b: alone %v, brings %d blobs", b.alone, len(b.bring))
+	if !b.Alone || len(b.Bring) != 2 {
+		t.Errorf("b: alone %v, brings %d blobs", b.Alone, len(b.Bring))
 	}
 	pull(s, bench, b)
-	s.pushed(s.nextPush(t.Context()), true)
-	if got, _, more := s.nextPull(t.Context()); got != nil || more || s.disk.used != 0 {
+	s.Pushed(s.NextPush(t.Context()), true)
+	if got, _, more := s.NextPull(t.Context()); got != nil || more || s.disk.used != 0 {
 		t.Errorf("next %v, %d bytes in use", got, s.disk.used)
 	}
 }
@@ -402,13 +402,13 @@ func TestScheduleInterrupted(t *testing.T) {
 	expectPull(t, s, a)
 	pull(s, bench, a)
 	expectPull(t, s, bench.tasks[1])
-	s.postpone(bench.tasks[1], nil)
+	s.Postpone(bench.tasks[1], nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
-	if next, _, _ := s.nextPull(ctx); next != nil || s.nextPush(ctx) != nil || s.nextCheck(ctx) != nil {
+	if next, _, _ := s.NextPull(ctx); next != nil || s.NextPush(ctx) != nil || s.NextCheck(ctx) != nil {
 		t.Error("work after the end")
 	}
-	unstarted, unpushed, kept := s.rest()
+	unstarted, unpushed, kept := s.Rest()
 	if !slices.Equal(names(unstarted), []string{"c", "b"}) || !slices.Equal(names(unpushed), []string{"a"}) || len(kept) > 0 {
 		t.Errorf("left are %q (want %q and b), %q and %q", names(unstarted), c.Image.Tags, names(unpushed), refs(kept))
 	}
@@ -423,14 +423,14 @@ func TestScheduleSweepsFirst(t *testing.T) {
 	s := bench.schedule(9, 2)
 	expectPull(t, s, a)
 	pull(s, bench, a, a.Blobs...)
-	s.pushed(s.nextPush(t.Context()), true)
+	s.Pushed(s.NextPush(t.Context()), true)
 	if s.disk.used != 2*bench.size {
 		t.Errorf("%d bytes in use before the sweep", s.disk.used)
 	}
-	if next, room, more := s.nextPull(t.Context()); next != nil || !room.sweep || room.evicted != nil || !more {
+	if next, room, more := s.NextPull(t.Context()); next != nil || !room.Sweep || room.Evicted != nil || !more {
 		t.Errorf("next is %v, room %+v", next, room)
 	}
-	if s.swept(true); s.disk.used != bench.size {
+	if s.Swept(true); s.disk.used != bench.size {
 		t.Errorf("%d bytes in use after the sweep", s.disk.used)
 	}
 	expectPull(t, s, c)
@@ -449,12 +449,12 @@ func TestDiskCountsUnpacked(t *testing.T) {
 	} {
 		blobs := plan.NewCatalog()
 		ids := blobs.Add([]ocispec.Descriptor{{Digest: testkit.EmptyDigest, Size: test.size}, {Digest: testkit.EmptyDigest, Size: test.size}})
-		d := newDisk(blobs, test.store, 0)
-		need := d.need(ids)
+		d := NewDisk(blobs, test.store, 0)
+		need := d.Need(ids)
 		d.use(ids)
 		d.use(ids)
 		d.leave(ids)
-		if need != test.want || d.used != test.want || d.need(ids) != 0 {
+		if need != test.want || d.used != test.want || d.Need(ids) != 0 {
 			t.Errorf("%s, %d bytes: need %d, used %d, want %d", test.store, test.size, need, d.used, test.want)
 		}
 		if d.leave(ids); d.used != 0 {

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
 // workbench is what all copies have in common: the engine, and what is known of it and held in it.
@@ -18,9 +19,9 @@ type workbench struct {
 	store     image.Store
 	dedicated bool // the engine is ours alone
 	catalog   *plan.Catalog
-	held      *references
-	traffic   *traffic
-	cleanup   cleanup
+	Held      *references
+	traffic   *Traffic
+	cleanup   Cleanup
 	blobs     blobPulls
 	loads     loads
 }
@@ -33,19 +34,19 @@ func (b *workbench) check(ctx context.Context, ref string) error {
 	}
 	missing, err := b.engine.Missing(ctx, ref)
 	if err != nil {
-		return failedAt(StepCheck, ref, err)
+		return FailedAt(StepCheck, ref, err)
 	}
 	if len(missing) > 0 {
-		return failedAt(StepCheck, ref, fmt.Errorf("%w: %d of its manifests are incomplete, the first is %s",
-			errIncomplete, len(missing), missing[0]))
+		return FailedAt(StepCheck, ref, fmt.Errorf("%w: %d of its manifests are incomplete, the first is %s",
+			ErrIncomplete, len(missing), missing[0]))
 	}
 	return nil
 }
 
-// release gives back what held blobs in the engine.
-func (b *workbench) release(ctx context.Context, holds []holding) {
+// Release gives back what held blobs in the engine.
+func (b *workbench) Release(ctx context.Context, holds []schedule.HeldRef) {
 	for _, h := range holds {
-		_ = b.held.release(ctx, h.ref)
+		_ = b.Held.release(ctx, h.Ref)
 	}
 }
 
@@ -58,7 +59,7 @@ func (b *workbench) drop(ctx context.Context, ref string) {
 
 // hold has the engine pull the reference, unless it has it, and keep it until it is released.
 func (b *workbench) hold(ctx context.Context, ref string, progress docker.Listener) error {
-	return b.held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
+	return b.Held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
 }
 
 // fetch has the engine pull a reference of the source.
@@ -98,11 +99,26 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
 }
 
-// sweep has the engine drop what it keeps of pulls that were cut off, and reports whether that could be done.
-func (b *workbench) sweep(ctx context.Context) bool {
+// Sweep has the engine drop what it keeps of pulls that were cut off, and reports whether that could be done.
+func (b *workbench) Sweep(ctx context.Context) bool {
 	return b.traffic.sweep(ctx, func() {
 		ctx, cancel := b.cleanup.context(ctx)
 		defer cancel()
 		_ = b.engine.Sweep(ctx) // what is left does no harm to the copy
 	})
+}
+
+// SourceResolver answers for the source's references, with fresh credentials where those at hand are refused.
+type SourceResolver struct {
+	Source Source
+	Engine plan.Resolver
+}
+
+// Resolve asks the engine, which asks the registry.
+func (s SourceResolver) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
+	err = withFreshCredentials(ctx, s.Source, func(ctx context.Context) (err error) {
+		resolved, err = s.Engine.Resolve(ctx, ref)
+		return err
+	})
+	return resolved, err
 }

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -6,32 +6,33 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// recover copies an image whose layers the engine had skipped, when nothing else is being copied: with the images
+// Recover copies an image whose layers the engine had skipped, when nothing else is being copied: with the images
 // gone that held the same files, a pull brings everything. Within an index two children can stand in each other's
 // way, so each is pulled, pushed by its digest and removed before the next; the index itself is pushed last, and the
 // engine finds all that it lists at the target.
-func (c *copier) recover(ctx context.Context, t *task, progress docker.Listener) []Result {
-	present := c.missingTags(ctx, t)
-	if len(t.pending) == 0 {
-		return c.withReferrers(ctx, t, present)
+func (c *Copier) Recover(ctx context.Context, t *Copy, progress docker.Listener) []Result {
+	present := c.Ask(ctx, t)
+	if len(t.Pending) == 0 {
+		return c.WithReferrers(ctx, t, present)
 	}
-	defer t.clear(ctx)
+	defer t.Clear(ctx)
 	if err := c.passOn(ctx, t, progress); err != nil {
-		return c.withReferrers(ctx, t, append(present, settle(t.Item, t.pending, Failed, err)...))
+		return c.WithReferrers(ctx, t, append(present, Settle(t.Item, t.Pending, Failed, err)...))
 	}
-	return c.withReferrers(ctx, t, append(present, c.deliver(ctx, t, progress)...))
+	return c.WithReferrers(ctx, t, append(present, c.Deliver(ctx, t, progress)...))
 }
 
 // passOn leaves the image in the engine ready for the push of its tags.
-func (c *copier) passOn(ctx context.Context, t *task, progress docker.Listener) error {
+func (c *Copier) passOn(ctx context.Context, t *Copy, progress docker.Listener) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
 	}
 	if !tree.Root.IsIndex() {
-		return c.fetchImage(ctx, t, alone(t.Item), progress)
+		return c.Bring(ctx, t, schedule.Alone(t.Item), progress)
 	}
 	for _, leaf := range tree.Leaves() {
 		if err := c.passLeaf(ctx, t, leaf, progress); err != nil {
@@ -39,11 +40,11 @@ func (c *copier) passOn(ctx context.Context, t *task, progress docker.Listener) 
 		}
 	}
 	t.work = c.workspace(t.Image.Repository, progress)
-	return t.work.load(ctx, t.Targets(t.pending), tree)
+	return t.work.load(ctx, t.Targets(t.Pending), tree)
 }
 
 // passLeaf copies one manifest without any tag.
-func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest, progress docker.Listener) error {
+func (c *Copier) passLeaf(ctx context.Context, t *Copy, leaf image.Manifest, progress docker.Listener) error {
 	w := c.workspace(t.Image.Repository, progress)
 	defer w.clear(ctx)
 	if err := w.pull(ctx, leaf); err != nil {
@@ -57,7 +58,7 @@ func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest, pro
 		return err
 	}
 	if _, err := c.engine.Push(ctx, target, progress); err != nil {
-		return failedAt(StepPush, target, err)
+		return FailedAt(StepPush, target, err)
 	}
 	// The engine names no digest for such a push: whether it was complete, the target alone can say.
 	resolved, err := c.engine.Resolve(ctx, target)
@@ -65,7 +66,7 @@ func (c *copier) passLeaf(ctx context.Context, t *task, leaf image.Manifest, pro
 		err = errors.New("the target answers with " + resolved.Digest.String())
 	}
 	if err != nil {
-		return failedAt(StepVerify, target, err)
+		return FailedAt(StepVerify, target, err)
 	}
 	return nil
 }

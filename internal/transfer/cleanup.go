@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -15,20 +15,20 @@ const (
 	graceLimit = 15 * time.Second
 )
 
-// cleanup is the time that there is for tidying up in an engine. The zero value knows no run that ends.
-type cleanup struct {
+// Cleanup is the time that there is for tidying up in an engine. The zero value knows no run that ends.
+type Cleanup struct {
 	grace context.Context // ends some time after the run's context
 }
 
-// cleanupFor has all tidying up after the end of the run's context share one limit. The returned function ends it.
-func cleanupFor(run context.Context) (cleanup, context.CancelFunc) {
+// NewCleanup has all tidying up after the end of the run's context share one limit. The returned function ends it.
+func NewCleanup(run context.Context) (Cleanup, context.CancelFunc) {
 	grace, cancel := context.WithCancel(context.WithoutCancel(run))
 	stop := context.AfterFunc(run, func() { time.AfterFunc(graceLimit, cancel) })
-	return cleanup{grace}, func() { stop(); cancel() }
+	return Cleanup{grace}, func() { stop(); cancel() }
 }
 
 // context returns a context for tidying up, which the end of ctx does not end.
-func (c cleanup) context(ctx context.Context) (context.Context, context.CancelFunc) {
+func (c Cleanup) context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
 	if c.grace == nil {
 		return ctx, cancel
@@ -52,10 +52,10 @@ func (p *cutPushes) note(id string) {
 // cutPushLooks is how often it is looked whether pushes that were cut off have ended, a registrationDelay apart.
 const cutPushLooks = 3
 
-// endCutPushes takes away what pushes that were cut off may leave: the classic engine can end them all the same, and then
+// EndCutPushes takes away what pushes that were cut off may leave: the classic engine can end them all the same, and then
 // keeps an image under the digest that it has pushed, which nobody knows. An ID removes what has one name at most, so it
 // works once the copies have given back theirs.
-func (c *copier) endCutPushes(ctx context.Context) {
+func (c *Copier) EndCutPushes(ctx context.Context) {
 	if c.store != image.ClassicStore || len(c.cutPushes.ids) == 0 {
 		return
 	}

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -19,7 +19,7 @@ func hang(ctx context.Context) error {
 // A sweep meets nothing that is under way, and nothing begins while it waits and works.
 func TestSweepWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		traffic := newTraffic()
+		traffic := NewTraffic()
 		var order []string
 		ended := make(chan struct{})
 		go func() {
@@ -46,7 +46,7 @@ func TestSweepWaits(t *testing.T) {
 // What does not move is cut off, and the sweep made.
 func TestSweepCutsOffWhatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		traffic := newTraffic()
+		traffic := NewTraffic()
 		stuck := make(chan error, 1)
 		go func() {
 			stuck <- traffic.call(t.Context(), nil, func(ctx context.Context, _ docker.Listener) error { return hang(ctx) })
@@ -56,7 +56,7 @@ func TestSweepCutsOffWhatIsStuck(t *testing.T) {
 		if !traffic.sweep(t.Context(), func() {}) || time.Since(began) != sweepPatience {
 			t.Errorf("not swept, or after %s", time.Since(began))
 		}
-		if err := <-stuck; !errors.Is(err, ErrStalled) {
+		if err := <-stuck; !errors.Is(err, docker.ErrStalled) {
 			t.Errorf("the stuck call ends with %v", err)
 		}
 	})
@@ -65,7 +65,7 @@ func TestSweepCutsOffWhatIsStuck(t *testing.T) {
 // What moves is left alone: the sweep is given up, and held up nobody for longer than its patience.
 func TestSweepGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		traffic := newTraffic()
+		traffic := NewTraffic()
 		ctx, cancel := context.WithCancel(t.Context())
 		moving := make(chan error, 1)
 		go func() {
@@ -95,7 +95,7 @@ func TestSweepGivesUp(t *testing.T) {
 // Who waits for a sweep hears of the end of the run.
 func TestSweepIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		traffic := newTraffic()
+		traffic := NewTraffic()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
 		go func() {

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// bringReferrers brings what refers to the image, after the image. The referrers of one subject are listed in an index
+// BringReferrers brings what refers to the image, after the image. The referrers of one subject are listed in an index
 // under the subject's referrers tag: there clients find them, and GitLab's garbage collection sees them in use.
-func (c *copier) bringReferrers(ctx context.Context, t *task) []Result {
+func (c *Copier) BringReferrers(ctx context.Context, t *Copy) []Result {
 	var results []Result
 	for _, subject := range t.Subjects() {
 		done := c.brought.lock(t.Tagged(image.ReferrersTag(subject)))
@@ -65,25 +65,25 @@ func (b *brought) first(target string) bool {
 	return !before
 }
 
-func (c *copier) bringReferrersOf(ctx context.Context, t *task, subject digest.Digest) Result {
+func (c *Copier) bringReferrersOf(ctx context.Context, t *Copy, subject digest.Digest) Result {
 	set := t.Referrers[subject]
 	result := referrersResult(t.Item, subject)
 	switch {
 	case set.Broken != nil:
-		return result.failed(failedAt(StepPlan, result.Target, set.Broken))
+		return result.FailedWith(FailedAt(StepPlan, result.Target, set.Broken))
 	case c.store == image.ClassicStore:
-		return result.onClassic()
+		return result.OnClassic()
 	}
 	tree, err := plan.ReadReferrers(ctx, c.source, t.Image.Repository, set.Roots)
 	if err != nil {
-		return result.failed(failedAt(StepPlan, result.Target, err))
+		return result.FailedWith(FailedAt(StepPlan, result.Target, err))
 	}
 	result.Source = tree.Root.Digest
 	return c.pushReferrers(ctx, t, result, tree)
 }
 
-// onClassic refuses referrers.
-func (r Result) onClassic() Result {
+// OnClassic refuses referrers.
+func (r Result) OnClassic() Result {
 	r.Outcome, r.Err = Refused, plan.ErrClassicReferrers
 	return r
 }
@@ -102,22 +102,22 @@ var errOtherReferrers = errors.New("the target lists other referrers under this 
 	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
 
 // pushReferrers never replaces what the target already lists: referrers that were added there would be lost.
-func (c *copier) pushReferrers(ctx context.Context, t *task, result Result, tree image.Tree) Result {
+func (c *Copier) pushReferrers(ctx context.Context, t *Copy, result Result, tree image.Tree) Result {
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	switch {
 	case err == nil && resolved.Digest == tree.Root.Digest:
 		result.Pushed, result.Outcome = resolved.Digest, Present
 		return result
 	case err != nil && !errors.Is(err, docker.ErrNotFound):
-		return result.failed(failedAt(StepVerify, result.Target, err))
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
 	case err == nil:
-		return result.failed(failedAt(StepVerify, result.Target, errOtherReferrers))
+		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers))
 	}
 	w := c.workspace(t.Image.Repository, nil)
 	w.homemade = true
 	defer w.clear(ctx)
 	if err := w.bring(ctx, tree, []string{result.Target}); err != nil {
-		return result.failed(err)
+		return result.FailedWith(err)
 	}
 	return w.push(ctx, result, tree.Root.Digest, Exact)
 }

@@ -1,4 +1,4 @@
-package migrate
+package transfer
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // Outcome is what became of a tag.
@@ -88,7 +89,7 @@ const (
 	StepPush   Step = "push"
 	StepVerify Step = "verify"
 	StepReturn Step = "pull back" // from the target, of a verification
-	stepRemove Step = "remove"    // never the end of a copy
+	StepRemove Step = "remove"    // never the end of a copy
 )
 
 // StepError says at which step a copy ended, and what helps where that is known.
@@ -114,8 +115,8 @@ func Cause(err error) string {
 	return string(step.Step) + ": " + step.Err.Error()
 }
 
-// failedAt wraps the cause with its step, and adds what is known to help.
-func failedAt(step Step, ref string, err error) error {
+// FailedAt wraps the cause with its step, and adds what is known to help.
+func FailedAt(step Step, ref string, err error) error {
 	return &StepError{Step: step, Ref: ref, Err: err, Remedy: remedy(step, err)}
 }
 
@@ -125,7 +126,7 @@ func remedy(step Step, err error) string {
 		return refusal.Remedy()
 	}
 	switch {
-	case endsRun(err):
+	case EndsRun(err):
 		return "" // it has its own
 	case step == StepPush && errors.Is(err, docker.ErrDenied):
 		return "GitLab denies a push when the user's role is below Developer, when the path is more than two levels below the " +
@@ -139,9 +140,36 @@ func remedy(step Step, err error) string {
 		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
 	case errors.Is(err, docker.ErrNoSpace):
 		return "the engine had this image alone by then: give its disk more room"
-	case errors.Is(err, errIncomplete):
+	case errors.Is(err, ErrIncomplete):
 		return "another image on this engine holds the same files, compressed otherwise (moby/moby#52897): " +
 			"use an engine without images of its own, such as a fresh docker:dind"
 	}
 	return ""
+}
+
+// DigestChange is a tag that was copied and is at the target with another digest, as the classic store leaves it.
+type DigestChange struct {
+	Source digest.Digest // as the source listed it
+	Root   digest.Digest // what was copied of it, see Result
+	Pushed digest.Digest // as the target answered
+}
+
+// Rejection is why nothing of the item is to be copied, or nil.
+func Rejection(i *plan.Item) error {
+	if i.Failure != nil {
+		return FailedAt(StepPlan, i.Failure.Ref, i.Failure.Err)
+	}
+	return i.Refusal
+}
+
+// Rejections are the results of an item of which nothing is to be copied: refused for what it is, or failed in the
+// planning.
+func Rejections(i *plan.Item) []Result {
+	switch {
+	case i.Failure != nil:
+		return Settle(i, i.Image.Tags, Failed, Rejection(i))
+	case i.Refusal != nil:
+		return Settle(i, i.Image.Tags, Refused, i.Refusal)
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package migrate
+package schedule
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// schedule deals out images to the workers that ask the target, that pull and that push, and decides what stays in the
+// Schedule deals out images to the workers that ask the target, that pull and that push, and decides what stays in the
 // engine for images to come. Two pulls that race for a blob do its work twice, and two pushes upload it twice: so the
 // first image that brings a blob goes ahead, and those that share it follow when it is there.
-type schedule struct {
+type Schedule struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 
-	toCheck        []*grant // the target has not been asked yet for their tags
-	toPull, toPush []*grant
-	starved        []*grant // to be pulled alone, in the end: the engine's disk was full
+	toCheck        []*Grant // the target has not been asked yet for their tags
+	toPull, toPush []*Grant
+	postponed      []*Grant // to be pulled alone, in the end: the engine's disk was full
 	pulls, pushes  claims
 	delivered      map[string]map[plan.BlobID]bool // by target repository: the blobs that it has
 	wanted         []int32                         // by blob: images still to be pulled that consist of it
 	needed         []int32                         // by blob: images being pulled that consist of it
-	kept           []holding
-	disk           disk
+	kept           []HeldRef
+	disk           Disk
 	ahead, limit   int  // images pulled and not yet pushed, and how many there may be
 	open           int  // images that may still come to be pushed
 	stopped        bool // no further pull is begun
@@ -32,28 +32,28 @@ type schedule struct {
 	unsweepable    bool // that has failed since a pull last ended
 }
 
-// grant is leave to pull an item, and later to push it. The schedule writes it.
-type grant struct {
+// Grant is leave to pull an item, and later to push it. The schedule writes it.
+type Grant struct {
 	*plan.Item
 
-	bring  []plan.BlobID // blobs that the engine does not have, and that the item's push needs
-	keep   []plan.BlobID // those of them that later items consist of, too
-	spare  []plan.BlobID // blobs that the engine need not have, because the target repository has them
-	upload []plan.BlobID // blobs that the item's push is to bring to the target
-	alone  bool          // the item is tried once more by itself, because the engine's disk was full
+	Bring  []plan.BlobID // blobs that the engine does not have, and that the item's push needs
+	Keep   []plan.BlobID // those of them that later items consist of, too
+	Spare  []plan.BlobID // blobs that the engine need not have, because the target repository has them
+	Upload []plan.BlobID // blobs that the item's push is to bring to the target
+	Alone  bool          // the item is tried once more by itself, because the engine's disk was full
 
 	checked bool          // the target has been asked for the item's tags
 	local   []plan.BlobID // the blobs that are not spare
 	wants   bool          // the item counts among those for whose sake blobs are kept in the engine
 }
 
-// alone is the grant of an item that is copied when the engine has nothing of it, and nothing else is under way.
-func alone(i *plan.Item) *grant { return &grant{Item: i, bring: i.Blobs, upload: i.Blobs} }
+// Alone is the grant of an item that is copied when the engine has nothing of it, and nothing else is under way.
+func Alone(i *plan.Item) *Grant { return &Grant{Item: i, Bring: i.Blobs, Upload: i.Blobs} }
 
-// holding is a reference in the engine, and the blobs that it keeps there.
-type holding struct {
-	ref   string
-	blobs []plan.BlobID
+// HeldRef is a reference in the engine, and the blobs that it keeps there.
+type HeldRef struct {
+	Ref   string
+	Blobs []plan.BlobID
 }
 
 // claims are the blobs that somebody is bringing to one place, and how many hold each of those that are there.
@@ -96,18 +96,18 @@ func (c claims) settle(blobs []plan.BlobID) {
 	}
 }
 
-// newSchedule deals out the items in their order. limit bounds how far pulls may run ahead of pushes.
-func newSchedule(items []*plan.Item, limit int, space disk) *schedule {
-	grants := make([]*grant, len(items))
+// New deals out the items in their order. limit bounds how far pulls may run ahead of pushes.
+func New(items []*plan.Item, limit int, space Disk) *Schedule {
+	grants := make([]*Grant, len(items))
 	for i, item := range items {
-		grants[i] = &grant{Item: item}
+		grants[i] = &Grant{Item: item}
 	}
 	return scheduleOf(grants, limit, space)
 }
 
-func scheduleOf(grants []*grant, limit int, space disk) *schedule {
+func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 	n := space.catalog.Len()
-	s := &schedule{
+	s := &Schedule{
 		toCheck: slices.Clone(grants), toPull: slices.Clone(grants), pulls: newClaims(n), pushes: newClaims(n),
 		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(grants),
 		delivered: map[string]map[plan.BlobID]bool{},
@@ -120,8 +120,8 @@ func scheduleOf(grants []*grant, limit int, space disk) *schedule {
 	return s
 }
 
-// nextCheck returns the next image for whose tags the target is to be asked, or nil.
-func (s *schedule) nextCheck(ctx context.Context) *grant {
+// NextCheck returns the next image for whose tags the target is to be asked, or nil.
+func (s *Schedule) NextCheck(ctx context.Context) *Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.toCheck) == 0 || s.stopped || ctx.Err() != nil {
@@ -132,9 +132,9 @@ func (s *schedule) nextCheck(ctx context.Context) *grant {
 	return g
 }
 
-// answered says what the target has of the item: one of its tags, and whether tags are left to copy. It returns what need
+// Answered says what the target has of the item: one of its tags, and whether tags are left to copy. It returns what need
 // not be kept in the engine any more.
-func (s *schedule) answered(g *grant, present, pending bool) []holding {
+func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
@@ -154,7 +154,7 @@ func (s *schedule) answered(g *grant, present, pending bool) []holding {
 
 // deliver says that the target repository has all of the image's blobs. An engine with the containerd store pushes an
 // image of which the repository has a blob without having that blob itself.
-func (s *schedule) deliver(g *grant) {
+func (s *Schedule) deliver(g *Grant) {
 	if s.disk.store == image.ClassicStore {
 		return
 	}
@@ -169,7 +169,7 @@ func (s *schedule) deliver(g *grant) {
 }
 
 // required are the blobs that the engine must have to push the image.
-func (s *schedule) required(g *grant) []plan.BlobID {
+func (s *Schedule) required(g *Grant) []plan.BlobID {
 	delivered := s.delivered[g.Target]
 	if len(delivered) == 0 {
 		return g.Blobs
@@ -183,40 +183,40 @@ func (s *schedule) required(g *grant) []plan.BlobID {
 	return required
 }
 
-// room is what has to be done before an image is pulled.
-type room struct {
-	evicted []holding // to leave the engine
-	sweep   bool      // the engine is to drop what it keeps of pulls that were cut off
+// Room is what has to be done before an image is pulled.
+type Room struct {
+	Evicted []HeldRef // to leave the engine
+	Sweep   bool      // the engine is to drop what it keeps of pulls that were cut off
 }
 
-// nextPull waits for an image that can be pulled without racing for a blob, and for which there is room or can be made,
+// NextPull waits for an image that can be pulled without racing for a blob, and for which there is room or can be made,
 // and claims what it brings. It returns false when there is no image to come, or the context has ended. Where it
 // returns no image, room has to be made first.
-func (s *schedule) nextPull(ctx context.Context) (g *grant, r room, more bool) {
+func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ctx.Err() == nil && !s.stopped && len(s.toPull)+len(s.starved) > 0 {
+	for ctx.Err() == nil && !s.stopped && len(s.toPull)+len(s.postponed) > 0 {
 		if s.ahead < s.limit {
 			g, r = s.takePull()
 		}
 		if g != nil {
 			s.beginPull(g)
 		}
-		if g != nil || r.sweep {
+		if g != nil || r.Sweep {
 			return g, r, true
 		}
 		s.changed.Wait()
 	}
-	return nil, room{}, false
+	return nil, Room{}, false
 }
 
 // takePull takes the first image that fits as things are, or else the first for which room can be made. An image that
 // is too large for the budget goes when nothing else is under way. An image waits until it is known which of the
 // repository's older images are at the target: it may need little besides them.
-func (s *schedule) takePull() (*grant, room) {
+func (s *Schedule) takePull() (*Grant, Room) {
 	crowded := -1
-	var unchecked *grant
+	var unchecked *Grant
 	for i, g := range s.toPull {
 		if !g.checked {
 			unchecked = g
@@ -228,48 +228,48 @@ func (s *schedule) takePull() (*grant, room) {
 		if !s.pulls.free(required) {
 			continue
 		}
-		if s.disk.fits(s.disk.need(required)) {
+		if s.disk.fits(s.disk.Need(required)) {
 			s.toPull = slices.Delete(s.toPull, i, i+1)
-			return g, room{}
+			return g, Room{}
 		}
 		if crowded < 0 {
 			crowded = i
 		}
 	}
 	if crowded < 0 {
-		return s.takeStarved()
+		return s.takePostponed()
 	}
 	if s.sweeping {
-		return nil, room{}
+		return nil, Room{}
 	}
 	if len(s.disk.pinned) > 0 && !s.unsweepable {
 		s.sweeping = true
-		return nil, room{sweep: true}
+		return nil, Room{Sweep: true}
 	}
 	g := s.toPull[crowded]
 	evicted, enough := s.makeRoom(g)
 	if !enough && s.ahead > 0 {
-		return nil, room{}
+		return nil, Room{}
 	}
 	s.evict(evicted)
 	s.toPull = slices.Delete(s.toPull, crowded, crowded+1)
-	return g, room{evicted: evicted}
+	return g, Room{Evicted: evicted}
 }
 
-// takeStarved takes an image that found the disk full, when it has the engine for itself.
-func (s *schedule) takeStarved() (*grant, room) {
-	if len(s.toPull) > 0 || len(s.starved) == 0 || s.ahead > 0 || s.sweeping {
-		return nil, room{}
+// takePostponed takes an image that found the disk full, when it has the engine for itself.
+func (s *Schedule) takePostponed() (*Grant, Room) {
+	if len(s.toPull) > 0 || len(s.postponed) == 0 || s.ahead > 0 || s.sweeping {
+		return nil, Room{}
 	}
-	g, evicted := s.starved[0], slices.Clone(s.kept)
-	s.starved = s.starved[1:]
+	g, evicted := s.postponed[0], slices.Clone(s.kept)
+	s.postponed = s.postponed[1:]
 	s.evict(evicted)
 	s.sweeping = true
-	return g, room{evicted: evicted, sweep: true}
+	return g, Room{Evicted: evicted, Sweep: true}
 }
 
-// swept says that the engine has been swept, or could not be because of what was under way.
-func (s *schedule) swept(done bool) {
+// Swept says that the engine has been swept, or could not be because of what was under way.
+func (s *Schedule) Swept(done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
@@ -279,28 +279,28 @@ func (s *schedule) swept(done bool) {
 	}
 }
 
-func (s *schedule) beginPull(g *grant) {
+func (s *Schedule) beginPull(g *Grant) {
 	s.ahead++
 	required := s.required(g)
-	g.bring = s.pulls.absent(required)
-	g.spare = slices.DeleteFunc(s.pulls.absent(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(required, id) })
-	g.local = slices.DeleteFunc(slices.Clone(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(g.spare, id) })
-	g.keep = slices.DeleteFunc(slices.Clone(g.bring), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
-	s.pulls.claim(g.bring)
+	g.Bring = s.pulls.absent(required)
+	g.Spare = slices.DeleteFunc(s.pulls.absent(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(required, id) })
+	g.local = slices.DeleteFunc(slices.Clone(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(g.Spare, id) })
+	g.Keep = slices.DeleteFunc(slices.Clone(g.Bring), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
+	s.pulls.claim(g.Bring)
 	plan.Count(s.needed, g.local, 1)
 	s.disk.use(g.local)
 }
 
 // endPull gives back what the pull of the image has needed. The engine keeps the blobs that came by pulls which were cut
 // off until it is swept.
-func (s *schedule) endPull(g *grant, cut []plan.BlobID) {
+func (s *Schedule) endPull(g *Grant, cut []plan.BlobID) {
 	s.disk.pin(cut)
 	s.unsweepable = false
 	plan.Count(s.needed, g.local, -1)
 }
 
-// stop says that no further pull is begun, though the context goes on: what has been pulled is still to be pushed.
-func (s *schedule) stop() {
+// Stop says that no further pull is begun, though the context goes on: what has been pulled is still to be pushed.
+func (s *Schedule) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
@@ -308,21 +308,21 @@ func (s *schedule) stop() {
 }
 
 // toCome reports whether there may still be something to push.
-func (s *schedule) toCome() bool { return s.open > 0 && (s.ahead > 0 || !s.stopped) }
+func (s *Schedule) toCome() bool { return s.open > 0 && (s.ahead > 0 || !s.stopped) }
 
-// nextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
+// NextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
 // when there is none to come, or the context has ended.
-func (s *schedule) nextPush(ctx context.Context) *grant {
+func (s *Schedule) NextPush(ctx context.Context) *Grant {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && s.toCome() {
-		i := slices.IndexFunc(s.toPush, func(g *grant) bool { return s.pushes.free(s.required(g)) })
+		i := slices.IndexFunc(s.toPush, func(g *Grant) bool { return s.pushes.free(s.required(g)) })
 		if i >= 0 {
 			g := s.toPush[i]
 			s.toPush = slices.Delete(s.toPush, i, i+1)
-			g.upload = s.pushes.absent(s.required(g))
-			s.pushes.claim(g.upload)
+			g.Upload = s.pushes.absent(s.required(g))
+			s.pushes.claim(g.Upload)
 			return g
 		}
 		s.changed.Wait()
@@ -330,70 +330,70 @@ func (s *schedule) nextPush(ctx context.Context) *grant {
 	return nil
 }
 
-func (s *schedule) wake() {
+func (s *Schedule) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed.Broadcast()
 }
 
-// pulled says that the image is in the engine, to be pushed, and hands over what holds its blobs there. It returns
+// Pulled says that the image is in the engine, to be pushed, and hands over what holds its blobs there. It returns
 // what need not be kept.
 //
 // The classic store notes the registries that have a layer in a file, which it reads, changes and writes without a lock
 // (moby v20.10, distribution/metadata/v2_metadata_service.go): the pull of an image that shares a layer can undo what
 // the push of the layer notes, and the next push uploads it again. There nobody pulls it until it has been pushed.
-func (s *schedule) pulled(g *grant, holds []holding, cut []plan.BlobID) []holding {
+func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.endPull(g, cut)
 	if s.disk.store != image.ClassicStore {
-		s.pulls.settle(g.bring)
+		s.pulls.settle(g.Bring)
 	}
 	for _, h := range holds {
-		plan.Count(s.pulls.there, h.blobs, 1)
-		s.disk.use(h.blobs)
+		plan.Count(s.pulls.there, h.Blobs, 1)
+		s.disk.use(h.Blobs)
 	}
 	s.kept = append(s.kept, holds...)
 	s.toPush = append(s.toPush, g)
 	return s.unwant(g)
 }
 
-// dropped says that the image could not be pulled, and returns what need not be kept for it any more.
-func (s *schedule) dropped(g *grant, cut []plan.BlobID) []holding {
+// Dropped says that the image could not be pulled, and returns what need not be kept for it any more.
+func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.leave(g)
 	s.endPull(g, cut)
-	s.pulls.settle(g.bring)
+	s.pulls.settle(g.Bring)
 	s.open--
 	return s.unwant(g)
 }
 
-// postpone says that the engine's disk was full when the image was pulled. It is to be pulled once more, alone, and
+// Postpone says that the engine's disk was full when the image was pulled. It is to be pulled once more, alone, and
 // from now on less is kept. What it returns has to leave the engine.
-func (s *schedule) postpone(g *grant, cut []plan.BlobID) []holding {
+func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.disk.budget = min(s.disk.budget, s.disk.used/10*9)
 	s.leave(g)
 	s.endPull(g, cut)
-	s.pulls.settle(g.bring)
-	g.alone = true
-	s.starved = append(s.starved, g)
+	s.pulls.settle(g.Bring)
+	g.Alone = true
+	s.postponed = append(s.postponed, g)
 	return s.unwant(g)
 }
 
-// pushed says that the push of the image has ended, with its blobs at the target or not.
-func (s *schedule) pushed(g *grant, arrived bool) {
+// Pushed says that the push of the image has ended, with its blobs at the target or not.
+func (s *Schedule) Pushed(g *Grant, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pushes.settle(g.upload)
+	s.pushes.settle(g.Upload)
 	if s.disk.store == image.ClassicStore {
-		s.pulls.settle(g.bring)
+		s.pulls.settle(g.Bring)
 	}
 	if arrived {
 		plan.Count(s.pushes.there, g.Blobs, 1)
@@ -404,13 +404,13 @@ func (s *schedule) pushed(g *grant, arrived bool) {
 }
 
 // leave says that the image itself is not in the engine any more.
-func (s *schedule) leave(g *grant) {
+func (s *Schedule) leave(g *Grant) {
 	s.ahead--
 	s.disk.leave(g.local)
 }
 
 // unwant says that the image needs nothing any more of what is kept for images to come, and returns what nobody needs.
-func (s *schedule) unwant(g *grant) []holding {
+func (s *Schedule) unwant(g *Grant) []HeldRef {
 	if g.wants {
 		g.wants = false
 		plan.Count(s.wanted, g.Blobs, -1)
@@ -419,10 +419,10 @@ func (s *schedule) unwant(g *grant) []holding {
 }
 
 // release takes out of what is kept each reference whose blobs are either not wanted, or held by another.
-func (s *schedule) release() []holding {
-	var released []holding
-	s.kept = slices.DeleteFunc(s.kept, func(h holding) bool {
-		if slices.ContainsFunc(h.blobs, s.lastHolder) {
+func (s *Schedule) release() []HeldRef {
+	var released []HeldRef
+	s.kept = slices.DeleteFunc(s.kept, func(h HeldRef) bool {
+		if slices.ContainsFunc(h.Blobs, s.lastHolder) {
 			return false
 		}
 		s.drop(h)
@@ -432,19 +432,19 @@ func (s *schedule) release() []holding {
 	return released
 }
 
-func (s *schedule) lastHolder(id plan.BlobID) bool {
+func (s *Schedule) lastHolder(id plan.BlobID) bool {
 	return s.pulls.there[id] == 1 && s.wanted[id] > 0
 }
 
-func (s *schedule) drop(h holding) {
-	plan.Count(s.pulls.there, h.blobs, -1)
-	s.disk.leave(h.blobs)
+func (s *Schedule) drop(h HeldRef) {
+	plan.Count(s.pulls.there, h.Blobs, -1)
+	s.disk.leave(h.Blobs)
 }
 
-// rest returns all that is left when the workers have gone: images that were not started, images that were pulled and
+// Rest returns all that is left when the workers have gone: images that were not started, images that were pulled and
 // not pushed, and what is in the engine for others.
-func (s *schedule) rest() (unstarted, unpushed []*grant, kept []holding) {
+func (s *Schedule) Rest() (unstarted, unpushed []*Grant, kept []HeldRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(s.toPull, s.starved...), s.toPush, s.kept
+	return append(s.toPull, s.postponed...), s.toPush, s.kept
 }

@@ -1,0 +1,123 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+)
+
+// Compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
+func (c *Copier) Compare(ctx context.Context, i *plan.Item) []Result {
+	if i.Rejected() && (i.Target == "" || i.Root == "") {
+		return Rejections(i)
+	}
+	results := c.CompareTags(ctx, i)
+	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
+		return results
+	}
+	return append(results, c.CompareReferrers(ctx, i)...)
+}
+
+func (c *Copier) CompareTags(ctx context.Context, i *plan.Item) []Result {
+	var results []Result
+	for _, tag := range i.Image.Tags {
+		results = append(results, c.compareTag(ctx, i, tag))
+	}
+	return results
+}
+
+func (c *Copier) compareTag(ctx context.Context, i *plan.Item, tag string) Result {
+	result := ResultOf(i, tag)
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	result.Pushed = resolved.Digest
+	switch {
+	case err != nil:
+		return result.unresolved(err, Rejection(i))
+	case resolved.Digest == i.Root:
+		result.Outcome = arrivedAs(i, Exact)
+	case c.hasLeft(i, tag, resolved.Digest):
+		result.Outcome = arrivedAs(i, Changed)
+	default:
+		result.Outcome = Different
+		result.Err = FailedAt(StepVerify, result.Target, errors.New("GitLab has another image under this tag, and no "+
+			"report.json of an earlier run says that it was made of this one"))
+	}
+	return result
+}
+
+// unresolved settles the result of a tag for which the target has no answer. What was refused is not there for a reason.
+func (r Result) unresolved(err, refusal error) Result {
+	if !errors.Is(err, docker.ErrNotFound) {
+		return r.FailedWith(FailedAt(StepVerify, r.Target, err))
+	}
+	r.Outcome, r.Err = Missing, refusal
+	if refusal == nil {
+		r.Err = FailedAt(StepVerify, r.Target, errors.New("GitLab does not have it"))
+	}
+	return r
+}
+
+// CompareReferrers asks for the tags under which the referrers of the image are listed, and each tag once.
+func (c *Copier) CompareReferrers(ctx context.Context, i *plan.Item) []Result {
+	var results []Result
+	for _, subject := range i.Subjects() {
+		if c.brought.first(i.Tagged(image.ReferrersTag(subject))) {
+			results = append(results, c.compareReferrersOf(ctx, i, subject))
+		}
+	}
+	return results
+}
+
+func (c *Copier) compareReferrersOf(ctx context.Context, i *plan.Item, subject digest.Digest) Result {
+	set := i.Referrers[subject]
+	result := referrersResult(i, subject)
+	if set.Broken != nil {
+		return result.FailedWith(FailedAt(StepPlan, result.Target, set.Broken))
+	}
+	tree, err := plan.ReadReferrers(ctx, c.source, i.Image.Repository, set.Roots)
+	if err != nil {
+		return result.FailedWith(FailedAt(StepPlan, result.Target, err))
+	}
+	result.Source = tree.Root.Digest
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	result.Pushed = resolved.Digest
+	switch {
+	case err != nil:
+		return result.unresolved(err, nil)
+	case resolved.Digest != tree.Root.Digest:
+		result.Outcome, result.Err = Different, FailedAt(StepVerify, result.Target, errOtherReferrers)
+		return result
+	}
+	result.Outcome = Exact
+	return result
+}
+
+// PullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
+// engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
+func (c *Copier) PullBack(ctx context.Context, i *plan.Item, pushed digest.Digest) error {
+	tree, err := c.open(ctx, i)
+	if err != nil {
+		return err
+	}
+	refs := []string{i.Target + "@" + pushed.String()}
+	if tree.Root.IsIndex() {
+		refs = nil
+		for _, leaf := range tree.Leaves() {
+			refs = append(refs, i.Target+"@"+leaf.Digest.String())
+		}
+	}
+	for _, ref := range refs {
+		err := c.fetchOnce(ctx, ref, nil) // GitLab's denials say nothing about ECR's credentials
+		c.drop(ctx, ref)
+		if err != nil {
+			return FailedAt(StepReturn, ref, err)
+		}
+	}
+	return nil
+}
