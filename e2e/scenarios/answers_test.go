@@ -109,7 +109,7 @@ var engineAnswers = []engineAnswer{
 	{
 		name: "read-only", refuse: func(r *gitlab.Refusals) { r.ReadOnly = true },
 		says: says(`^error parsing HTTP 405 response body: invalid character 'M' looking for beginning of value: "Method not allowed\\n"$`,
-			`^unknown: unexpected status from POST request to http://[0-9.:]+/v2/group/project/answers/read-only/blobs/uploads/.*: 405 Method Not Allowed$`),
+			`^unknown: unexpected status from POST request to https?://[0-9.:]+/v2/group/project/answers/read-only/blobs/uploads/.*: 405 Method Not Allowed$`),
 	},
 	{
 		name: "registry off", refuse: func(r *gitlab.Refusals) { r.Off = true },
@@ -129,7 +129,7 @@ var engineAnswers = []engineAnswer{
 			r.Firewall = func(r *http.Request) bool { return r.Method == http.MethodPut }
 		},
 		says: says(`^error parsing HTTP 403 response body: invalid character '<' .*Request Rejected`,
-			`unexpected status from PUT request to http://[0-9.:]+/v2/group/project/answers/firewall/.*: 403 Forbidden$`),
+			`unexpected status from PUT request to https?://[0-9.:]+/v2/group/project/answers/firewall/.*: 403 Forbidden$`),
 	},
 	{
 		name: "manifest too large", refuse: func(r *gitlab.Refusals) { r.MaxManifest = 100 },

@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -19,10 +21,11 @@ func TestMigratesOverTLS(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			e := ownEngine(t, kind, engine.Options{Bridge: true, Verify: true})
 			amazon, target := e.HostAddrs[0]+":0", e.HostAddrs[1]+":0"
+			var requests protocols
 			w, err := world.Start(t.Context(), e, world.Options{
 				TLS:    true,
-				AWS:    aws.Options{Addr: amazon, BucketAddr: amazon},
-				GitLab: gitlab.Options{Addr: target, TokenAddr: amazon, StorageAddr: target},
+				AWS:    aws.Options{Addr: amazon, BucketAddr: amazon, Wrap: requests.wrap},
+				GitLab: gitlab.Options{Addr: target, TokenAddr: amazon, StorageAddr: target, Wrap: requests.wrap},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -39,6 +42,14 @@ func TestMigratesOverTLS(t *testing.T) {
 			expectExit(t, again, 0)
 			expectOutput(t, again.Stdout, "present")
 
+			if n := w.AWS.BucketRequests(); n == 0 {
+				t.Error("nothing was read from the bucket")
+			}
+			if n := w.GitLab.StorageRequests(); n == 0 {
+				t.Error("the object storage was asked for nothing")
+			}
+			t.Logf("%d requests over HTTP/2, %d over HTTP/1.1", requests.http2.Load(), requests.http1.Load())
+
 			// The one that it does not trust is refused, so that the others were not taken unseen.
 			stranger, err := world.Start(t.Context(), nil, world.Options{TLS: true, AWS: aws.Options{Addr: amazon}})
 			if err != nil {
@@ -54,3 +65,19 @@ func TestMigratesOverTLS(t *testing.T) {
 }
 
 var usualTLS = []string{"docker-manifest", "oci-manifest", "odd-tags", "twelve-tags", "shared-one", "shared-two", "uncompressed-oci"}
+
+// protocols counts the requests over TLS.
+type protocols struct{ http1, http2 atomic.Int64 }
+
+func (p *protocols) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.TLS == nil: // the tests' own
+		case r.ProtoMajor == 2:
+			p.http2.Add(1)
+		default:
+			p.http1.Add(1)
+		}
+		next.ServeHTTP(w, r)
+	})
+}

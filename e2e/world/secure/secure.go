@@ -100,12 +100,18 @@ func (a *Authority) Guard(next http.Handler) http.Handler {
 		switch {
 		case r.TLS != nil:
 			next.ServeHTTP(w, r)
-		case strings.HasPrefix(r.UserAgent(), "go-containerregistry"):
+		case testClient(r):
 			next.ServeHTTP(&plainWriter{w, r.Host}, r)
 		default:
 			http.Error(w, "Client sent an HTTP request to an HTTPS server.", http.StatusBadRequest)
 		}
 	})
+}
+
+// testClient recognizes go-containerregistry, which does not say its name when it looks for a way to a registry.
+func testClient(r *http.Request) bool {
+	agent := r.UserAgent()
+	return strings.HasPrefix(agent, "go-containerregistry") || strings.HasPrefix(agent, "Go-http-client") && r.URL.Path == "/v2/"
 }
 
 // plainWriter writes challenges that lead to the server itself, without TLS.

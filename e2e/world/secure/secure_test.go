@@ -87,6 +87,8 @@ func TestListen(t *testing.T) {
 		{"by another name", trusting(true), "https://other.example", "docker", 0, "certificate is valid for registry.example, not other.example", ""},
 		{"without trust", http.DefaultClient, "https://" + host, "docker", 0, "certificate signed by unknown authority", ""},
 		{"plain", http.DefaultClient, "http://" + host, "docker", 400, "Client sent an HTTP request to an HTTPS server.", ""},
+		{"plain, another Go program", http.DefaultClient, "http://" + host + "/v2/a/blobs/b", "Go-http-client/1.1", 400, "Client sent an HTTP request to an HTTPS server.", ""},
+		{"plain, the tests' own looks around", http.DefaultClient, "http://" + host + "/v2/", "Go-http-client/1.1", 401, "HTTP/1.1", strings.Replace(near, "HOST", host, 1)},
 		{"plain, the tests' own", http.DefaultClient, "http://" + host, "go-containerregistry/v0.22.1", 401, "HTTP/1.1", strings.Replace(near, "HOST", host, 1)},
 	}
 	for _, tt := range tests {
