@@ -28,14 +28,14 @@ const (
 	signatureParam  = "X-Amz-Signature"
 )
 
-// bucket stands in for the S3 bucket that ECR keeps layers in. Whoever holds a URL that it has signed may read that one
-// blob until the URL expires, without any other credentials.
+// bucket stands in for the S3 bucket in which ECR keeps layers. A signed URL grants access to one blob until it expires,
+// without any other credentials.
 //
 // Seen with public.ecr.aws and private registries (aws/containers-roadmap, awslabs/soci-snapshotter#1148): a 307 to
 // https://prod-REGION-starport-layer-bucket.s3.REGION.amazonaws.com/ with Signature Version 4 in the query, signed with
 // ECR's own temporary credentials, for one hour.
 type bucket struct {
-	base     url.URL // scheme and host, which is part of what is signed
+	base     url.URL // scheme and host; the host is signed
 	region   string
 	account  string
 	ecr      *identity
@@ -52,20 +52,20 @@ type bucket struct {
 	objects map[string]string // path at the registry by path in the bucket
 }
 
-// BucketHost is the name of the bucket in a region. The stand-in's is at another port than S3.
+// BucketHost returns the host name of the bucket in a region. Unlike S3, the stand-in uses a random port.
 func BucketHost(region string) string {
 	return "prod-" + region + "-starport-layer-bucket.s3." + region + ".amazonaws.com"
 }
 
 func newBucket(opts Options, traffic *traffic) *bucket {
-	sessions := &keyring{} // of ECR itself, whose credentials are nobody's in the account
+	sessions := &keyring{} // ECR signs with credentials of its own
 	return &bucket{
 		region: opts.Region, account: opts.AccountID, now: opts.Now, traffic: traffic, objects: map[string]string{},
 		ecr: sessions.addSession("arn:aws:iam::"+opts.AccountID+":role/starport", "layers", time.Time{}),
 	}
 }
 
-// listen starts the bucket on an address of its own.
+// listen starts the bucket on its own address.
 func (b *bucket) listen(ctx context.Context, opts Options, blobs http.Handler) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", cmp.Or(opts.BucketAddr, "127.0.0.1:0"))
@@ -93,7 +93,7 @@ func (b *bucket) close() error {
 	return b.server.Close()
 }
 
-// sign returns a URL with which the blob of a repository can be read.
+// sign returns a signed URL for a blob of a repository.
 func (b *bucket) sign(ctx context.Context, repository, blob string) (string, error) {
 	target := b.base
 	target.Path = b.object(repository, blob)
@@ -102,7 +102,7 @@ func (b *bucket) sign(ctx context.Context, repository, blob string) (string, err
 	return b.presign(ctx, http.MethodGet, target, b.now())
 }
 
-// object is where the bucket has a blob: the registry's names are no part of it.
+// object returns the path of a blob in the bucket, which does not contain the registry's names.
 func (b *bucket) object(repository, blob string) string {
 	sum := sha256.Sum256([]byte(repository))
 	path := fmt.Sprintf("/%x-%s-%x/%x", sum[:3], b.account, sum[3:19], sha256.Sum256([]byte(blob)))
@@ -112,7 +112,7 @@ func (b *bucket) object(repository, blob string) string {
 	return path
 }
 
-// presign signs a request for target, which names its lifetime already.
+// presign signs a request for target, whose query states the lifetime already.
 func (b *bucket) presign(ctx context.Context, method string, target url.URL, signed time.Time) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
 	if err != nil {
@@ -124,7 +124,7 @@ func (b *bucket) presign(ctx context.Context, method string, target url.URL, sig
 	return signedURL, err
 }
 
-// s3Error is an answer of S3, which speaks XML.
+// s3Error is an error response of S3.
 type s3Error struct {
 	status        int
 	code, message string
@@ -151,7 +151,7 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.blobs.ServeHTTP(b.traffic.wrap(w, blob), read)
 }
 
-// refuse looks at a request in S3's order: is it signed, in time, rightly, and allowed.
+// refuse checks a request as S3 does: whether it is signed, has expired, is signed correctly, and is allowed.
 func (b *bucket) refuse(r *http.Request) *s3Error {
 	query := r.URL.Query()
 	signed, err := time.Parse(s3Time, query.Get("X-Amz-Date"))
@@ -167,13 +167,13 @@ func (b *bucket) refuse(r *http.Request) *s3Error {
 		return &s3Error{http.StatusForbidden, "SignatureDoesNotMatch",
 			"The request signature we calculated does not match the signature you provided. Check your key and signing method.", ""}
 	case b.denied.Load():
-		// moby/moby#34185: what an endpoint policy without s3:GetObject on this bucket makes of every pull.
+		// moby/moby#34185 shows this response for an endpoint policy without s3:GetObject on the bucket.
 		return &s3Error{http.StatusForbidden, "AccessDenied", "Access Denied", ""}
 	}
 	return nil
 }
 
-// clock is the bucket's own, by which URLs expire.
+// clock returns the bucket's own time, by which URLs expire.
 func (b *bucket) clock() time.Time {
 	if b.expired.Load() {
 		return b.now().Add(downloadLifetime + time.Minute)
@@ -181,7 +181,7 @@ func (b *bucket) clock() time.Time {
 	return b.now()
 }
 
-// signedHere signs the request once more and compares.
+// signedHere reports whether signing the request again yields the same signature.
 func (b *bucket) signedHere(r *http.Request, signed time.Time) bool {
 	query := r.URL.Query()
 	target := b.base

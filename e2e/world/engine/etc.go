@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// etc is what an engine sees in /etc beside the machine's own files: names of its own in hosts, and the registries'
-// certificates in docker/certs.d. Both are mounted in its mount namespace alone, and leave the machine as it is.
+// etc is an engine's view of /etc: the machine's own files, with further names in hosts and the registries' certificates
+// in docker/certs.d. It is mounted in the engine's mount namespace only and leaves the machine unchanged.
 type etc struct{ overlay, certs string }
 
-// newEtc makes both below dir. The folder of certificates can be filled while the engine runs.
+// newEtc creates both below dir. Certificates can be added while the engine runs.
 func newEtc(dir string, hosts map[string]string) (*etc, error) {
 	e := &etc{overlay: filepath.Join(dir, "etc"), certs: filepath.Join(dir, "certs.d")}
 	for _, folder := range []string{filepath.Join(e.overlay, "docker", "certs.d"), e.certs} {
@@ -21,7 +21,7 @@ func newEtc(dir string, hosts map[string]string) (*etc, error) {
 			return nil, err
 		}
 	}
-	// What is mounted over files of /etc, as in a container, is not seen through an overlay.
+	// Bind mounts on files in /etc, as in a container, are not visible through an overlay.
 	for _, name := range []string{"hosts", "resolv.conf"} {
 		file, err := os.ReadFile(filepath.Join("/etc", name))
 		if err != nil {
@@ -37,7 +37,7 @@ func newEtc(dir string, hosts map[string]string) (*etc, error) {
 	return e, nil
 }
 
-// hostLines are hosts as in /etc/hosts.
+// hostLines formats hosts as lines of /etc/hosts.
 func hostLines(hosts map[string]string) string {
 	var lines strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
@@ -46,7 +46,7 @@ func hostLines(hosts map[string]string) string {
 	return lines.String() + "\n"
 }
 
-// mounts are the commands that show the engine its own /etc, which nobody can write to.
+// mounts returns the commands that mount the engine's own, read-only /etc.
 func (e *etc) mounts() []string {
 	return []string{
 		fmt.Sprintf("mount -t overlay overlay -o lowerdir=%s:/etc /etc", e.overlay),
@@ -54,8 +54,8 @@ func (e *etc) mounts() []string {
 	}
 }
 
-// Trust has the engine trust a registry, host:port, whose certificate the authority has signed, from its next call on.
-// The authority's certificate is PEM.
+// Trust makes the engine trust certificates that the authority has signed for a registry (host:port), from its next call
+// on. authority is the authority's certificate in PEM.
 func (e *Engine) Trust(registry string, authority []byte) error {
 	dir := filepath.Join(e.etc.certs, registry)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -9,7 +9,7 @@ import (
 //go:embed mediatypes.txt
 var mediaTypesFile string
 
-// mediaTypes are those that GitLab's registry knows; mediatypes.txt says which version.
+// mediaTypes returns the media types that GitLab's registry knows. The version is stated in mediatypes.txt.
 var mediaTypes = sync.OnceValue(func() map[string]bool {
 	known := map[string]bool{}
 	for line := range strings.Lines(mediaTypesFile) {

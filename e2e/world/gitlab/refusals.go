@@ -7,49 +7,49 @@ import (
 	"slices"
 )
 
-// Refusals are what a GitLab refuses beyond paths and passwords. The zero value is its registry as it is installed:
-// it knows its media types, wants a subject before what refers to it, and takes no layer from elsewhere.
+// Refusals configures what the registry rejects besides invalid paths and credentials. The zero value is a default
+// installation: only known media types, no manifest before its subject, no layers hosted elsewhere.
 //
-// M is what was measured with GitLab's container registry 4.32 (November 2025) and its metadata database, R what its
-// sources (registry/handlers/manifests.go, registry/storage/validation, registry/api/v2) or GitLab's
-// (app/services/auth/container_registry_authentication_service.rb) say.
+// M marks what was measured with GitLab's container registry 4.32 (November 2025) and its metadata database, R what was
+// read in its source (registry/handlers/manifests.go, registry/storage/validation, registry/api/v2) or in GitLab's
+// (app/services/auth/container_registry_authentication_service.rb).
 type Refusals struct {
-	// AnyMediaType takes manifests whose config.mediaType or artifactType is not among the known ones, as a registry with
-	// REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true does. M: layer types are not looked at.
+	// AnyMediaType accepts manifests whose config.mediaType or artifactType is unknown, as a registry with
+	// REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true does. Layer types are never checked. M.
 	AnyMediaType bool
 
-	// OrphanReferrers takes manifests whose subject is not in the repository, as registries from 4.42 on do. M.
+	// OrphanReferrers accepts manifests whose subject is not in the repository, as registry 4.42 and later do. M.
 	OrphanReferrers bool
 
-	// LayerURLs takes manifests with urls in a layer, as an operator can allow by validation.manifests.urls.allow. M.
+	// LayerURLs accepts manifests with urls in a layer, which operators allow with validation.manifests.urls.allow. M.
 	LayerURLs bool
 
-	ProtectedTags         []string // globs (path.Match) of tags that the job must not push, whether they exist or not. M
-	ImmutableTags         []string // globs of tags that keep the digest they were first pushed with. M
-	ProtectedRepositories []string // globs of full paths of container repositories that the job must not push to. R, GitLab 17.8
+	ProtectedTags         []string // globs (path.Match) of tags that the job may not push, whether they exist or not. M
+	ImmutableTags         []string // globs of tags whose digest cannot be changed once they exist. M
+	ProtectedRepositories []string // globs of full paths of repositories that the job may not push to. R, GitLab 17.8
 
 	MaxManifest   int // bytes of a manifest, validation.manifests.payloadsizelimit; 0: no limit. R
 	MaxReferences int // of a manifest, validation.manifests.referencelimit; 0: no limit. R
 
-	// ReadOnly is the registry's maintenance mode, during an offline garbage collection or an import. M.
+	// ReadOnly is the registry's maintenance mode, used during offline garbage collection or an import. M.
 	ReadOnly bool
 
-	// Off is an instance without a registry, ProjectOff a project whose registry is switched off. R: /jwt/auth answers 404
-	// for the former; for the latter it grants nothing, as for a job without permission.
+	// Off disables the registry of the instance: /jwt/auth answers 404. ProjectOff disables that of the project: /jwt/auth
+	// grants no access, as to a job without permission. R.
 	Off, ProjectOff bool
 
-	// NoMounts denies mounts from another repository: the token has no leave to pull from that. R.
+	// NoMounts denies mounts from another repository, as if the token did not allow pulling from it. R.
 	NoMounts bool
 
-	// MaxBody is a proxy's limit of a request's body in bytes, such as nginx's client_max_body_size; 0: no limit.
-	// A longer one is answered with 413 and nginx's own page. R.
+	// MaxBody is the largest request body that the proxy accepts, in bytes, such as nginx's client_max_body_size; 0: no
+	// limit. Larger ones are answered with 413 and nginx's own page. R.
 	MaxBody int64
 
-	// Firewall tells the requests that a web application firewall rejects, with 403 and a page; nil: none. R.
+	// Firewall reports whether a web application firewall rejects the request, with 403 and an HTML page; nil: none. R.
 	Firewall func(*http.Request) bool
 }
 
-// Refuse changes what is refused from now on. change is called while requests wait.
+// Refuse changes what is rejected from now on. Requests wait while change runs.
 func (s *Server) Refuse(change func(*Refusals)) { s.rules.set(func() { change(&s.rules.refusals) }) }
 
 // Protect refuses pushes of tags that match one of the globs (path.Match), whether they exist or
@@ -76,7 +76,7 @@ func refuse(status int, code, message string, detail any) *refusal {
 
 func (r *refusal) write(w http.ResponseWriter) { writeErrors(w, r.status, r.errors...) }
 
-// protectedTag and immutableTag are 401s without a challenge. M.
+// protectedTag and immutableTag are answered with 401, without a challenge. M.
 func protectedTag(tag string) *refusal {
 	return refuse(http.StatusUnauthorized, "PROTECTED_TAG", "insufficient permissions to push or delete protected tag", fmt.Sprintf("tag %q is protected", tag))
 }
@@ -93,8 +93,8 @@ func blobUnknown(digest string) registryError {
 	return registryError{"MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", digest}
 }
 
-// check looks at a manifest in the order of GitLab's registry, which sees that alone, and never compares it with the
-// descriptor that an index has of it. It is the engine which sends a child cut to a descriptor's size, or under its type.
+// check validates a manifest in the order of GitLab's registry. The registry sees the manifest alone and never compares it
+// with a descriptor in an index: it is the engine that truncates a child to the descriptor's size or sends it as its type.
 func (r Refusals) check(m pushed) *refusal {
 	if m.syntax != nil {
 		return invalidManifest("%v", m.syntax)
@@ -116,7 +116,7 @@ func (r Refusals) check(m pushed) *refusal {
 func (r Refusals) checkContent(m pushed) *refusal {
 	for _, layer := range m.Layers {
 		if !r.LayerURLs && len(layer.URLs) > 0 {
-			// Two errors, of which the first has the status. M: 400 or 500.
+			// Two errors; the first determines the status. M: 400 or 500.
 			return &refusal{http.StatusInternalServerError, []registryError{
 				{"UNKNOWN", "unknown error", "invalid URL on layer"}, blobUnknown(layer.Digest.String())}}
 		}
@@ -132,7 +132,7 @@ func (r Refusals) checkContent(m pushed) *refusal {
 	return nil
 }
 
-// checkTag is for pushes by tag.
+// checkTag applies what only concerns pushes by tag.
 func (r Refusals) checkTag(tag string, m pushed) *refusal {
 	now := m.look(tag)
 	if matches(r.ImmutableTags, tag) && now.status == http.StatusOK && now.digest != m.digest() {
@@ -148,7 +148,7 @@ func matches(globs []string, name string) bool {
 	})
 }
 
-// before answers what a proxy before GitLab answers.
+// before answers in place of a proxy in front of GitLab.
 func (r Refusals) before(w http.ResponseWriter, request *http.Request) (answered bool) {
 	switch {
 	case r.Firewall != nil && r.Firewall(request):
@@ -163,7 +163,7 @@ func (r Refusals) before(w http.ResponseWriter, request *http.Request) (answered
 	return true
 }
 
-// readOnly answers what a registry in maintenance mode answers: it has no handler for what changes anything.
+// readOnly answers as a registry in maintenance mode, which has no handlers for methods that change anything.
 func (r Refusals) readOnly(w http.ResponseWriter, request *http.Request) (answered bool) {
 	read := request.Method == http.MethodGet || request.Method == http.MethodHead
 	if !r.ReadOnly || read || request.Header.Get("Authorization") == "" {

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// urlLifetime is how long the URL of a blob works: 20 minutes, as the registry's storage drivers sign them.
+// urlLifetime is how long the URL of a blob is valid: 20 minutes, as in the registry's storage drivers.
 const urlLifetime = 20 * time.Minute
 
 var blobPath = regexp.MustCompile(`^/v2/.+/blobs/sha256:([0-9a-f]{64})$`)
 
-// storage is object storage behind the registry, as GitLab.com has it (R: registry/storage/blobserver.go): reads of
-// blobs are redirected there with 307, and nothing else is.
+// storage is the object storage behind the registry, as on GitLab.com (R: registry/storage/blobserver.go): blob reads are
+// redirected to it with 307.
 type storage struct {
 	base     url.URL
 	key      []byte
@@ -58,7 +58,7 @@ func (st *storage) close() error {
 	return st.server.Close()
 }
 
-// wrap redirects the blob reads that the registry would answer. The tests' own client reads from the registry.
+// wrap redirects blob reads that would succeed. The tests' own client is served by the registry itself.
 func (st *storage) wrap(registry http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		read := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -77,7 +77,7 @@ func (st *storage) wrap(registry http.Handler) http.Handler {
 	})
 }
 
-// sign returns a URL with which the blob can be read until then.
+// sign returns a URL for the blob that is valid until the given time.
 func (st *storage) sign(method, path string, until time.Time) string {
 	digest := blobPath.FindStringSubmatch(path)[1]
 	target := st.base

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// recordTypeHandshake is the first byte that a client of TLS sends.
+// recordTypeHandshake is the first byte a TLS client sends.
 const recordTypeHandshake = 0x16
 
 // listener tells TLS from plain HTTP by the first byte of a connection.
@@ -21,7 +21,7 @@ type listener struct {
 	silent map[net.Conn]bool // nothing has been sent yet
 }
 
-// accept hands out connections until the inner listener ends.
+// accept passes connections on until the inner listener is closed.
 func (l *listener) accept() {
 	for {
 		conn, err := l.Listener.Accept()
@@ -58,7 +58,7 @@ func (l *listener) sniff(conn net.Conn) {
 	}
 }
 
-// Accept returns a *tls.Conn, or the connection of a client that speaks plainly.
+// Accept returns a *tls.Conn, or a plain connection if the client does not use TLS.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.conns:
@@ -70,14 +70,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the inner listener, and the connections on which nothing has been sent.
+// Close closes the inner listener and the connections on which nothing has been sent.
 func (l *listener) Close() error {
 	err := l.Listener.Close()
 	l.end(net.ErrClosed)
 	return err
 }
 
-// end lets Accept return the first error.
+// end makes Accept return the first error it is given.
 func (l *listener) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +91,7 @@ func (l *listener) end(err error) {
 	}
 }
 
-// begunConn is a connection whose first bytes have been read.
+// begunConn is a connection whose first bytes have been read already.
 type begunConn struct {
 	net.Conn
 	begun []byte

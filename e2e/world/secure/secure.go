@@ -1,4 +1,4 @@
-// Package secure lets the servers of a world speak TLS, and HTTP/2 with it, as registries do.
+// Package secure gives the servers of a test environment TLS, and with it HTTP/2.
 package secure
 
 import (
@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// Authority is a certificate authority of a world's own. A nil one stands for plain HTTP.
+// Authority is a certificate authority for one test environment. A nil Authority means plain HTTP.
 type Authority struct {
-	PEM []byte // its certificate, for those who are to trust it
+	PEM []byte // its certificate, for clients that should trust it
 
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority that nobody trusts yet.
+// NewAuthority creates an authority that no client trusts yet.
 func NewAuthority() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -45,7 +45,7 @@ func NewAuthority() (*Authority, error) {
 	return &Authority{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), certificate, key}, err
 }
 
-// Scheme is that of the URLs of the servers.
+// Scheme returns the scheme of the servers' URLs.
 func (a *Authority) Scheme() string {
 	if a == nil {
 		return "http"
@@ -53,8 +53,8 @@ func (a *Authority) Scheme() string {
 	return "https"
 }
 
-// Listen has a server on the listener speak TLS, with a certificate for its address and the names. Plain HTTP gets through,
-// too, so that Guard can answer it.
+// Listen returns a listener that serves TLS with a certificate for its address and the names. It accepts plain HTTP as
+// well, for Guard to answer.
 func (a *Authority) Listen(inner net.Listener, names ...string) (net.Listener, error) {
 	if a == nil {
 		return inner, nil
@@ -90,8 +90,8 @@ func (a *Authority) issue(ip net.IP, names []string) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
-// Guard refuses plain HTTP as net/http's servers do, except from the tests' own client, which compares what has arrived
-// and need not trust anybody. That client is told of plain URLs.
+// Guard rejects plain HTTP as net/http's servers do, except from the tests' own client, which only compares what has
+// arrived. That client is given plain URLs in return.
 func (a *Authority) Guard(next http.Handler) http.Handler {
 	if a == nil {
 		return next
@@ -108,13 +108,13 @@ func (a *Authority) Guard(next http.Handler) http.Handler {
 	})
 }
 
-// testClient recognizes go-containerregistry, which does not say its name when it looks for a way to a registry.
+// testClient recognizes go-containerregistry, which does not identify itself in its first ping.
 func testClient(r *http.Request) bool {
 	agent := r.UserAgent()
 	return strings.HasPrefix(agent, "go-containerregistry") || strings.HasPrefix(agent, "Go-http-client") && r.URL.Path == "/v2/"
 }
 
-// plainWriter writes challenges that lead to the server itself, without TLS.
+// plainWriter rewrites challenges so that they point to the server itself, without TLS.
 type plainWriter struct {
 	http.ResponseWriter
 	host string
@@ -132,7 +132,7 @@ func (w *plainWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Pool trusts the authority and nobody else.
+// Pool returns a pool that trusts this authority only.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(bytes.Clone(a.PEM))
