@@ -42,7 +42,7 @@ func fillHard(t *testing.T, w *world.World) {
 	fillShapes(t, w, shapes)
 }
 
-// What GitLab refuses, an engine passes on in words of its own. These are the words that the program has to know.
+// Engines report what GitLab rejects in their own words. These are the messages that the program has to recognize.
 func TestWhatAnEngineSaysOfGitLab(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestWhatAnEngineSaysOfGitLab(t *testing.T) {
 	}
 }
 
-// engineAnswer is what an engine says when GitLab refuses a push; "" is a push that succeeds.
+// engineAnswer is the error of a push that GitLab rejects.
 type engineAnswer struct {
 	name   string
 	before string // what is at GitLab already as v1
@@ -82,7 +82,7 @@ type engineAnswer struct {
 	says   map[engine.Kind]string // a regular expression
 }
 
-// says is what each engine says. Both are regular expressions; "" is a push that succeeds.
+// says maps each engine to a regular expression for its error; "" means that the push succeeds.
 func says(classicSays, containerdSays string) map[engine.Kind]string {
 	return map[engine.Kind]string{engine.Classic: classicSays, engine.Containerd: containerdSays}
 }
@@ -142,11 +142,11 @@ var engineAnswers = []engineAnswer{
 	{name: "no mounts", refuse: func(r *gitlab.Refusals) { r.NoMounts = true }},
 }
 
-// tooSlow is what is not tried with an engine that repeats its question for most of a minute.
+// tooSlow marks rows that are skipped because the engine retries for most of a minute.
 const tooSlow = "too slow"
 
-// What ECR holds and GitLab refuses is refused by an engine's one push of it. The containerd store is given all of it,
-// as the program does; the classic store pulls what it can hold.
+// GitLab rejects the hard shapes when an engine pushes them in one go. Engines with the containerd store load the whole
+// shape, as the program has them do; the classic store pulls what it can hold.
 func TestWhatAnEngineSaysOfHardShapes(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -167,10 +167,10 @@ func TestWhatAnEngineSaysOfHardShapes(t *testing.T) {
 	}
 }
 
-// hardAnswer is what an engine says when it is to bring a hard shape.
+// hardAnswer is the error with which copying a hard shape ends.
 type hardAnswer struct {
 	name, repository string
-	pulled           bool // from ECR, also by the containerd store
+	pulled           bool // from ECR by either store
 	lifted           func(*gitlab.Refusals)
 	says             map[engine.Kind]string
 }
@@ -212,7 +212,7 @@ var hardAnswers = []hardAnswer{
 	{name: "a foreign layer, URLs taken", repository: "foreign-kept", lifted: func(r *gitlab.Refusals) { r.LayerURLs = true }},
 }
 
-// bring has the engine copy the tag 1.0 of a hard shape, and returns what it says; "" is success.
+// bring copies tag 1.0 of a hard shape and returns the engine's error; "" is success.
 func (s *scene) bring(t *testing.T, repository string, pulled bool) string {
 	t.Helper()
 	if pulled || s.Engine.Kind == engine.Classic {
@@ -225,7 +225,7 @@ func (s *scene) bring(t *testing.T, repository string, pulled bool) string {
 	return s.push(t, repository+":1.0", repository, "1.0")
 }
 
-// load gives the engine all of a hard shape, under its name at ECR.
+// load loads a whole hard shape into the engine, under its name in ECR.
 func (s *scene) load(t *testing.T, repository string) {
 	t.Helper()
 	shapes, err := hardShapes()
@@ -240,7 +240,7 @@ func (s *scene) load(t *testing.T, repository string) {
 	}
 	name := layout.WithAnnotations(map[string]string{
 		"io.containerd.image.name":  s.AWS.RegistryHost + "/" + repository + ":1.0",
-		"vnd.docker.reference.type": "none", // which is not unpacked
+		"vnd.docker.reference.type": "none", // not to be unpacked
 	})
 	switch object := object.(type) {
 	case v1.Image:
@@ -259,14 +259,14 @@ func (s *scene) load(t *testing.T, repository string) {
 	expectSaid(t, s.call(t, http.MethodPost, "/images/load?quiet=1", authn.AuthConfig{}, &archive), "")
 }
 
-// pull pulls an image of ECR as the program may, and returns what the engine says; "" is success.
+// pull pulls an image from ECR with the credentials of the program, and returns the engine's error; "" is success.
 func (s *scene) pull(t *testing.T, image string) string {
 	t.Helper()
 	query := url.Values{"fromImage": {s.AWS.RegistryHost + "/" + image}}
 	return s.call(t, http.MethodPost, "/images/create?"+query.Encode(), s.AWS.PullAuth(), nil)
 }
 
-// push tags an image of ECR that the engine has, pushes it, and takes the tag away again. It returns what the engine says.
+// push tags an image that the engine has from ECR, pushes it, and removes the tag. It returns the engine's error.
 func (s *scene) push(t *testing.T, image, repository, tag string) string {
 	t.Helper()
 	target := s.GitLab.Image + "/" + repository
@@ -280,7 +280,7 @@ func (s *scene) push(t *testing.T, image, repository, tag string) string {
 	return said
 }
 
-// remove takes an image of ECR away from the engine, which may have nothing of it.
+// remove removes an image of ECR from the engine, if it is there.
 func (s *scene) remove(t *testing.T, image string) {
 	t.Helper()
 	if said := s.call(t, http.MethodDelete, "/images/"+s.AWS.RegistryHost+"/"+image, authn.AuthConfig{}, nil); said != "" && !strings.Contains(said, "o such image") {
@@ -288,7 +288,7 @@ func (s *scene) remove(t *testing.T, image string) {
 	}
 }
 
-// call makes one call of the engine's API, and returns the error that it ends with, if any.
+// call makes a call of the engine's API and returns its error, "" if there is none.
 func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, body io.Reader) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://engine"+path, body)

@@ -16,8 +16,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/faults"
 )
 
-// The bucket that ECR redirects to refuses and breaks off, and an engine quotes its signed URL: nothing that the
-// signature consists of is in what the program writes, which names the bucket where the engine does.
+// When a read from ECR's bucket fails, engines quote its signed URL. No part of the signature appears in the program's
+// output, which names the bucket if the engine does.
 func TestSignedURLsStayHidden(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -57,10 +57,10 @@ func TestSignedURLsStayHidden(t *testing.T) {
 	}
 }
 
-// forEver is how often a fault strikes that nobody waits out.
+// forEver is the number of times a permanent fault strikes.
 const forEver = 1 << 30
 
-// The engine does quote signed URLs, without which the test above would be worth nothing.
+// The engine does quote signed URLs; otherwise the test above would prove nothing.
 func TestTheEngineQuotesSignedURLs(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest")
@@ -73,7 +73,7 @@ func TestTheEngineQuotesSignedURLs(t *testing.T) {
 	}
 }
 
-// expectNoSignature looks for what the signed URLs of the bucket consisted of, and makes sure that there were some.
+// expectNoSignature looks for parts of the bucket's signed URLs, and makes sure that there were some.
 func (s *scene) expectNoSignature(t *testing.T, written string) {
 	t.Helper()
 	for _, kind := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"} {
@@ -89,10 +89,10 @@ func (s *scene) expectNoSignature(t *testing.T, written string) {
 	}
 }
 
-// signedPart is a parameter in a query. S3's own XML has an element of such a name, which is none.
+// signedPart matches a query parameter, but not the element of the same name in S3's XML.
 var signedPart = regexp.MustCompile(`(?i)x-amz-[a-z-]+(=|%3d|\\u003d)`)
 
-// readAll is the content of all files in the folder, which has some.
+// readAll returns the content of the three reports in the folder.
 func readAll(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
@@ -110,7 +110,7 @@ func readAll(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// An engine that is to pull a blob by its digest asks the registry for it first. Whatever that answers, images arrive whole.
+// An engine that pulls a blob by digest asks the registry for it first. Images arrive whole whatever the answer is.
 func TestBlobsAskedFor(t *testing.T) {
 	for _, status := range []int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusTemporaryRedirect,
@@ -132,7 +132,7 @@ func TestBlobsAskedFor(t *testing.T) {
 	}
 }
 
-// A plan tells whether the job may read the bucket, which ECR and its policies do not.
+// A plan reports whether the job can read the bucket, on which neither ECR nor IAM policies decide.
 func TestPlanReadsTheBucket(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest")

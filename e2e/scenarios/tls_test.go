@@ -14,8 +14,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
-// All of it over TLS and, where the engine speaks it, HTTP/2: two registries with a private authority, which the engine
-// trusts by its certs.d, the bucket, GitLab's token service on a host of its own, and its blobs in object storage.
+// Everything uses TLS and, if the engine supports it, HTTP/2: both registries with a private CA that the engine trusts by
+// its certs.d, the bucket, GitLab's token service on a host of its own, and object storage for GitLab's blobs.
 func TestMigratesOverTLS(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestMigratesOverTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer w.Close() //nolint:errcheck // nothing is to be learned from it
+			defer w.Close() //nolint:errcheck // the test has ended
 			s := &scene{World: w}
 			shapes := s.fillWith(t, usualTLS...)
 			outcome := run(t, w.Env())
@@ -50,7 +50,7 @@ func TestMigratesOverTLS(t *testing.T) {
 			}
 			t.Logf("%d requests over HTTP/2, %d over HTTP/1.1", requests.http2.Load(), requests.http1.Load())
 
-			// The one that it does not trust is refused, so that the others were not taken unseen.
+			// A registry that the engine does not trust is rejected, so certificates are verified.
 			stranger, err := world.Start(t.Context(), nil, world.Options{TLS: true, AWS: aws.Options{Addr: amazon}})
 			if err != nil {
 				t.Fatal(err)
