@@ -94,7 +94,10 @@ func smallDirs(ctx context.Context, tools ...goTool) (dirs []string, err error) 
 	}
 	for _, tool := range tools {
 		dir, err := cached(ctx, path.Base(tool.packages[0])+"-"+tool.version, func(ctx context.Context, dir string) error {
-			return installTools(ctx, dir, tool)
+			if err := installTools(ctx, dir, tool); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, "bin", "runc"), []byte(noRunc), 0o755)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("install %s: %w", tool.name, err)
@@ -103,6 +106,9 @@ func smallDirs(ctx context.Context, tools ...goTool) (dirs []string, err error) 
 	}
 	return dirs, nil
 }
+
+// noRunc is in runc's place in an engine that runs no containers: dockerd's BuildKit does not start where there is none.
+const noRunc = "#!/bin/sh\necho 'this engine is for pulling and pushing, and runs no containers' >&2\nexit 1\n"
 
 func installTools(ctx context.Context, dir string, tools ...goTool) error {
 	for _, tool := range tools {
