@@ -17,8 +17,11 @@ import (
 // Program is the built program, with the file that it is shown as /etc/hosts, in which it finds the names of a world.
 type Program struct{ path, hosts string }
 
-// Built is the program that is at the path.
-func Built(path string) Program { return Program{path: path} }
+// Built is the program that is at the path, in a temporary folder.
+func Built(path string) (Program, error) {
+	hosts, err := writeHosts(path + ".hosts")
+	return Program{path: path, hosts: hosts}, err
+}
 
 // Build compiles the program into dir, with the race detector if it is wanted.
 func Build(ctx context.Context, dir string, race bool) (Program, error) {
@@ -33,8 +36,7 @@ func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	if output, err := build.CombinedOutput(); err != nil {
 		return Program{}, fmt.Errorf("build the program: %w\n%s", err, output)
 	}
-	hosts, err := writeHosts(filepath.Join(dir, "hosts"))
-	return Program{path: path, hosts: hosts}, err
+	return Built(path)
 }
 
 // writeHosts writes the machine's own names and those of a world.

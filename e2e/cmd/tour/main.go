@@ -29,7 +29,7 @@ func main() {
 	program := flag.String("program", "", "the path of the ecr2gitlab to show")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := tour(ctx, world.Built(*program), *stay)
+	err := tour(ctx, *program, *stay)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -47,9 +47,13 @@ const (
 const archivedRepository, archivedTag = "tools/ci-runner", "1.0.0"
 
 // tour takes one step after the other and says which.
-func tour(ctx context.Context, program world.Program, stay bool) (err error) {
+func tour(ctx context.Context, path string, stay bool) (err error) {
 	step("1. A Docker Engine")
-	e, err := engine.StartSmall(ctx, engine.Options{Hosts: world.Hosts()})
+	var options engine.Options
+	if !stay { // a user's own program would not find the bucket by its name
+		options.Hosts = world.Hosts()
+	}
+	e, err := engine.StartSmall(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -68,6 +72,10 @@ func tour(ctx context.Context, program world.Program, stay bool) (err error) {
 	}
 	if stay {
 		return waitForUser(ctx, w)
+	}
+	program, err := world.Built(path)
+	if err != nil {
+		return err
 	}
 	if err := migrate(ctx, program, w); err != nil {
 		return err
