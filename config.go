@@ -25,48 +25,48 @@ import (
 )
 
 // Config is what the environment says. Every field is one variable, and its tags are the reference: short is what help
-// has room for (those without it the AWS SDK reads by itself), desc says what the variable is where it is wrong, required
-// that it must be set, instead names the one that may stand in.
+// has room for (the AWS SDK itself reads those without one), desc says what the variable is in a message about it, required
+// that it must be set, and instead names the variable that may be set in its place.
 type Config struct {
-	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" short:"the account of the ECR registry, twelve digits" desc:"the AWS account whose ECR registry is migrated, twelve digits"`
-	Region           string `envconfig:"AWS_REGION" short:"the registry's region; wins over AWS_DEFAULT_REGION" desc:"the same as AWS_DEFAULT_REGION, and wins over it, as with the AWS CLI"`
-	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"the registry's region, unless AWS_REGION has it" desc:"the AWS region of the registry, such as eu-west-1"`
-	RoleARN          string `envconfig:"AWS_ROLE_ARN" short:"the role to assume with a web identity" desc:"the IAM role to assume with a web identity, such as arn:aws:iam::123456789012:role/migration"`
-	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" short:"the job's id_tokens: token for it, unless there are access keys" desc:"the ID token that the job's id_tokens: put here, exchanged for the role's credentials; access keys and AWS_WEB_IDENTITY_TOKEN_FILE go before it"`
-	WebIdentityFile  string `envconfig:"AWS_WEB_IDENTITY_TOKEN_FILE" desc:"the file of a web identity token, which the pods of IRSA runners have"`
+	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" short:"account ID of the ECR registry, 12 digits" desc:"the ID of the AWS account whose ECR registry is migrated, 12 digits"`
+	Region           string `envconfig:"AWS_REGION" short:"region of the registry; overrides AWS_DEFAULT_REGION" desc:"the AWS region of the registry; it overrides AWS_DEFAULT_REGION, as in the AWS CLI"`
+	DefaultRegion    string `envconfig:"AWS_DEFAULT_REGION" required:"true" instead:"AWS_REGION" short:"region of the registry, unless AWS_REGION is set" desc:"the AWS region of the registry, such as eu-west-1"`
+	RoleARN          string `envconfig:"AWS_ROLE_ARN" short:"IAM role to assume with a web identity token" desc:"the IAM role to assume with a web identity token, such as arn:aws:iam::123456789012:role/migration"`
+	WebIdentityToken Secret `envconfig:"AWS_WEB_IDENTITY_TOKEN" short:"ID token from id_tokens:; access keys take precedence" desc:"the ID token that id_tokens: provides in the job, exchanged for credentials of the role; access keys and AWS_WEB_IDENTITY_TOKEN_FILE take precedence"`
+	WebIdentityFile  string `envconfig:"AWS_WEB_IDENTITY_TOKEN_FILE" desc:"the path of a file with a web identity token, as in the pods of runners with an IAM role (IRSA)"`
 	AccessKeyID      Secret `envconfig:"AWS_ACCESS_KEY_ID" desc:"the ID of an access key"`
-	SecretAccessKey  Secret `envconfig:"AWS_SECRET_ACCESS_KEY" desc:"the secret of AWS_ACCESS_KEY_ID"`
-	SessionToken     Secret `envconfig:"AWS_SESSION_TOKEN" desc:"the session token of AWS_ACCESS_KEY_ID, which temporary keys have"`
+	SecretAccessKey  Secret `envconfig:"AWS_SECRET_ACCESS_KEY" desc:"the secret access key that belongs to AWS_ACCESS_KEY_ID"`
+	SessionToken     Secret `envconfig:"AWS_SESSION_TOKEN" desc:"the session token of a temporary access key"`
 
-	Registry         string `envconfig:"CI_REGISTRY" required:"true" short:"the host of the GitLab registry" desc:"the host of the GitLab container registry"`
-	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" short:"the registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
-	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" short:"the user who pushes there" desc:"the user who pushes to the GitLab container registry"`
-	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" short:"the user's password or token" desc:"the password or token of CI_REGISTRY_USER"`
+	Registry         string `envconfig:"CI_REGISTRY" required:"true" short:"host of the GitLab container registry" desc:"the host of the GitLab container registry"`
+	RegistryImage    string `envconfig:"CI_REGISTRY_IMAGE" required:"true" short:"registry path of the project to migrate to" desc:"the registry path of the project to migrate to, such as registry.gitlab.com/group/project"`
+	RegistryUser     string `envconfig:"CI_REGISTRY_USER" required:"true" short:"user name for the GitLab container registry" desc:"the user name for the GitLab container registry"`
+	RegistryPassword Secret `envconfig:"CI_REGISTRY_PASSWORD" required:"true" short:"password or token of that user" desc:"the password or token of CI_REGISTRY_USER"`
 
-	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" short:"when the job has started" desc:"the time at which the job has started"`
-	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" short:"the seconds that it may take" desc:"the seconds that the job may take"`
-	NodeIndex    int    `envconfig:"CI_NODE_INDEX" short:"the job's number among those of parallel:, from 1" desc:"the number of this job among those of parallel:, from 1; each copies its share"`
-	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" short:"the number of those jobs; each copies its share" desc:"the number of those jobs"`
+	JobStartedAt string `envconfig:"CI_JOB_STARTED_AT" short:"when the job started" desc:"the time at which the job started"`
+	JobTimeout   int    `envconfig:"CI_JOB_TIMEOUT" short:"timeout of the job, in seconds" desc:"the timeout of the job in seconds"`
+	NodeIndex    int    `envconfig:"CI_NODE_INDEX" short:"number of this job under parallel:, from 1" desc:"the number of this job under parallel:, starting at 1; each job copies its share"`
+	NodeTotal    int    `envconfig:"CI_NODE_TOTAL" short:"number of jobs under parallel:; each copies its share" desc:"the number of jobs under parallel:"`
 
-	DockerHost       string `envconfig:"DOCKER_HOST" short:"the Docker Engine (unset: its socket, else tcp://docker:2375 or :2376)" desc:"the Docker Engine's address; unset, /var/run/docker.sock, else tcp://docker:2375, or 2376 with TLS"`
-	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" short:"any value: verified TLS to the engine" desc:"the switch for verified TLS to the engine: any value but the empty one is yes"`
-	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"the folder of ca.pem, cert.pem and key.pem for it" desc:"the folder of ca.pem, cert.pem and key.pem for TLS to the engine"`
-	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"the folder where docker:dind writes them, such as /certs" desc:"the folder where docker:dind writes its certificates, such as /certs"`
+	DockerHost       string `envconfig:"DOCKER_HOST" short:"Docker Engine (default: local socket, then tcp://docker:2375 or :2376)" desc:"the address of the Docker Engine; by default /var/run/docker.sock, or else tcp://docker:2375, or port 2376 with TLS"`
+	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" short:"any value: verify the engine's TLS certificate" desc:"the switch for verified TLS to the engine: any value turns it on"`
+	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"folder with ca.pem, cert.pem and key.pem for the engine" desc:"the folder with ca.pem, cert.pem and key.pem for TLS to the engine"`
+	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"folder where docker:dind creates them, such as /certs" desc:"the folder where docker:dind creates its certificates, such as /certs"`
 
-	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (unset: all)" desc:"the repositories to migrate, as patterns separated by commas or blanks, such as team/**, or !team/old-* for all but those; unset, all of them"`
-	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (unset: all)" desc:"the tags to migrate, as patterns separated by commas or blanks, such as v*, or !*-rc* for all but those; unset, all of them"`
-	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"so many tags of each repository, the last pushed (unset: all)" desc:"the number of tags to migrate of each repository, those pushed last; unset, all of them"`
-	Since        string `envconfig:"MIGRATE_SINCE" short:"tags pushed since 2026-01-31 or within 90d (unset: all)" desc:"the time since which tags to migrate were pushed: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; unset, whenever"`
+	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (default: all)" desc:"the repositories to migrate: patterns separated by commas or white space, such as team/**, or !team/old-* for all but those; by default all of them"`
+	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (default: all)" desc:"the tags to migrate: patterns separated by commas or white space, such as v*, or !*-rc* for all but those; by default all of them"`
+	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"only the N most recently pushed tags of each repository" desc:"the number of tags to migrate of each repository, the most recently pushed ones; by default all of them"`
+	Since        string `envconfig:"MIGRATE_SINCE" short:"only tags pushed since 2026-01-31, or within 90d" desc:"the earliest push of a tag to migrate: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; by default any"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"images pulled and pushed at a time (unset: 3 a processor, 4 to 16)" desc:"the number of images pulled at a time, and of those pushed, 1 to 64; unset, three for each of the engine's processors, 4 to 16"`
-	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"room for images in the engine" desc:"the room that images may take up in the engine at a time, such as 20GB"`
-	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"one platform, such as linux/amd64 (unset: all)" desc:"the one platform that indexes are reduced to, such as linux/amd64; unset, every platform is copied"`
-	LeaveOut      string `envconfig:"MIGRATE_LEAVE_OUT" short:"artifacts to leave out: application/vnd.amazon.soci.* (unset: none)" desc:"the kinds of artifacts to leave out of indexes and of referrers, as patterns for media types separated by commas or blanks, such as application/vnd.amazon.soci.*; unset, nothing is left out"`
-	Conflict      string `envconfig:"MIGRATE_CONFLICT" short:"tags that others pushed to GitLab: overwrite or keep (unset: a failure)" desc:"what happens to a tag under which somebody else has pushed another image to GitLab: overwrite replaces it, keep leaves it alone; unset, it is left alone and counts as not migrated"`
-	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"what is without progress so long is tried again" desc:"the time without progress after which a pull or push is cancelled and tried again, such as 90s"`
-	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"the end: 2h30m or 2026-11-27T06:00:00Z (unset: the job's timeout)" desc:"the end of the run: a duration from its start, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; unset, CI_JOB_TIMEOUT after CI_JOB_STARTED_AT"`
-	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"the folder for report.json, report.html and junit.xml (unset: none)" desc:"the folder for report.json, which a later run reads to go on from, report.html and junit.xml; unset, none is written"`
-	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins levels of names too many for GitLab: - _ . or __" desc:"the separator (- _ . or __) that joins the path segments too many for GitLab: with -, a/b/c is written a/b-c"`
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"concurrent pulls, and pushes (default: 3 per processor, 4 to 16)" desc:"the number of concurrent pulls, and of concurrent pushes, from 1 to 64; by default three per processor of the engine, 4 to 16"`
+	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"disk space that images may take up in the engine" desc:"the disk space that images may take up in the engine at any time, such as 20GB"`
+	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"only one platform, such as linux/amd64 (default: all)" desc:"the only platform to copy from multi-platform images, such as linux/amd64; by default all platforms are copied"`
+	LeaveOut      string `envconfig:"MIGRATE_LEAVE_OUT" short:"artifacts to leave out: application/vnd.amazon.soci.*" desc:"the artifacts to leave out of indexes and referrers: patterns for media types separated by commas or white space, such as application/vnd.amazon.soci.*; by default none"`
+	Conflict      string `envconfig:"MIGRATE_CONFLICT" short:"tags that others pushed to GitLab: overwrite or keep (default: fail)" desc:"what to do with a tag under which someone else has pushed another image to GitLab: overwrite replaces it, keep leaves it alone; by default it is left alone and counts as not migrated"`
+	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"retry a pull or push that makes no progress for this long" desc:"the time without progress after which a pull or push is canceled and retried, such as 90s"`
+	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"when to end: 2h30m or 2026-11-27T06:00:00Z (default: job timeout)" desc:"the end of the run: a duration, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; by default when the job times out"`
+	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"folder for report.json, report.html and junit.xml" desc:"the folder for report.html, junit.xml and report.json, from which a later run continues; by default no report is written"`
+	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins path segments too deep for GitLab: - _ . or __" desc:"the separator that joins path segments too deep for GitLab, one of - _ . and __: with -, a/b/c becomes a/b-c"`
 }
 
 const (
@@ -118,21 +118,21 @@ func (c *Config) read(p *problems) {
 // validate looks at what is set; what is missing read has seen.
 func (c *Config) validate(p *problems) {
 	p.checkPasted()
-	p.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be twelve digits")
-	p.check("AWS_REGION", regionPattern.MatchString(c.Region), "must be the name of a region")
-	p.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of a region")
+	p.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be 12 digits")
+	p.check("AWS_REGION", regionPattern.MatchString(c.Region), "must be the name of an AWS region")
+	p.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of an AWS region")
 	if c.WebIdentityToken != "" {
-		p.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of a role")
+		p.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of an IAM role")
 		if c.RoleARN == "" && !c.login().HasAccessKey() { // beside one an ID token needs no role: jobs may have their id_tokens either way
-			p.add("AWS_ROLE_ARN", "missing beside AWS_WEB_IDENTITY_TOKEN")
+			p.add("AWS_ROLE_ARN", "missing, but AWS_WEB_IDENTITY_TOKEN is set")
 		}
 	}
-	p.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host, with its port where it has one, and nothing else")
+	p.check("CI_REGISTRY", hostPattern.MatchString(c.Registry), "must be a host name, with a port if needed, and nothing else")
 	p.checkError("CI_REGISTRY_IMAGE", validTarget(c.Registry, c.RegistryImage))
 	p.check("DOCKER_HOST", enginePattern.MatchString(c.DockerHost), "must start with unix:// or tcp://")
 	c.validateChoice(p)
 	p.checkError("MIGRATE_DISK", validDisk(c.Disk))
-	p.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be 1 to %d", maxConcurrency))
+	p.check("MIGRATE_CONCURRENCY", c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fmt.Sprintf("must be from 1 to %d", maxConcurrency))
 	p.check("MIGRATE_STALL", c.stallAfter() >= minStall, fmt.Sprintf("must be a duration of at least %s, such as 90s", minStall))
 	p.checkError("MIGRATE_DEADLINE", validDeadline(c.Deadline))
 	p.checkError("MIGRATE_PLATFORM", c.normalizePlatform())
@@ -140,7 +140,7 @@ func (c *Config) validate(p *problems) {
 	p.checkError("CI_JOB_STARTED_AT", validTime(c.JobStartedAt))
 	p.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
 	c.validateShare(p)
-	p.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of - _ . and __")
+	p.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of -, _, . and __")
 }
 
 // validTarget checks the path that every repository's name will be appended to.
@@ -150,13 +150,13 @@ func validTarget(registry, image string) error {
 	}
 	named, err := reference.ParseNamed(image)
 	if errors.Is(err, reference.ErrNameNotCanonical) {
-		return errors.New("must have a host with a dot, a port, or localhost: an engine takes any other for a name on Docker Hub")
+		return errors.New("must begin with a host that has a dot or a port, or with localhost: Docker takes anything else for a name on Docker Hub")
 	}
 	if err != nil {
 		return fmt.Errorf("must be a repository name: %w", err)
 	}
 	if !reference.IsNameOnly(named) {
-		return errors.New("must have no tag and no digest")
+		return errors.New("must not have a tag or a digest")
 	}
 	return nil
 }
@@ -271,9 +271,9 @@ func (c *Config) deadline(now time.Time) time.Time {
 // validateShare checks the job's number. A job without parallel: has neither variable, or is the only one.
 func (c *Config) validateShare(p *problems) {
 	p.check("CI_NODE_TOTAL", c.NodeTotal >= 1, "must be at least 1")
-	p.check("CI_NODE_INDEX", c.NodeIndex >= 1 && c.NodeIndex <= max(1, c.NodeTotal), "must be 1 to CI_NODE_TOTAL")
+	p.check("CI_NODE_INDEX", c.NodeIndex >= 1 && c.NodeIndex <= max(1, c.NodeTotal), "must be from 1 to CI_NODE_TOTAL")
 	if c.NodeTotal > 1 && c.NodeIndex == 0 {
-		p.add("CI_NODE_INDEX", "missing beside CI_NODE_TOTAL")
+		p.add("CI_NODE_INDEX", "missing, but CI_NODE_TOTAL is set")
 	}
 }
 

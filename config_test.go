@@ -206,11 +206,11 @@ func TestLoadConfigRefuses(t *testing.T) {
 		name, value string
 		want        string // the line's beginning
 	}{
-		{"AWS_ACCOUNT_ID", "", `AWS_ACCOUNT_ID: missing; it is the AWS account whose ECR registry is migrated, twelve digits (Settings > CI/CD > Variables)`},
-		{"AWS_ACCOUNT_ID", "12345", `AWS_ACCOUNT_ID "12345": must be twelve digits; it is the AWS account`},
-		{"AWS_ACCOUNT_ID", "1234-5678-9012", `AWS_ACCOUNT_ID "1234-5678-9012": must be twelve digits`},
-		{"AWS_ACCOUNT_ID", "123456789012\n", `AWS_ACCOUNT_ID: must not begin or end with white space (it ends with a line break); it is the AWS account`},
-		{"AWS_ACCOUNT_ID", `"123456789012"`, `AWS_ACCOUNT_ID: must not be in quotes; it is the AWS account`},
+		{"AWS_ACCOUNT_ID", "", `AWS_ACCOUNT_ID: missing; it is the ID of the AWS account whose ECR registry is migrated, 12 digits (Settings > CI/CD > Variables)`},
+		{"AWS_ACCOUNT_ID", "12345", `AWS_ACCOUNT_ID "12345": must be 12 digits; it is the ID of the AWS account`},
+		{"AWS_ACCOUNT_ID", "1234-5678-9012", `AWS_ACCOUNT_ID "1234-5678-9012": must be 12 digits`},
+		{"AWS_ACCOUNT_ID", "123456789012\n", `AWS_ACCOUNT_ID: must not begin or end with white space (it ends with a line break); it is the ID of the AWS account`},
+		{"AWS_ACCOUNT_ID", `"123456789012"`, `AWS_ACCOUNT_ID: must not be in quotes; it is the ID of the AWS account`},
 		{"AWS_ACCESS_KEY_ID", "AKIA EXAMPLE", `AWS_ACCESS_KEY_ID: must not contain white space; it is the ID of an access key (Settings`},
 		{"AWS_SECRET_ACCESS_KEY", "'secret'", `AWS_SECRET_ACCESS_KEY: must not be in quotes`},
 		{"AWS_ROLE_ARN", " arn:aws:iam::123456789012:role/r", `AWS_ROLE_ARN: must not begin or end with white space (it begins with a space)`},
@@ -218,29 +218,29 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"CI_REGISTRY_USER", "somebody\t", `CI_REGISTRY_USER: must not begin or end with white space (it ends with a tab)`},
 		{"AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token\n", `AWS_WEB_IDENTITY_TOKEN_FILE: must not begin or end with white space`},
 		{"AWS_DEFAULT_REGION", "", `AWS_DEFAULT_REGION: missing`},
-		{"AWS_DEFAULT_REGION", "eu-west-1a", `AWS_DEFAULT_REGION "eu-west-1a": must be the name of a region`},
-		{"AWS_REGION", "Ireland", `AWS_REGION "Ireland": must be the name of a region`},
-		{"AWS_WEB_IDENTITY_TOKEN", "e.y.J", `AWS_ROLE_ARN: missing beside AWS_WEB_IDENTITY_TOKEN`},
-		{"CI_REGISTRY", "https://registry.example.com", `CI_REGISTRY "https://registry.example.com": must be a host`},
+		{"AWS_DEFAULT_REGION", "eu-west-1a", `AWS_DEFAULT_REGION "eu-west-1a": must be the name of an AWS region`},
+		{"AWS_REGION", "Ireland", `AWS_REGION "Ireland": must be the name of an AWS region`},
+		{"AWS_WEB_IDENTITY_TOKEN", "e.y.J", `AWS_ROLE_ARN: missing, but AWS_WEB_IDENTITY_TOKEN is set`},
+		{"CI_REGISTRY", "https://registry.example.com", `CI_REGISTRY "https://registry.example.com": must be a host name`},
 		{"CI_REGISTRY_IMAGE", "", `CI_REGISTRY_IMAGE: missing; it is the registry path of the project to migrate to, such as registry.gitlab.com/group/project (GitLab sets it`},
 		{"CI_REGISTRY_IMAGE", "registry.example.com", `CI_REGISTRY_IMAGE "registry.example.com": must start with "registry.example.com/"`},
 		{"CI_REGISTRY_IMAGE", "registry.example.com.evil/g/p", `CI_REGISTRY_IMAGE "registry.example.com.evil/g/p": must start with`},
 		{"CI_REGISTRY_IMAGE", "registry.example.com/Group/project", `CI_REGISTRY_IMAGE "registry.example.com/Group/project": must be a repository name: `},
-		{"CI_REGISTRY_IMAGE", "registry.example.com/g/p:tag", `CI_REGISTRY_IMAGE "registry.example.com/g/p:tag": must have no tag`},
+		{"CI_REGISTRY_IMAGE", "registry.example.com/g/p:tag", `CI_REGISTRY_IMAGE "registry.example.com/g/p:tag": must not have a tag`},
 		{"CI_REGISTRY_USER", "", `CI_REGISTRY_USER: missing`},
 		{"CI_REGISTRY_PASSWORD", "", `CI_REGISTRY_PASSWORD: missing`},
 		{"DOCKER_HOST", "docker:2375", `DOCKER_HOST "docker:2375": must start with unix:// or tcp://`},
 		{"DOCKER_HOST", "ssh://root@docker", `DOCKER_HOST "ssh://root@docker": must start with`},
 		{"MIGRATE_CONCURRENCY", "many", `MIGRATE_CONCURRENCY "many": must be a whole number; it is`},
-		{"MIGRATE_CONCURRENCY", "0", `MIGRATE_CONCURRENCY "0": must be 1 to 64`},
-		{"MIGRATE_CONCURRENCY", "65", `MIGRATE_CONCURRENCY "65": must be 1 to 64`},
+		{"MIGRATE_CONCURRENCY", "0", `MIGRATE_CONCURRENCY "0": must be from 1 to 64`},
+		{"MIGRATE_CONCURRENCY", "65", `MIGRATE_CONCURRENCY "65": must be from 1 to 64`},
 		{"MIGRATE_DISK", "much", `MIGRATE_DISK "much": must be a size, such as 20GB or 500MiB; it is`},
 		{"MIGRATE_DISK", "-1GB", `MIGRATE_DISK "-1GB": must be a size`},
 		{"MIGRATE_DISK", "20", `MIGRATE_DISK "20": must be at least 50 MB`},
 		{"MIGRATE_DISK", "9999999999TB", `MIGRATE_DISK "9999999999TB": must be`},
 		{"MIGRATE_PLATFORM", "amd64", `MIGRATE_PLATFORM "amd64": must be os/architecture`},
 		{"MIGRATE_PLATFORM", "linux/amd64,linux/arm64", `MIGRATE_PLATFORM "linux/amd64,linux/arm64": must be os/architecture`},
-		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of - _ . and __`},
+		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of -, _, . and __`},
 		{"MIGRATE_NAME_SEPARATOR", "/", `MIGRATE_NAME_SEPARATOR "/": must be one of`},
 		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there is MIGRATE_CONCURRENCY`},
 		{"MIGRATE_WHATEVER", "8", `MIGRATE_WHATEVER: unknown; there are MIGRATE_REPOSITORIES, MIGRATE_TAGS, MIGRATE_NEWEST, MIGRATE_SINCE, MIGRATE_CONCURRENCY, `},
@@ -257,11 +257,11 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"MIGRATE_DEADLINE", "06:00", `MIGRATE_DEADLINE "06:00": must be a duration`},
 		{"CI_JOB_TIMEOUT", "1h", `CI_JOB_TIMEOUT "1h": must be a whole number`},
 		{"CI_JOB_TIMEOUT", "-1", `CI_JOB_TIMEOUT "-1": must be a number of seconds`},
-		{"CI_JOB_STARTED_AT", "yesterday", `CI_JOB_STARTED_AT "yesterday": must be a time, such as 2026-11-27T06:00:00Z; it is the time at which the job has started (GitLab sets it in a job)`},
+		{"CI_JOB_STARTED_AT", "yesterday", `CI_JOB_STARTED_AT "yesterday": must be a time, such as 2026-11-27T06:00:00Z; it is the time at which the job started (GitLab sets it in a job)`},
 		{"CI_NODE_TOTAL", "0", `CI_NODE_TOTAL "0": must be at least 1`},
-		{"CI_NODE_TOTAL", "4", `CI_NODE_INDEX: missing beside CI_NODE_TOTAL`},
-		{"CI_NODE_INDEX", "2", `CI_NODE_INDEX "2": must be 1 to CI_NODE_TOTAL`},
-		{"CI_NODE_INDEX", "0", `CI_NODE_INDEX "0": must be 1 to CI_NODE_TOTAL`},
+		{"CI_NODE_TOTAL", "4", `CI_NODE_INDEX: missing, but CI_NODE_TOTAL is set`},
+		{"CI_NODE_INDEX", "2", `CI_NODE_INDEX "2": must be from 1 to CI_NODE_TOTAL`},
+		{"CI_NODE_INDEX", "0", `CI_NODE_INDEX "0": must be from 1 to CI_NODE_TOTAL`},
 	}
 	for _, test := range tests {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
@@ -279,21 +279,21 @@ func TestLoadConfigRefuses(t *testing.T) {
 
 func TestLoadConfigWantsARoleBesideHalfAnAccessKey(t *testing.T) {
 	_, err := loadConfig(jobWith(map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}))
-	if want := "AWS_ROLE_ARN: missing beside AWS_WEB_IDENTITY_TOKEN; "; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := "AWS_ROLE_ARN: missing, but AWS_WEB_IDENTITY_TOKEN is set; "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
 
 func TestLoadConfigChecksTheRole(t *testing.T) {
 	_, err := loadConfig(jobWith(map[string]string{"AWS_WEB_IDENTITY_TOKEN": "e.y.J", "AWS_ROLE_ARN": "migration"}))
-	if want := `AWS_ROLE_ARN "migration": must be the ARN of a role; it is `; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := `AWS_ROLE_ARN "migration": must be the ARN of an IAM role; it is `; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
 
 func TestLoadConfigWantsAHostThatDockerTakes(t *testing.T) {
 	_, err := loadConfig(jobWith(map[string]string{"CI_REGISTRY": "registry", "CI_REGISTRY_IMAGE": "registry/group/project"}))
-	if want := "must have a host with a dot"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "must begin with a host that has a dot"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -227,15 +227,15 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 		{name: "no JSON", digest: digest.FromString("<html>"), image: &types.Image{ImageManifest: aws.String("<html>")}, want: "manifest is not valid JSON"},
 		{name: "refused", digest: digest.FromString("z"), fails: &types.ImageFailure{FailureCode: "ImageNotFound", FailureReason: aws.String("Requested image not found")}, want: "ImageNotFound: Requested image not found"},
 		{
-			name: "without its key", digest: digest.FromString("kms"), want: "KmsError: the key is disabled\n  the KMS key of the repository must be enabled",
+			name: "without its key", digest: digest.FromString("kms"), want: "KmsError: the key is disabled\n  the repository's KMS key must be enabled",
 			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeKmsError, FailureReason: aws.String("the key is disabled")},
 		},
 		{
-			name: "archived meanwhile", digest: digest.FromString("archived"), want: "ImageInaccessible: no\n  the image is archived, or not replicated",
+			name: "archived meanwhile", digest: digest.FromString("archived"), want: "ImageInaccessible: no\n  the image is archived, or not yet replicated",
 			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeImageInaccessible, FailureReason: aws.String("no")},
 		},
 		{
-			name: "denied upstream", digest: digest.FromString("upstream"), want: "UpstreamAccessDenied: no\n  a pull through cache rule",
+			name: "denied upstream", digest: digest.FromString("upstream"), want: "UpstreamAccessDenied: no\n  the image comes from an upstream registry",
 			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeUpstreamAccessDenied, FailureReason: aws.String("no")},
 		},
 		{name: "passed over", digest: digest.FromString("silence"), want: "ECR has not answered for it"},
@@ -803,7 +803,7 @@ func TestThrottlingIsSurvived(t *testing.T) {
 			}
 			continue
 		}
-		assertAWSError(t, err, ecr.Throttled, "ThrottlingException: Rate exceeded (request request-1)", "MIGRATE_CONCURRENCY")
+		assertAWSError(t, err, ecr.Throttled, "ThrottlingException: Rate exceeded (request request-1)", "AWS throttled every attempt")
 	}
 }
 
@@ -913,20 +913,20 @@ func TestRefusals(t *testing.T) {
 		{
 			name:    "temporary keys at their end",
 			answers: map[string]http.HandlerFunc{"GetCallerIdentity": stsError("ExpiredToken", "The security token included in the request is expired")},
-			call:    who, class: ecr.Expired, calls: 1, parts: []string{"ExpiredToken: ", "the session of AWS_SESSION_TOKEN has ended: set AWS_ACCESS_KEY_ID"},
+			call:    who, class: ecr.Expired, calls: 1, parts: []string{"ExpiredToken: ", "the session of AWS_SESSION_TOKEN has expired: set AWS_ACCESS_KEY_ID"},
 		},
 		{
 			name: "an ID token at its end", env: webIdentity,
 			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time")},
 			call:    who, class: ecr.Expired, calls: 1, newJob: true,
-			parts: []string{"ExpiredTokenException: Token expired", "the job's ID token (AWS_WEB_IDENTITY_TOKEN) has expired", "a new job has a new token"},
+			parts: []string{"ExpiredTokenException: Token expired", "the job's ID token (AWS_WEB_IDENTITY_TOKEN) has expired", "a new job gets a new token"},
 		},
 		{
 			name: "a pod's token beside the job's", env: podsToken,
 			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("InvalidIdentityToken", "No OpenIDConnect provider found in your account")},
 			call:    who, class: ecr.BadCredentials,
 			parts: []string{
-				"InvalidIdentityToken: No OpenIDConnect provider", "the token is that of AWS_WEB_IDENTITY_TOKEN_FILE (" + tokenFile + ")",
+				"InvalidIdentityToken: No OpenIDConnect provider", "the token comes from AWS_WEB_IDENTITY_TOKEN_FILE (" + tokenFile + ")",
 				`takes precedence over the job's own AWS_WEB_IDENTITY_TOKEN: set AWS_WEB_IDENTITY_TOKEN_FILE to ""`,
 			},
 		},
@@ -938,7 +938,7 @@ func TestRefusals(t *testing.T) {
 		{
 			name: "a pod's token alone", env: podsTokenAlone,
 			answers: map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": stsError("ExpiredTokenException", "Token expired")},
-			call:    who, class: ecr.Expired, parts: []string{tokenFile, "AWS_ROLE_ARN must be the role that trusts it"},
+			call:    who, class: ecr.Expired, parts: []string{tokenFile, "AWS_ROLE_ARN must be a role that trusts this token"},
 		},
 		{
 			name: "a role that does not trust GitLab", env: webIdentity,
@@ -958,11 +958,11 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			name: "half a pair of keys", env: map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, call: who, class: ecr.NoCredentials,
-			parts: []string{"AWS_SECRET_ACCESS_KEY (which is missing)"},
+			parts: []string{"AWS_SECRET_ACCESS_KEY (which is not set)"},
 		},
 		{
 			name: "the other half", env: map[string]string{"AWS_ACCESS_KEY_ID": ""}, call: who, class: ecr.NoCredentials,
-			parts: []string{"AWS_SECRET_ACCESS_KEY (the first of which is missing)"},
+			parts: []string{"AWS_SECRET_ACCESS_KEY (the former is not set)"},
 		},
 		{
 			name:    "something that is not AWS",

@@ -87,7 +87,7 @@ func fail(stderr io.Writer, err error) int {
 		say(stderr, "ecr2gitlab: "+err.Error())
 		return exitUnfinished
 	case errors.As(err, &config):
-		say(stderr, "ecr2gitlab: the configuration is not complete; nothing was touched")
+		say(stderr, "ecr2gitlab: the configuration is invalid; nothing was changed")
 		say(stderr, "  - "+strings.ReplaceAll(redact.Printable(config.Error()), "\n", "\n  - "))
 		return exitConfig
 	case errors.As(err, &line):

@@ -187,7 +187,7 @@ func assertParts(t *testing.T, name, text string, parts ...string) {
 func TestCommandLine(t *testing.T) {
 	missing := map[string]string{"AWS_ACCOUNT_ID": "", "CI_REGISTRY_IMAGE": "", "CI_REGISTRY_PASSWORD": "", "MIGRATE_CONCURRENCY": "many"}
 	config := []string{
-		"ecr2gitlab: the configuration is not complete; nothing was touched\n",
+		"ecr2gitlab: the configuration is invalid; nothing was changed\n",
 		"  - AWS_ACCOUNT_ID: missing", "\n  - CI_REGISTRY_IMAGE: missing", "\n  - CI_REGISTRY_PASSWORD: missing",
 		"\n  - MIGRATE_CONCURRENCY \"many\": must be a whole number",
 	}
@@ -247,7 +247,7 @@ func TestPastedCredentials(t *testing.T) {
 				if code != exitConfig || w.contacted() || strings.Contains(stdout+stderr, "pasted") {
 					t.Errorf("exit code %d; contacted AWS with %v\n%s%s", code, w.amazon.calls, stdout, stderr)
 				}
-				assertParts(t, "stderr", stderr, "nothing was touched\n  - "+variable+": must not begin or end with white space (it ends with "+name+"); it is ")
+				assertParts(t, "stderr", stderr, "nothing was changed\n  - "+variable+": must not begin or end with white space (it ends with "+name+"); it is ")
 				if lines := strings.Count(stderr, "\n"); lines != 2 {
 					t.Errorf("%d lines:\n%s", lines, stderr)
 				}
@@ -281,16 +281,16 @@ func TestCredentialsThatEnd(t *testing.T) {
 		{"a listing, of static keys", nil, map[string]http.HandlerFunc{"DescribeImages": expired}, exitFailed, []string{"set AWS_ACCESS_KEY_ID"}},
 		{
 			"manifests, of static keys", nil, map[string]http.HandlerFunc{"BatchGetImage": expired}, exitFailed,
-			[]string{"ecr2gitlab: nothing more can be copied: ", "get manifests of team/app: ExpiredTokenException", "the session of AWS_SESSION_TOKEN has ended"},
+			[]string{"ecr2gitlab: nothing more can be copied: ", "get manifests of team/app: ExpiredTokenException", "the session of AWS_SESSION_TOKEN has expired"},
 		},
 		{
 			"a session that the job's token cannot renew any more", jobToken, map[string]http.HandlerFunc{"AssumeRoleWithWebIdentity": endingSession()},
-			exitUnfinished, []string{"ExpiredTokenException: Token expired", "a new job has a new token"},
+			exitUnfinished, []string{"ExpiredTokenException: Token expired", "a new job gets a new token"},
 		},
 		{
 			"the session alone", jobToken, map[string]http.HandlerFunc{
 				"AssumeRoleWithWebIdentity": stsAnswer(http.StatusOK, assumed), "BatchGetImage": expired,
-			}, exitUnfinished, []string{"nothing more can be copied", "a new job has a new token"},
+			}, exitUnfinished, []string{"nothing more can be copied", "a new job gets a new token"},
 		},
 	} {
 		for _, command := range []string{"migrate", "plan", "verify"} {
@@ -721,7 +721,7 @@ func TestReportFolder(t *testing.T) {
 	if code != exitConfig || w.contacted() {
 		t.Errorf("exit code %d; contacted AWS with %v", code, w.amazon.calls)
 	}
-	assertParts(t, "stderr", stderr, "nothing was touched", "MIGRATE_REPORT_DIR", w.env["MIGRATE_REPORT_DIR"], "not a directory")
+	assertParts(t, "stderr", stderr, "nothing was changed", "MIGRATE_REPORT_DIR", w.env["MIGRATE_REPORT_DIR"], "not a directory")
 }
 
 // A report that cannot be written says so in the end, and takes nothing from the migration.

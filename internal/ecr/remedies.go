@@ -28,7 +28,7 @@ func (e *Explainer) remedy(class Class, err error) string {
 		return fmt.Sprintf("AWS_ACCOUNT_ID is %s, but the credentials belong to account %s: set AWS_ACCOUNT_ID to %s, or have the "+
 			"repository policies of %s allow %s", e.Account, account, account, e.Account, deniedAction(err))
 	case Throttled:
-		return "AWS has turned it down at every attempt: run again, with a lower MIGRATE_CONCURRENCY or less beside it on this account"
+		return "AWS throttled every attempt: run again when less else uses the API of this account"
 	case NoConnection:
 		return fmt.Sprintf("%s must be reachable from the job: check the region (%s), AWS_ENDPOINT_URL if it is set, and the "+
 			"runner's network", endpointOf(err), e.Login.Region)
@@ -36,14 +36,14 @@ func (e *Explainer) remedy(class Class, err error) string {
 	return ""
 }
 
-// keysSet tells half a pair of keys, which the SDK passes over in silence.
+// keysSet says which half of an access key is missing, because the SDK silently ignores the other.
 func (l Login) keysSet() string {
 	id, key := l.AccessKeyID != "", l.SecretAccessKey != ""
 	switch {
 	case id && !key:
-		return " (which is missing)"
+		return " (which is not set)"
 	case key && !id:
-		return " (the first of which is missing)"
+		return " (the former is not set)"
 	}
 	return ""
 }
@@ -54,35 +54,35 @@ func (e *Explainer) credentialsRemedy(err error) string {
 			return e.Login.fileRemedy()
 		}
 		return "check AWS_ROLE_ARN, and AWS_WEB_IDENTITY_TOKEN with the aud: that the role's identity provider expects; an ID token " +
-			"lives no longer than its job"
+			"expires when its job ends"
 	}
-	return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN, which temporary keys need and lasting ones " +
-		"must not have; keys of China and GovCloud work in their own regions only"
+	return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN, which temporary keys require and long-term " +
+		"keys must not have; keys for China and GovCloud work only in their own regions"
 }
 
-// fileRemedy names the token's file, which Kubernetes puts into the pods of runners that have a role of their own.
+// fileRemedy names the token file, which Amazon EKS sets in the pods of a runner with an IAM role (IRSA).
 func (l Login) fileRemedy() string {
-	text := "the token is that of AWS_WEB_IDENTITY_TOKEN_FILE (" + l.WebIdentityFile + "), which a runner's pod has for the runner's " +
-		"own role"
+	text := "the token comes from AWS_WEB_IDENTITY_TOKEN_FILE (" + l.WebIdentityFile + "), which is set in the pod of a runner with an " +
+		"IAM role of its own"
 	if l.WebIdentityToken != "" {
 		return text + ", and takes precedence over the job's own AWS_WEB_IDENTITY_TOKEN: set AWS_WEB_IDENTITY_TOKEN_FILE to \"\" in the " +
-			"job's variables: to use the job's own"
+			"job's variables: to use the job's own token"
 	}
-	return text + ": AWS_ROLE_ARN must be the role that trusts it"
+	return text + ": AWS_ROLE_ARN must be a role that trusts this token"
 }
 
 func (e *Explainer) expiredRemedy(err error) string {
 	switch {
 	case e.Login.usesJobToken():
-		return "the job's ID token (AWS_WEB_IDENTITY_TOKEN) has expired, so the session of its role cannot be renewed: a new job has a new " +
-			"token, and goes on from there"
+		return "the job's ID token (AWS_WEB_IDENTITY_TOKEN) has expired, so the role's session cannot be renewed: a new job gets a new " +
+			"token, and continues from here"
 	case assumedRole(err) && e.Login.WebIdentityFile != "":
 		return e.Login.fileRemedy()
 	case e.Login.HasAccessKey():
-		return "the session of AWS_SESSION_TOKEN has ended: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN to new keys, " +
-			"and run again, which goes on from there. With AWS_ROLE_ARN and the job's ID token, the program renews its session by itself"
+		return "the session of AWS_SESSION_TOKEN has expired: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN to new " +
+			"keys and run again; that run continues from here. With AWS_ROLE_ARN and the job's ID token, sessions are renewed automatically"
 	}
-	return "log in to AWS again, and run again, which goes on from there"
+	return "log in to AWS again and run again; that run continues from here"
 }
 
 // assumedRole reports whether the call that failed was to exchange a web identity token for a role's credentials.
@@ -130,12 +130,12 @@ func endpointOf(err error) string {
 // imageRemedies are what helps with an image that ECR lists and cannot give out, by the code of its failure
 // (Amazon ECR API Reference, ImageFailure).
 var imageRemedies = map[types.ImageFailureCode]string{
-	types.ImageFailureCodeKmsError: "the KMS key of the repository must be enabled, and ECR's grant on it must not have been revoked or retired",
-	types.ImageFailureCodeImageInaccessible: "the image is archived, or not replicated to this region yet: restore it " +
-		"(aws ecr update-image-storage-class --target-storage-class STANDARD) or wait, then run again",
-	types.ImageFailureCodeUpstreamAccessDenied:    "a pull through cache rule gets it from elsewhere: check the rule's credentials",
-	types.ImageFailureCodeUpstreamTooManyRequests: "a pull through cache rule gets it from elsewhere, where there is a limit: run again later",
-	types.ImageFailureCodeUpstreamUnavailable:     "a pull through cache rule gets it from elsewhere: run again when that is available",
+	types.ImageFailureCodeKmsError: "the repository's KMS key must be enabled, and ECR's grant on it must not be revoked or retired",
+	types.ImageFailureCodeImageInaccessible: "the image is archived, or not yet replicated to this region: restore it " +
+		"(aws ecr update-image-storage-class --target-storage-class STANDARD) or wait, and run again",
+	types.ImageFailureCodeUpstreamAccessDenied:    "the image comes from an upstream registry: check the credentials of the pull through cache rule",
+	types.ImageFailureCodeUpstreamTooManyRequests: "the image comes from an upstream registry that limits requests: run again later",
+	types.ImageFailureCodeUpstreamUnavailable:     "the image comes from an upstream registry: run again when it is available",
 }
 
 // ImageFailure is why ECR does not give out one image, in its own words, and on a second line what helps.
