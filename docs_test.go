@@ -18,6 +18,35 @@ import (
 	"time"
 )
 
+// maxREADME is the number of lines that a first page can have.
+const maxREADME = 200
+
+func TestREADMEIsShort(t *testing.T) {
+	for _, name := range []string{"README.md", "README.ja.md"} {
+		if lines := strings.Count(readPage(t, name), "\n"); lines >= maxREADME {
+			t.Errorf("%s has %d lines", name, lines)
+		}
+	}
+}
+
+// Commands and configuration are the same in every language.
+func TestTranslationHasTheSameCodeBlocks(t *testing.T) {
+	want, got := codeBlocks(readPage(t, "README.md")), codeBlocks(readPage(t, "README.ja.md"))
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("README.ja.md has the code blocks\n%s\nand README.md\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What the first page has readers include is what the page of the pipeline explains, and what is tested.
+func TestREADMEIncludesAsThePipelinesPageDoes(t *testing.T) {
+	shown := slices.DeleteFunc(codeBlocks(readPage(t, "README.md")), func(block string) bool {
+		return !strings.HasPrefix(block, "```yaml")
+	})
+	if len(shown) != 1 || !slices.Contains(codeBlocks(readPage(t, "docs/pipeline.md")), shown[0]) {
+		t.Errorf("docs/pipeline.md does not have\n%s", strings.Join(shown, "\n"))
+	}
+}
+
 func TestLinks(t *testing.T) {
 	links := 0
 	for _, page := range pages(t) {
@@ -185,6 +214,9 @@ func pages(t *testing.T) []string {
 }
 
 var codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+
+// codeBlocks returns the fenced blocks of a page.
+func codeBlocks(page string) []string { return codeBlock.FindAllString(page, -1) }
 
 var linkTarget = regexp.MustCompile(`(?m)\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$`)
 
