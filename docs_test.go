@@ -352,3 +352,131 @@ func textOf(e ast.Expr) string {
 	}
 	return ""
 }
+
+// The drawing has an arrow for each import, but for those that a way of other arrows leads to already.
+func TestArchitectureDrawsTheImports(t *testing.T) {
+	imports := map[string][]string{}
+	inspectProgram(t, func(path string, n ast.Node) {
+		if spec, ok := n.(*ast.ImportSpec); ok {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if room, ours := strings.CutPrefix(imported, modulePath+"/internal/"); ours {
+				from := roomOf(path)
+				imports[from] = append(imports[from], room)
+			}
+		}
+	})
+	want := map[string]bool{}
+	for from, rooms := range imports {
+		if !reaches(imports, "main", from) {
+			continue // the tests' own
+		}
+		for _, to := range rooms {
+			if !slices.ContainsFunc(rooms, func(via string) bool { return via != to && reaches(imports, via, to) }) {
+				want[from+" --> "+to] = true
+			}
+		}
+	}
+	got := map[string]bool{}
+	_, drawing, _ := strings.Cut(readPage(t, architecturePage), "```mermaid\n")
+	drawing, _, _ = strings.Cut(drawing, "```")
+	for _, arrow := range regexp.MustCompile(`(?m)^ *(\S+ --> \S+)$`).FindAllStringSubmatch(drawing, -1) {
+		got[arrow[1]] = true
+	}
+	for arrow := range want {
+		if !got[arrow] {
+			t.Errorf("the drawing lacks %s", arrow)
+		}
+	}
+	for arrow := range got {
+		if !want[arrow] {
+			t.Errorf("the drawing has %s, which no import needs", arrow)
+		}
+	}
+}
+
+const (
+	architecturePage = "docs/architecture.md"
+	modulePath       = "gitlab.com/ecr2gitlab/ecr2gitlab"
+)
+
+// roomOf is the package of a file as the drawing names it.
+func roomOf(path string) string {
+	if room, internal := strings.CutPrefix(filepath.Dir(path), "internal/"); internal {
+		return room
+	}
+	return "main"
+}
+
+// reaches reports whether imports lead from one package to the other.
+func reaches(imports map[string][]string, from, to string) bool {
+	return from == to || slices.ContainsFunc(imports[from], func(next string) bool { return reaches(imports, next, to) })
+}
+
+var fileLink = regexp.MustCompile("\\[`[^`]+\\.go`\\]\\(([^)]+)\\)")
+
+// What a row of a table says is in a file is declared there.
+func TestArchitectureNamesWhatThereIs(t *testing.T) {
+	named := 0
+	for _, cells := range tableRows(readPage(t, architecturePage)) {
+		row := strings.Join(cells, "|")
+		files := fileLink.FindAllStringSubmatch(row, -1)
+		if len(files) == 0 {
+			continue
+		}
+		var declared []string
+		for _, file := range files {
+			declared = append(declared, declarations(t, filepath.Join("docs", file[1]))...)
+		}
+		for _, name := range regexp.MustCompile("`([A-Za-z][A-Za-z.]*)`").FindAllStringSubmatch(fileLink.ReplaceAllString(row, ""), -1) {
+			named++
+			if !slices.Contains(declared, name[1]) {
+				t.Errorf("%s is not in the files of %s", name[1], row)
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("only %d names found", named)
+	}
+}
+
+// declarations returns the names of what a Go file declares at its top, methods as type.method.
+func declarations(t *testing.T, name string) (names []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, declaration := range file.Decls {
+		switch d := declaration.(type) {
+		case *ast.FuncDecl:
+			names = append(names, receiverPrefix(d)+d.Name.Name)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch s := spec.(type) {
+				case *ast.TypeSpec:
+					names = append(names, s.Name.Name)
+				case *ast.ValueSpec:
+					for _, n := range s.Names {
+						names = append(names, n.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// receiverPrefix is the type of a method with a dot, and empty for a function.
+func receiverPrefix(d *ast.FuncDecl) string {
+	if d.Recv == nil {
+		return ""
+	}
+	kind := d.Recv.List[0].Type
+	if pointer, ok := kind.(*ast.StarExpr); ok {
+		kind = pointer.X
+	}
+	if name, ok := kind.(*ast.Ident); ok {
+		return name.Name + "."
+	}
+	return ""
+}
