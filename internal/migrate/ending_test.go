@@ -108,7 +108,7 @@ func TestRunCutOffByTheDeadline(t *testing.T) {
 // hangingEngine never ends a push.
 type hangingEngine struct{ *testkit.Engine }
 
-func (e hangingEngine) Push(ctx context.Context, _ string, progress docker.Listener) (digest.Digest, error) {
+func (e hangingEngine) Push(ctx context.Context, _ string, _ docker.Listener) (digest.Digest, error) {
 	<-ctx.Done()
 	return "", ctx.Err()
 }

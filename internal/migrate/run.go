@@ -1,3 +1,5 @@
+// Package migrate runs a migration: the workers and their retries, the deadline, the breaker, progress and events. It runs
+// verifications and plans, too.
 package migrate
 
 import (
@@ -137,8 +139,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		r.copyAll(ctx, wave)
 	}
 	r.recoverAll(ctx)
-	r.copier.Held.EndCut(ctx)
-	r.copier.EndCutPushes(ctx)
+	r.copier.EndInterrupted(ctx)
 	if options.Dedicated {
 		r.copier.Sweep(ctx)
 	}

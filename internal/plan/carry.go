@@ -100,6 +100,7 @@ func (p *Planner) hasPlatform(ctx context.Context, repository image.Repository, 
 	return nil
 }
 
+// CheckPlatform returns an error unless the platform is the wanted one.
 func CheckPlatform(wanted, platform ocispec.Platform) error {
 	if image.Fits(wanted, platform) {
 		return nil

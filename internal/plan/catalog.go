@@ -24,6 +24,7 @@ type Catalog struct {
 	sizes   []int64 // bytes, as the manifests tell them, 0 to maxBlob
 }
 
+// NewCatalog returns a catalog without blobs.
 func NewCatalog() *Catalog { return &Catalog{ids: map[digest.Digest]BlobID{}} }
 
 // Add returns the numbers of the blobs, each once, in the order of their listing.

@@ -104,6 +104,7 @@ func (l load) at(pace Pace) time.Duration {
 	return moving + time.Duration(l.Tags)*pace.PerTag
 }
 
+// NewWorkload returns the work on items of which target says what the target has.
 func NewWorkload(items []*Item, target map[*Item]TargetState, blobs *Catalog, store image.Store) *Workload {
 	w := &Workload{
 		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[BlobID]bool{}, counted: make([]int32, blobs.Len()),

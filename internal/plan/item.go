@@ -6,8 +6,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
+// Tagged returns the complete target reference of one of the tags.
 func (i *Item) Tagged(tag string) string { return i.Target + ":" + tag }
 
+// Targets returns the complete target references of tags.
 func (i *Item) Targets(tags []string) []string {
 	targets := make([]string, len(tags))
 	for at, tag := range tags {

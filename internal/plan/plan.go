@@ -1,3 +1,5 @@
+// Package plan decides what is copied and where to: it lists, filters, renames, shares and forecasts. It yields items, which
+// nobody changes afterwards, and knows no engine.
 package plan
 
 import (
@@ -77,7 +79,7 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 // validTag is Docker's rule for tags. ECR takes up to 300 characters.
 var validTag = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
 
-var errTag = errors.New("Docker takes tags of at most 128 letters, digits, underscores, periods and hyphens, which do not " +
+var errTag = errors.New("a tag has at most 128 letters, digits, underscores, periods and hyphens in Docker, and does not " +
 	"begin with a period or a hyphen: tag the image in ECR with another name")
 
 // splitTags separates the tags that Docker accepts from those that it does not.

@@ -23,6 +23,7 @@ type Disk struct {
 	pinned   []plan.BlobID // that the engine keeps until it is swept, with what it has unpacked of them
 }
 
+// NewDisk returns the disk of an engine in which a run may use budget bytes; 0: any number.
 func NewDisk(blobs *plan.Catalog, store image.Store, budget int64) Disk {
 	if budget <= 0 {
 		budget = unlimited

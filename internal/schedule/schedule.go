@@ -1,3 +1,5 @@
+// Package schedule decides when: which item is pulled or pushed next, and what stays on the engine's disk for later items.
+// It does no I/O.
 package schedule
 
 import (

@@ -45,6 +45,7 @@ type Engine struct {
 	Platforms map[digest.Digest]ocispec.Platform
 }
 
+// NewEngine returns an engine with the containerd store that pulls from the source.
 func NewEngine(source *Registry) *Engine {
 	return &Engine{
 		From: source, Kind: image.ContainerdStore,
@@ -75,6 +76,7 @@ func (e *Engine) Fail(call string, err error) {
 	e.Fails[call] = err
 }
 
+// Pull is the engine's.
 func (e *Engine) Pull(ctx context.Context, ref string, _ docker.Listener) error {
 	err := e.begin(ctx, "pull "+ref)
 	defer e.Mu.Unlock()
@@ -131,6 +133,7 @@ func (e *Engine) PullContent(ctx context.Context, ref string, _ []digest.Digest,
 	return nil
 }
 
+// Sweep is the engine's.
 func (e *Engine) Sweep(ctx context.Context) error {
 	err := e.begin(ctx, "sweep")
 	defer e.Mu.Unlock()
@@ -166,6 +169,7 @@ func (e *Engine) stored(ref string) (image.Manifest, bool) {
 	return e.Manifests[digest.Digest(d)], e.Arrived[ref]
 }
 
+// Load is the engine's.
 func (e *Engine) Load(ctx context.Context, archive []byte) error {
 	files, err := ReadLayout(bytes.NewReader(archive))
 	if err != nil {
@@ -183,6 +187,7 @@ func (e *Engine) Load(ctx context.Context, archive []byte) error {
 	return nil
 }
 
+// Missing is the engine's.
 func (e *Engine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
 	err := e.begin(ctx, "missing "+ref)
 	defer e.Mu.Unlock()
@@ -222,18 +227,21 @@ func (e *Engine) hasBlobs(m image.Manifest) bool {
 	return m.Raw != nil && !slices.ContainsFunc(m.Blobs(), func(blob ocispec.Descriptor) bool { return !e.Content[blob.Digest] })
 }
 
+// Platform is the engine's.
 func (e *Engine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
 	err := e.begin(ctx, "platform "+ref)
 	defer e.Mu.Unlock()
 	return e.Platforms[e.local[ref]], err
 }
 
+// ImageID is the engine's.
 func (e *Engine) ImageID(ctx context.Context, ref string) (digest.Digest, error) {
 	err := e.begin(ctx, "imageID "+ref)
 	defer e.Mu.Unlock()
 	return e.Manifests[e.local[ref]].Config.Digest, err
 }
 
+// Tag is the engine's.
 func (e *Engine) Tag(ctx context.Context, source, target string) error {
 	err := e.begin(ctx, "tag "+target)
 	defer e.Mu.Unlock()
@@ -247,6 +255,7 @@ func (e *Engine) Tag(ctx context.Context, source, target string) error {
 	return nil
 }
 
+// Push is the engine's.
 func (e *Engine) Push(ctx context.Context, ref string, _ docker.Listener) (digest.Digest, error) {
 	err := e.begin(ctx, "push "+ref)
 	defer e.Mu.Unlock()
@@ -283,6 +292,7 @@ func (e *Engine) pushedDigest(ref string, d digest.Digest) digest.Digest {
 	return d
 }
 
+// Recompressed is the digest that the classic store pushes in place of another.
 func Recompressed(d digest.Digest) digest.Digest {
 	return digest.FromString("compressed again: " + d.String())
 }
@@ -304,6 +314,7 @@ func repositoryOf(ref string) string {
 	return repository
 }
 
+// Resolve is the engine's.
 func (e *Engine) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
 	err := e.begin(ctx, "resolve "+ref)
 	defer e.Mu.Unlock()

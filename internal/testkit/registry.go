@@ -10,6 +10,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
+// SourceHost is the source registry of the tests.
 const SourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 // Source is a Source of functions: a call that a test does not expect ends it.
@@ -20,16 +21,20 @@ type Source struct {
 	RenewToken       func(context.Context) (bool, error)
 }
 
+// Renew calls the function.
 func (f Source) Renew(ctx context.Context, _ time.Time) (bool, error) { return f.RenewToken(ctx) }
 
+// Repositories calls the function.
 func (f Source) Repositories(ctx context.Context) ([]image.Repository, error) {
 	return f.ListRepositories(ctx)
 }
 
+// Images calls the function.
 func (f Source) Images(ctx context.Context, r image.Repository) ([]image.Image, error) {
 	return f.ListImages(ctx, r)
 }
 
+// Manifests calls the function.
 func (f Source) Manifests(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
 	return f.ReadManifests(ctx, r, ds)
 }
@@ -44,14 +49,17 @@ type Registry struct {
 	Renewing func(context.Context) (bool, error)
 }
 
+// NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
 	return &Registry{Tagged: map[string][]image.Image{}, Held: map[string]map[digest.Digest]image.Manifest{}, Failing: map[string]error{}}
 }
 
+// Repository is a repository of the source registry.
 func Repository(name string) image.Repository {
 	return image.Repository{Name: name, URI: SourceHost + "/" + name}
 }
 
+// Add adds a repository unless it is there.
 func (s *Registry) Add(name string) {
 	if s.Held[name] == nil {
 		s.Listed = append(s.Listed, Repository(name))
@@ -82,14 +90,17 @@ func (s *Registry) Push(name string, m image.Manifest, tags ...string) {
 	})
 }
 
+// Repositories is the source's.
 func (s *Registry) Repositories(ctx context.Context) ([]image.Repository, error) {
 	return s.Listed, ctx.Err()
 }
 
+// Images is the source's.
 func (s *Registry) Images(ctx context.Context, r image.Repository) ([]image.Image, error) {
 	return s.Tagged[r.Name], errors.Join(ctx.Err(), s.Failing[r.Name])
 }
 
+// Renew is the source's.
 func (s *Registry) Renew(ctx context.Context, _ time.Time) (bool, error) {
 	if s.Renewing == nil {
 		return false, errors.New("no fresh credentials are to be had")
@@ -97,6 +108,7 @@ func (s *Registry) Renew(ctx context.Context, _ time.Time) (bool, error) {
 	return s.Renewing(ctx)
 }
 
+// Manifests is the source's.
 func (s *Registry) Manifests(_ context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
 	found, failed := map[digest.Digest]image.Manifest{}, map[digest.Digest]error{}
 	for _, d := range ds {

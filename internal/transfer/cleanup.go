@@ -52,10 +52,16 @@ func (p *cutPushes) note(id string) {
 // cutPushLooks is how often it is looked whether pushes that were cut off have ended, a registrationDelay apart.
 const cutPushLooks = 3
 
-// EndCutPushes takes away what pushes that were cut off may leave: the classic engine can end them all the same, and then
+// EndInterrupted removes what calls that the end of the run has interrupted may still have brought into the engine.
+func (c *Copier) EndInterrupted(ctx context.Context) {
+	c.held.endCut(ctx)
+	c.endCutPushes(ctx)
+}
+
+// endCutPushes takes away what pushes that were cut off may leave: the classic engine can end them all the same, and then
 // keeps an image under the digest that it has pushed, which nobody knows. An ID removes what has one name at most, so it
 // works once the copies have given back theirs.
-func (c *Copier) EndCutPushes(ctx context.Context) {
+func (c *Copier) endCutPushes(ctx context.Context) {
 	if c.store != image.ClassicStore || len(c.cutPushes.ids) == 0 {
 		return
 	}

@@ -24,6 +24,7 @@ func (c *Copier) Compare(ctx context.Context, i *plan.Item) []Result {
 	return append(results, c.CompareReferrers(ctx, i)...)
 }
 
+// CompareTags says of each of the item's tags what the target has under it.
 func (c *Copier) CompareTags(ctx context.Context, i *plan.Item) []Result {
 	var results []Result
 	for _, tag := range i.Image.Tags {

@@ -149,7 +149,7 @@ func (c *Copier) isSameImage(ctx context.Context, i *plan.Item, theirs digest.Di
 	}
 	ref := i.Target + "@" + theirs.String()
 	err = c.hold(ctx, ref, nil)
-	defer func() { _ = c.Held.release(ctx, ref) }() // what is left does no harm
+	defer func() { _ = c.held.release(ctx, ref) }() // what is left does no harm
 	if err != nil {
 		return false, fmt.Errorf("pull what GitLab has under the tag: %w", err)
 	}

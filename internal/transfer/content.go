@@ -167,7 +167,7 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 		keeper, empty := pinOf(blob)
 		name := pinName + ":" + blob.Digest.Encoded()
 		l.Add([]string{name}, keeper, empty)
-		w.Held.adopt(name)
+		w.held.adopt(name)
 		w.pulled = append(w.pulled, schedule.HeldRef{Ref: name, Blobs: w.catalog.Add([]ocispec.Descriptor{blob})})
 	}
 }

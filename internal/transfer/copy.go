@@ -1,3 +1,5 @@
+// Package transfer brings one item through the engine: it pulls what the engine lacks, checks it, pushes it, verifies it at
+// the target, and cleans up.
 package transfer
 
 import (
@@ -16,7 +18,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// errIncomplete: the engine does not hold all that a pull should have brought. The containerd store skips a layer's
+// ErrIncomplete says that the engine does not hold all that a pull should have brought. The containerd store skips a layer's
 // blob where its files are unpacked already, from a blob that was compressed otherwise (moby/moby#52897).
 var ErrIncomplete = errors.New("the engine skipped layers when it pulled")
 
@@ -52,7 +54,7 @@ type Setup struct {
 func New(s Setup) *Copier {
 	return &Copier{platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, workbench: &workbench{
 		source: s.Source, engine: s.Engine, store: s.Store, dedicated: s.Dedicated,
-		catalog: s.Catalog, Held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
+		catalog: s.Catalog, held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
 	}}
 }
 
@@ -210,16 +212,16 @@ func (w *workspace) push(ctx context.Context, result Result, want digest.Digest,
 
 // verify settles the result by what the target registry answers, which must be what the engine says it pushed. On
 // the classic store that is another digest than the source's.
-func (w *workbench) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
+func (b *workbench) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
 	if pushed != want {
-		if w.store != image.ClassicStore {
+		if b.store != image.ClassicStore {
 			return result.FailedWith(FailedAt(StepPush, result.Target, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)))
 		}
 		if good != OnePlatform { // which says more: the other platforms are missing
 			good = Changed
 		}
 	}
-	resolved, err := w.engine.Resolve(ctx, result.Target)
+	resolved, err := b.engine.Resolve(ctx, result.Target)
 	if err != nil {
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
 	}
@@ -242,6 +244,7 @@ func arrivedAs(i *plan.Item, whole Outcome) Outcome {
 	return whole
 }
 
+// ResultOf returns the result of one of the item's tags, without an outcome yet.
 func ResultOf(i *plan.Item, tag string) Result {
 	return Result{
 		Repository: i.Image.Repository.Name, Tag: tag, Source: i.Image.Digest, Root: i.Root, Target: i.Tagged(tag),
@@ -259,6 +262,7 @@ func Settle(i *plan.Item, tags []string, outcome Outcome, err error) []Result {
 	return results
 }
 
+// FailedWith returns the result as a failure.
 func (r Result) FailedWith(err error) Result {
 	r.Outcome, r.Err = Failed, err
 	return r

@@ -87,8 +87,8 @@ func (r *references) release(ctx context.Context, ref string) error {
 	return err
 }
 
-// EndCut removes once more what pulls that were cut off may have brought since. It waits once for all of them.
-func (r *references) EndCut(ctx context.Context) {
+// endCut removes once more what pulls that were cut off may have brought since. It waits once for all of them.
+func (r *references) endCut(ctx context.Context) {
 	r.mu.Lock()
 	refs := r.cut
 	r.cut = nil

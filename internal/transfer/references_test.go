@@ -117,7 +117,7 @@ func TestReferencesWaitOnceForAllThatWasCutOff(t *testing.T) {
 			_ = r.pull(ctx, ref) // it is cut off
 			testkit.ExpectError(t, r.release(ctx, ref))
 		}
-		r.EndCut(ctx)
+		r.endCut(ctx)
 		if took := time.Since(began); took != registrationDelay {
 			t.Errorf("took %s", took)
 		}

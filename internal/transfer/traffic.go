@@ -36,6 +36,7 @@ type underWay struct {
 	moved  time.Time // when it last told of progress; guarded by traffic.mu
 }
 
+// NewTraffic returns traffic of which nothing is under way.
 func NewTraffic() *Traffic {
 	return &Traffic{patience: sweepPatience, calls: map[*underWay]bool{}, changed: make(chan struct{})}
 }

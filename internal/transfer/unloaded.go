@@ -63,7 +63,7 @@ func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets 
 // pullIndex pulls the index of a tree whose images are there.
 func (w *workspace) pullIndex(ctx context.Context, tree image.Tree) error {
 	ref := w.repository.Reference(tree.Root)
-	w.Held.adopt(ref)
+	w.held.adopt(ref)
 	w.pulled = append(w.pulled, schedule.HeldRef{Ref: ref})
 	err := withFreshCredentials(ctx, w.source, func(ctx context.Context) error {
 		return w.engine.PullIndex(ctx, ref, firstPlatform(tree), w.progress)

@@ -19,7 +19,7 @@ type workbench struct {
 	store     image.Store
 	dedicated bool // the engine is ours alone
 	catalog   *plan.Catalog
-	Held      *references
+	held      *references
 	traffic   *Traffic
 	cleanup   Cleanup
 	blobs     blobPulls
@@ -46,7 +46,7 @@ func (b *workbench) check(ctx context.Context, ref string) error {
 // Release gives back what held blobs in the engine.
 func (b *workbench) Release(ctx context.Context, holds []schedule.HeldRef) {
 	for _, h := range holds {
-		_ = b.Held.release(ctx, h.Ref)
+		_ = b.held.release(ctx, h.Ref)
 	}
 }
 
@@ -59,7 +59,7 @@ func (b *workbench) drop(ctx context.Context, ref string) {
 
 // hold has the engine pull the reference, unless it has it, and keep it until it is released.
 func (b *workbench) hold(ctx context.Context, ref string, progress docker.Listener) error {
-	return b.Held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
+	return b.held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
 }
 
 // fetch has the engine pull a reference of the source.
