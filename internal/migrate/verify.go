@@ -204,3 +204,15 @@ func spread(places []int, n int) []int {
 	}
 	return taken
 }
+
+// unlisted are the repositories that could not be listed. They are told in every share: another job may have listed
+// them, and counts on this one.
+func unlisted(s plan.Survey) []transfer.Result {
+	var results []transfer.Result
+	for _, repository := range s.Repositories {
+		if err := s.Failed[repository.Name]; err != nil {
+			results = append(results, transfer.Result{Repository: repository.Name, Outcome: transfer.Failed, Err: transfer.FailedAt(transfer.StepList, repository.Name, err)})
+		}
+	}
+	return results
+}

@@ -34,70 +34,6 @@ type Schedule struct {
 	unsweepable    bool // that has failed since a pull last ended
 }
 
-// Grant is leave to pull an item, and later to push it. The schedule writes it.
-type Grant struct {
-	*plan.Item
-
-	Bring  []plan.BlobID // blobs that the engine does not have, and that the item's push needs
-	Keep   []plan.BlobID // those of them that later items consist of, too
-	Spare  []plan.BlobID // blobs that the engine need not have, because the target repository has them
-	Upload []plan.BlobID // blobs that the item's push is to bring to the target
-	Alone  bool          // the item is tried once more by itself, because the engine's disk was full
-
-	checked bool          // the target has been asked for the item's tags
-	local   []plan.BlobID // the blobs that are not spare
-	wants   bool          // the item counts among those for whose sake blobs are kept in the engine
-}
-
-// Alone is the grant of an item that is copied when the engine has nothing of it, and nothing else is under way.
-func Alone(i *plan.Item) *Grant { return &Grant{Item: i, Bring: i.Blobs, Upload: i.Blobs} }
-
-// HeldRef is a reference in the engine, and the blobs that it keeps there.
-type HeldRef struct {
-	Ref   string
-	Blobs []plan.BlobID
-}
-
-// claims are the blobs that somebody is bringing to one place, and how many hold each of those that are there.
-type claims struct {
-	moving []bool
-	there  []int32
-}
-
-func newClaims(blobs int) claims {
-	return claims{moving: make([]bool, blobs), there: make([]int32, blobs)}
-}
-
-// free reports whether nobody is bringing any of the blobs.
-func (c claims) free(blobs []plan.BlobID) bool {
-	return !slices.ContainsFunc(blobs, func(id plan.BlobID) bool { return c.moving[id] })
-}
-
-// absent returns those of the blobs that are not there.
-func (c claims) absent(blobs []plan.BlobID) []plan.BlobID {
-	var absent []plan.BlobID
-	for _, id := range blobs {
-		if c.there[id] == 0 {
-			absent = append(absent, id)
-		}
-	}
-	return absent
-}
-
-// claim says that somebody is bringing the blobs.
-func (c claims) claim(blobs []plan.BlobID) {
-	for _, id := range blobs {
-		c.moving[id] = true
-	}
-}
-
-// settle says that nobody is bringing the blobs any more.
-func (c claims) settle(blobs []plan.BlobID) {
-	for _, id := range blobs {
-		c.moving[id] = false
-	}
-}
-
 // New deals out the items in their order. limit bounds how far pulls may run ahead of pushes.
 func New(items []*plan.Item, limit int, space Disk) *Schedule {
 	grants := make([]*Grant, len(items))
@@ -183,12 +119,6 @@ func (s *Schedule) required(g *Grant) []plan.BlobID {
 		}
 	}
 	return required
-}
-
-// Room is what has to be done before an image is pulled.
-type Room struct {
-	Evicted []HeldRef // to leave the engine
-	Sweep   bool      // the engine is to drop what it keeps of pulls that were cut off
 }
 
 // NextPull waits for an image that can be pulled without racing for a blob, and for which there is room or can be made,

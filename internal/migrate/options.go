@@ -1,0 +1,57 @@
+package migrate
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
+)
+
+// Options say what a run works with and how.
+type Options struct {
+	Source      transfer.Source
+	Engine      transfer.Engine
+	Store       image.Store       // of the engine
+	Dedicated   bool              // the engine has no images but those of this run
+	Namer       plan.Namer        // where repositories go
+	Choice      plan.Choice       // what of the registry is wanted
+	Share       plan.Share        // what of that this run copies
+	Platform    *ocispec.Platform // copy this platform of every index; nil: all of it
+	LeaveOut    plan.Patterns     // kinds of artifacts that are left out of indexes and of referrers
+	Concurrency int               // images pulled at once, and as many pushed, at least 1
+	Disk        int64             // bytes that the images of this run may take up in the engine; 0: no bound
+	Deadline    Deadline          // zero: the run may take as long as it needs
+	Observe     func(Event)       // called by one goroutine at a time
+	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
+	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
+	Known func(repository, target string) (transfer.DigestChange, bool)
+	// Earlier are tags that earlier runs have brought. What they left is ours to replace, and Verify asks for those that the
+	// source no longer lists.
+	Earlier  []Earlier
+	Conflict transfer.ConflictPolicy // what happens to tags that somebody else has pushed
+	// Access tries what the engine needs to pull the layer; nil: nobody does. Preview alone calls it, concurrently.
+	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) Access
+
+	retries []retryRule // nil: those of the table
+}
+
+// Earlier is a tag that an earlier run has brought.
+type Earlier struct {
+	Repository, Tag string
+	Target          string        // the complete reference
+	Source          digest.Digest // as the source listed it
+	Pushed          digest.Digest // as the target answered
+}
+
+// leftAt returns what earlier runs have left at each target reference.
+func leftAt(earlier []Earlier) map[string][]digest.Digest {
+	left := make(map[string][]digest.Digest, len(earlier))
+	for _, e := range earlier {
+		left[e.Target] = append(left[e.Target], e.Pushed)
+	}
+	return left
+}

@@ -1,0 +1,185 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
+)
+
+// checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.
+const checkConcurrency = 32
+
+// copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
+// is still being asked for those to come.
+func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
+	workers := max(1, r.Concurrency)
+	l := &line{run: r, schedule: schedule.New(items, 2*workers, schedule.NewDisk(r.catalog, r.Store, r.Disk)), tasks: transfer.NewCopies(items)}
+	defer r.onStop(l.schedule.Stop)()
+	var group errgroup.Group
+	for range min(checkConcurrency, len(items)) {
+		group.Go(func() error { l.checkAll(ctx); return nil })
+	}
+	for worker := range min(workers, len(items)) {
+		group.Go(func() error { l.pullAll(ctx, worker); return nil })
+		group.Go(func() error { l.pushAll(ctx, worker); return nil })
+	}
+	_ = group.Wait() // no function returns an error
+	l.settleRest(ctx)
+}
+
+// line is what the workers of a run share: the schedule, and the copies of its items.
+type line struct {
+	*run
+	schedule *schedule.Schedule
+	tasks    map[*plan.Item]*transfer.Copy
+}
+
+// checkAll asks the target which tags it has.
+func (l *line) checkAll(ctx context.Context) {
+	for g := l.schedule.NextCheck(ctx); g != nil; g = l.schedule.NextCheck(ctx) {
+		t := l.tasks[g.Item]
+		t.Present = l.copier.Ask(ctx, t)
+		if ctx.Err() != nil {
+			return
+		}
+		done := len(t.Pending) == 0
+		l.copier.Release(ctx, l.schedule.Answered(g, anyArrived(t.Present), !done))
+		if done {
+			l.finish(ctx, l.copier.WithReferrers(ctx, t, t.Present)...)
+		}
+	}
+}
+
+// pullAll brings images into the engine as long as there are any.
+func (l *line) pullAll(ctx context.Context, worker int) {
+	for {
+		g, room, more := l.schedule.NextPull(ctx)
+		l.copier.Release(ctx, room.Evicted)
+		if room.Sweep {
+			l.schedule.Swept(l.copier.Sweep(ctx))
+		}
+		if !more {
+			return
+		}
+		if g != nil {
+			l.pull(ctx, g, worker)
+		}
+	}
+}
+
+// pull brings one image into the engine.
+func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
+	t := l.tasks[g.Item]
+	l.observe(Started{Image: g.Image})
+	through := l.working(transfer.StepPull, worker, g.Image)
+	progress, end := l.meter.follow(g, inbound)
+	err := l.copier.Bring(ctx, t, g, progress)
+	end(err == nil)
+	through(g.Bring, err == nil)
+	switch {
+	case err == nil:
+		l.copier.Release(ctx, l.schedule.Pulled(g, t.HandOver(), t.Interrupted()))
+	case errors.Is(err, docker.ErrNoSpace) && !g.Alone:
+		t.Clear(ctx)
+		l.copier.Release(ctx, l.schedule.Postpone(g, t.Interrupted()))
+	default:
+		t.Clear(ctx)
+		l.notPulled(ctx, t, err)
+		l.copier.Release(ctx, l.schedule.Dropped(g, t.Interrupted()))
+	}
+}
+
+// notPulled puts aside what can be copied alone, at the end, and settles the rest.
+func (r *run) notPulled(ctx context.Context, t *transfer.Copy, err error) {
+	if errors.Is(err, transfer.ErrIncomplete) {
+		r.deferCopy(t)
+		return
+	}
+	r.finish(ctx, r.copier.WithReferrers(ctx, t, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.Failed, err)...))...)
+}
+
+// pushAll delivers what has been pulled until nothing more will be.
+func (l *line) pushAll(ctx context.Context, worker int) {
+	for g := l.schedule.NextPush(ctx); g != nil; g = l.schedule.NextPush(ctx) {
+		t := l.tasks[g.Item]
+		through := l.working(transfer.StepPush, worker, g.Image)
+		progress, end := l.meter.follow(g, outbound)
+		results := l.copier.Deliver(ctx, t, progress)
+		end(true)
+		arrived := allArrived(results)
+		through(g.Upload, arrived)
+		l.schedule.Pushed(g, arrived)
+		l.finish(ctx, l.copier.WithReferrers(ctx, t, append(t.Present, results...))...)
+	}
+}
+
+func anyArrived(results []transfer.Result) bool {
+	return slices.ContainsFunc(results, func(r transfer.Result) bool { return r.Outcome.Arrived() })
+}
+
+func allArrived(results []transfer.Result) bool {
+	return !slices.ContainsFunc(results, func(r transfer.Result) bool { return !r.Outcome.Arrived() })
+}
+
+// settleRest settles what the workers have left, which is nothing unless the run has to end.
+func (l *line) settleRest(ctx context.Context) {
+	unstarted, unpushed, kept := l.schedule.Rest()
+	for _, g := range unpushed {
+		l.tasks[g.Item].Clear(ctx)
+	}
+	l.copier.Release(ctx, kept)
+	for _, g := range append(unstarted, unpushed...) {
+		t := l.tasks[g.Item]
+		l.finish(ctx, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.NotStarted, l.cause())...)...)
+	}
+}
+
+func (r *run) deferCopy(t *transfer.Copy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deferred = append(r.deferred, t)
+}
+
+// recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it.
+func (r *run) recoverAll(ctx context.Context) {
+	if len(r.deferred) > 0 && r.starting.Err() == nil {
+		r.observe(Recovering{Images: len(r.deferred)})
+	}
+	for _, t := range r.deferred {
+		if r.starting.Err() != nil {
+			r.finish(ctx, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.NotStarted, r.cause())...)...)
+			continue
+		}
+		r.observe(Started{Image: t.Image})
+		through := r.working("", 0, t.Image)
+		progress, end := r.meter.follow(schedule.Alone(t.Item), inbound)
+		results := r.copier.Recover(ctx, t, progress)
+		end(false)
+		through(t.Blobs, allArrived(results))
+		r.finish(ctx, results...)
+	}
+}
+
+// working notes that a worker begins with an image. What it returns tells that the worker is through with it, and which
+// blobs were moved, if all went well.
+func (r *run) working(step transfer.Step, worker int, img image.Image) (through func(moved []plan.BlobID, well bool)) {
+	began := time.Now()
+	return func(moved []plan.BlobID, well bool) {
+		e := Worked{Step: step, Worker: worker, Image: img, Began: began, Well: well}
+		if well {
+			for _, id := range moved {
+				e.Bytes += r.catalog.Size(id)
+			}
+		}
+		r.observe(e)
+	}
+}
