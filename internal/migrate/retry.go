@@ -23,7 +23,7 @@ type retryRule struct {
 	tries    int             // the first one included; 0: as many as patience allows
 	first    time.Duration   // the wait before the second try
 	longest  time.Duration
-	patience time.Duration // from the first failure of this cause on; 0: no bound
+	patience time.Duration // with an engine that is gone; 0: no bound
 }
 
 // retries is the table of what is tried again. The first rule that fits counts; what cannot get better stands before
@@ -67,6 +67,7 @@ func ruleFor(rules []retryRule, step transfer.Step, err error) int {
 // backoff.BackOff.
 type attempts struct {
 	rules  []retryRule
+	outage *outage
 	step   transfer.Step
 	last   error
 	counts map[int]*attempted // by rule
@@ -74,7 +75,6 @@ type attempts struct {
 
 type attempted struct {
 	tries int
-	since time.Time
 	waits *backoff.ExponentialBackOff
 }
 
@@ -91,12 +91,12 @@ func (a *attempts) NextBackOff() time.Duration {
 	}
 	rule, so := a.rules[i], a.counts[i]
 	if so == nil {
-		so = &attempted{since: time.Now(), waits: backoff.NewExponentialBackOff()}
+		so = &attempted{waits: backoff.NewExponentialBackOff()}
 		so.waits.InitialInterval, so.waits.MaxInterval, so.waits.Multiplier = rule.first, rule.longest, 2
 		a.counts[i] = so
 	}
 	so.tries++
-	if rule.tries > 0 && so.tries >= rule.tries || rule.patience > 0 && time.Since(so.since) >= rule.patience {
+	if rule.tries > 0 && so.tries >= rule.tries || rule.patience > 0 && a.outage.lasts() >= rule.patience {
 		return backoff.Stop
 	}
 	return so.waits.NextBackOff()
@@ -104,21 +104,23 @@ func (a *attempts) NextBackOff() time.Duration {
 
 // Retry makes a call that is not part of a copy by the table, until it succeeds or the table has had enough of it.
 func Retry(ctx context.Context, call func() error) error {
-	return retryingEngine{rules: retries, observe: func(Retrying) {}}.try(ctx, "", "", call)
+	return retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}.try(ctx, "", "", call)
 }
 
 // retryingEngine is an engine whose calls are tried again by the table.
 type retryingEngine struct {
 	transfer.Engine
 	rules   []retryRule
+	outage  *outage
 	observe func(Retrying)
 }
 
 // try makes the call until it succeeds, or the table has had enough of it.
 func (e retryingEngine) try(ctx context.Context, step transfer.Step, ref string, call func() error) error {
-	so := &attempts{rules: e.rules, step: step}
+	so := &attempts{rules: e.rules, outage: e.outage, step: step}
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		so.last = call()
+		e.outage.note(so.last)
 		return struct{}{}, so.last
 	}, backoff.WithBackOff(so), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {
 		e.observe(Retrying{Step: step, Ref: ref, Err: err, Wait: wait})
@@ -127,15 +129,15 @@ func (e retryingEngine) try(ctx context.Context, step transfer.Step, ref string,
 }
 
 func (e retryingEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
-	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.Pull(ctx, ref, progress) })
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.Pull(ctx, ref, e.outage.hearing(progress)) })
 }
 
 func (e retryingEngine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {
-	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform, progress) })
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform, e.outage.hearing(progress)) })
 }
 
 func (e retryingEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
-	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers, progress) })
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers, e.outage.hearing(progress)) })
 }
 
 func (e retryingEngine) Sweep(ctx context.Context) error {
@@ -176,7 +178,7 @@ func (e retryingEngine) Tag(ctx context.Context, source, target string) error {
 
 func (e retryingEngine) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
 	err = e.try(ctx, transfer.StepPush, ref, func() (err error) {
-		pushed, err = e.Engine.Push(ctx, ref, progress)
+		pushed, err = e.Engine.Push(ctx, ref, e.outage.hearing(progress))
 		return err
 	})
 	return pushed, err

@@ -49,7 +49,7 @@ func TestRetries(t *testing.T) {
 	} {
 		synctestRun(t, fmt.Sprintf("%s at %s", test.cause, test.step), func(t *testing.T) {
 			told := 0
-			engine := retryingEngine{rules: retries, observe: func(e Retrying) {
+			engine := retryingEngine{rules: retries, outage: &outage{}, observe: func(e Retrying) {
 				if told++; e.Step != test.step || e.Ref != "ref" || !errors.Is(e.Err, test.cause) {
 					t.Errorf("told %+v", e)
 				}
@@ -87,7 +87,7 @@ func TestRetriesEndWithSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		causes := []error{docker.ErrUnavailable, docker.ErrThrottled, docker.ErrUnavailable, docker.ErrStalled, docker.ErrEngineGone}
 		tries := 0
-		engine := retryingEngine{rules: retries, observe: func(Retrying) {}}
+		engine := retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}
 		err := engine.try(t.Context(), transfer.StepPull, "ref", func() error {
 			if tries++; tries <= len(causes) {
 				return causes[tries-1]
@@ -106,10 +106,56 @@ func TestRetriesEndWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, ErrDeadline)
 		defer cancel()
 		began := time.Now()
-		engine := retryingEngine{rules: retries, observe: func(Retrying) {}}
+		engine := retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}
 		err := engine.try(ctx, transfer.StepPull, "ref", func() error { return docker.ErrEngineGone })
 		if !errors.Is(err, ErrDeadline) || time.Since(began) != 2*time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
 	})
+}
+
+// TestPatienceIsForAnOutage: an engine that restarts twice during one long pull is gone for a minute each time, and
+// answers in between.
+func TestPatienceIsForAnOutage(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		between func(progress docker.Listener, other func() error)
+		want    error
+	}{
+		{"progress in between", func(progress docker.Listener, _ func() error) { progress(docker.Progress{}) }, nil},
+		{"another call's answer in between", func(_ docker.Listener, other func() error) { _ = other() }, nil},
+		{"nothing in between", func(docker.Listener, func() error) {}, docker.ErrEngineGone},
+	} {
+		synctestRun(t, test.name, func(t *testing.T) {
+			var engine retryingEngine
+			other := func() error {
+				return engine.try(t.Context(), transfer.StepVerify, "other", func() error { return nil })
+			}
+			tries := 0
+			pulls := pullingEngine{pull: func(progress docker.Listener) error {
+				tries++
+				time.Sleep(4 * time.Minute)
+				if tries == 3 {
+					return nil
+				}
+				test.between(progress, other)
+				time.Sleep(time.Minute)
+				return docker.ErrEngineGone
+			}}
+			engine = retryingEngine{Engine: pulls, rules: retries, outage: &outage{}, observe: func(Retrying) {}}
+			if err := engine.Pull(t.Context(), "ref", nil); !errors.Is(err, test.want) {
+				t.Errorf("after %d tries: %v", tries, err)
+			}
+		})
+	}
+}
+
+// pullingEngine is an engine that only pulls.
+type pullingEngine struct {
+	transfer.Engine
+	pull func(progress docker.Listener) error
+}
+
+func (e pullingEngine) Pull(_ context.Context, _ string, progress docker.Listener) error {
+	return e.pull(progress)
 }

@@ -55,7 +55,7 @@ func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run
 		rules = retries
 	}
 	traffic := transfer.NewTraffic()
-	r.Engine = retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, observe: func(e Retrying) { r.observe(e) }}
+	r.Engine = retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, outage: &outage{}, observe: func(e Retrying) { r.observe(e) }}
 	r.copier = transfer.New(transfer.Setup{
 		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
 		Earlier: leftAt(r.Earlier), Conflicts: r.Conflict,
