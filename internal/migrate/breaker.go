@@ -71,7 +71,7 @@ func (b *breaker) note(results []transfer.Result) *StoppedError {
 	defer b.mu.Unlock()
 	for _, r := range results {
 		switch {
-		case r.Outcome.Arrived() && r.Outcome != transfer.Present:
+		case r.Outcome.Arrived() && !r.Found:
 			b.images, b.arrived = 0, true
 			return nil
 		case r.Outcome == transfer.Failed:

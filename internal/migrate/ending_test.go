@@ -241,6 +241,9 @@ func TestBreaker(t *testing.T) {
 	arrived := func(outcome transfer.Outcome) []transfer.Result {
 		return []transfer.Result{{Repository: "app", Tag: "1", Outcome: outcome}}
 	}
+	found := func(outcome transfer.Outcome) []transfer.Result {
+		return []transfer.Result{{Repository: "app", Tag: "1", Outcome: outcome, Found: true}}
+	}
 	times := func(n int, results []transfer.Result) (all [][]transfer.Result) {
 		for range n {
 			all = append(all, results)
@@ -256,7 +259,8 @@ func TestBreaker(t *testing.T) {
 		{"in one repository", times(60, failed("a", denied)), 50},
 		{"an arrival between", slices.Concat(times(9, failed("a", denied)), times(1, arrived(transfer.Exact)), times(9, failed("b", denied))), 0},
 		{"a changed one is an arrival", slices.Concat(times(9, failed("a", denied)), times(1, arrived(transfer.Changed)), times(9, failed("b", denied))), 0},
-		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, arrived(transfer.Present)), times(2, failed("b", denied))), 11},
+		{"one that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, found(transfer.Present)), times(2, failed("b", denied))), 11},
+		{"one platform that was there is none", slices.Concat(times(9, failed("a", denied)), times(1, found(transfer.OnePlatform)), times(2, failed("b", denied))), 11},
 		{"two causes", slices.Concat(times(6, failed("a", denied)), times(6, failed("b", down)), times(3, failed("c", denied))), 0},
 		{"the engine", times(2, failed("a", transfer.FailedAt(transfer.StepPull, "ref", docker.ErrEngineGone))), 1},
 		{"closed", times(3, failed("a", transfer.FailedAt(transfer.StepPush, "ref", docker.ErrClosed))), 3},

@@ -111,7 +111,7 @@ func (m *meter) settle(r transfer.Result) bool {
 	if img == nil {
 		return false
 	}
-	img.copied = img.copied || r.Outcome.Arrived() && r.Outcome != transfer.Present
+	img.copied = img.copied || r.Outcome.Arrived() && !r.Found
 	if img.open--; img.open > 0 {
 		return false
 	}

@@ -181,7 +181,7 @@ func TestMeterSettles(t *testing.T) {
 		t.Error("x is not settled")
 	}
 	state("x", "400/1000")
-	m.settle(result(y, "1", transfer.Present))
+	m.settle(found(result(y, "1", transfer.OnePlatform)))
 	state("y, which had been moved with x", "400/1000")
 	m.settle(transfer.Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.Image.Digest})
 	m.settle(transfer.Result{Repository: "unlisted"})
@@ -281,4 +281,10 @@ func TestRunTellsProgress(t *testing.T) {
 	if len(working) != 4 || steps[transfer.StepPull] < 4 || steps[transfer.StepPush] < 4 {
 		t.Errorf("%d images, %v", len(working), steps)
 	}
+}
+
+// found is the result of a tag that was at the target already.
+func found(r transfer.Result) transfer.Result {
+	r.Found = true
+	return r
 }

@@ -49,7 +49,7 @@ func (c *Copier) ask(ctx context.Context, t *Copy, tag string) (settled Result, 
 	case err != nil:
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
 	case resolved.Digest == t.Root || c.knows(t.Item, tag, resolved.Digest):
-		result.Pushed, result.Outcome = resolved.Digest, arrivedAs(t.Item, Present)
+		result.Pushed, result.Outcome, result.Found = resolved.Digest, arrivedAs(t.Item, Present), true
 		return result, true
 	}
 	if c.conflicts == ConflictOverwrite {

@@ -106,7 +106,7 @@ func (c *Copier) pushReferrers(ctx context.Context, t *Copy, result Result, tree
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	switch {
 	case err == nil && resolved.Digest == tree.Root.Digest:
-		result.Pushed, result.Outcome = resolved.Digest, Present
+		result.Pushed, result.Outcome, result.Found = resolved.Digest, Present, true
 		return result
 	case err != nil && !errors.Is(err, docker.ErrNotFound):
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err))

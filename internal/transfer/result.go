@@ -59,6 +59,7 @@ type Result struct {
 	Target     string        // the complete reference at the target
 	Pushed     digest.Digest // as the target answers; empty where it has nothing, or was not asked
 	LeftOut    []string      // kinds of artifacts that the index was written anew without
+	Found      bool          // the tag was at the target before this run touched it, whatever the outcome calls it
 	Replaced   digest.Digest // what the tag stood for at the target until it was pushed; empty: it did not exist
 	Bytes      int64         // of its layers and configs, each once, as manifests tell; if nobody has read them, as the source lists them
 	Outcome    Outcome
