@@ -186,6 +186,7 @@ func TestNothingToDo(t *testing.T) {
 		outcome := s.run(t)
 		expectExit(t, outcome, 0)
 		expectOutput(t, outcome.Stdout, "ECR: 0 tags of 0 images in 0 repositories")
+		expectOutput(t, outcome.Stdout, "Nothing was migrated, because ECR has no tag to migrate here.")
 	})
 	t.Run("repository without tags", func(t *testing.T) {
 		s := startScene(t, engine.Containerd, world.Options{})

@@ -279,4 +279,8 @@ func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration
 		title = "Not verified"
 	}
 	l.causes(title, summary.Results)
+	if l.tally.tags() == 0 && len(summary.Results) == 0 {
+		l.Line("\nNothing was migrated, because ECR has no tag to migrate here. If that is not what you expected, check the region, " +
+			"the account, and what MIGRATE_REPOSITORIES, MIGRATE_TAGS and MIGRATE_SINCE choose.")
+	}
 }

@@ -371,3 +371,15 @@ func TestSecretsAreHiddenBeforeTextsAreShortened(t *testing.T) {
 		t.Errorf("%d of 3 secrets are hidden:\n%s", got, out.String())
 	}
 }
+
+// A wrong region has no tags, and a wrong pattern chooses none: the run ends well, and its last line says so.
+func TestSummaryOfNothing(t *testing.T) {
+	var out strings.Builder
+	log := NewLog(&out)
+	log.Observe(migrate.Planned{})
+	log.Summary(migrate.Summary{}, target, time.Second)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "Nothing was migrated, because ECR has no tag") {
+		t.Errorf("the last line is %q", last)
+	}
+}
