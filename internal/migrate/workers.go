@@ -62,6 +62,9 @@ func (l *line) checkAll(ctx context.Context) {
 // pullAll brings images into the engine as long as there are any.
 func (l *line) pullAll(ctx context.Context, worker int) {
 	for {
+		if l.starting.Err() != nil {
+			l.schedule.Stop() // at once: what waits for the context's end comes a little later
+		}
 		g, room, more := l.schedule.NextPull(ctx)
 		l.copier.Release(ctx, room.Evicted)
 		if room.Sweep {
