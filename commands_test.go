@@ -78,6 +78,13 @@ func TestPlan(t *testing.T) {
 			stdout: []string{"1  to copy"},
 		},
 		{
+			name: "another name", code: exitDone, env: map[string]string{"MIGRATE_RENAME": `team/(.*) => ../apps/\1`},
+			changes: map[string]http.HandlerFunc{
+				"GET /distribution/registry.example.com/group/apps/app:1.2/json": problem(http.StatusNotFound, "manifest unknown"),
+			},
+			stdout: []string{"1  to copy, of 1 images\n", "        1  repositories get another name:\n           team/app -> registry.example.com/group/apps/app\n"},
+		},
+		{
 			name: "a name that GitLab does not take", code: exitIncomplete,
 			changes: map[string]http.HandlerFunc{"DescribeRepositories": ecrAnswer(http.StatusOK, map[string]any{"repositories": []any{map[string]string{
 				"repositoryName": "a/b/c/d", "repositoryUri": sourceHost + "/a/b/c/d",

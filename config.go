@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -66,6 +65,7 @@ type Config struct {
 	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"retry a pull or push that makes no progress for this long" desc:"the time without progress after which a pull or push is canceled and retried, such as 90s"`
 	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"when to end: 2h30m or 2026-11-27T06:00:00Z (default: job timeout)" desc:"the end of the run: a duration, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; by default when the job times out"`
 	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"folder for report.json, report.html and junit.xml" desc:"the folder for report.html, junit.xml and report.json, from which a later run continues; by default no report is written"`
+	Rename        string `envconfig:"MIGRATE_RENAME" short:"rules: team/(.*)/(.*) => \\2/\\1; old => new" desc:"the rules that rename repositories, one per line or separated by semicolons, of which the first that matches counts: a regular expression for the whole name, =>, and the new name with \\1 to \\9 for its groups, such as team/(.*)/(.*) => \\2/\\1"`
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins path segments too deep for GitLab: - _ . or __" desc:"the separator that joins path segments too deep for GitLab, one of - _ . and __: with -, a/b/c becomes a/b-c"`
 }
 
@@ -140,6 +140,8 @@ func (c *Config) validate(p *problems) {
 	p.checkError("CI_JOB_STARTED_AT", validTime(c.JobStartedAt))
 	p.check("CI_JOB_TIMEOUT", c.JobTimeout > 0, "must be a number of seconds")
 	c.validateShare(p)
+	_, err := plan.ParseRules(c.Rename)
+	p.checkError("MIGRATE_RENAME", err)
 	p.check("MIGRATE_NAME_SEPARATOR", slices.Contains(nameSeparators, c.NameSeparator), "must be one of -, _, . and __")
 }
 
@@ -168,7 +170,7 @@ func (c *Config) validateChoice(p *problems) {
 	_, err = plan.ParsePatterns(c.Tags)
 	p.checkError("MIGRATE_TAGS", err)
 	p.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
-	_, err = sinceTime(c.Since, time.Now())
+	_, err = plan.ParseSince(c.Since, time.Now())
 	p.checkError("MIGRATE_SINCE", err)
 	_, err = plan.ParsePatterns(c.LeaveOut)
 	p.checkError("MIGRATE_LEAVE_OUT", err)
@@ -180,7 +182,7 @@ func (c *Config) choice(now time.Time) plan.Choice {
 	choice.Repositories, _ = plan.ParsePatterns(c.Repositories)
 	choice.Tags, _ = plan.ParsePatterns(c.Tags)
 	if c.Since != "" {
-		choice.Since, _ = sinceTime(c.Since, now)
+		choice.Since, _ = plan.ParseSince(c.Since, now)
 	}
 	return choice
 }
@@ -191,22 +193,10 @@ func (c *Config) leaveOut() plan.Patterns {
 	return patterns
 }
 
-// sinceTime reads a date, which begins at midnight UTC, a time, or an age, of which days are 24 hours.
-func sinceTime(text string, now time.Time) (time.Time, error) {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at, nil
-		}
-	}
-	if number, isDays := strings.CutSuffix(text, "d"); isDays {
-		if days, err := strconv.ParseUint(number, 10, 16); err == nil {
-			return now.AddDate(0, 0, -int(days)), nil
-		}
-	}
-	if age, err := time.ParseDuration(text); err == nil && age > 0 {
-		return now.Add(-age), nil
-	}
-	return time.Time{}, errors.New("must be a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h")
+// namer decides where repositories are written to, by what loadConfig has checked.
+func (c *Config) namer() plan.Namer {
+	rules, _ := plan.ParseRules(c.Rename)
+	return plan.Namer{Base: c.RegistryImage, Rules: rules, Separator: c.NameSeparator}
 }
 
 // minDisk is the least that an engine can do something with: in bytes.

@@ -128,6 +128,7 @@ func TestLoadConfig(t *testing.T) {
 			func(c *Config) { c.Repositories, c.Tags, c.Newest, c.Since = "team/**", "v*", 5, "90d" },
 		},
 		{"a share", map[string]string{"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}, func(c *Config) { c.NodeIndex, c.NodeTotal = 4, 4 }},
+		{"new names", map[string]string{"MIGRATE_RENAME": `team/(.*)/(.*) => \2/\1; a => b`}, func(c *Config) { c.Rename = `team/(.*)/(.*) => \2/\1; a => b` }},
 		{"two underscores", map[string]string{"MIGRATE_NAME_SEPARATOR": "__"}, func(c *Config) { c.NameSeparator = "__" }},
 		{"an empty variable of another program", map[string]string{"MIGRATE_NOTHING": ""}, func(*Config) {}},
 	}
@@ -240,6 +241,8 @@ func TestLoadConfigRefuses(t *testing.T) {
 		{"MIGRATE_DISK", "9999999999TB", `MIGRATE_DISK "9999999999TB": must be`},
 		{"MIGRATE_PLATFORM", "amd64", `MIGRATE_PLATFORM "amd64": must be os/architecture`},
 		{"MIGRATE_PLATFORM", "linux/amd64,linux/arm64", `MIGRATE_PLATFORM "linux/amd64,linux/arm64": must be os/architecture`},
+		{"MIGRATE_RENAME", "team/app", `MIGRATE_RENAME "team/app": "team/app" is not a rule, such as team/(.*)/(.*) => \2/\1; it is the rules`},
+		{"MIGRATE_RENAME", `a => \1`, `MIGRATE_RENAME "a => \\1": "a => \\1" refers to group \1`},
 		{"MIGRATE_NAME_SEPARATOR", "--", `MIGRATE_NAME_SEPARATOR "--": must be one of -, _, . and __`},
 		{"MIGRATE_NAME_SEPARATOR", "/", `MIGRATE_NAME_SEPARATOR "/": must be one of`},
 		{"MIGRATE_CONCURENCY", "8", `MIGRATE_CONCURENCY: unknown; there is MIGRATE_CONCURRENCY`},

@@ -222,7 +222,7 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 		Engine:      engine,
 		Store:       engine.store,
 		Dedicated:   engine.images == 0,
-		Namer:       plan.Namer{Base: cfg.RegistryImage, Separator: cfg.NameSeparator},
+		Namer:       cfg.namer(),
 		Choice:      cfg.choice(time.Now()),
 		Share:       plan.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
 		Platform:    cfg.platform(),

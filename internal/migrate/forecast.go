@@ -40,6 +40,7 @@ type Forecast struct {
 	Times  []plan.JobTime // of 1, 2, 4 … jobs; none where nothing is to be copied
 	Enough int            // jobs that copy everything within the time that there is; 0: no number of them does
 
+	Renamed []Renaming // repositories that are not written to a path of their own name, sorted
 	Denied  []Denial
 	Buckets []string          // hosts that this program can read layers from, sorted
 	Results []transfer.Result // of what would not arrive: refused, failed in the planning, or not to be asked for
@@ -50,6 +51,9 @@ type Access struct {
 	Refused map[string]error // by action
 	Bucket  string           // the host that keeps the layer; empty where nobody has come so far
 }
+
+// Renaming is a repository with the path that it is written to, host included.
+type Renaming struct{ Repository, Target string }
 
 // Denial is something that the migration needs of the source, and that the source does not let it do.
 type Denial struct {
@@ -78,7 +82,7 @@ func Plan(ctx context.Context, options Options, pace plan.Pace) (Forecast, error
 		return Forecast{}, r.cause()
 	}
 	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.Listed), r.Store, pace.On(r.Store), p.denials()
-	p.Manifests = found.Manifests
+	p.Manifests, p.Renamed = found.Manifests, renamed(found.Items, r.Namer.Base)
 	p.Buckets = slices.Sorted(maps.Keys(p.buckets))
 	slices.SortFunc(p.Results, func(a, b transfer.Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
@@ -87,7 +91,19 @@ func Plan(ctx context.Context, options Options, pace plan.Pace) (Forecast, error
 	return p.Forecast, nil
 }
 
-// forecaster is an Outlook in the making.
+// renamed returns the repositories that have another name below the target project, or are written to another one.
+func renamed(items []*plan.Item, base string) []Renaming {
+	var all []Renaming
+	for _, i := range items { // by repository
+		renaming := Renaming{Repository: i.Image.Repository.Name, Target: i.Target}
+		if i.Target != "" && i.Target != base+"/"+renaming.Repository && !slices.Contains(all[max(0, len(all)-1):], renaming) {
+			all = append(all, renaming)
+		}
+	}
+	return all
+}
+
+// forecaster is a Forecast in the making.
 type forecaster struct {
 	Forecast
 	run *run

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"sort"
 	"strings"
@@ -23,32 +24,71 @@ var gitlabComponent = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*
 // Namer decides where a repository is written to below the target project.
 type Namer struct {
 	Base      string // CI_REGISTRY_IMAGE
+	Rules     Rules  // what they rename comes first
 	Separator string // joins the components that lie too deep; empty: they are refused
 }
 
 // Target returns the target repository, host included, or an error that says why GitLab refuses the name and what helps.
 func (n Namer) Target(repository string) (string, error) {
-	components := strings.Split(repository, "/")
+	name, rule := n.Rules.rename(repository)
+	target, err := n.place(name)
+	if err != nil && rule != nil {
+		return "", fmt.Errorf("MIGRATE_RENAME gives it the name %q (%s): %w", name, rule.text, err)
+	}
+	return target, err
+}
+
+// place puts a name below the target project, or below another project of its group where the name begins with "../".
+func (n Namer) place(name string) (string, error) {
+	project, name, err := n.project(name)
+	if err != nil || name == "" {
+		return project, err
+	}
+	components := strings.Split(name, "/")
 	if len(components) > maxLevels {
 		if n.Separator == "" {
 			return "", fmt.Errorf("GitLab takes no image more than %d levels below its project, and %q has %d: "+
-				`set MIGRATE_NAME_SEPARATOR, for example to "-": it would be written as %q`,
-				maxLevels, repository, len(components), flatten(components, "-"))
+				`set MIGRATE_NAME_SEPARATOR, for example to "-" (it would be written as %q), or MIGRATE_RENAME`,
+				maxLevels, name, len(components), flatten(components, "-"))
 		}
-		repository = flatten(components, n.Separator)
+		name = flatten(components, n.Separator)
 	}
-	for _, component := range strings.Split(repository, "/") {
+	for _, component := range strings.Split(name, "/") {
 		if !gitlabComponent.MatchString(component) {
-			return "", fmt.Errorf("GitLab does not take the name %q: a component begins and ends with a lower-case letter "+
-				`or digit, with single ".", "_", "-" or "__" in between: copy it to a repository of another name in ECR`, repository)
+			return "", badName(name)
 		}
 	}
-	target := n.Base + "/" + repository
+	target := project + "/" + name
 	if path := target[strings.Index(target, "/")+1:]; len(path) > maxPath {
-		return "", fmt.Errorf("GitLab takes paths of at most %d characters, and %q has %d: use a project with a shorter path",
-			maxPath, path, len(path))
+		return "", fmt.Errorf("GitLab takes paths of at most %d characters, and %q has %d: shorten the name with MIGRATE_RENAME, or use a "+
+			"project with a shorter path", maxPath, path, len(path))
 	}
 	return target, nil
+}
+
+func badName(name string) error {
+	return fmt.Errorf("GitLab does not take the name %q: a component begins and ends with a lower-case letter "+
+		`or digit, with single ".", "_", "-" or "__" in between: set MIGRATE_RENAME`, name)
+}
+
+// project returns the project that a name belongs to, and the name below it, which is empty for the project itself.
+func (n Namer) project(name string) (project, rest string, err error) {
+	other, isOther := strings.CutPrefix(name, "../")
+	if !isOther {
+		if name == "" {
+			return "", "", badName(name)
+		}
+		return n.Base, name, nil
+	}
+	group := path.Dir(n.Base)
+	if !strings.Contains(group, "/") {
+		return "", "", fmt.Errorf("%s is in no group that could have another project", n.Base)
+	}
+	other, rest, _ = strings.Cut(other, "/")
+	if !gitlabComponent.MatchString(other) {
+		return "", "", badName(name)
+	}
+	return group + "/" + other, rest, nil
 }
 
 // flatten keeps the first level and joins the rest, so that what belongs together stays together.
@@ -77,8 +117,8 @@ func (n Namer) Targets(repositories []image.Repository) (targets map[string]stri
 		sort.Strings(names)
 		for _, name := range names {
 			delete(targets, name)
-			refused[name] = fmt.Errorf("%s would all be written to %s: set another MIGRATE_NAME_SEPARATOR, or migrate one of them "+
-				"under another name", strings.Join(names, ", "), target)
+			refused[name] = fmt.Errorf("%s would all be written to %s: set another MIGRATE_NAME_SEPARATOR, or rename one of them "+
+				"with MIGRATE_RENAME", strings.Join(names, ", "), target)
 		}
 	}
 	return targets, refused

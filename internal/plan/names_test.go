@@ -21,7 +21,7 @@ func TestTarget(t *testing.T) {
 	}{
 		{name: "one level", repository: "app", want: "app"},
 		{name: "two levels", repository: "team/app", want: "team/app"},
-		{name: "too deep", repository: "a/b/c", says: `"-": it would be written as "a/b-c"`},
+		{name: "too deep", repository: "a/b/c", says: `"-" (it would be written as "a/b-c"), or MIGRATE_RENAME`},
 		{name: "too deep, joined", repository: "a/b/c/d", separator: "-", want: "a/b-c-d"},
 		{name: "joined with two characters", repository: "a/b/c", separator: "__", want: "a/b__c"},
 		{name: "a separator changes nothing that fits", repository: "a/b", separator: "-", want: "a/b"},

@@ -16,6 +16,7 @@ func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	defer l.End()
 	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
 	l.tagsToCome(o)
+	l.newNames(o)
 	l.bytesToCome(o, disk)
 	l.timeToCome(o)
 	l.access(o)
@@ -52,6 +53,21 @@ func (l *Log) tagsToCome(o migrate.Forecast) {
 		if more.count > 0 {
 			l.Line("%9d  %s", more.count, more.meaning)
 		}
+	}
+}
+
+// newNames lists the repositories that get another name: report.json has those of each tag.
+func (l *Log) newNames(o migrate.Forecast) {
+	const most = 200
+	if len(o.Renamed) == 0 {
+		return
+	}
+	l.Line("%9d  repositories get another name:", len(o.Renamed))
+	for _, r := range o.Renamed[:min(most, len(o.Renamed))] {
+		l.Line("           %s -> %s", r.Repository, r.Target)
+	}
+	if more := len(o.Renamed) - most; more > 0 {
+		l.Line("           and %d more", more)
 	}
 }
 

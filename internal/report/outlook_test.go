@@ -16,10 +16,11 @@ func TestOutlook(t *testing.T) {
 	moving := migrate.Forecast{
 		Listed: listed, Present: 40, Pending: 63, Images: 60, Blobs: 207, Fetched: 381e6, Unshared: 3.8e9, Added: 380e6,
 		Largest: "team/app:1.2", LargestBytes: 1.2e9, Manifests: 140, Buckets: []string{"bucket.example"},
-		Times: []plan.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
+		Times:   []plan.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 31*time.Second}, {Jobs: 4, Takes: 59*time.Minute + 20*time.Second}},
+		Renamed: []migrate.Renaming{{Repository: "a/b/c", Target: target + "/a/b-c"}},
 	}
 	troubled := moving
-	troubled.Manifests, troubled.Buckets = 0, nil
+	troubled.Manifests, troubled.Buckets, troubled.Renamed = 0, nil, nil
 	troubled.Replaced, troubled.Referrers, troubled.Left = 3, 2, 5
 	troubled.Results = []transfer.Result{
 		tag("1", transfer.Refused, errors.New("archived")),
@@ -57,6 +58,8 @@ func TestOutlook(t *testing.T) {
 			"      108  tags in ECR, of 100 images in 12 repositories",
 			"       40  are at GitLab already, and are left alone",
 			"       63  to copy, of 60 images",
+			"        1  repositories get another name:",
+			"           a/b/c -> " + target + "/a/b-c",
 			"   381 MB  to fetch from ECR: 207 layers and configs, each once; it would be 3.8 GB if none were shared",
 			"   380 MB  more in GitLab's storage",
 			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, packed and unpacked; MIGRATE_DISK allows 15 GB",
