@@ -53,7 +53,7 @@ type Config struct {
 	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"folder where docker:dind creates them, such as /certs" desc:"the folder where docker:dind creates its certificates, such as /certs"`
 
 	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (default: all)" desc:"the repositories to migrate: patterns separated by commas or white space, such as team/**, or !team/old-* for all but those; by default all of them"`
-	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc* (default: all)" desc:"the tags to migrate: patterns separated by commas or white space, such as v*, or !*-rc* for all but those; by default all of them"`
+	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc*, semver:>=1.2 <3 (default: all)" desc:"the tags to migrate: patterns separated by commas or white space, such as v*, or !*-rc* for all but those, or semver:>=1.2 <3 for versions in a range; by default all of them"`
 	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"only the N most recently pushed tags of each repository" desc:"the number of tags to migrate of each repository, the most recently pushed ones; by default all of them"`
 	Since        string `envconfig:"MIGRATE_SINCE" short:"only tags pushed since 2026-01-31, or within 90d" desc:"the earliest push of a tag to migrate: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; by default any"`
 
@@ -167,7 +167,7 @@ func validTarget(registry, image string) error {
 func (c *Config) validateChoice(p *problems) {
 	_, err := plan.ParsePatterns(c.Repositories)
 	p.checkError("MIGRATE_REPOSITORIES", err)
-	_, err = plan.ParsePatterns(c.Tags)
+	_, err = plan.ParseTagPatterns(c.Tags)
 	p.checkError("MIGRATE_TAGS", err)
 	p.check("MIGRATE_NEWEST", c.Newest >= 1, "must be at least 1")
 	_, err = plan.ParseSince(c.Since, time.Now())
@@ -180,7 +180,7 @@ func (c *Config) validateChoice(p *problems) {
 func (c *Config) choice(now time.Time) plan.Choice {
 	choice := plan.Choice{Newest: c.Newest}
 	choice.Repositories, _ = plan.ParsePatterns(c.Repositories)
-	choice.Tags, _ = plan.ParsePatterns(c.Tags)
+	choice.Tags, _ = plan.ParseTagPatterns(c.Tags)
 	if c.Since != "" {
 		choice.Since, _ = plan.ParseSince(c.Since, now)
 	}

@@ -25,16 +25,24 @@ const exclusion = "!"
 // ParsePatterns reads a list with commas, blanks or line ends between the patterns.
 func ParsePatterns(list string) (Patterns, error) {
 	patterns := Patterns(split(list))
-	for _, pattern := range patterns {
+	if i := slices.IndexFunc(patterns, isRange); i >= 0 {
+		return nil, fmt.Errorf("%q is for tags only", patterns[i])
+	}
+	return patterns.validated(list)
+}
+
+// validated returns the patterns of a list, unless one of them is not a pattern.
+func (p Patterns) validated(list string) (Patterns, error) {
+	for _, pattern := range p {
 		glob := strings.TrimPrefix(pattern, exclusion)
-		if glob == "" || !doublestar.ValidatePattern(glob) {
-			return nil, fmt.Errorf("%q is no pattern, such as team/*, team/** or !*-rc*", pattern)
+		if glob == "" || !isRange(pattern) && !doublestar.ValidatePattern(glob) {
+			return nil, fmt.Errorf("%q is not a pattern, such as team/*, team/** or !*-rc*", pattern)
 		}
 	}
-	if len(patterns) == 0 && list != "" {
-		return nil, errors.New("it has no pattern")
+	if len(p) == 0 && list != "" {
+		return nil, errors.New("contains no pattern")
 	}
-	return patterns, nil
+	return p, nil
 }
 
 // split cuts a list at commas and blanks, but not at a comma within braces, which belongs to its pattern.
@@ -77,6 +85,9 @@ func (p Patterns) exclude(name string) bool {
 }
 
 func matches(pattern, name string) bool {
+	if constraint, ok := strings.CutPrefix(strings.TrimPrefix(pattern, exclusion), versions); ok {
+		return inRange(constraint, name)
+	}
 	return doublestar.MatchUnvalidated(strings.TrimPrefix(pattern, exclusion), name)
 }
 

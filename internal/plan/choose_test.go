@@ -33,10 +33,10 @@ func TestPatterns(t *testing.T) {
 		{list: "!team/old team/**", yes: []string{"team/new"}, no: []string{"team/old"}}, // in either order
 		{list: "v*,!*-rc*", yes: []string{"v1.2"}, no: []string{"v1.2-rc1", "latest"}},
 		{list: "app, missing, !gone", yes: []string{"app"}, unmatched: []string{"missing", "!gone"}},
-		{list: " , ", notPatterns: "it has no pattern"},
-		{list: "team/[", notPatterns: `"team/[" is no pattern`},
-		{list: "{a,b", notPatterns: `"{a,b" is no pattern`},
-		{list: "!", notPatterns: `"!" is no pattern`},
+		{list: " , ", notPatterns: "contains no pattern"},
+		{list: "team/[", notPatterns: `"team/[" is not a pattern`},
+		{list: "{a,b", notPatterns: `"{a,b" is not a pattern`},
+		{list: "!", notPatterns: `"!" is not a pattern`},
 	} {
 		t.Run(test.list, func(t *testing.T) {
 			patterns, err := ParsePatterns(test.list)
