@@ -64,6 +64,7 @@ type amazon struct {
 	http      aws.HTTPClient // the one of the calls to AWS, with the job's proxy and CA
 	token     *ecr.TokenCache
 	hosts     ecr.Hosts
+	buckets   ecr.Buckets
 	explainer *ecr.Explainer
 }
 
@@ -222,7 +223,7 @@ func (a *amazon) Manifests(
 	return manifests, failed
 }
 
-// Access tries all that an engine's pull of the layer needs, down to the first byte of it.
+// Access tries everything that an engine needs to pull the layer, down to the first byte of one layer of each bucket.
 func (a *amazon) Access(ctx context.Context, repository image.Repository, layer digest.Digest) migrate.Access {
 	access := migrate.Access{Refused: map[string]error{}}
 	_, err := a.registry.BatchCheckLayerAvailability(ctx, &awsecr.BatchCheckLayerAvailabilityInput{
@@ -238,7 +239,7 @@ func (a *amazon) Access(ctx context.Context, repository image.Repository, layer 
 		access.Refused["ecr:GetDownloadUrlForLayer"] = a.explainer.Explain("get a layer of "+repository.Name, err)
 		return access
 	}
-	if access.Bucket, err = ecr.ReadFirstByte(ctx, a.http, aws.ToString(output.DownloadUrl)); err != nil {
+	if access.Bucket, err = a.buckets.Read(ctx, a.http, aws.ToString(output.DownloadUrl)); err != nil {
 		access.Refused["s3:GetObject"] = err
 	}
 	return access

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,29 +22,53 @@ const (
 	maxProblem = 64 << 10
 )
 
-// ReadFirstByte reads the first byte of a layer from its signed URL, and returns the host that it is read from. Its error
-// shows nothing else of the URL, which is as good as a credential.
-func ReadFirstByte(ctx context.Context, client aws.HTTPClient, signed string) (host string, err error) {
+// Buckets are those that layers have been read from, each tried once. It may be used concurrently.
+type Buckets struct {
+	mu    sync.Mutex
+	tried map[string]error // by host
+}
+
+// Read reads the first byte of a layer from its signed URL, unless one has been read from its host before, and returns the
+// host. Its error shows nothing else of the URL, which is as good as a credential.
+func (b *Buckets) Read(ctx context.Context, client aws.HTTPClient, signed string) (host string, err error) {
+	address, err := url.Parse(signed)
+	if err != nil || address.Host == "" {
+		return "", bucketError("ECR's URL of a layer", errors.New("it is not a URL"), "")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err, known := b.tried[address.Host]
+	if !known {
+		err = readFirstByte(ctx, client, address)
+		if b.tried == nil {
+			b.tried = map[string]error{}
+		}
+		b.tried[address.Host] = err
+	}
+	return address.Host, err
+}
+
+func readFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, signed, nil)
-	if err != nil || request.URL.Host == "" {
-		return "", bucketError("ECR's URL of a layer", errors.New("it is none"), "")
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, signed.String(), nil)
+	if err != nil {
+		return bucketError(signed.Host, errors.New("ECR's URL of a layer is not a URL"), "")
 	}
-	host = request.URL.Host
 	request.Header.Set("Range", "bytes=0-0")
 	answer, err := client.Do(request)
 	if err != nil {
-		return host, bucketError(host, withoutURL(err), "the job must be able to reach it: check its proxy (HTTPS_PROXY, NO_PROXY) and the S3 endpoint of its VPC")
+		return bucketError(signed.Host, withoutURL(err),
+			"the job must be able to reach it: check its proxy (HTTPS_PROXY, NO_PROXY) and the S3 endpoint of its VPC")
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusPartialContent {
-		return host, refusedBy(host, answer)
+		return refusedBy(signed.Host, answer)
 	}
 	if _, err := io.ReadFull(answer.Body, make([]byte, 1)); err != nil {
-		return host, bucketError(host, fmt.Errorf("the layer's first byte does not come: %w", err), "")
+		return bucketError(signed.Host, fmt.Errorf("the layer's first byte does not come: %w", err), "")
 	}
-	return host, nil
+	return nil
 }
 
 func bucketError(host string, err error, remedy string) *Error {

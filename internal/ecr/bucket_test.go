@@ -20,7 +20,7 @@ func answered(status int, body string) httpClient {
 	}
 }
 
-func TestReadFirstByte(t *testing.T) {
+func TestReadFromBucket(t *testing.T) {
 	const query = "?X-Amz-Security-Token=secret-token&X-Amz-Signature=secret-signature"
 	const bucket = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com"
 	const denied = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message><Resource>/1a2b?X-Amz-Signature=secret-signature</Resource></Error>`
@@ -57,17 +57,26 @@ func TestReadFirstByte(t *testing.T) {
 			},
 			[]string{"layer from " + bucket + ": connection refused\n", "HTTPS_PROXY"},
 		},
-		{"no URL", "", nil, []string{"cannot read a layer from ECR's URL of a layer: it is none"}},
+		{"no URL", "", nil, []string{"cannot read a layer from ECR's URL of a layer: it is not a URL"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			requests := 0
 			client := httpClient(func(r *http.Request) (*http.Response, error) {
+				requests++
 				if r.Method != http.MethodGet || r.Header.Get("Range") != "bytes=0-0" || r.URL.RawQuery != query[1:] {
 					t.Errorf("asked %s %s with %v", r.Method, r.URL, r.Header)
 				}
 				return test.client(r)
 			})
 			signed := "https://" + test.host + "/1a2b/layer" + query
-			host, err := ReadFirstByte(t.Context(), client, signed)
+			var buckets Buckets
+			host, err := buckets.Read(t.Context(), client, signed)
+			if again, errAgain := buckets.Read(t.Context(), client, strings.Replace(signed, "/layer?", "/another?", 1)); again != host || err != nil && errAgain.Error() != err.Error() {
+				t.Errorf("then read from %q, %v", again, errAgain)
+			}
+			if want := min(1, len(test.host)); requests != want {
+				t.Errorf("%d requests, want %d", requests, want)
+			}
 			if host != test.host || (err != nil) != (test.says != nil) {
 				t.Fatalf("read from %q, %v", host, err)
 			}

@@ -2,12 +2,19 @@ package redact
 
 import "fmt"
 
-// Secret is a string that prints, formats and marshals as [hidden]. Its value is had by converting it to a string.
+// Secret is a string that prints, formats and marshals as [hidden]. Convert it to a string to get its value.
 type Secret string
 
-func (Secret) String() string               { return Hidden }
-func (Secret) GoString() string             { return Hidden }
+// String returns [hidden].
+func (Secret) String() string { return Hidden }
+
+// GoString returns [hidden], as %#v prints it.
+func (Secret) GoString() string { return Hidden }
+
+// MarshalText returns [hidden].
 func (Secret) MarshalText() ([]byte, error) { return []byte(Hidden), nil }
+
+// MarshalJSON returns [hidden] as a string.
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + Hidden + `"`), nil }
 
 // Format hides the value from every verb, also from those that do not ask for a Stringer, such as %x.
