@@ -25,30 +25,31 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
-// registryAuth says how the engine logs in to a registry. An error is one of getting the credentials.
+// registryAuth returns the credentials for one registry. Its errors are about obtaining them.
 type registryAuth func(ctx context.Context) (registry.AuthConfig, error)
 
-// engine drives one Docker Engine through its API. It never retries.
+// engine calls the API of one Docker Engine. It never retries.
 type engine struct {
 	client  *client.Client
 	at      docker.Endpoint
 	version string
 	store   image.Store
-	cpus    int // that the engine has
-	images  int // that it had when we came
+	cpus    int // of the engine's host
+	images  int // that the engine held before the run
 	source  registryAuth
 	target  registryAuth
-	// targetHost is where target's credentials go, and isSource reports whether source's go to a host: ECR has several.
+	// targetHost is the only host that gets target's credentials. isSource reports whether a host gets source's: ECR may
+	// have named several.
 	targetHost string
 	isSource   func(host string) bool
-	hide       *redact.Redactor // learns what the engine is handed
-	// stall is how long a call may be without progress; 0: for ever.
+	hide       *redact.Redactor // learns all credentials before the engine gets them
+	// stall is how long a call may go without progress; 0 means no limit.
 	stall time.Duration
-	// loading is how long a load may take; 0: for ever.
+	// loading is how long a load may take; 0 means no limit.
 	loading time.Duration
 }
 
-// newEngine is the engine at the other end of the connection.
+// newEngine returns the engine behind a connection.
 func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
 	store := image.ContainerdStore
 	if c.IsClassic() {
@@ -59,10 +60,10 @@ func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
 	}
 }
 
-// manifestsAPI is the first version of the API that tells whether the containerd store holds all of an image.
+// manifestsAPI is the first API version that reports whether the containerd store holds an image completely.
 const manifestsAPI = "1.48"
 
-// usable refuses an engine that could push less than it was asked for without our knowing.
+// usable rejects an engine that could push part of an image without anyone noticing.
 func (e *engine) usable() error {
 	api := e.client.ClientVersion()
 	if e.store == image.ContainerdStore && versions.LessThan(api, manifestsAPI) {
@@ -72,11 +73,11 @@ func (e *engine) usable() error {
 	return nil
 }
 
-// concurrency is how many images the engine pulls at a time, and pushes, unless the user says otherwise: enough to
-// wait for a network, which most of a copy is, and not more than dind's shipped settings carry.
+// concurrency returns the default number of images to pull at a time, and to push: enough to hide the network's latency,
+// and no more than a dind with the shipped settings can handle.
 func (e *engine) concurrency() int { return min(max(4, 3*e.cpus), 16) }
 
-// Login has the engine check the credentials against their registry.
+// Login has the engine log in to the registry of the credentials.
 func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	config, err := auth(ctx)
 	if err != nil {
@@ -91,7 +92,7 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	})
 }
 
-// watched makes a call that ends with docker.ErrStalled when it has made no progress for too long.
+// watched makes a call, which fails with docker.ErrStalled when it makes no progress for too long.
 func (e *engine) watched(ctx context.Context, call func(context.Context, *docker.Watch) error) error {
 	return e.followed(ctx, nil, call)
 }
@@ -101,10 +102,10 @@ func (e *engine) followed(ctx context.Context, progress docker.Listener, call fu
 	return docker.Watched(ctx, e.stall, progress, call)
 }
 
-// finishedPull begins the status without which a pull has not succeeded.
+// finishedPull is the prefix of the status message without which a pull has not succeeded.
 const finishedPull = "Digest: "
 
-// Pull fetches what the reference names, a digest, into the engine.
+// Pull fetches what a digest reference names into the engine.
 func (e *engine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	err := e.pull(ctx, ref, "", progress, func(docker.Message) error { return nil })
 	if docker.IsBlob(err) {
@@ -122,7 +123,7 @@ func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Pla
 	return e.pull(ctx, ref, wanted, progress, func(docker.Message) error { return nil })
 }
 
-// pull has see look at each message of a pull, and end it with an error.
+// pull passes each message of a pull to see, whose error ends the pull.
 func (e *engine) pull(ctx context.Context, ref, platform string, progress docker.Listener, see func(docker.Message) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
@@ -147,11 +148,11 @@ func (e *engine) pull(ctx context.Context, ref, platform string, progress docker
 	})
 }
 
-// errCutOff ends the reading of a pull whose layers are all there.
+// errCutOff ends a pull whose layers have all arrived.
 var errCutOff = errors.New("the layers are there")
 
-// PullContent pulls until the engine has the layers, and cuts the pull off while they are being unpacked. The engine
-// keeps what a pull has brought that was cut off, for some hours or until Sweep (moby/moby, daemon/containerd/leases.go).
+// PullContent pulls until the engine has the layers, and cancels the pull while they are being unpacked. The engine keeps
+// the content of a canceled pull for some hours, or until Sweep (moby/moby, daemon/containerd/leases.go).
 func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
 	ctx, cutOff := context.WithCancel(ctx)
 	defer cutOff()
@@ -175,8 +176,8 @@ func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Di
 // nobodysLabel is a label that no image has.
 const nobodysLabel = "invalid.ecr2gitlab.nobodys"
 
-// Sweep has the engine drop what it keeps of pulls that were cut off, which it does when images are pruned. No image
-// is: none has the label.
+// Sweep has the engine delete the content of canceled pulls, which it does whenever images are pruned. No image is
+// pruned, because none has the label.
 func (e *engine) Sweep(ctx context.Context) error {
 	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		_, err := e.client.ImagesPrune(ctx, filters.NewArgs(filters.Arg("label", nobodysLabel)))
@@ -184,8 +185,8 @@ func (e *engine) Sweep(ctx context.Context) error {
 	})
 }
 
-// Push pushes the reference: a tag, or a digest that the engine holds under that very name. The digest it returns
-// is the one the engine reports, and empty for a push by digest, of which it reports none.
+// Push pushes a local tag, or a local digest reference. It returns the digest that the engine reports, which is empty for
+// a push by digest.
 func (e *engine) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
 	err = e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.startPush(ctx, ref)
@@ -206,8 +207,8 @@ func (e *engine) Push(ctx context.Context, ref string, progress docker.Listener)
 	return pushed, err
 }
 
-// startPush asks for the push. The docker client refuses to push a digest, which the engine's API takes: the
-// containerd store pushes the manifest without a tag.
+// startPush starts the push and returns its messages. The docker client rejects digest references, although the engine's
+// API accepts them: the containerd store then pushes the manifest without a tag.
 func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, error) {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
@@ -219,10 +220,10 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	return docker.PushDigest(ctx, e.client, e.at, ref, auth)
 }
 
-// loadLimit is how long a load may take. It is a matter of milliseconds, or never ends.
+// loadLimit is how long a load may take. Loads take milliseconds, or never end.
 const loadLimit = 20 * time.Second
 
-// Load hands an OCI image layout, as a tar archive, to the engine.
+// Load loads an OCI image layout, as a tar archive, into the engine.
 func (e *engine) Load(ctx context.Context, archive []byte) error {
 	if e.loading == 0 {
 		return e.load(ctx, archive)
@@ -256,8 +257,8 @@ func (e *engine) inspect(ctx context.Context, ref string, options ...client.Imag
 	return inspected, err
 }
 
-// Missing returns the manifests below the reference that the engine does not hold whole. It answers for engines with
-// the containerd store, from API 1.48 on.
+// Missing returns the manifests below the reference of which the engine lacks content. It requires the containerd store
+// and API 1.48.
 func (e *engine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
 	inspected, err := e.inspect(ctx, ref, client.ImageInspectWithManifests(true))
 	if err != nil {
@@ -272,7 +273,7 @@ func (e *engine) Missing(ctx context.Context, ref string) ([]digest.Digest, erro
 	return missing, nil
 }
 
-// Platform returns what the config of a local image says of its platform.
+// Platform returns the platform in the config of a local image.
 func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
 	inspected, err := e.inspect(ctx, ref)
 	return ocispec.Platform{
@@ -289,12 +290,12 @@ func (e *engine) ImageID(ctx context.Context, ref string) (id digest.Digest, err
 	return id, err
 }
 
-// Tag gives the image a second reference.
+// Tag adds a reference to a local image.
 func (e *engine) Tag(ctx context.Context, source, target string) error {
 	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error { return e.client.ImageTag(ctx, source, target) })
 }
 
-// Remove takes the reference away, and the content with its last one. An unknown reference is no error.
+// Remove removes the reference, and with the last one the content. An unknown reference is not an error.
 func (e *engine) Remove(ctx context.Context, ref string) error {
 	return e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
 		_, err := e.client.ImageRemove(ctx, ref, dockerimage.RemoveOptions{})
@@ -305,7 +306,7 @@ func (e *engine) Remove(ctx context.Context, ref string) error {
 	})
 }
 
-// Resolve has the engine ask the registry what the reference stands for.
+// Resolve has the engine ask the registry for the digest and platforms of the reference.
 func (e *engine) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
@@ -319,7 +320,7 @@ func (e *engine) Resolve(ctx context.Context, ref string) (resolved image.Resolv
 	return resolved, err
 }
 
-// engineAuth hands the engine ECR's token, the current one each time.
+// engineAuth returns ECR's current token.
 func (a *amazon) engineAuth(ctx context.Context) (registry.AuthConfig, error) {
 	auth, err := a.Credentials(ctx)
 	return registry.AuthConfig{Username: auth.Username, Password: string(auth.Password), ServerAddress: auth.ServerAddress}, err
@@ -329,7 +330,7 @@ func (c Config) targetAuth(context.Context) (registry.AuthConfig, error) {
 	return registry.AuthConfig{Username: c.RegistryUser, Password: string(c.RegistryPassword), ServerAddress: c.Registry}, nil
 }
 
-// learnedHeader is the header that an engine is handed the credentials in. The redactor learns it, and the password.
+// learnedHeader returns the header that carries the credentials to the engine. The redactor learns it and the password.
 func learnedHeader(hide *redact.Redactor, config registry.AuthConfig) (string, error) {
 	header, err := registry.EncodeAuthConfig(config)
 	if err == nil && !hide.Knows(header) {
@@ -338,8 +339,8 @@ func learnedHeader(hide *redact.Redactor, config registry.AuthConfig) (string, e
 	return header, err
 }
 
-// encodedAuth is the header with the credentials for the registry that the reference names. Neither side's go to a host
-// that is not its own, and an engine uses them only for the host that they name.
+// encodedAuth returns the header with the credentials for the reference's registry. No other host gets them: an engine
+// uses them only for the host in ServerAddress.
 func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -353,7 +354,7 @@ func (e *engine) encodedAuth(ctx context.Context, ref string) (string, error) {
 	case e.isSource(host):
 		auth = e.source
 	default:
-		return "", fmt.Errorf("reference %q: ECR has not named %s as one of its hosts, so it gets no credentials", ref, host)
+		return "", fmt.Errorf("reference %q: %s is not a host that ECR has named, so it gets no credentials", ref, host)
 	}
 	config, err := auth(ctx)
 	if err != nil {

@@ -714,7 +714,7 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 			e, d := startEngine(t, nil)
 			err := call(t.Context(), e, repo)
 			if side == "" {
-				if err == nil || !strings.Contains(err.Error(), "ECR has not named "+host) || len(d.asked(path)) > 0 {
+				if err == nil || !strings.Contains(err.Error(), host+" is not a host that ECR has named") || len(d.asked(path)) > 0 {
 					t.Errorf("%s: %v, asked %+v", path, err, d.asked(path))
 				}
 				continue

@@ -39,8 +39,8 @@ const (
 	exitUnfinished = 4 // out of time, or of a job's credentials: run again for the rest; interruptions have codes of their own
 )
 
-// gcPercent makes the garbage collector work sooner than it would: the manifests of a large account pass through
-// memory once, and the engine beside the program has more use for it.
+// gcPercent makes the garbage collector run earlier than by default: the manifests of a large account pass through
+// memory once, and the engine beside the program needs that memory more.
 const gcPercent = 40
 
 func main() {
@@ -52,7 +52,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], usage.EnvironmentOf(os.Environ()), os.Stdout, os.Stderr))
 }
 
-// run is the program: the exit code is its only result.
+// run is the whole program. It returns the exit code.
 func run(ctx context.Context, args []string, env usage.Environment, stdout, stderr io.Writer) int {
 	hide := secretsOf(env)
 	stdout, stderr = hide.Writer(stdout), hide.Writer(stderr)
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, env usage.Environment, stdout, stde
 	return doAll(ctx, line, env, hide, stdout, stderr)
 }
 
-// fail says what is wrong and returns its exit code.
+// fail prints the error and returns its exit code.
 func fail(stderr io.Writer, err error) int {
 	var config configError
 	var line usage.Error
@@ -101,7 +101,7 @@ func fail(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-// doAll is a migration or a verification: from the configuration to the last line of the report.
+// doAll runs a migration or a verification, from the configuration to the summary.
 func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, stdout, stderr io.Writer) int {
 	started := time.Now()
 	cfg, err := loadConfig(env)
@@ -139,7 +139,7 @@ func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *re
 	return exitDone
 }
 
-// do does what the command line says.
+// do runs the command of the command line.
 func do(ctx context.Context, line usage.Line, options migrate.Options) (migrate.Summary, error) {
 	if line.Command == usage.Verify {
 		return migrate.Verify(ctx, options, line.Pull)
@@ -147,7 +147,7 @@ func do(ctx context.Context, line usage.Line, options migrate.Options) (migrate.
 	return migrate.Run(ctx, options)
 }
 
-// planAll looks at both sides, and says what a migration would do.
+// planAll examines both sides and prints what a migration would do.
 func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, stdout, stderr io.Writer) int {
 	cfg, err := loadConfig(env)
 	if err != nil {
@@ -176,8 +176,8 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	return exitDone
 }
 
-// openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched: a folder that does not take it is a
-// fault of the configuration.
+// openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched. A folder that is not writable is a
+// configuration error.
 func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
 	about := record.About{
 		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
@@ -190,14 +190,14 @@ func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.
 	return rec, nil
 }
 
-// closeRecord writes the report's last state. A report that cannot be written takes nothing from what has arrived.
+// closeRecord writes the final report. Failing to write it does not change the exit code: the images have arrived.
 func closeRecord(rec *record.Record, cause error, stderr io.Writer) {
 	if err := rec.Close(cause); err != nil {
 		say(stderr, "ecr2gitlab: "+redact.Printable(err.Error()))
 	}
 }
 
-// prepare checks both sides and the engine between them, in the order of the tutorial's script.
+// prepare checks AWS, the engine and both registries, in the order of the tutorial's script.
 func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redact.Redactor, log *report.Log) (migrate.Options, error) {
 	source, err := newAmazon(ctx, cfg, hide)
 	if err != nil {
@@ -233,7 +233,7 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 	}, nil
 }
 
-// enginePatience is how long the engine may take to come up. The runner itself waits 30 s for a service.
+// enginePatience is how long the engine may take to start. GitLab Runner itself waits 30 s for a service.
 const enginePatience = time.Minute
 
 // prepareEngine waits for the engine and has it log in on both sides.
@@ -266,7 +266,7 @@ func prepareEngine(
 	return engine, login(ctx, cfg, source, engine, log)
 }
 
-// login has the engine log in on both sides at once.
+// login has the engine log in to both registries at once.
 func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log *report.Log) error {
 	credentials, err := source.Credentials(ctx)
 	if err != nil {
@@ -292,8 +292,7 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 	return nil
 }
 
-// loginError says what has kept the engine from logging in: a refusal with a remedy of its own never had to do with the
-// token.
+// loginError explains why the engine cannot log in. A refusal with a remedy of its own has nothing to do with the token.
 func loginError(registry, refuses string, err error, remedy string) error {
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
 		return fmt.Errorf("the engine cannot log in to %s: %w\n%s", registry, err, refusal.Remedy())
@@ -303,5 +302,5 @@ func loginError(registry, refuses string, err error, remedy string) error {
 
 func versionLine() string { return usage.VersionLine(version, revision) }
 
-// say writes a line. Who has closed the output has no use for the error.
+// say writes a line. If the output is closed, nobody is left to read an error.
 func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) }

@@ -396,7 +396,7 @@ func TestClassicStoreOfACurrentEngine(t *testing.T) {
 		w.daemon.version = api
 		w.env["DOCKER_DRIVER"] = "overlay2"
 		_, stdout, _ := w.run(t.Context(), t, "plan")
-		if got := strings.Contains(stdout, `with the classic image store`+"\n        DOCKER_DRIVER=overlay2 makes it keep"); got != want {
+		if got := strings.Contains(stdout, `with the classic image store`+"\n        DOCKER_DRIVER=overlay2 makes it use"); got != want {
 			t.Errorf("API %s:\n%s", api, stdout)
 		}
 	}

@@ -14,32 +14,33 @@ import (
 // Causes of an engine's errors, for errors.Is. Where GitLab's registry, or something on the way to a registry, refuses
 // for a reason that has a remedy, the error is a *Refusal, too.
 var (
-	// ErrNotFound: the reference does not exist, at the registry or in the engine.
+	// ErrNotFound: the reference does not exist in the registry or in the engine.
 	ErrNotFound = errors.New("not found")
-	// ErrDenied: the registry refuses the credentials, or what they ask for.
+	// ErrDenied: the registry rejects the credentials, or they do not grant the access.
 	ErrDenied = errors.New("denied")
 	// ErrUnauthenticated is an ErrDenied: the registry has seen no valid token, either because it has expired or because
 	// the token service is in trouble.
 	ErrUnauthenticated = fmt.Errorf("%w: authentication required", ErrDenied)
-	// ErrRefused: the registry refuses this image, tag, repository or media type by a rule of its own. Others may pass.
+	// ErrRefused: a rule of the registry excludes this image, tag, repository or media type. Others may pass.
 	ErrRefused = errors.New("refused")
-	// ErrBlocked: something in front of the registry or behind it refuses the engine, whatever its credentials.
+	// ErrBlocked: a proxy in front of the registry, or the storage behind it, rejects the engine's requests, whatever the
+	// credentials.
 	ErrBlocked = errors.New("blocked")
-	// ErrClosed: no image can pass until someone changes the registry or the engine.
+	// ErrClosed: nothing can pass until someone changes the registry or the engine.
 	ErrClosed = errors.New("closed")
 	// ErrNoSpace: the engine's disk is full.
 	ErrNoSpace = errors.New("no space left on the engine's disk")
-	// ErrInvalid: the registry or the engine does not take what it is given.
+	// ErrInvalid: the registry or the engine does not accept the content.
 	ErrInvalid = errors.New("invalid")
-	// ErrNotUnpacked: the engine has all of what it pulled, and cannot unpack it.
+	// ErrNotUnpacked: the engine has pulled everything and cannot unpack it.
 	ErrNotUnpacked = errors.New("not unpacked")
-	// ErrThrottled: the registry wants fewer requests.
+	// ErrThrottled: the registry limits the rate of requests.
 	ErrThrottled = errors.New("throttled")
-	// ErrUnavailable: the registry, or the connection to it, has trouble of its own.
+	// ErrUnavailable: the registry, or the connection to it, fails temporarily.
 	ErrUnavailable = errors.New("unavailable")
 	// ErrBrokenOff: the engine's answer ended early.
 	ErrBrokenOff = errors.New("broken off")
-	// ErrStalled: nothing has moved for too long.
+	// ErrStalled: the call made no progress for too long.
 	ErrStalled = errors.New("no progress")
 	// ErrEngineGone: the engine does not answer.
 	ErrEngineGone = errors.New("the engine is gone")
@@ -65,7 +66,7 @@ func (f failure) Unwrap() error {
 // Failure is an error with these words and this cause.
 func Failure(words string, cause error) error { return failure{errors.New(words), cause} }
 
-// Lost is for a connection to the engine that fails, unless it is the context that has ended.
+// Lost gives the error of a lost connection its cause, unless it is the context that has ended.
 func Lost(err, cause error) error {
 	if isEnd(err) {
 		return err
@@ -78,10 +79,10 @@ func isEnd(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// Classify gives an error of the engine's its cause, if that can be told. The words stay the engine's.
+// Classify gives an error of the engine its cause, if it is known, and keeps the engine's words.
 func Classify(err error) error { return classify(err, signs) }
 
-// ClassifyPush is Classify for a push, which reads layers and manifests from the engine itself.
+// ClassifyPush is Classify for a push, which reads its layers and manifests from the engine itself.
 func ClassifyPush(err error) error { return classify(err, pushSigns) }
 
 func classify(err error, signs []sign) error {
@@ -101,13 +102,13 @@ func classify(err error, signs []sign) error {
 	return failure{err, nil}
 }
 
-// IsBlob reports whether the error is how the engine ends the pull of a blob by its digest, all of which has come.
+// IsBlob reports whether the error ends the pull of a blob by its digest, which has arrived completely.
 func IsBlob(err error) bool { return err != nil && blobPulled.MatchString(err.Error()) }
 
-// blobPulled is how the containerd store ends the pull of a blob: it is there, under that reference.
+// blobPulled is the error with which the containerd store ends the pull of a blob. The blob then has the reference.
 var blobPulled = regexp.MustCompile(notUnpacked + `unexpected media type application/octet-stream\b`)
 
-// Gist is what equal failures have in common: the words without the URLs, names and digests in them.
+// Gist returns what failures of one cause have in common: their words without URLs, names and digests.
 func Gist(err error) string { return digests.ReplaceAllString(read(err).plain, "") }
 
 var digests = regexp.MustCompile(`\b(sha256|sha512):[0-9a-f]+\b`)

@@ -10,14 +10,14 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// Endpoint is an address of an engine and the certificates to reach it with; CertPath is empty without TLS. With it
+// Endpoint is an engine's address and the folder of the client certificates for it, which is empty without TLS. With TLS,
 // the engine's certificate is always verified.
 type Endpoint struct {
 	Host     string
 	CertPath string
 }
 
-// Settings are the docker CLI's variables, and dind's.
+// Settings are the variables of the docker CLI and of dind that say where the engine is.
 type Settings struct {
 	Host       string // DOCKER_HOST
 	TLSVerify  string // DOCKER_TLS_VERIFY
@@ -32,8 +32,8 @@ const (
 	tlsDind       = "tcp://docker:2376"
 )
 
-// Endpoint does what the docker CLI does with its variables, and with none of them what the official docker
-// image's entrypoint does: the socket, else the service named docker, with TLS where dind has left certificates.
+// Endpoint follows the docker CLI's variables and, where they are not set, the entrypoint of the official docker image: it
+// prefers the socket to the service named docker, and uses TLS if dind has written certificates.
 func (s Settings) Endpoint(socket string) Endpoint {
 	certs := filepath.Join(s.TLSCertDir, "client")
 	haveCerts := s.TLSCertDir != "" && filesExist(certs, "ca.pem", "cert.pem", "key.pem")
@@ -55,7 +55,7 @@ func (s Settings) Endpoint(socket string) Endpoint {
 	case e.CertPath != "" || !strings.HasPrefix(host, "tcp:"):
 	case haveCerts:
 		e.CertPath = certs
-	case verify: // never plain: what goes over this connection are credentials
+	case verify: // never without TLS: this connection carries credentials
 		e.CertPath = filepath.Join(s.Home, ".docker")
 	}
 	return e
@@ -70,7 +70,7 @@ func filesExist(dir string, names ...string) bool {
 	return true
 }
 
-// dial makes a client for the endpoint. The API version is negotiated with the first request.
+// dial returns a client for the endpoint, which negotiates the API version with its first request.
 func dial(at Endpoint) (*client.Client, error) {
 	options := []client.Opt{client.WithAPIVersionNegotiation()}
 	if at.usesTLS() {
@@ -79,12 +79,12 @@ func dial(at Endpoint) (*client.Client, error) {
 	return client.NewClientWithOpts(append(options, client.WithHost(at.Host), withoutProxy)...)
 }
 
-// withoutProxy takes out what the docker client does with HTTP_PROXY and HTTPS_PROXY. A proxy that a job needs for AWS
-// does not know the job's services.
+// withoutProxy makes the client ignore HTTP_PROXY and HTTPS_PROXY. A proxy that a job needs for AWS cannot reach the job's
+// services.
 func withoutProxy(c *client.Client) error {
 	transport, ok := c.HTTPClient().Transport.(*http.Transport)
 	if !ok {
-		return fmt.Errorf("the docker client has a transport of another type: %T", c.HTTPClient().Transport)
+		return fmt.Errorf("the docker client has an unexpected transport: %T", c.HTTPClient().Transport)
 	}
 	transport.Proxy = nil
 	return nil

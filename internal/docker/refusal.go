@@ -7,12 +7,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
-// Kind is a reason to refuse that has a remedy.
+// Kind is a reason for a refusal that has a remedy.
 type Kind string
 
-// The kinds of refusal, in the words of a summary.
+// The kinds of refusals.
 const (
-	// Of one image, tag, repository or media type, at GitLab.
+	// These concern one image, tag, repository or media type.
 	UnknownMediaType    Kind = "unknown media type"
 	ProtectedTag        Kind = "protected tag"
 	ImmutableTag        Kind = "immutable tag"
@@ -23,23 +23,23 @@ const (
 	DescriptorMismatch  Kind = "descriptor mismatch"
 	BlobUnknown         Kind = "blob unknown"
 	TooLarge            Kind = "body too large"
-	// Of what stands before or behind a registry.
+	// These concern a proxy in front of a registry, or the storage behind it.
 	Firewall      Kind = "blocked by a proxy"
 	StorageDenied Kind = "denied by the layer bucket"
-	// Of a whole registry.
+	// These concern a whole registry.
 	ReadOnly         Kind = "read-only registry"
 	RegistryOff      Kind = "registry turned off"
 	UnknownAuthority Kind = "unknown certificate authority"
 	PlainHTTP        Kind = "plain HTTP"
 )
 
-// Refusal is an engine's error whose reason is known exactly. It wraps its cause: ErrRefused, ErrBlocked or ErrClosed.
+// Refusal is an engine's error whose exact reason is known. It wraps ErrRefused, ErrBlocked or ErrClosed.
 type Refusal struct {
 	Kind      Kind
-	Host      string // that refuses, where the engine names it
+	Host      string // that refused, if the engine names it
 	MediaType string // of an UnknownMediaType
-	Tag       string // of a ProtectedTag or an ImmutableTag, where the engine names it
-	Digest    string // of a BlobUnknown, where the engine names it
+	Tag       string // of a ProtectedTag or an ImmutableTag, if the engine names it
+	Digest    string // of a BlobUnknown, if the engine names it
 	words     error
 	cause     error
 }
@@ -57,7 +57,7 @@ func (r *Refusal) Error() string {
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.cause }
 
-// refusal is the error as the sign has told it.
+// refusal returns the Refusal that the sign has recognized.
 func (e engineError) refusal(s sign, match []string) *Refusal {
 	r := &Refusal{Kind: s.kind, Host: e.host(), words: e.error, cause: s.cause}
 	if s.words == nil || match == nil {
@@ -76,7 +76,7 @@ func (e engineError) refusal(s sign, match []string) *Refusal {
 	return r
 }
 
-// host is the one that the error is about: of the answer that it quotes, else of the first URL in it.
+// host returns the host of the quoted request, or else of the first URL.
 func (e engineError) host() string {
 	if e.answer.url != nil {
 		return e.answer.url.Host
@@ -86,7 +86,7 @@ func (e engineError) host() string {
 	return strings.TrimRight(host, ":")
 }
 
-// remedies say what a user can do. In braces is what the Refusal knows.
+// remedies tell what a user can do. Remedy fills in the braces.
 var remedies = map[Kind]string{
 	UnknownMediaType: "this version of GitLab's registry does not take the media type {mediatype}: later versions take more, and a " +
 		"self-managed registry takes any with REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true",
@@ -117,14 +117,14 @@ var remedies = map[Kind]string{
 	PlainHTTP: "{host} speaks plain HTTP, which an engine allows only when told to: add --insecure-registry={host} to the command of the service",
 }
 
-// Remedy is what a user can do about it.
+// Remedy returns what a user can do about it.
 func (r *Refusal) Remedy() string {
 	region, partition := bucketRegion(r.Host)
 	return strings.NewReplacer("{host}", cmp.Or(r.Host, "HOST"), "{mediatype}", r.MediaType,
 		"{region}", cmp.Or(region, "REGION"), "{partition}", partition).Replace(remedies[r.Kind])
 }
 
-// bucketRegion is the region of one of ECR's buckets, and the partition that it is in.
+// bucketRegion returns the region and the partition of one of ECR's buckets.
 func bucketRegion(host string) (region, partition string) {
 	name, isBucket := strings.CutPrefix(host, "prod-")
 	region, _, found := strings.Cut(name, "-starport-layer-bucket.")

@@ -13,8 +13,8 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// PushDigest asks for the push of a digest, and returns the stream of its messages: the docker client refuses to, and
-// the engine's API takes it.
+// PushDigest starts the push of a digest reference and returns its messages. The docker client rejects such references,
+// and the engine's API accepts them.
 func PushDigest(ctx context.Context, c *client.Client, at Endpoint, ref, auth string) (io.ReadCloser, error) {
 	path := "/v" + c.ClientVersion() + "/images/" + ref + "/push"
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at.url(path), nil)
@@ -29,7 +29,7 @@ func PushDigest(ctx context.Context, c *client.Client, at Endpoint, ref, auth st
 	return response.Body, refusedAnswer(response)
 }
 
-// url is where the engine's API is, for a request that the docker client does not make. Over a socket any host does.
+// url returns the URL of an API path, for requests that the docker client does not make. Over a socket, any host will do.
 func (at Endpoint) url(path string) string {
 	target := url.URL{Scheme: "http", Host: client.DummyHost, Path: path}
 	if host, err := client.ParseHostURL(at.Host); err == nil && host.Scheme != "unix" {
@@ -41,7 +41,7 @@ func (at Endpoint) url(path string) string {
 	return target.String()
 }
 
-// refusedAnswer turns an error status into what the engine says with it, with the status as its code.
+// refusedAnswer returns an error for an error status, with the engine's message and the status as its code.
 func refusedAnswer(response *http.Response) error {
 	if response.StatusCode < http.StatusBadRequest {
 		return nil

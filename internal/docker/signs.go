@@ -12,18 +12,18 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// sign is what a cause is told by: a code where the engine or the registry gives one, else words.
+// sign is what a cause is recognized by: a status code where the engine or the registry gives one, otherwise words.
 type sign struct {
-	cause  error             // nil: the engine's words are all that is known
+	cause  error             // nil if none is known
 	kind   Kind              // of the Refusal, if it is one
 	code   func(error) bool  // the engine's own status
 	answer func(answer) bool // the registry's, as the engine quotes it
-	words  *regexp.Regexp    // without URLs and names; those of a Refusal, which no name can hold, with them
+	words  *regexp.Regexp    // outside of URLs and names, except for a Refusal: no name contains its words
 }
 
-// signs is the table. The first that fits counts: a full disk may be quoted in anything, a Refusal is more exact than
-// its status, and the engine's own status comes after the registry's words, because one may stand for many causes: a
-// classic engine answers a denial with 404.
+// signs is the table; the first match counts. A full disk may be quoted in any other error, and a Refusal is more precise
+// than its status. The engine's own status comes after the registry's words, because it may stand for several causes: a
+// classic engine reports a denied pull as 404.
 var signs = []sign{
 	{cause: ErrEngineGone, code: client.IsErrConnectionFailed},
 	{cause: ErrNoSpace, words: words(`no space left on device|disk quota exceeded`)},
@@ -51,7 +51,7 @@ var signs = []sign{
 	{cause: ErrUnauthenticated, words: words(apart + `unauthorized: authentication required`)},
 	{cause: ErrDenied, code: refusesLogin, answer: statusIs(http.StatusUnauthorized, http.StatusForbidden),
 		words: words(apart + `((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)},
-	{words: words(`content digest sha256:[0-9a-f]+: not found`)}, // the engine misses it: the registry may well have it
+	{words: words(`content digest sha256:[0-9a-f]+: not found`)}, // in the engine; the registry may have it
 	{cause: ErrUnavailable, answer: func(a answer) bool { return a.status >= http.StatusInternalServerError }},
 	{cause: ErrInvalid, words: words(`\b(manifest|name|tag|digest) invalid\b|` + apart + `unsupported\b|not supported|no longer supported`)},
 	{cause: ErrNotFound, answer: statusIs(http.StatusNotFound), words: words(`manifest unknown|name unknown|not found|does not exist locally`)},
@@ -62,14 +62,14 @@ var signs = []sign{
 	{cause: ErrNotFound, code: cerrdefs.IsNotFound},
 }
 
-// pushSigns are those of a push: what it reads short is the engine's own, by the size that a descriptor states.
+// pushSigns are the signs of a push. It reads local content, so a short read means that a descriptor states a wrong size.
 var pushSigns = slices.Insert(slices.Clone(signs), 2,
 	sign{cause: ErrRefused, kind: DescriptorMismatch, words: words(`short read: expected [0-9]+ bytes but got [0-9]+`)})
 
 const (
-	// notUnpacked begins how the containerd store ends the pull of what it cannot unpack, after all of it has come.
+	// notUnpacked matches the start of the error that ends a pull after all content has arrived, on the containerd store.
 	notUnpacked = `^failed to unpack image on snapshotter \S+: `
-	// apart stands before a word that may also be part of a name, such as that of an image called access-denied.
+	// apart matches before a word that may also be part of a name, such as the image access-denied.
 	apart = `(^|[\s"'(\[>])`
 )
 
@@ -83,7 +83,7 @@ func refusesLogin(err error) bool {
 	return cerrdefs.IsUnauthorized(err) || cerrdefs.IsPermissionDenied(err)
 }
 
-// match reports whether the sign is in the error, and what its words say.
+// match reports whether the error has the sign, and returns the submatches of its words.
 func (s sign) match(e engineError) (submatches []string, fits bool) {
 	if s.words != nil {
 		text := e.plain
@@ -96,7 +96,7 @@ func (s sign) match(e engineError) (submatches []string, fits bool) {
 	return submatches, fits
 }
 
-// engineError is an error in the parts that signs are looked for in.
+// engineError is an error with the parts that signs look at.
 type engineError struct {
 	error
 	plain  string // its words without URLs and names
@@ -105,7 +105,7 @@ type engineError struct {
 
 var (
 	urls = regexp.MustCompile(`https?://[^\s"'<>]+`)
-	// names are references, paths and media types: whatever has a slash in it.
+	// names matches references, paths and media types: anything with a slash.
 	names = regexp.MustCompile(`[^\s"'()<>\[\],]+/[^\s"'()<>\[\],]+`)
 )
 
@@ -114,8 +114,8 @@ func read(err error) engineError {
 	return engineError{err, names.ReplaceAllString(urls.ReplaceAllString(text, ""), ""), readAnswer(text)}
 }
 
-// answer is a registry's answer that an engine quotes: the containerd store's method, URL and status, when the body
-// is not JSON, or the classic store's status alone.
+// answer is a registry's response as an engine quotes it: the containerd store has method, URL and status where the body
+// is not JSON, the classic store only the status.
 type answer struct {
 	method string
 	url    *url.URL
@@ -143,18 +143,18 @@ func readAnswer(text string) answer {
 	return answer{}
 }
 
-// writes reports whether the request may have been one that writes.
+// writes reports whether the request may have been a write.
 func (a answer) writes() bool {
 	return a.method != http.MethodGet && a.method != http.MethodHead
 }
 
-// ofStorage reports whether it is not the registry that denies a blob, but the bucket that it has redirected to.
+// ofStorage reports whether a blob was denied by the bucket that the registry redirects to.
 func (a answer) ofStorage() bool {
 	return a.status == http.StatusForbidden && !a.writes() && a.url != nil &&
 		(strings.HasPrefix(a.url.Hostname(), "prod-") && strings.Contains(a.url.Hostname(), "-starport-layer-bucket.") || a.url.Query().Has("X-Amz-Signature"))
 }
 
-// ofFirewall reports whether a request that writes is denied without the JSON that a registry denies it with.
+// ofFirewall reports whether a write was denied without the JSON of a registry.
 func (a answer) ofFirewall() bool {
 	return a.status == http.StatusForbidden && a.method != "" && a.writes()
 }

@@ -4,10 +4,10 @@ import (
 	"github.com/docker/docker/api/types/versions"
 )
 
-// containerdDefault is the first version of the API of engines whose default is the containerd image store: Docker 29.
+// containerdDefault is the API version of Docker 29, the first whose default is the containerd image store.
 const containerdDefault = "1.52"
 
-// IsClassic reports whether the engine keeps its images in the classic store: the containerd store says so of itself.
+// IsClassic reports whether the engine has the classic image store, and not the containerd store.
 func (c *Connection) IsClassic() bool {
 	for _, status := range c.Info.DriverStatus {
 		if status == [2]string{"driver-type", "io.containerd.snapshotter.v1"} {
@@ -17,16 +17,16 @@ func (c *Connection) IsClassic() bool {
 	return true
 }
 
-// WhyClassic is what makes an engine keep the classic store that would have the containerd store by default, and the
-// line to change; driver is the job's DOCKER_DRIVER. It is empty for an engine that is older, or has the other store.
+// WhyClassic returns what makes an engine use the classic store although its default is the containerd store, and which
+// line to change. It is empty for an older engine and for the containerd store. driver is the job's DOCKER_DRIVER.
 func (c *Connection) WhyClassic(driver string) string {
 	switch {
 	case !c.IsClassic() || versions.LessThan(c.API, containerdDefault):
 		return ""
 	case driver != "" && driver == c.Info.Driver:
-		return "DOCKER_DRIVER=" + driver + " makes it keep the classic image store, because services inherit the job's variables: " +
+		return "DOCKER_DRIVER=" + driver + " makes it use the classic image store, because services inherit the job's variables: " +
 			`remove DOCKER_DRIVER from variables:, or add DOCKER_DRIVER: "" to the variables: of the docker:dind service`
 	}
-	return "it keeps the classic image store because of --storage-driver or --feature=containerd-snapshotter=false in the service's " +
+	return "it uses the classic image store because of --storage-driver or --feature=containerd-snapshotter=false in the service's " +
 		"command, the same in daemon.json, or an older engine's data in /var/lib/docker: remove that"
 }

@@ -24,30 +24,30 @@ type Message struct {
 	Aux         json.RawMessage           `json:"aux"`
 }
 
-// failure is what went wrong, which an engine says in either field or in both: empty if nothing did.
+// failure returns the message's error, which engines put into either field or both, or the empty string.
 func (m Message) failure() string {
 	if m.ErrorDetail == nil {
 		return m.Error
 	}
-	return cmp.Or(m.ErrorDetail.Message, m.Error, "the engine failed, and does not say why")
+	return cmp.Or(m.ErrorDetail.Message, m.Error, "the engine failed without saying why")
 }
 
-// ErrTruncated is a stream that ends early. It looks like success to whoever does not wait for its last line.
+// ErrTruncated is returned for a stream that ends early. Without a check for its last message it would pass for success.
 var ErrTruncated = Failure("the engine's answer ended before it said that it was done", ErrBrokenOff)
 
-// maxMessage bounds one message of an engine, in bytes. Real ones have a line, or a few descriptors.
+// maxMessage limits the size of one message, in bytes. Real ones hold a line of text or a few descriptors.
 const maxMessage = 1 << 20
 
 var errMessageTooLong = fmt.Errorf("the engine's answer holds a message of more than %d bytes", maxMessage)
 
-// Drain reads the stream to its end, and fails with the first error that is in it, in the engine's words alone, or that
-// see returns.
+// Drain reads the stream to its end and passes each message to see. It returns the first error in the stream, which is not
+// classified, or the first error of see.
 func Drain(stream io.Reader, see func(Message) error) error {
 	limited := &io.LimitedReader{R: stream}
 	decoder := json.NewDecoder(limited)
 	for read := 0; ; read++ {
 		limited.N = maxMessage
-		var m Message // a new one each: a field that is absent must not keep its last value
+		var m Message // declared here, so that an absent field does not keep its last value
 		err := decoder.Decode(&m)
 		switch {
 		case err != nil && limited.N == 0:
@@ -67,21 +67,21 @@ func Drain(stream io.Reader, see func(Message) error) error {
 	}
 }
 
-// PushReport collects what a push says of itself.
+// PushReport collects the result of a push from its messages.
 type PushReport struct{ digest digest.Digest }
 
 // pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
 var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
 
-// What an engine misses it misses again: such a push is not made once more as it is.
+// Content that an engine misses will be missing again, so such a push is not repeated as it is.
 var (
 	errMissing = Failure("the engine misses content of the image", ErrInvalid)
 	errInstead = Failure("the engine misses content of the image, and pushed one manifest instead of the index", ErrInvalid)
 )
 
-// See fails as soon as the engine pushes less than the reference names: whoever stops reading stops the push. Where
-// the store misses a blob of an index it calls layers unavailable, and goes on with the manifest of one platform, or
-// never ends.
+// See fails as soon as the engine pushes less than the reference names, and whoever then stops reading stops the push. An
+// engine whose store lacks a blob of an index reports layers as unavailable, and then pushes the manifest of one platform
+// or never ends.
 func (r *PushReport) See(m Message) error {
 	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {
 		r.digest = digest.Digest(match[1])
@@ -90,7 +90,7 @@ func (r *PushReport) See(m Message) error {
 		ManifestPushedInsteadOfIndex bool `json:"manifestPushedInsteadOfIndex"`
 		ContentMissing               bool `json:"contentMissing"`
 	}
-	_ = json.Unmarshal(m.Aux, &aux) // the classic store's has other fields, and most messages have none
+	_ = json.Unmarshal(m.Aux, &aux) // most messages have none, and the classic store's has other fields
 	switch {
 	case aux.ManifestPushedInsteadOfIndex:
 		return errInstead
@@ -100,7 +100,7 @@ func (r *PushReport) See(m Message) error {
 	return nil
 }
 
-// Outcome returns the digest that was pushed. A push by digest ends without a line that says so.
+// Outcome returns the digest that was pushed. A push by digest does not report one.
 func (r *PushReport) Outcome(byDigest bool) (digest.Digest, error) {
 	if r.digest == "" && !byDigest {
 		return "", ErrTruncated

@@ -14,12 +14,12 @@ import (
 type Connection struct {
 	Client *client.Client
 	At     Endpoint
-	API    string // the newest version that it speaks, which may be too new for the client
+	API    string // the newest version that the engine supports, which the client may not
 	Info   system.Info
 }
 
-// Wait asks for the engine until it answers or patience has passed, and says so once through waiting.
-// Each try looks for the endpoint anew: dind writes its certificates while we wait.
+// Wait connects to the engine, and tries again until patience is over; waiting is called once, after the first failure.
+// Each try determines the endpoint anew, because dind may write its certificates meanwhile.
 func (s Settings) Wait(ctx context.Context, patience time.Duration, waiting func(host string)) (*Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -33,7 +33,7 @@ func (s Settings) Wait(ctx context.Context, patience time.Duration, waiting func
 		if cause == nil {
 			waiting(at.Host)
 		}
-		if cause == nil || ctx.Err() == nil { // a try that the end cuts short says nothing about the engine
+		if cause == nil || ctx.Err() == nil { // the last try is cut short, which says nothing about the engine
 			cause = err
 		}
 		select {
@@ -44,7 +44,7 @@ func (s Settings) Wait(ctx context.Context, patience time.Duration, waiting func
 	}
 }
 
-// Connect asks the engine at the endpoint what it is.
+// Connect connects to the engine and reads its version and settings. It takes at most 10 s.
 func Connect(ctx context.Context, at Endpoint) (*Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

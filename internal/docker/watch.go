@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Progress is what an engine says of one blob that it transfers or unpacks.
+// Progress is what an engine reports about one blob that it transfers or unpacks.
 type Progress struct {
 	Blob           string // as the engine names it
 	Phase          Phase
 	Over           bool
-	Current, Total int64 // bytes, where the engine counts those
+	Current, Total int64 // in bytes, if the engine counts bytes
 }
 
 // Phase is what an engine does with a blob.
@@ -26,8 +26,8 @@ const (
 	Pushing     Phase = "pushing"
 )
 
-// phases is what an engine says of a blob that it transfers, whatever its store: the phase, and whether it is over.
-// Whatever else it says is about blobs that wait, or that have been there before.
+// phases maps the statuses of both stores to a phase, and whether it is over. All other statuses are about blobs that wait
+// or that the engine had before.
 var phases = map[string]Progress{
 	"Downloading":          {Phase: Downloading},
 	"Download complete":    {Phase: Downloading, Over: true},
@@ -39,7 +39,7 @@ var phases = map[string]Progress{
 	"Mounted":              {Phase: Pushing, Over: true},
 }
 
-// progress is what the message says of a transfer, if it is about one.
+// progress returns what the message reports about a transfer, if it is about one.
 func (m Message) progress() (Progress, bool) {
 	status, _, _ := strings.Cut(m.Status, " from ") // another repository
 	progress, known := phases[status]
@@ -50,25 +50,25 @@ func (m Message) progress() (Progress, bool) {
 	return progress, known
 }
 
-// What an engine is given for unpacking a layer, of which the containerd store tells only that it goes on.
+// How long an engine may take to unpack a layer. The containerd store reports only that it has not finished.
 const (
 	unpackRate    = 2 << 20          // bytes of the compressed layer a second, at least
-	unpackUnknown = 30 * time.Minute // for a layer whose size the engine has not told
+	unpackUnknown = 30 * time.Minute // for a layer of unknown size
 )
 
-// Watch looks at what a call says of its progress.
+// Watch follows the progress of a call.
 type Watch struct {
-	last     map[string]string    // by what a message is about: what it said last
-	sizes    map[string]int64     // of blobs, in bytes, as downloads tell
-	unpacked map[string]time.Time // when a blob has to be unpacked that is being unpacked now
-	patience time.Duration        // for which there may be no progress from the last one on
-	moving   func(time.Duration)  // hears that there is progress, and for how long there may be none
-	tell     func(Progress)       // hears which; nil: nobody does
+	last     map[string]string    // the latest news by message ID
+	sizes    map[string]int64     // of blobs, in bytes, as reported by downloads
+	unpacked map[string]time.Time // the time limits of the blobs that are being unpacked
+	patience time.Duration        // how long the call may go without progress
+	moving   func(time.Duration)  // is called on progress with the new patience
+	tell     func(Progress)       // is called on progress of a blob; may be nil
 	stall    time.Duration
 }
 
-// Watched makes a call, classifies its error, and ends it with ErrStalled when it has made no progress for the time of
-// stall; 0 is for ever. tell, unless it is nil, hears of each transfer.
+// Watched makes a call and classifies its error. A call that goes without progress for the duration of stall is canceled
+// and fails with ErrStalled; 0 means no limit. tell is called for each transfer, unless it is nil.
 func Watched(ctx context.Context, stall time.Duration, tell func(Progress), call func(context.Context, *Watch) error) error {
 	w := &Watch{
 		last: map[string]string{}, sizes: map[string]int64{}, unpacked: map[string]time.Time{},
@@ -88,7 +88,7 @@ func Watched(ctx context.Context, stall time.Duration, tell func(Progress), call
 	return Classify(err)
 }
 
-// See takes a message for progress if it says something new: engines repeat themselves ten times a second.
+// See takes a message for progress if it has news: engines repeat themselves ten times a second.
 func (w *Watch) See(m Message) {
 	news := fmt.Sprint(m.Status, m.Progress.Current)
 	if w.last[m.ID] == news {
@@ -105,8 +105,8 @@ func (w *Watch) See(m Message) {
 	}
 }
 
-// isProgress reports whether the message stands for progress. One that counts the seconds of unpacking does not, but
-// for the first of its layer, which gives it time by its size.
+// isProgress reports whether the message means progress. Of the messages that count the seconds of an unpack, only the
+// first does: it starts the time limit of its layer.
 func (w *Watch) isProgress(m Message, p Progress) bool {
 	switch {
 	case p.Phase == Downloading && p.Total > 0:
@@ -122,7 +122,7 @@ func (w *Watch) isProgress(m Message, p Progress) bool {
 	return true
 }
 
-// unpackTime is how long the unpacking of a layer may take, whose size is 0 if it is not known.
+// unpackTime returns how long the unpack of a layer may take; a size of 0 is unknown.
 func unpackTime(size int64) time.Duration {
 	if size == 0 {
 		return unpackUnknown
@@ -130,7 +130,7 @@ func unpackTime(size int64) time.Duration {
 	return time.Duration(size/unpackRate) * time.Second
 }
 
-// due is how long there may be no progress from now on: as long as the slowest layer that is being unpacked.
+// due returns how long the call may go without progress from now on: stall, after the layers that are being unpacked.
 func (w *Watch) due() time.Duration {
 	longest := time.Duration(0)
 	for _, end := range w.unpacked {
@@ -139,10 +139,10 @@ func (w *Watch) due() time.Duration {
 	return longest + w.stall
 }
 
-// Arrivals are layers that a pull is to bring.
-type Arrivals map[string]bool // by the name that an engine gives them
+// Arrivals are the layers that a pull has yet to bring.
+type Arrivals map[string]bool // by the engine's name for them
 
-// AwaitLayers begins to wait for the layers of these names.
+// AwaitLayers returns the Arrivals of the layers with these names.
 func AwaitLayers(names []string) Arrivals {
 	waiting := Arrivals{}
 	for _, name := range names {
@@ -151,10 +151,10 @@ func AwaitLayers(names []string) Arrivals {
 	return waiting
 }
 
-// arrivedStatuses are what an engine says of a layer once it has all of it.
+// arrivedStatuses are the statuses of a layer that the engine has completely.
 var arrivedStatuses = map[string]bool{"Already exists": true, "Download complete": true, "Extracting": true, "Pull complete": true}
 
-// See takes a message of the pull, and reports whether all layers have arrived.
+// See takes a message of the pull and reports whether all layers have arrived.
 func (a Arrivals) See(m Message) bool {
 	if arrivedStatuses[m.Status] {
 		delete(a, m.ID)

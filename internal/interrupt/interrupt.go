@@ -1,4 +1,4 @@
-// Package interrupt ends a run by a signal.
+// Package interrupt ends a run on a signal.
 package interrupt
 
 import (
@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exitCodes is what is added to a signal's number for the exit code, as a shell does.
+// exitCodes is added to the signal's number to get the exit code, as shells do.
 const exitCodes = 128
 
-// Error is the interruption of a run.
+// Error is the cause of a context that a signal has canceled.
 type Error struct{ Signal syscall.Signal }
 
 func (e Error) Error() string { return "interrupted by " + unix.SignalName(e.Signal) }
 
-// ExitCode is the program's.
+// ExitCode returns the program's exit code.
 func (e Error) ExitCode() int { return exitCodes + int(e.Signal) }
 
 // Context returns a context that the first SIGINT or SIGTERM cancels, with an Error as its cause; the second ends the
@@ -37,7 +37,7 @@ func Context(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { signal.Stop(signals) }
 }
 
-// Of returns the signal that cancelled the context as an Error, where one did, and the error else.
+// Of returns the Error of the signal that canceled the context, or else err itself.
 func Of(ctx context.Context, err error) error {
 	var interruption Error
 	if err != nil && errors.As(context.Cause(ctx), &interruption) {
