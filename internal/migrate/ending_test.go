@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -289,5 +290,21 @@ func TestBreaker(t *testing.T) {
 				t.Errorf("stopped after %d, want %d", after, test.after)
 			}
 		})
+	}
+}
+
+// Who has to raise a proxy's limit needs to know how far.
+func TestTooLargeNamesTheLargestLayer(t *testing.T) {
+	engine := testkit.NewEngine(accountOf(t, 1))
+	failing := failingEngine{engine, func() error {
+		return docker.Classify(errors.New("unknown: unexpected status from PUT request to https://r/v2/a/blobs/uploads/1: 413 Request Entity Too Large"))
+	}}
+	summary, _, _ := runIn(t, engine, func(o *Options) { o.Engine = &failing })
+	failed := new(transfer.StepError)
+	if len(summary.Results) != 1 || !errors.As(summary.Results[0].Err, &failed) {
+		t.Fatalf("results %+v", summary.Results)
+	}
+	if !regexp.MustCompile(`client_max_body_size.*; the image's largest layer has [1-9][0-9.]* [kM]?B$`).MatchString(failed.Remedy) {
+		t.Errorf("got %s", failed.Remedy)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -115,6 +116,7 @@ func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener)
 		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
+		c.nameLargestLayer(t.Item, results[i].Err)
 	}
 	t.work.clear(ctx)
 	if ctx.Err() != nil {
@@ -123,8 +125,25 @@ func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener)
 	return results
 }
 
-// lacking tells failures of a push that may come of what the engine does not have: nobody has looked, or it says so.
+// nameLargestLayer adds the size of the image's largest layer to the remedy for a body that is too large.
+func (c *Copier) nameLargestLayer(i *plan.Item, err error) {
+	failed, refusal := new(StepError), new(docker.Refusal)
+	if !errors.As(err, &failed) || !errors.As(err, &refusal) || refusal.Kind != docker.TooLarge {
+		return
+	}
+	largest := int64(0)
+	for _, blob := range i.Blobs {
+		largest = max(largest, c.catalog.Size(blob))
+	}
+	failed.Remedy += "; the image's largest layer has " + humanize.Bytes(uint64(largest))
+}
+
+// lacking reports whether a push may have failed because the engine lacks content that nobody has checked, or says so. A
+// refusal by a rule has other reasons, unless it is about content.
 func (w *workspace) lacking(err error) bool {
+	if refusal := new(docker.Refusal); errors.As(err, &refusal) && refusal.Kind != docker.BlobUnknown {
+		return false
+	}
 	_, mendless := PermanentCause(err)
 	return mendless == nil && (w.trusted || errors.Is(err, docker.ErrNotFound))
 }

@@ -30,3 +30,20 @@ func TestRemedyOfAnEnginesError(t *testing.T) {
 		}
 	}
 }
+
+// A push that fails is made once more with all content only where that may have been the reason.
+func TestLacking(t *testing.T) {
+	w := &workspace{trusted: true}
+	for words, want := range map[string]bool{
+		"nobody knows": true,
+		"error from registry: blob unknown to registry - sha256:" + strings.Repeat("0", 64):               true,
+		"error from registry: manifest invalid - unknown media type: application/vnd.wasm.config.v0+json": false,
+		`error from registry: tag is immutable - tag "v1" is immutable`:                                   false,
+		"unexpected status from POST request to https://r/v2/a/blobs/uploads/: 405 Method Not Allowed":    false,
+		"denied: requested access to the resource is denied":                                              false,
+	} {
+		if got := w.lacking(FailedAt(StepPush, "ref", docker.Classify(errors.New(words)))); got != want {
+			t.Errorf("%q: %t", words, got)
+		}
+	}
+}
