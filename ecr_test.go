@@ -873,7 +873,7 @@ func TestRefusals(t *testing.T) {
 			name:    "an action that the policy lacks",
 			answers: map[string]http.HandlerFunc{"DescribeRepositories": ecrError("AccessDeniedException", "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:DescribeRepositories on resource: *")},
 			call:    listing, class: ecr.AccessDenied, calls: 1,
-			parts: []string{"cannot list the repositories of the ECR registry 123456789012: AccessDeniedException: User: ", "(request request-1)", "must allow ecr:DescribeRepositories, as the one in the README"},
+			parts: []string{"cannot list the repositories of the ECR registry 123456789012: AccessDeniedException: User: ", "(request request-1)", "must allow ecr:DescribeRepositories: the complete policy is in docs/pipeline.md"},
 		},
 		{
 			name:    "an action that AWS does not name",

@@ -101,7 +101,7 @@ func (e *Explainer) permissionRemedy(err error) string {
 	case action == "sts:"+assumeWithToken:
 		return "the trust policy of the role in AWS_ROLE_ARN must allow " + action + " to GitLab's identity provider, for this project's sub and aud"
 	}
-	return "the IAM policy of these credentials must allow " + action + ", as the one in the README does"
+	return "the IAM policy of these credentials must allow " + action + ": the complete policy is in docs/pipeline.md"
 }
 
 var actionPattern = regexp.MustCompile(`to perform: ([a-z-]+:[A-Za-z]+)`)
