@@ -23,6 +23,9 @@ type Share struct {
 // tagWeight is what a tag counts in addition to its bytes, in bytes: it costs requests, however small the image is.
 const tagWeight = 1 << 20
 
+// Weight returns what bytes under a number of tags count as work, in bytes.
+func Weight(bytes int64, tags int) int64 { return bytes + tagWeight*int64(tags) }
+
 // unit is a group of items that are not cut apart, usually a single one.
 type unit struct {
 	items  []*Item
@@ -158,7 +161,7 @@ func weigh(line []unit, blobs *Catalog) {
 	for i := range line {
 		for _, t := range line[i].items {
 			if !t.Rejected() {
-				line[i].weight += tagWeight * int64(len(t.Image.Tags))
+				line[i].weight += Weight(0, len(t.Image.Tags))
 			}
 			for _, id := range t.Blobs {
 				line[i].weight += blobs.Size(id) / int64(holders[id])

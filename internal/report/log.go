@@ -14,6 +14,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
@@ -29,6 +30,8 @@ type Log struct {
 	rows   map[uint64]int // of what did not arrive, by the hash of its cause
 
 	verifies bool // the run compares, and copies nothing
+
+	unmatched []plan.Unmatched // patterns that match nothing there
 
 	redact func(text string) string // takes secrets out of what others have said
 }
@@ -144,6 +147,7 @@ func (l *Log) chosen(e migrate.Chosen) {
 			l.Line("        %s leaves out %d tags, by the time when their images were pushed, which a later tag does not change", left.variable, left.tags)
 		}
 	}
+	l.unmatched = e.Unmatched
 	for _, u := range e.Unmatched {
 		l.Line("        %s: nothing matches %q", u.Variable, u.Pattern)
 	}
@@ -279,8 +283,20 @@ func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration
 		title = "Not verified"
 	}
 	l.causes(title, summary.Results)
+	l.nothing(summary)
+}
+
+// nothing ends the summary with what the user may have meant and did not get: a registry, or a pattern, without tags.
+func (l *Log) nothing(summary migrate.Summary) {
 	if l.tally.tags() == 0 && len(summary.Results) == 0 {
 		l.Line("\nNothing was migrated, because ECR has no tag to migrate here. If that is not what you expected, check the region, " +
 			"the account, and what MIGRATE_REPOSITORIES, MIGRATE_TAGS and MIGRATE_SINCE choose.")
+	}
+	if len(l.unmatched) > 0 {
+		var patterns []string
+		for _, u := range l.unmatched {
+			patterns = append(patterns, fmt.Sprintf("%s %q", u.Variable, u.Pattern))
+		}
+		l.Line("\nNothing in ECR matches %s", strings.Join(firstOf(patterns), ", "))
 	}
 }

@@ -275,6 +275,32 @@ func TestSummary(t *testing.T) {
 }
 
 // Names and causes come from registries: none of them reaches a terminal as anything but text.
+// A registry or a pattern without tags is no success that goes unnoticed: the last line says so.
+func TestSummaryOfNothing(t *testing.T) {
+	unmatched := []plan.Unmatched{{Variable: "MIGRATE_TAGS", Pattern: "v*"}}
+	for _, test := range []struct {
+		name   string
+		events []migrate.Event
+		says   string // in the last line
+	}{
+		{"an empty registry", []migrate.Event{migrate.Listed{}}, "Nothing was migrated, because ECR has no tag"},
+		{"all filtered out", []migrate.Event{migrate.Chosen{AllRepositories: 3}, migrate.Listed{}}, "Nothing was migrated"},
+		{"a pattern of two", []migrate.Event{migrate.Chosen{Unmatched: unmatched}, migrate.Listed{Tags: 1}}, `Nothing in ECR matches MIGRATE_TAGS "v*"`},
+		{"some tags", []migrate.Event{migrate.Listed{Tags: 1}, migrate.Planned{Tags: 1}}, "tags are at"},
+	} {
+		var out strings.Builder
+		log := NewLog(&out)
+		for _, event := range test.events {
+			log.Observe(event)
+		}
+		log.Summary(migrate.Summary{}, target, time.Second)
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if last := lines[len(lines)-1]; !strings.Contains(last, test.says) {
+			t.Errorf("%s: the last line is %q, want %q in it", test.name, last, test.says)
+		}
+	}
+}
+
 func TestHostileNames(t *testing.T) {
 	hostile := "\x1b[0Ksection_end:1:x\r\x1b[0K %s %!d(MISSING) \x00\xff" + strings.Repeat("x", 1<<16)
 	var out strings.Builder

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
@@ -38,7 +39,7 @@ func (t *tally) begin(phase string) {
 
 // note keeps how far things are, for the pace.
 func (t *tally) note(now time.Time) {
-	t.pace.note(now, t.moved.Bytes, weight(t.moved.Bytes, t.copied))
+	t.pace.note(now, t.moved.Bytes, plan.Weight(t.moved.Bytes, t.copied))
 }
 
 // observe takes what the event says of the progress.
@@ -97,14 +98,9 @@ func (t *tally) works(e migrate.Working) {
 // free tells a place at which nobody works.
 func free(w migrate.Working) bool { return w.Step == "" }
 
-// tagWeight is what a tag counts beside its bytes, in bytes: it costs requests, however small its image is.
-const tagWeight = 1 << 20
-
-func weight(bytes int64, tags int) int64 { return bytes + tagWeight*int64(tags) }
-
 // left is how long the rest will take; 0: nobody knows.
 func (t *tally) left() time.Duration {
-	rest := weight(t.moved.Of-t.moved.Bytes, t.total-t.done)
+	rest := plan.Weight(t.moved.Of-t.moved.Bytes, t.total-t.done)
 	if _, rate := t.pace.rates(); rate > 0 && rest > 0 && t.pace.span() >= paceKnown {
 		return time.Duration(float64(rest) / rate * float64(time.Second))
 	}
@@ -113,8 +109,8 @@ func (t *tally) left() time.Duration {
 
 // share is how much of the run is done, from 0 to 1.
 func (t *tally) share() float64 {
-	done := weight(t.moved.Bytes, t.done)
-	if all := weight(t.moved.Of, t.total); all > 0 {
+	done := plan.Weight(t.moved.Bytes, t.done)
+	if all := plan.Weight(t.moved.Of, t.total); all > 0 {
 		return min(1, float64(done)/float64(all))
 	}
 	return 0
