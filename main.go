@@ -111,7 +111,7 @@ func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *re
 	log := report.NewLogFor(stdout, env.Get, hide.Text)
 	stderr = log.Ending(stderr)
 	log.Begin("prepare", "Prepare")
-	rec, err := openRecord(cfg, line, hide, log)
+	rec, err := openRecord(cfg, hide, log)
 	if err != nil {
 		return fail(stderr, err)
 	}
@@ -178,7 +178,7 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched. A folder that is not writable is a
 // configuration error.
-func openRecord(cfg Config, line usage.Line, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
+func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
 	about := record.About{
 		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
 		Partial: cfg.NodeTotal > 1 || !cfg.choice(time.Now()).Everything(),
