@@ -75,6 +75,7 @@ func TestComponentChecksInputs(t *testing.T) {
 		"aws_role_arn":      {[]any{"arn:aws-cn:iam::123456789012:role/ci/migration", "$ROLE"}, []any{"migration"}},
 		"command":           {[]any{"plan", "plan --rate 50MB --within 3h", "verify --pull=10"}, []any{"", "help", "plan; rm -rf /", "plan $(id)"}},
 		"concurrency":       {[]any{"1", "9", "10", "64"}, []any{8, "0", "65", "many"}},
+		"conflict":          {[]any{"overwrite", "keep"}, []any{"fail"}},
 		"insecure_registry": {[]any{"registry.example.com:5000", "10.0.0.0/8", "[::1]:5000"}, []any{"", "a b", "a; reboot", "$(id)"}},
 		"job_name":          {[]any{"eu-west-1", "migration of 2"}, []any{"", "a/b", "a:b", "-"}},
 		"name_separator":    {[]any{"-", "__"}, []any{"--", "/"}},
@@ -117,7 +118,7 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 	region := map[string]any{"aws_account_id": "123456789012", "aws_region": "eu-west-1"}
 	all := map[string]any{
 		"aws_role_arn": "arn:aws:iam::123456789012:role/ecr2gitlab", "repositories": "team/**, !team/old-*", "tags": "v*", "newest": "20",
-		"since": "90d", "platform": "linux/amd64", "leave_out": "application/vnd.amazon.soci.*", "name_separator": "-", "concurrency": "8", "disk": "20GB", "stall": "90s", "deadline": "2h30m",
+		"since": "90d", "platform": "linux/amd64", "leave_out": "application/vnd.amazon.soci.*", "conflict": "keep", "name_separator": "-", "concurrency": "8", "disk": "20GB", "stall": "90s", "deadline": "2h30m",
 	}
 	maps.Copy(all, region)
 	for name, inputs := range map[string]map[string]any{"as few as there may be": region, "all": all} {
@@ -141,7 +142,7 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 // The pages show an include from the reader's own instance, with inputs that exist.
 func TestPagesIncludeTheComponent(t *testing.T) {
 	component := readComponent(t)
-	for _, page := range []string{"docs/pipeline.md"} {
+	for _, page := range []string{"README.md", "docs/pipeline.md"} {
 		includes := readIncludes(t, page)
 		for _, shown := range includes {
 			if want := "$CI_SERVER_FQDN/your-group/ecr2gitlab/migration@main"; shown.Component != want {
