@@ -213,8 +213,8 @@ func TestTwoThousandTags(t *testing.T) {
 	}
 	heap := liveHeap(t, stderr.String())
 	before, after := smallest(heap, used[2].at, used[samples/2].at), smallest(heap, used[samples/2].at, late.at)
-	t.Logf("live heap in the first half: %d MB, in the second: %d MB; %v", before, after, heap)
-	if after > before+heapGrowth {
+	t.Logf("live heap in the first half: %d MB, in the second: %d MB", before, after)
+	if before < 0 || after < 0 || after > before+heapGrowth {
 		t.Errorf("the heap grows from %d to %d MB", before, after)
 	}
 	expectDigests(t, w, account)
@@ -222,9 +222,9 @@ func TestTwoThousandTags(t *testing.T) {
 	expectNothingLeft(t, w.Engine)
 }
 
-// heapGrowth is by how many MB what is in use may grow from one half of the run to the other: the results of a thousand
-// tags are less than one, and the trace of the garbage collector has whole ones.
-const heapGrowth = 2
+// heapGrowth is by how many MB the least that is in use may grow from one half of the run to the other. It is 4 MB in
+// both; the trace of the garbage collector has whole megabytes, and the results of a thousand tags are less than one.
+const heapGrowth = 1
 
 // live is what the program had in use after a garbage collection.
 type live struct {
