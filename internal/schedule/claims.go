@@ -6,7 +6,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// claims are the blobs that somebody is bringing to one place, and how many hold each of those that are there.
+// claims says, for one place, which blobs are being brought there, and how many references or items hold each blob there.
 type claims struct {
 	moving []bool
 	there  []int32
@@ -16,12 +16,12 @@ func newClaims(blobs int) claims {
 	return claims{moving: make([]bool, blobs), there: make([]int32, blobs)}
 }
 
-// free reports whether nobody is bringing any of the blobs.
+// free reports whether none of the blobs is being brought.
 func (c claims) free(blobs []plan.BlobID) bool {
 	return !slices.ContainsFunc(blobs, func(id plan.BlobID) bool { return c.moving[id] })
 }
 
-// absent returns those of the blobs that are not there.
+// absent returns the blobs that are not there.
 func (c claims) absent(blobs []plan.BlobID) []plan.BlobID {
 	var absent []plan.BlobID
 	for _, id := range blobs {
@@ -32,14 +32,14 @@ func (c claims) absent(blobs []plan.BlobID) []plan.BlobID {
 	return absent
 }
 
-// claim says that somebody is bringing the blobs.
+// claim marks the blobs as being brought.
 func (c claims) claim(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		c.moving[id] = true
 	}
 }
 
-// settle says that nobody is bringing the blobs any more.
+// settle marks the blobs as no longer being brought.
 func (c claims) settle(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		c.moving[id] = false

@@ -5,22 +5,21 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// unlimited is the disk of an engine of which nobody has said how much may be used.
+// unlimited is the disk budget in bytes if none is set.
 const unlimited = int64(1) << 62
 
-// expansion is how many times larger a layer is when it is unpacked. Real layers lie between 2 and 4.
+// expansion is the assumed ratio of unpacked to compressed layer size. Real layers have 2 to 4.
 const expansion = 3
 
-// Disk is what the images of this run take up in the engine, by what their manifests tell: an estimate, since a
-// manifest does not tell the size of an unpacked layer.
+// Disk estimates how much of the engine's disk the images of a run occupy. Manifests give compressed sizes only.
 type Disk struct {
 	catalog  *plan.Catalog
 	store    image.Store
 	budget   int64         // bytes
 	used     int64         // bytes
-	users    []int32       // by blob: images under way that consist of it, and references that hold it
-	unpacked []bool        // by blob: the engine has unpacked it, too
-	pinned   []plan.BlobID // that the engine keeps until it is swept, with what it has unpacked of them
+	users    []int32       // by blob: items under way that contain it, and references that hold it
+	unpacked []bool        // by blob: the engine has it unpacked, too
+	pinned   []plan.BlobID // blobs that the engine keeps, packed and unpacked, until it is swept
 }
 
 // NewDisk returns the disk of an engine in which a run may use budget bytes; 0: any number.
@@ -32,8 +31,8 @@ func NewDisk(blobs *plan.Catalog, store image.Store, budget int64) Disk {
 	return Disk{catalog: blobs, store: store, budget: budget, users: make([]int32, n), unpacked: make([]bool, n)}
 }
 
-// cost is what the blob takes up, in bytes. The classic store keeps layers unpacked alone; while it pulls, the packed
-// layer lies beside.
+// cost returns the bytes that a blob occupies. The classic store keeps layers unpacked only, but has the compressed layer,
+// too, while it pulls.
 func (d *Disk) cost(id plan.BlobID) int64 {
 	if d.store == image.ClassicStore || d.unpacked[id] {
 		return d.catalog.Size(id) * (1 + expansion)
@@ -41,7 +40,7 @@ func (d *Disk) cost(id plan.BlobID) int64 {
 	return d.catalog.Size(id)
 }
 
-// Need is what the blobs would add, in bytes, where those that are large are unpacked.
+// Need returns the bytes that the blobs would add. Large blobs come with their image and are unpacked.
 func (d *Disk) Need(blobs []plan.BlobID) int64 {
 	var bytes int64
 	for _, id := range blobs {
@@ -57,10 +56,10 @@ func (d *Disk) Need(blobs []plan.BlobID) int64 {
 	return bytes
 }
 
-// fits reports whether so many more bytes are within the budget.
+// fits reports whether that many more bytes are within the budget.
 func (d *Disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
 
-// use counts one more user of each blob.
+// use adds a user to each blob.
 func (d *Disk) use(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id] == 0 {
@@ -71,7 +70,7 @@ func (d *Disk) use(blobs []plan.BlobID) {
 	}
 }
 
-// leave counts one user less, and the blobs as gone with their last.
+// leave removes a user from each blob. A blob is gone with its last user.
 func (d *Disk) leave(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id]--; d.users[id] == 0 {
@@ -80,13 +79,13 @@ func (d *Disk) leave(blobs []plan.BlobID) {
 	}
 }
 
-// pin says that the engine keeps the blobs until it is swept.
+// pin records that the engine keeps the blobs until it is swept.
 func (d *Disk) pin(blobs []plan.BlobID) {
 	d.use(blobs)
 	d.pinned = append(d.pinned, blobs...)
 }
 
-// sweep says that the engine keeps nothing any more but what is referred to, and none of that unpacked.
+// sweep records that the engine has dropped everything that no reference holds, and what it had unpacked.
 func (d *Disk) sweep() {
 	for _, id := range d.pinned {
 		before := d.cost(id)

@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// candidate is a reference that is kept for images to come, and could leave the engine.
+// candidate is a reference that is held for later items and could be released.
 type candidate struct {
 	HeldRef
-	freed int64 // bytes that its removal frees
-	again int64 // bytes that would have to be fetched again
-	users int32 // images to come that need them
+	freed int64 // bytes that releasing it frees
+	again int64 // bytes that would have to be pulled again
+	users int32 // later items that need them
 }
 
-// makeRoom chooses what could leave the engine so that the image fits, first what costs least to fetch again for the
-// room that it frees, and reports whether that is enough.
+// makeRoom chooses references to release until the item fits: those first that are cheapest to pull again for the room that
+// they free. It reports whether that is enough.
 func (s *Schedule) makeRoom(g *Grant) (evicted []HeldRef, enough bool) {
 	candidates := s.candidates(g)
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
@@ -34,8 +34,8 @@ func (s *Schedule) makeRoom(g *Grant) (evicted []HeldRef, enough bool) {
 	return evicted, s.disk.fits(need)
 }
 
-// candidates are the references whose removal frees something, and which neither the image nor one that is being
-// pulled needs.
+// candidates returns the references whose release frees something, and that neither the item nor any item being pulled
+// needs.
 func (s *Schedule) candidates(g *Grant) []candidate {
 	var found []candidate
 	for _, h := range s.kept {
@@ -59,7 +59,7 @@ func (s *Schedule) candidates(g *Grant) []candidate {
 	return found
 }
 
-// evict takes the references out of what is kept.
+// evict removes the references from those that are kept.
 func (s *Schedule) evict(evicted []HeldRef) {
 	for _, h := range evicted {
 		s.drop(h)

@@ -4,32 +4,32 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Grant is leave to pull an item, and later to push it. The schedule writes it.
+// Grant is leave to pull an item and, later, to push it. Only the schedule writes it.
 type Grant struct {
 	*plan.Item
 
-	Bring  []plan.BlobID // blobs that the engine does not have, and that the item's push needs
-	Keep   []plan.BlobID // those of them that later items consist of, too
-	Spare  []plan.BlobID // blobs that the engine need not have, because the target repository has them
-	Upload []plan.BlobID // blobs that the item's push is to bring to the target
-	Alone  bool          // the item is tried once more by itself, because the engine's disk was full
+	Bring  []plan.BlobID // blobs that the engine lacks, and that pushing the item requires
+	Keep   []plan.BlobID // the subset of Bring that later items contain, too
+	Spare  []plan.BlobID // blobs that the engine does not need, because the target repository has them
+	Upload []plan.BlobID // blobs that pushing the item brings to the target
+	Alone  bool          // the item is being retried on its own, because the engine's disk was full
 
 	checked bool          // the target has been asked for the item's tags
-	local   []plan.BlobID // the blobs that are not spare
-	wants   bool          // the item counts among those for whose sake blobs are kept in the engine
+	local   []plan.BlobID // the item's blobs that are not in Spare
+	wants   bool          // blobs are kept in the engine for the item's sake
 }
 
-// Alone is the grant of an item that is copied when the engine has nothing of it, and nothing else is under way.
+// Alone returns the grant of an item that is copied on its own, when the engine has none of its blobs.
 func Alone(i *plan.Item) *Grant { return &Grant{Item: i, Bring: i.Blobs, Upload: i.Blobs} }
 
-// HeldRef is a reference in the engine, and the blobs that it keeps there.
+// HeldRef is a reference that the engine holds, with the blobs that the reference keeps there.
 type HeldRef struct {
 	Ref   string
 	Blobs []plan.BlobID
 }
 
-// Room is what has to be done before an image is pulled.
+// Room says how to make room in the engine before a pull.
 type Room struct {
-	Evicted []HeldRef // to leave the engine
-	Sweep   bool      // the engine is to drop what it keeps of pulls that were cut off
+	Evicted []HeldRef // to be released
+	Sweep   bool      // the engine is to drop the content of interrupted pulls
 }

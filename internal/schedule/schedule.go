@@ -11,30 +11,30 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Schedule deals out images to the workers that ask the target, that pull and that push, and decides what stays in the
-// engine for images to come. Two pulls that race for a blob do its work twice, and two pushes upload it twice: so the
-// first image that brings a blob goes ahead, and those that share it follow when it is there.
+// Schedule hands out items to the workers that check the target, pull and push, and decides what stays in the engine for
+// later items. Two pulls that race for the same missing blob download and unpack it twice, and two pushes upload it twice.
+// So one item brings a blob, and the items that share it wait until it has arrived. Its methods may be called concurrently.
 type Schedule struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 
-	toCheck        []*Grant // the target has not been asked yet for their tags
+	toCheck        []*Grant // whose tags the target has not been asked for
 	toPull, toPush []*Grant
-	postponed      []*Grant // to be pulled alone, in the end: the engine's disk was full
+	postponed      []*Grant // that found the engine's disk full, to be pulled on their own at the end
 	pulls, pushes  claims
-	delivered      map[string]map[plan.BlobID]bool // by target repository: the blobs that it has
-	wanted         []int32                         // by blob: images still to be pulled that consist of it
-	needed         []int32                         // by blob: images being pulled that consist of it
+	delivered      map[string]map[plan.BlobID]bool // by target repository: the blobs that are there
+	wanted         []int32                         // by blob: items still to be pulled that contain it
+	needed         []int32                         // by blob: items being pulled that contain it
 	kept           []HeldRef
 	disk           Disk
-	ahead, limit   int  // images pulled and not yet pushed, and how many there may be
-	open           int  // images that may still come to be pushed
-	stopped        bool // no further pull is begun
-	sweeping       bool // one who makes room has the engine swept
-	unsweepable    bool // that has failed since a pull last ended
+	ahead, limit   int  // items pulled but not yet pushed, and the maximum
+	open           int  // items that may still reach the push
+	stopped        bool // no more pulls are started
+	sweeping       bool // a worker is having the engine swept
+	unsweepable    bool // a sweep has failed since a pull last ended
 }
 
-// New deals out the items in their order. limit bounds how far pulls may run ahead of pushes.
+// New returns a schedule of the items, in their order. limit is the maximum number of items pulled but not yet pushed.
 func New(items []*plan.Item, limit int, space Disk) *Schedule {
 	grants := make([]*Grant, len(items))
 	for i, item := range items {
@@ -58,7 +58,7 @@ func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 	return s
 }
 
-// NextCheck returns the next image for whose tags the target is to be asked, or nil.
+// NextCheck returns the next item whose tags the target is to be asked for, or nil if there are no more.
 func (s *Schedule) NextCheck(ctx context.Context) *Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,8 +70,8 @@ func (s *Schedule) NextCheck(ctx context.Context) *Grant {
 	return g
 }
 
-// Answered says what the target has of the item: one of its tags, and whether tags are left to copy. It returns what need
-// not be kept in the engine any more.
+// Answered records whether the target has one of the item's tags (present), and whether some are left to copy (pending).
+// It returns the references that the engine no longer needs to hold.
 func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,8 +90,8 @@ func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	return s.unwant(g)
 }
 
-// deliver says that the target repository has all of the image's blobs. An engine with the containerd store pushes an
-// image of which the repository has a blob without having that blob itself.
+// deliver records that the target repository has all blobs of the item. An engine with the containerd store can push an
+// image without having the blobs that the repository has.
 func (s *Schedule) deliver(g *Grant) {
 	if s.disk.store == image.ClassicStore {
 		return
@@ -106,7 +106,7 @@ func (s *Schedule) deliver(g *Grant) {
 	}
 }
 
-// required are the blobs that the engine must have to push the image.
+// required returns the blobs that the engine must have to push the item.
 func (s *Schedule) required(g *Grant) []plan.BlobID {
 	delivered := s.delivered[g.Target]
 	if len(delivered) == 0 {
@@ -121,9 +121,9 @@ func (s *Schedule) required(g *Grant) []plan.BlobID {
 	return required
 }
 
-// NextPull waits for an image that can be pulled without racing for a blob, and for which there is room or can be made,
-// and claims what it brings. It returns false when there is no image to come, or the context has ended. Where it
-// returns no image, room has to be made first.
+// NextPull waits for an item that can be pulled without a race for a blob, and that fits on the disk or for which room can
+// be made. It claims the blobs that the item brings. If it returns a room but no grant, that room has to be made before
+// the next call. more is false when there is nothing left to pull, or ctx has ended.
 func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
@@ -143,9 +143,9 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	return nil, Room{}, false
 }
 
-// takePull takes the first image that fits as things are, or else the first for which room can be made. An image that
-// is too large for the budget goes when nothing else is under way. An image waits until it is known which of the
-// repository's older images are at the target: it may need little besides them.
+// takePull takes the first item that fits, or else the first for which room can be made. An item larger than the budget
+// is pulled when nothing else is under way. An item waits until the target has been asked for the older items of its
+// repository: it may need only a few blobs that they do not have.
 func (s *Schedule) takePull() (*Grant, Room) {
 	crowded := -1
 	var unchecked *Grant
@@ -188,7 +188,7 @@ func (s *Schedule) takePull() (*Grant, Room) {
 	return g, Room{Evicted: evicted}
 }
 
-// takePostponed takes an image that found the disk full, when it has the engine for itself.
+// takePostponed takes an item that found the disk full, once nothing else is under way.
 func (s *Schedule) takePostponed() (*Grant, Room) {
 	if len(s.toPull) > 0 || len(s.postponed) == 0 || s.ahead > 0 || s.sweeping {
 		return nil, Room{}
@@ -200,7 +200,7 @@ func (s *Schedule) takePostponed() (*Grant, Room) {
 	return g, Room{Evicted: evicted, Sweep: true}
 }
 
-// Swept says that the engine has been swept, or could not be because of what was under way.
+// Swept records whether the engine has been swept, or could not be because of the calls under way.
 func (s *Schedule) Swept(done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,15 +223,14 @@ func (s *Schedule) beginPull(g *Grant) {
 	s.disk.use(g.local)
 }
 
-// endPull gives back what the pull of the image has needed. The engine keeps the blobs that came by pulls which were cut
-// off until it is swept.
+// endPull ends the pull of an item. The engine keeps the blobs of interrupted pulls (cut) until it is swept.
 func (s *Schedule) endPull(g *Grant, cut []plan.BlobID) {
 	s.disk.pin(cut)
 	s.unsweepable = false
 	plan.Count(s.needed, g.local, -1)
 }
 
-// Stop says that no further pull is begun, though the context goes on: what has been pulled is still to be pushed.
+// Stop starts no more pulls. What has been pulled is still pushed.
 func (s *Schedule) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,11 +238,11 @@ func (s *Schedule) Stop() {
 	s.changed.Broadcast()
 }
 
-// toCome reports whether there may still be something to push.
+// toCome reports whether there may be more to push.
 func (s *Schedule) toCome() bool { return s.open > 0 && (s.ahead > 0 || !s.stopped) }
 
-// NextPush waits for an image that can be pushed without racing for a blob, and claims what it brings. It returns nil
-// when there is none to come, or the context has ended.
+// NextPush waits for an item that can be pushed without a race for a blob, and claims the blobs that it uploads. It returns
+// nil when there is nothing left to push, or ctx has ended.
 func (s *Schedule) NextPush(ctx context.Context) *Grant {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
@@ -268,12 +267,12 @@ func (s *Schedule) wake() {
 	s.changed.Broadcast()
 }
 
-// Pulled says that the image is in the engine, to be pushed, and hands over what holds its blobs there. It returns
-// what need not be kept.
+// Pulled records that the item is in the engine, ready to be pushed, and takes over the references that hold its blobs. It
+// returns those that the engine no longer needs to hold.
 //
-// The classic store notes the registries that have a layer in a file, which it reads, changes and writes without a lock
-// (moby v20.10, distribution/metadata/v2_metadata_service.go): the pull of an image that shares a layer can undo what
-// the push of the layer notes, and the next push uploads it again. There nobody pulls it until it has been pushed.
+// The classic store keeps the registries that have a layer in a file, which it reads and writes without a lock (moby v20.10,
+// distribution/metadata/v2_metadata_service.go). Pulling an image that shares the layer can undo what pushing the layer has
+// written, and the next push uploads it again. So on that store nobody pulls a layer until it has been pushed.
 func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,7 +290,7 @@ func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRe
 	return s.unwant(g)
 }
 
-// Dropped says that the image could not be pulled, and returns what need not be kept for it any more.
+// Dropped records that the item could not be pulled. It returns the references that the engine no longer needs to hold.
 func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,8 +302,8 @@ func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 	return s.unwant(g)
 }
 
-// Postpone says that the engine's disk was full when the image was pulled. It is to be pulled once more, alone, and
-// from now on less is kept. What it returns has to leave the engine.
+// Postpone records that the engine's disk was full when the item was pulled. The item is retried on its own at the end, and
+// the disk budget shrinks. The references that it returns have to be released.
 func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -318,7 +317,7 @@ func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	return s.unwant(g)
 }
 
-// Pushed says that the push of the image has ended, with its blobs at the target or not.
+// Pushed records that the push of the item has ended, and whether all of its blobs are at the target.
 func (s *Schedule) Pushed(g *Grant, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -335,13 +334,13 @@ func (s *Schedule) Pushed(g *Grant, arrived bool) {
 	s.open--
 }
 
-// leave says that the image itself is not in the engine any more.
+// leave records that the item itself is no longer in the engine.
 func (s *Schedule) leave(g *Grant) {
 	s.ahead--
 	s.disk.leave(g.local)
 }
 
-// unwant says that the image needs nothing any more of what is kept for images to come, and returns what nobody needs.
+// unwant records that the item needs none of the blobs kept for later items. It returns what no item needs.
 func (s *Schedule) unwant(g *Grant) []HeldRef {
 	if g.wants {
 		g.wants = false
@@ -350,7 +349,7 @@ func (s *Schedule) unwant(g *Grant) []HeldRef {
 	return s.release()
 }
 
-// release takes out of what is kept each reference whose blobs are either not wanted, or held by another.
+// release removes and returns the kept references whose blobs are either not wanted, or held by another reference.
 func (s *Schedule) release() []HeldRef {
 	var released []HeldRef
 	s.kept = slices.DeleteFunc(s.kept, func(h HeldRef) bool {
@@ -373,8 +372,8 @@ func (s *Schedule) drop(h HeldRef) {
 	s.disk.leave(h.Blobs)
 }
 
-// Rest returns all that is left when the workers have gone: images that were not started, images that were pulled and
-// not pushed, and what is in the engine for others.
+// Rest returns what is left when the workers have ended: items that were not started, items that were pulled but not
+// pushed, and the references that the engine holds for others.
 func (s *Schedule) Rest() (unstarted, unpushed []*Grant, kept []HeldRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
