@@ -9,25 +9,26 @@ import (
 )
 
 const (
-	// tidyingLimit bounds how long an engine that does not answer can hold up a run each time something is tidied up.
+	// tidyingLimit is the longest time that one cleanup waits for an engine that does not answer.
 	tidyingLimit = time.Minute
-	// graceLimit bounds all the tidying up of a run that has been ended: whoever ended it is waiting.
+	// graceLimit is the longest time for all cleanup after a run was interrupted, when somebody is waiting for it to exit.
 	graceLimit = 15 * time.Second
 )
 
-// Cleanup is the time that there is for tidying up in an engine. The zero value knows no run that ends.
+// Cleanup limits the time for cleaning up the engine. The zero value limits each cleanup, but not their total.
 type Cleanup struct {
-	grace context.Context // ends some time after the run's context
+	grace context.Context // ends graceLimit after the run's context
 }
 
-// NewCleanup has all tidying up after the end of the run's context share one limit. The returned function ends it.
+// NewCleanup returns a Cleanup whose total time is limited once the run's context has ended. The returned function
+// releases it.
 func NewCleanup(run context.Context) (Cleanup, context.CancelFunc) {
 	grace, cancel := context.WithCancel(context.WithoutCancel(run))
 	stop := context.AfterFunc(run, func() { time.AfterFunc(graceLimit, cancel) })
 	return Cleanup{grace}, func() { stop(); cancel() }
 }
 
-// context returns a context for tidying up, which the end of ctx does not end.
+// context returns a context for one cleanup. It outlives ctx.
 func (c Cleanup) context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
 	if c.grace == nil {
@@ -37,7 +38,7 @@ func (c Cleanup) context(ctx context.Context) (context.Context, context.CancelFu
 	return ctx, func() { stop(); cancel() }
 }
 
-// cutPushes are images whose push was cut off by the end of a run, by their IDs.
+// cutPushes are the IDs of images whose push was interrupted by the end of the run.
 type cutPushes struct {
 	mu  sync.Mutex
 	ids []string
@@ -49,18 +50,18 @@ func (p *cutPushes) note(id string) {
 	p.ids = append(p.ids, id)
 }
 
-// cutPushLooks is how often it is looked whether pushes that were cut off have ended, a registrationDelay apart.
+// cutPushLooks is the number of attempts to remove what interrupted pushes leave, a registrationDelay apart.
 const cutPushLooks = 3
 
-// EndInterrupted removes what calls that the end of the run has interrupted may still have brought into the engine.
+// EndInterrupted removes what interrupted calls may still have brought into the engine.
 func (c *Copier) EndInterrupted(ctx context.Context) {
 	c.held.endCut(ctx)
 	c.endCutPushes(ctx)
 }
 
-// endCutPushes takes away what pushes that were cut off may leave: the classic engine can end them all the same, and then
-// keeps an image under the digest that it has pushed, which nobody knows. An ID removes what has one name at most, so it
-// works once the copies have given back theirs.
+// endCutPushes removes what interrupted pushes may leave. The classic engine may complete them, and then keeps an image under
+// the digest that it pushed, which is not known here. Removing an image by ID works once it has a single name, so after the
+// copies have removed theirs.
 func (c *Copier) endCutPushes(ctx context.Context) {
 	if c.store != image.ClassicStore || len(c.cutPushes.ids) == 0 {
 		return

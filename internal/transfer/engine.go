@@ -12,44 +12,43 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest.
-// It does not retry; its errors are in the engine's own words, and one of the causes above where those tell. None of its
-// calls lasts for ever: one without progress ends with ErrStalled.
+// Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest. Its calls do
+// not retry. Their errors have the engine's own words, and wrap one of the causes in package docker if those words tell. A
+// call without progress ends with docker.ErrStalled.
 type Engine interface {
-	// Pull fetches what a digest reference names: of an index one platform, of a manifest all of it, and on the
-	// containerd store a single blob.
+	// Pull pulls what a digest reference names: one platform of an index, all of a manifest, or, on the containerd store, a
+	// single blob.
 	Pull(ctx context.Context, ref string, progress docker.Listener) error
-	// PullIndex fetches an index, and of its images the one for the platform: an image of that name, which lacks the others.
+	// PullIndex pulls an index for one platform. The local image is incomplete unless the other platforms are there.
 	PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error
-	// PullContent is Pull for an image whose layers nobody is going to run: it ends when the engine has these layers,
-	// without waiting until they are unpacked. The engine keeps them until Sweep, whoever else refers to them.
+	// PullContent pulls an image that nobody is going to run: it ends when the engine has the layers, before they are
+	// unpacked. The engine keeps them until Sweep, even if no reference holds them.
 	PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error
-	// Sweep has the engine drop what it keeps of pulls that were cut off. No pull and no load may be under way.
+	// Sweep drops the content of interrupted pulls. No pull and no load may be under way.
 	Sweep(ctx context.Context) error
-	// Load takes an OCI image layout as a tar archive. Blobs that it refers to may be absent from it. One that takes far
-	// longer than a few kilobytes should ends with ErrStalled.
+	// Load loads an OCI image layout from a tar archive, which need not have the blobs that its manifests list. A load that
+	// takes far longer than a few kilobytes should ends with docker.ErrStalled.
 	Load(ctx context.Context, archive []byte) error
-	// Missing returns the manifests of a local reference that the engine does not hold whole.
+	// Missing returns the manifests below a local reference that the engine does not hold completely.
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
-	// Platform returns what platform a local single image is for.
+	// Platform returns the platform of a local single image.
 	Platform(ctx context.Context, ref string) (ocispec.Platform, error)
 	// ImageID returns the digest of the config of a local single image, or an empty digest for anything else.
 	ImageID(ctx context.Context, ref string) (digest.Digest, error)
-	// Tag names a local image a second time.
+	// Tag gives a local image another name.
 	Tag(ctx context.Context, source, target string) error
-	// Push sends a local reference, and returns the digest that the engine says it pushed: none when ref is a digest.
+	// Push pushes a local reference. It returns the digest that the engine reports, which it does not for a digest reference.
 	Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error)
-	// Resolve asks the registry behind the reference what it stands for.
+	// Resolve asks the registry what the reference stands for.
 	Resolve(ctx context.Context, ref string) (image.Resolved, error)
-	// Remove takes a local reference away; one that does not exist is no error.
+	// Remove removes a local reference. It is no error if there is none.
 	Remove(ctx context.Context, ref string) error
 }
 
 // Source is the registry that is migrated.
 type Source interface {
 	plan.Source
-	// Renew replaces the credentials that the engine is handed for the registry, which has refused them in a call that
-	// began at the given time. It reports whether there are fresher ones now: credentials that a refusal has just
-	// renewed are not renewed again for the next one.
+	// Renew gets new credentials for the registry, which has refused the present ones in a call that began at the given time.
+	// It reports whether there are newer ones now: calls that fail together renew the credentials once.
 	Renew(ctx context.Context, began time.Time) (fresh bool, err error)
 }

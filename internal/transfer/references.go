@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// references keeps count of who uses which reference of the engine: images share children, and what one copy has
-// done with another may still need.
+// references counts the users of each reference that the engine holds. Images share children: what one copy no longer
+// needs, another may.
 type references struct {
 	engine  remover
 	cleanup Cleanup
 	mu      sync.Mutex
 	entries map[string]*heldReference
-	cut     []string // whose pull the end of the run has cut off
+	cut     []string // whose pull was interrupted by the end of the run
 }
 
-// remover takes references away from the engine.
+// remover removes references from the engine.
 type remover interface {
 	Remove(ctx context.Context, ref string) error
 }
@@ -32,8 +32,8 @@ func newReferences(engine remover, cleanup Cleanup) *references {
 	return &references{engine: engine, cleanup: cleanup, entries: map[string]*heldReference{}}
 }
 
-// pull makes sure that the engine has the reference, by fetch if it does not, and counts the caller among its users
-// whether that fails or not.
+// pull calls fetch unless the engine holds the reference already. It makes the caller a user of the reference, even if fetch
+// fails.
 func (r *references) pull(ref string, fetch func() error) error {
 	entry := r.acquire(ref)
 	entry.mu.Lock()
@@ -46,7 +46,7 @@ func (r *references) pull(ref string, fetch func() error) error {
 	return err
 }
 
-// adopt counts the caller as the user of a reference that comes into the engine by other means than a pull.
+// adopt makes the caller a user of a reference that gets into the engine by other means than a pull.
 func (r *references) adopt(ref string) {
 	entry := r.acquire(ref)
 	entry.mu.Lock()
@@ -66,7 +66,7 @@ func (r *references) acquire(ref string) *heldReference {
 	return entry
 }
 
-// release gives one use back, and removes the reference from the engine with its last user. It does so
+// release ends the caller's use of a reference, and removes the reference from the engine after its last user. It does so
 // after an interruption, too.
 func (r *references) release(ctx context.Context, ref string) error {
 	r.mu.Lock()
@@ -87,7 +87,7 @@ func (r *references) release(ctx context.Context, ref string) error {
 	return err
 }
 
-// endCut removes once more what pulls that were cut off may have brought since. It waits once for all of them.
+// endCut removes what interrupted pulls may have brought in the meantime. It waits once for all of them.
 func (r *references) endCut(ctx context.Context) {
 	r.mu.Lock()
 	refs := r.cut
@@ -104,10 +104,10 @@ func (r *references) endCut(ctx context.Context) {
 	}
 }
 
-// registrationDelay is how long after a call was cut off the classic engine may still register an image.
+// registrationDelay is how long after a call was interrupted the classic engine may still register an image.
 const registrationDelay = time.Second
 
-// leave reports whether the user who left was the last.
+// leave removes a user, and reports whether it was the last.
 func (r *references) leave(entry *heldReference) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,12 +12,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// workbench is what all copies have in common: the engine, and what is known of it and held in it.
+// workbench is what all copies share: the engine, and what is known about it and held in it.
 type workbench struct {
 	source    Source
 	engine    Engine
 	store     image.Store
-	dedicated bool // the engine is ours alone
+	dedicated bool // nobody else uses the engine
 	catalog   *plan.Catalog
 	held      *references
 	traffic   *Traffic
@@ -26,8 +26,8 @@ type workbench struct {
 	loads     loads
 }
 
-// check makes sure that the engine holds all of a reference: pushed with a manifest missing, an index would arrive
-// as one platform, and with a blob missing not at all. The classic store holds an image whole or not at all.
+// check makes sure that the engine holds everything below a reference: with a manifest missing, an index would arrive as
+// one platform, and with a blob missing, the push would fail. The classic store holds an image completely or not at all.
 func (b *workbench) check(ctx context.Context, ref string) error {
 	if b.store == image.ClassicStore {
 		return nil
@@ -43,33 +43,32 @@ func (b *workbench) check(ctx context.Context, ref string) error {
 	return nil
 }
 
-// Release gives back what held blobs in the engine.
+// Release releases references that a schedule no longer keeps.
 func (b *workbench) Release(ctx context.Context, holds []schedule.HeldRef) {
 	for _, h := range holds {
 		_ = b.held.release(ctx, h.Ref)
 	}
 }
 
-// drop takes a reference away from the engine. What cannot be removed does no harm to the copy.
+// drop removes a reference from the engine. What cannot be removed does the copy no harm.
 func (b *workbench) drop(ctx context.Context, ref string) {
 	ctx, cancel := b.cleanup.context(ctx)
 	defer cancel()
 	_ = b.engine.Remove(ctx, ref)
 }
 
-// hold has the engine pull the reference, unless it has it, and keep it until it is released.
+// hold pulls the reference unless the engine holds it already, and holds it until it is released.
 func (b *workbench) hold(ctx context.Context, ref string, progress docker.Listener) error {
 	return b.held.pull(ref, func() error { return b.fetch(ctx, ref, progress) })
 }
 
-// fetch has the engine pull a reference of the source.
+// fetch pulls a reference of the source registry.
 func (b *workbench) fetch(ctx context.Context, ref string, progress docker.Listener) error {
 	return withFreshCredentials(ctx, b.source, func(ctx context.Context) error { return b.fetchOnce(ctx, ref, progress) })
 }
 
-// fetchOnce has the engine pull a reference of either registry. The containerd store ends the pull of what it cannot
-// unpack, such as an attestation or a blob, with an error after all its content has arrived: then it is the content that
-// counts.
+// fetchOnce pulls a reference of either registry, without renewing credentials. The containerd store fails the pull of what
+// it cannot unpack, such as an attestation or a single blob, after all of its content has arrived. That is no failure here.
 func (b *workbench) fetchOnce(ctx context.Context, ref string, progress docker.Listener) error {
 	err := b.engine.Pull(ctx, ref, progress)
 	if err != nil && b.store == image.ContainerdStore && ctx.Err() == nil && b.check(ctx, ref) == nil {
@@ -96,10 +95,10 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 	if err == nil || errors.Is(err, docker.ErrDenied) {
 		return err
 	}
-	return errors.Join(refused, err) // what the refused pull leaves in an engine can spoil the next one
+	return errors.Join(refused, err) // what the refused pull has left in the engine can make the next one fail
 }
 
-// Sweep has the engine drop what it keeps of pulls that were cut off, and reports whether that could be done.
+// Sweep drops the content of interrupted pulls from the engine, and reports whether that was possible.
 func (b *workbench) Sweep(ctx context.Context) bool {
 	return b.traffic.sweep(ctx, func() {
 		ctx, cancel := b.cleanup.context(ctx)
@@ -108,13 +107,13 @@ func (b *workbench) Sweep(ctx context.Context) bool {
 	})
 }
 
-// SourceResolver answers for the source's references, with fresh credentials where those at hand are refused.
+// SourceResolver resolves references of the source registry, and renews credentials that it refuses.
 type SourceResolver struct {
 	Source Source
 	Engine plan.Resolver
 }
 
-// Resolve asks the engine, which asks the registry.
+// Resolve asks the registry, through the engine.
 func (s SourceResolver) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
 	err = withFreshCredentials(ctx, s.Source, func(ctx context.Context) (err error) {
 		resolved, err = s.Engine.Resolve(ctx, ref)

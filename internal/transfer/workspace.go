@@ -12,29 +12,29 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// workspace is what one copy has in the engine: what was pulled from one repository, and names for the target.
+// workspace is what one copy has in the engine: content pulled from one repository, and names for the target.
 type workspace struct {
 	*workbench
 	progress   docker.Listener // hears what is transferred
 	repository image.Repository
-	present    map[digest.Digest]bool // blobs that are not to be brought: the engine has them, or need not have them
-	partial    bool                   // the engine need not have all blobs
-	fellBack   bool                   // blobs could not be had by themselves
-	homemade   bool                   // the root is of our own making: no registry has it
-	trusted    bool                   // nobody has looked whether the engine has all that a push needs
-	doubtful   bool                   // a push has failed: look
-	shared     map[digest.Digest]bool // blobs that images to come consist of, too
+	present    map[digest.Digest]bool // blobs that are not pulled, because the engine has them or does not need them
+	partial    bool                   // the engine does not need all blobs
+	fellBack   bool                   // single blobs could not be pulled
+	homemade   bool                   // the root was made here: no registry has it
+	trusted    bool                   // the engine has not been checked for what the push needs
+	doubtful   bool                   // a push has failed, so the engine is checked
+	shared     map[digest.Digest]bool // blobs that later items contain, too
 	pulled     []schedule.HeldRef
-	cut        []plan.BlobID // that came by pulls which were cut off
+	cut        []plan.BlobID // that came by interrupted pulls
 	named      []string
-	id         string // of the image in the classic store, which is its config's digest
+	id         string // of the image in the classic store: the digest of its config
 }
 
 func (b *workbench) workspace(repository image.Repository, progress docker.Listener) *workspace {
 	return &workspace{workbench: b, progress: progress, repository: repository}
 }
 
-// bring pulls all of the tree into the engine, names the root by the targets, and checks that all is there.
+// bring pulls the tree into the engine, names its root by the targets, and checks that everything is there.
 func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string) error {
 	way := w.strategy(tree.Root)
 	if way == asImage && !tree.Root.IsIndex() {
@@ -67,14 +67,14 @@ func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string
 	return err
 }
 
-// trusts reports whether the check, which costs an engine as much as the pull of a blob, can be left to the push: each
-// blob of a single image has been pulled by itself, or the engine need not have them all. A push that finds something
-// missing fails, and is made good. That of an index could replace its tag before.
+// trusts reports whether the push may find out what is missing, since a check costs the engine as much as pulling a blob. It
+// may if each blob of a single image was pulled by digest, or if the engine does not need all of them: a push that finds
+// something missing fails, and is repeated. Pushing an incomplete index could replace its tag first.
 func (w *workspace) trusts(root image.Manifest, way pullStrategy) bool {
 	return !w.doubtful && (w.partial || way == byBlob && !root.IsIndex() && !w.fellBack)
 }
 
-// complete pulls as images what pulls that were cut off have not brought whole.
+// complete pulls as images what interrupted pulls have not brought completely.
 func (w *workspace) complete(ctx context.Context, tree image.Tree, target string) error {
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
@@ -84,7 +84,7 @@ func (w *workspace) complete(ctx context.Context, tree image.Tree, target string
 	return w.check(ctx, target)
 }
 
-// tag gives a single image that was pulled its names at the target.
+// tag gives a pulled single image its names at the target.
 func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string) error {
 	w.named = append(w.named, targets...)
 	for _, target := range targets {
@@ -95,9 +95,9 @@ func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string)
 	return nil
 }
 
-// load has the engine take the tree's manifests, and know the root by the names. That makes an image of it whatever
-// its platforms are: the engine's own pull of an index wants a platform, and chooses by rules of its own. Blobs are
-// pulled afterwards: what is loaded with its blobs there the engine would unpack.
+// load loads the tree's manifests into the engine, and names the root. That makes an image of any index: pulling an index
+// requires a platform, which the engine may choose. Blobs are pulled later, because the engine unpacks an image that it
+// loads with its blobs present.
 func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) error {
 	w.named = append(w.named, names...)
 	l := image.NewLayout()
@@ -117,7 +117,7 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 	return nil
 }
 
-// loadArchive tries a load that is stuck once more, unless others were stuck, too.
+// loadArchive retries a stuck load, unless other loads were stuck, too.
 func (w *workspace) loadArchive(ctx context.Context, archive []byte) (err error) {
 	for !w.loads.over() {
 		err = w.engine.Load(ctx, archive)
@@ -128,8 +128,7 @@ func (w *workspace) loadArchive(ctx context.Context, archive []byte) (err error)
 	return errStuck
 }
 
-// unname takes the names for the target away again, after an interruption, too. What cannot be removed does no harm
-// to the copy.
+// unname removes the names for the target, after an interruption, too. What cannot be removed does the copy no harm.
 func (w *workspace) unname(ctx context.Context) {
 	ctx, cancel := w.cleanup.context(ctx)
 	defer cancel()
@@ -139,14 +138,14 @@ func (w *workspace) unname(ctx context.Context) {
 	w.named = nil
 }
 
-// handOver gives away what holds the blobs in the engine; the names hold them, too.
+// handOver returns the references that hold the blobs in the engine, and no longer owns them. The names hold the blobs, too.
 func (w *workspace) handOver() []schedule.HeldRef {
 	pulled := w.pulled
 	w.pulled = nil
 	return pulled
 }
 
-// clear takes everything away from the engine again.
+// clear removes everything of the copy from the engine.
 func (w *workspace) clear(ctx context.Context) {
 	w.unname(ctx)
 	w.Release(ctx, w.handOver())
