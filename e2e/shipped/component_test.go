@@ -118,7 +118,7 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 	region := map[string]any{"aws_account_id": "123456789012", "aws_region": "eu-west-1"}
 	all := map[string]any{
 		"aws_role_arn": "arn:aws:iam::123456789012:role/ecr2gitlab", "repositories": "team/**, !team/old-*", "tags": "v*", "newest": "20",
-		"since": "90d", "platform": "linux/amd64", "leave_out": "application/vnd.amazon.soci.*", "conflict": "keep", "name_separator": "-", "concurrency": "8", "disk": "20GB", "stall": "90s", "deadline": "2h30m",
+		"since": "90d", "platform": "linux/amd64", "leave_out": "application/vnd.amazon.soci.*", "conflict": "keep", "rename": `team/(.*) => \1`, "name_separator": "-", "concurrency": "8", "disk": "20GB", "stall": "90s", "deadline": "2h30m",
 	}
 	maps.Copy(all, region)
 	for name, inputs := range map[string]map[string]any{"as few as there may be": region, "all": all} {
