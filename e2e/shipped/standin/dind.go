@@ -46,7 +46,8 @@ func fillDind(ctx context.Context, t *tree, kind engine.Kind) error {
 	if err := addPrograms(ctx, t, programs...); err != nil {
 		return err
 	}
-	if err := addInstalled(ctx, t, "openssl"); err != nil {
+	// Alpine's busybox has printenv, and Debian's does not.
+	if err := addInstalled(ctx, t, "openssl", "printenv"); err != nil {
 		return err
 	}
 	// No networks for containers: none are run in it.
