@@ -43,7 +43,7 @@ const (
 	envFile   = "../world.env"
 )
 
-// archived is an image that nothing can pull, so that a refusal is among what is shown.
+// archivedRepository and archivedTag name an image that nothing can pull, so that a refusal is among what is shown.
 const archivedRepository, archivedTag = "tools/ci-runner", "1.0.0"
 
 // tour takes one step after the other and says which.
@@ -212,6 +212,7 @@ func compare(ctx context.Context, w *world.World, account []corpus.Repository) e
 		if err != nil {
 			return err
 		}
+		before := tags
 		for tag := range digests {
 			if repository.Name == archivedRepository && tag == archivedTag {
 				continue
@@ -227,7 +228,7 @@ func compare(ctx context.Context, w *world.World, account []corpus.Repository) e
 				fmt.Printf("%s:%s: %s\n", repository.Name, tag, difference)
 			}
 		}
-		fmt.Printf("%-32s %3d tags at %s\n", repository.Name, len(digests), w.Target(repository.Name, "").Name)
+		fmt.Printf("%-32s %3d tags at %s\n", repository.Name, tags-before, w.Target(repository.Name, "").Name)
 	}
 	if differences > 0 {
 		return fmt.Errorf("%d differences", differences)
