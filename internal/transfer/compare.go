@@ -12,7 +12,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Compare says of each of the image's tags what the target has under it, and of what refers to the image if it is there.
+// Compare compares the item's tags with the target and, if one of them is there, the referrers, too.
 func (c *Copier) Compare(ctx context.Context, i *plan.Item) []Result {
 	if i.Rejected() && (i.Target == "" || i.Root == "") {
 		return Rejections(i)
@@ -24,7 +24,7 @@ func (c *Copier) Compare(ctx context.Context, i *plan.Item) []Result {
 	return append(results, c.CompareReferrers(ctx, i)...)
 }
 
-// CompareTags says of each of the item's tags what the target has under it.
+// CompareTags compares the item's tags with the target.
 func (c *Copier) CompareTags(ctx context.Context, i *plan.Item) []Result {
 	var results []Result
 	for _, tag := range i.Image.Tags {
@@ -52,7 +52,7 @@ func (c *Copier) compareTag(ctx context.Context, i *plan.Item, tag string) Resul
 	return result
 }
 
-// unresolved settles the result of a tag for which the target has no answer. What was refused is not there for a reason.
+// unresolved sets the outcome of a tag that could not be resolved. If the item was refused, that is why the tag is missing.
 func (r Result) unresolved(err, refusal error) Result {
 	if !errors.Is(err, docker.ErrNotFound) {
 		return r.FailedWith(FailedAt(StepVerify, r.Target, err))
@@ -64,7 +64,7 @@ func (r Result) unresolved(err, refusal error) Result {
 	return r
 }
 
-// CompareReferrers asks for the tags under which the referrers of the image are listed, and each tag once.
+// CompareReferrers compares the item's referrers tags with the target, each tag once.
 func (c *Copier) CompareReferrers(ctx context.Context, i *plan.Item) []Result {
 	var results []Result
 	for _, subject := range i.Subjects() {
@@ -99,8 +99,8 @@ func (c *Copier) compareReferrersOf(ctx context.Context, i *plan.Item, subject d
 	return result
 }
 
-// PullBack pulls what the target has under the tag, or of an index all manifests that it lists, whatever platform the
-// engine is of. It does so by digest: a tag of this name that the engine may have is somebody else's.
+// PullBack pulls the item from the target: of an index all manifests, whatever the engine's own platform. It does so by
+// digest, because a local tag of that name would be somebody else's.
 func (c *Copier) PullBack(ctx context.Context, i *plan.Item, pushed digest.Digest) error {
 	tree, err := c.open(ctx, i)
 	if err != nil {
@@ -114,7 +114,7 @@ func (c *Copier) PullBack(ctx context.Context, i *plan.Item, pushed digest.Diges
 		}
 	}
 	for _, ref := range refs {
-		err := c.fetchOnce(ctx, ref, nil) // GitLab's denials say nothing about ECR's credentials
+		err := c.fetchOnce(ctx, ref, nil) // a denial by GitLab is no reason to renew ECR's credentials
 		c.drop(ctx, ref)
 		if err != nil {
 			return FailedAt(StepReturn, ref, err)

@@ -18,17 +18,17 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// blobConcurrency is how many blobs of one image are pulled at once.
+// blobConcurrency is the number of blobs of one image that are pulled at once.
 const blobConcurrency = 4
 
-// blobPulls is what is known of whether engine and registry pull single blobs. The engine asks the registry for the
-// digest as a manifest, and then as a blob, which not every registry need answer.
+// blobPulls records whether pulling single blobs works. The engine asks the registry for the digest as a manifest, and then as
+// a blob, which not every registry may answer.
 type blobPulls struct {
 	worked   atomic.Bool
 	failures atomic.Int32
 }
 
-// enoughFailures is how many blobs are tried before the first that works.
+// enoughFailures is the number of failures, before any success, after which blobs are no longer pulled by digest.
 const enoughFailures = 3
 
 func (b *blobPulls) rejected() bool { return !b.worked.Load() && b.failures.Load() >= enoughFailures }
@@ -41,18 +41,18 @@ func (b *blobPulls) note(err error) {
 	}
 }
 
-// pullStrategy is how the blobs of one manifest come into the engine. To push an image the engine need not have unpacked it,
-// which is most of the work of a pull.
+// pullStrategy is a way to get the blobs of a manifest into the engine. Unpacking is most of the work of a pull, and a push
+// does not require it.
 type pullStrategy int
 
 const (
-	asImage     pullStrategy = iota // as any image is pulled, and unpacked
-	byBlob                          // each blob by its own digest
-	interrupted                     // as an image, until the blobs are there
+	asImage     pullStrategy = iota // pull the image, and unpack it
+	byBlob                          // pull each blob by digest
+	interrupted                     // pull the image, and interrupt the pull when the blobs are there
 )
 
-// strategy decides by what the engine lacks of the manifest's image. Pulls are cut off in an engine of our own alone,
-// because what that leaves there is swept up with whatever else has been cut off.
+// strategy chooses by what the engine lacks of the manifest. It interrupts pulls only in a dedicated engine, because sweeping
+// what they leave sweeps what anybody's interrupted pulls have left.
 func (w *workspace) strategy(m image.Manifest) pullStrategy {
 	missing := w.missing(m)
 	some := func(is func(ocispec.Descriptor) bool) bool { return slices.ContainsFunc(missing, is) }
@@ -69,7 +69,7 @@ func (w *workspace) strategy(m image.Manifest) pullStrategy {
 
 func isLarge(blob ocispec.Descriptor) bool { return blob.Size > image.MaxBlobPull }
 
-// content brings the blobs of one manifest into the engine, those that it does not have.
+// content gets the missing blobs of a manifest into the engine.
 func (w *workspace) content(ctx context.Context, m image.Manifest) error {
 	var err error
 	switch w.strategy(m) {
@@ -87,12 +87,12 @@ func (w *workspace) content(ctx context.Context, m image.Manifest) error {
 	return w.pull(ctx, m)
 }
 
-// isForeign tells the layers that are not distributed with their image, which a registry need not have.
+// isForeign reports whether a layer is not distributed with its image, so that the registry need not have it.
 func isForeign(blob ocispec.Descriptor) bool {
 	return strings.Contains(blob.MediaType, "foreign") || strings.Contains(blob.MediaType, "nondistributable")
 }
 
-// missing are the blobs of the image that are to be brought, each once.
+// missing returns the blobs of the manifest that have to be pulled, each once.
 func (w *workspace) missing(m image.Manifest) []ocispec.Descriptor {
 	var blobs []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
@@ -105,7 +105,7 @@ func (w *workspace) missing(m image.Manifest) []ocispec.Descriptor {
 	return blobs
 }
 
-// pullBlobs pulls each blob by its digest. What has come stays when another fails.
+// pullBlobs pulls each blob by digest. Blobs that have arrived stay if others fail.
 func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) error {
 	errs := make([]error, len(blobs))
 	var group errgroup.Group
@@ -134,8 +134,8 @@ func (w *workspace) blobReference(blob ocispec.Descriptor) string {
 	return w.repository.URI + "@" + blob.Digest.String()
 }
 
-// pullContent pulls a manifest's image until its layers are there. Whatever the image's names do not keep, keep has
-// taken care of.
+// pullContent pulls a manifest's image until its layers are there. They are held by the image's names, and those that later
+// items need by keep.
 func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 	missing := w.missing(m)
 	w.cut = append(w.cut, w.catalog.Add(missing)...)
@@ -148,7 +148,7 @@ func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 	ref := w.repository.Reference(m)
 	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers, w.progress) }
 	err := withFreshCredentials(ctx, w.source, pull)
-	// Where the pull came to its end before it was cut off, there is an image.
+	// A pull that completed before it was interrupted has left an image.
 	tidy, cancel := w.cleanup.context(ctx)
 	defer cancel()
 	_ = w.engine.Remove(tidy, ref)
@@ -158,7 +158,7 @@ func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
 	return nil
 }
 
-// keep has the engine know each blob that images to come consist of, too, by an artifact of its own.
+// keep pins each blob that later items need, by adding an artifact of its own to the layout.
 func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 	for _, blob := range blobs {
 		if !w.shared[blob.Digest] {
@@ -172,11 +172,11 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 	}
 }
 
-// pinName is a repository that no registry has: RFC 2606 sets its domain aside.
+// pinName is the repository of pins. RFC 2606 reserves its domain, so no registry has it.
 const pinName = "ecr2gitlab.invalid/kept"
 
-// pinOf is an artifact of one blob, which an engine holds and does not unpack, and the empty config that it has
-// (OCI image specification 1.1, "Guidelines for Artifact Usage").
+// pinOf returns an artifact that holds one blob, which the engine does not unpack, and its empty config (OCI Image
+// Specification 1.1, "Guidelines for Artifact Usage").
 func pinOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 	empty := ocispec.DescriptorEmptyJSON
 	artifact := ocispec.Manifest{
@@ -186,7 +186,7 @@ func pinOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 		Config:       ocispec.Descriptor{MediaType: empty.MediaType, Digest: empty.Digest, Size: empty.Size},
 		Layers:       []ocispec.Descriptor{{MediaType: "application/octet-stream", Digest: blob.Digest, Size: blob.Size}},
 	}
-	raw, _ := json.Marshal(artifact) // strings and numbers alone
+	raw, _ := json.Marshal(artifact) // only strings and numbers, which always marshal
 	return image.Manifest{
 			Descriptor: ocispec.Descriptor{MediaType: artifact.MediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))},
 			Raw:        raw,
@@ -196,7 +196,7 @@ func pinOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 		}
 }
 
-// pull fetches one manifest with its blobs, as an image.
+// pull pulls one manifest with its blobs, as an image.
 func (w *workspace) pull(ctx context.Context, m image.Manifest) error {
 	ref := w.repository.Reference(m)
 	w.pulled = append(w.pulled, schedule.HeldRef{Ref: ref, Blobs: w.catalog.Add(m.Blobs())})

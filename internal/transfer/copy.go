@@ -19,11 +19,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// ErrIncomplete says that the engine does not hold all that a pull should have brought. The containerd store skips a layer's
-// blob where its files are unpacked already, from a blob that was compressed otherwise (moby/moby#52897).
+// ErrIncomplete is the cause when the engine does not hold everything that a pull should have brought. The containerd store
+// skips a layer's blob if its files are unpacked already from a blob with another compression (moby/moby#52897).
 var ErrIncomplete = errors.New("the engine skipped layers when it pulled")
 
-// Copier copies images one at a time; several goroutines use it at once.
+// Copier copies items. Its methods may be called concurrently, but each Copy belongs to one goroutine at a time.
 type Copier struct {
 	*workbench
 	platform  *ocispec.Platform // see Setup
@@ -34,15 +34,15 @@ type Copier struct {
 	cutPushes cutPushes
 }
 
-// Setup is what copies are made with.
+// Setup configures a Copier.
 type Setup struct {
 	Source    Source
 	Engine    Engine
 	Store     image.Store       // of the engine
-	Dedicated bool              // the engine has no images but those of this run
-	Platform  *ocispec.Platform // of which single images have to be; nil: any
-	// Known returns what an earlier run has left at the complete target reference, of the source's repository; nil:
-	// nothing is known. It is called concurrently.
+	Dedicated bool              // the engine has no images other than this run's
+	Platform  *ocispec.Platform // that single images must have; nil: any
+	// Known returns what an earlier run has copied from the source's repository to the complete target reference; nil: nothing
+	// is known. It is called concurrently.
 	Known     func(repository, target string) (DigestChange, bool)
 	Earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	Conflicts ConflictPolicy
@@ -51,7 +51,7 @@ type Setup struct {
 	Cleanup   Cleanup
 }
 
-// New returns a copier of that setup.
+// New returns a copier with the setup.
 func New(s Setup) *Copier {
 	return &Copier{platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, workbench: &workbench{
 		source: s.Source, engine: s.Engine, store: s.Store, dedicated: s.Dedicated,
@@ -59,7 +59,7 @@ func New(s Setup) *Copier {
 	}}
 }
 
-// open returns the manifests of the item, which are read again if they were not kept.
+// open returns the item's manifests, and reads them again if the plan has not kept them.
 func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 	if i.Tree != nil {
 		return *i.Tree, nil
@@ -71,8 +71,8 @@ func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 	return tree, err
 }
 
-// Bring brings the image into the engine for the tags that are pending, ready to be pushed. errIncomplete means
-// that the engine does not hold it whole, and that it should be tried again alone.
+// Bring pulls the item into the engine, ready for the push of its pending tags. ErrIncomplete means that the engine does not
+// hold all of it, and that the item should be retried on its own.
 func (c *Copier) Bring(ctx context.Context, t *Copy, g *schedule.Grant, progress docker.Listener) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *Copier) Bring(ctx context.Context, t *Copy, g *schedule.Grant, progress
 	return c.checkPlatform(ctx, t, tree.Root)
 }
 
-// whereabouts are the blobs of the image that need not be brought, as things were when its turn came, and those that others wait for.
+// whereabouts returns the blobs that need not be pulled (present), and those that later items need (shared).
 func (c *Copier) whereabouts(g *schedule.Grant, tree image.Tree) (present, shared map[digest.Digest]bool) {
 	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, blob := range tree.Blobs() {
@@ -98,8 +98,7 @@ func (c *Copier) whereabouts(g *schedule.Grant, tree image.Tree) (present, share
 	return present, shared
 }
 
-// Deliver pushes the pending tags, and takes their names away from the engine again. What the schedule keeps of what
-// was pulled stays there.
+// Deliver pushes the pending tags, and then removes their names from the engine. References that the schedule keeps stay.
 func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener) []Result {
 	t.work.progress = progress
 	results := make([]Result, len(t.Pending))
@@ -148,7 +147,7 @@ func (w *workspace) lacking(err error) bool {
 	return mendless == nil && (w.trusted || errors.Is(err, docker.ErrNotFound))
 }
 
-// pushAgain pushes once more what the engine did not have to have: the target repository may have lost it since.
+// pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
 func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
@@ -161,10 +160,10 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	return t.work.push(ctx, t.replacing(failed.Tag), t.Root, arrivedAs(t.Item, Exact))
 }
 
-// HandOver gives away what holds the blobs of the item in the engine.
+// HandOver returns the references that hold the item's blobs in the engine, for the schedule to keep.
 func (t *Copy) HandOver() []schedule.HeldRef { return t.work.handOver() }
 
-// Interrupted returns the blobs that came by pulls which were cut off, once.
+// Interrupted returns the blobs that came by interrupted pulls, once.
 func (t *Copy) Interrupted() []plan.BlobID {
 	if t.work == nil {
 		return nil
@@ -174,14 +173,14 @@ func (t *Copy) Interrupted() []plan.BlobID {
 	return cut
 }
 
-// Clear takes what was pulled for the image away from the engine.
+// Clear removes everything of the copy from the engine.
 func (t *Copy) Clear(ctx context.Context) {
 	if t.work != nil {
 		t.work.clear(ctx)
 	}
 }
 
-// WithReferrers brings what refers to the image, if one of its tags is at the target.
+// WithReferrers copies what refers to the image, if one of its tags is at the target, and appends the results.
 func (c *Copier) WithReferrers(ctx context.Context, t *Copy, results []Result) []Result {
 	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
 		return results
@@ -189,8 +188,8 @@ func (c *Copier) WithReferrers(ctx context.Context, t *Copy, results []Result) [
 	return append(results, c.BringReferrers(ctx, t)...)
 }
 
-// Ask asks the target for every tag. Those that it answers for with the right digest, or with the one that an
-// earlier run has left there, need no copy, and those of somebody else get none; the others are pending.
+// Ask asks the target for every tag, and returns the results of those that are not to be copied: because they have the right
+// digest, or the one that an earlier run left there, or are somebody else's. The other tags become pending.
 func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
 	t.Pending, t.answers = nil, map[string]answer{}
 	for _, tag := range t.Image.Tags {
@@ -203,14 +202,13 @@ func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
 	return settled
 }
 
-// knows reports whether an earlier run has copied just what this one would, and has left at the target what it answers
-// with now. It counts on the classic store alone, where no copy is better: any other engine brings the source's own
-// digest, and what is signed with it.
+// knows reports whether the target has what an earlier run made of this very item. That counts on the classic store only,
+// where another copy would be no better. Any other engine brings the source's own digest, and with it what is signed.
 func (c *Copier) knows(i *plan.Item, tag string, answer digest.Digest) bool {
 	return c.store == image.ClassicStore && c.hasLeft(i, tag, answer)
 }
 
-// hasLeft reports whether what the target answers is what an earlier run has made of just this image.
+// hasLeft reports whether the target's answer is what an earlier run made of this very item.
 func (c *Copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 	if c.known == nil {
 		return false
@@ -219,8 +217,7 @@ func (c *Copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 	return ok && pair == DigestChange{Source: i.Image.Digest, Root: i.Root, Pushed: answer}
 }
 
-// push sends the result's target, has the registry confirm it, and settles the result: as good where the digest is the
-// one wanted.
+// push pushes the result's target and verifies it. The outcome is good if the digest is the wanted one.
 func (w *workspace) push(ctx context.Context, result Result, want digest.Digest, good Outcome) Result {
 	pushed, err := w.engine.Push(ctx, result.Target, w.progress)
 	if err != nil {
@@ -229,8 +226,8 @@ func (w *workspace) push(ctx context.Context, result Result, want digest.Digest,
 	return w.verify(ctx, result, pushed, want, good)
 }
 
-// verify settles the result by what the target registry answers, which must be what the engine says it pushed. On
-// the classic store that is another digest than the source's.
+// verify sets the outcome by the target registry's answer, which must be the digest that the engine reports. On the classic
+// store that differs from the source's.
 func (b *workbench) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
 	if pushed != want {
 		if b.store != image.ClassicStore {
@@ -252,7 +249,7 @@ func (b *workbench) verify(ctx context.Context, result Result, pushed, want dige
 	return result
 }
 
-// arrivedAs is the outcome of a good copy, or of one that the user wanted reduced.
+// arrivedAs returns the outcome of a good copy: whole, unless the user wanted only a part of the image.
 func arrivedAs(i *plan.Item, whole Outcome) Outcome {
 	switch {
 	case i.Reduced:
@@ -271,7 +268,7 @@ func ResultOf(i *plan.Item, tag string) Result {
 	}
 }
 
-// Settle gives tags of the item one outcome.
+// Settle returns results with the same outcome for tags of the item.
 func Settle(i *plan.Item, tags []string, outcome Outcome, err error) []Result {
 	results := make([]Result, len(tags))
 	for at, tag := range tags {
@@ -287,7 +284,7 @@ func (r Result) FailedWith(err error) Result {
 	return r
 }
 
-// checkPlatform fails where the single image that was pulled is for another platform than the one asked for.
+// checkPlatform returns an error if the single image that was pulled is for another platform than the wanted one.
 func (c *Copier) checkPlatform(ctx context.Context, t *Copy, root image.Manifest) error {
 	if c.platform == nil || t.Reduced || !root.IsContainerImage() {
 		return nil
@@ -300,20 +297,20 @@ func (c *Copier) checkPlatform(ctx context.Context, t *Copy, root image.Manifest
 	return plan.CheckPlatform(*c.platform, platform)
 }
 
-// Copy is the copy of an item: what is known of it once its turn has come.
+// Copy is an item on its way through the engine.
 type Copy struct {
 	*plan.Item
 
 	Pending []string          // tags that are not at the target yet
-	Present []Result          // of the tags that are, or that are not to be copied for another reason
+	Present []Result          // of the tags that are not to be copied
 	answers map[string]answer // of the target, by pending tag
 	work    *workspace        // what the copy has in the engine
 }
 
-// NewCopy begins the copy of an item, of which all tags are pending.
+// NewCopy returns the copy of an item with all of its tags pending.
 func NewCopy(i *plan.Item) *Copy { return &Copy{Item: i, Pending: i.Image.Tags} }
 
-// NewCopies begins the copies of the items.
+// NewCopies returns the copies of items.
 func NewCopies(items []*plan.Item) map[*plan.Item]*Copy {
 	tasks := make(map[*plan.Item]*Copy, len(items))
 	for _, i := range items {

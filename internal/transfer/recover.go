@@ -9,10 +9,9 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// Recover copies an image whose layers the engine had skipped, when nothing else is being copied: with the images
-// gone that held the same files, a pull brings everything. Within an index two children can stand in each other's
-// way, so each is pulled, pushed by its digest and removed before the next; the index itself is pushed last, and the
-// engine finds all that it lists at the target.
+// Recover copies an item of which the engine has skipped layers (ErrIncomplete), while nothing else is being copied: without
+// the images that hold the same files, a pull brings everything. Two children of an index can conflict, too, so each is
+// pulled, pushed by digest and removed before the next. The index is pushed last, when the target has all that it lists.
 func (c *Copier) Recover(ctx context.Context, t *Copy, progress docker.Listener) []Result {
 	present := c.Ask(ctx, t)
 	if len(t.Pending) == 0 {
@@ -25,7 +24,7 @@ func (c *Copier) Recover(ctx context.Context, t *Copy, progress docker.Listener)
 	return c.WithReferrers(ctx, t, append(present, c.Deliver(ctx, t, progress)...))
 }
 
-// passOn leaves the image in the engine ready for the push of its tags.
+// passOn leaves the item in the engine, ready for the push of its tags.
 func (c *Copier) passOn(ctx context.Context, t *Copy, progress docker.Listener) error {
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
@@ -43,7 +42,7 @@ func (c *Copier) passOn(ctx context.Context, t *Copy, progress docker.Listener) 
 	return t.work.load(ctx, t.Targets(t.Pending), tree)
 }
 
-// passLeaf copies one manifest without any tag.
+// passLeaf copies one manifest by digest.
 func (c *Copier) passLeaf(ctx context.Context, t *Copy, leaf image.Manifest, progress docker.Listener) error {
 	w := c.workspace(t.Image.Repository, progress)
 	defer w.clear(ctx)
@@ -60,7 +59,7 @@ func (c *Copier) passLeaf(ctx context.Context, t *Copy, leaf image.Manifest, pro
 	if _, err := c.engine.Push(ctx, target, progress); err != nil {
 		return FailedAt(StepPush, target, err)
 	}
-	// The engine names no digest for such a push: whether it was complete, the target alone can say.
+	// The engine reports no digest for a push by digest, so only the target can tell whether it was complete.
 	resolved, err := c.engine.Resolve(ctx, target)
 	if err == nil && resolved.Digest != leaf.Digest {
 		err = errors.New("the target answers with " + resolved.Digest.String())

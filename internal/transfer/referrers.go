@@ -12,8 +12,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// BringReferrers brings what refers to the image, after the image. The referrers of one subject are listed in an index
-// under the subject's referrers tag: there clients find them, and GitLab's garbage collection sees them in use.
+// BringReferrers copies what refers to the item's manifests. An index under the subject's referrers tag lists the referrers:
+// there clients find them, and GitLab's garbage collection sees that they are in use.
 func (c *Copier) BringReferrers(ctx context.Context, t *Copy) []Result {
 	var results []Result
 	for _, subject := range t.Subjects() {
@@ -28,8 +28,8 @@ func (c *Copier) BringReferrers(ctx context.Context, t *Copy) []Result {
 	return results
 }
 
-// brought keeps which referrers tags are at the target. Images share children, and with them the referrers: whoever
-// comes first brings them, and the next waits, because two copies with one name would clear it away from each other.
+// brought records which referrers tags are at the target. Images share children and their referrers. The first copy brings
+// them and the next waits, because two copies with one name would remove it from under each other.
 type brought struct {
 	mu   sync.Mutex
 	tags map[string]*broughtTag
@@ -40,7 +40,7 @@ type broughtTag struct {
 	yes bool
 }
 
-// lock returns the tag's entry, locked.
+// lock returns the entry of a tag, locked.
 func (b *brought) lock(target string) *broughtTag {
 	b.mu.Lock()
 	entry := b.tags[target]
@@ -56,7 +56,7 @@ func (b *brought) lock(target string) *broughtTag {
 	return entry
 }
 
-// first reports whether the tag is asked for the first time, where nothing is brought.
+// first reports whether it is called for the tag for the first time.
 func (b *brought) first(target string) bool {
 	entry := b.lock(target)
 	defer entry.Unlock()
@@ -82,7 +82,7 @@ func (c *Copier) bringReferrersOf(ctx context.Context, t *Copy, subject digest.D
 	return c.pushReferrers(ctx, t, result, tree)
 }
 
-// OnClassic refuses referrers.
+// OnClassic returns the result as refused, because the classic store cannot carry referrers.
 func (r Result) OnClassic() Result {
 	r.Outcome, r.Err = Refused, plan.ErrClassicReferrers
 	return r
@@ -101,7 +101,7 @@ func referrersResult(i *plan.Item, subject digest.Digest) Result {
 var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
 	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
 
-// pushReferrers never replaces what the target already lists: referrers that were added there would be lost.
+// pushReferrers never replaces an index that the target has: referrers that were added there would be lost.
 func (c *Copier) pushReferrers(ctx context.Context, t *Copy, result Result, tree image.Tree) Result {
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	switch {

@@ -10,10 +10,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Outcome is what became of a tag.
+// Outcome is what has become of a tag.
 type Outcome string
 
-// The outcomes. Arrived tells which of them mean that the tag is at the target.
+// The outcomes. See Arrived for those that mean that the tag is at the target.
 const (
 	Exact       Outcome = "exact"        // the target answers with the digest that the source lists
 	Present     Outcome = "present"      // it did so before this run touched the tag, or has kept the digest of an earlier run
@@ -30,7 +30,7 @@ const (
 	Extra       Outcome = "extra"       // compared: the target has a tag that an earlier run brought, and the source does not list it
 )
 
-// Outcomes are all of them.
+// Outcomes lists all outcomes.
 var Outcomes = []Outcome{
 	Exact, Present, Changed, OnePlatform, Trimmed, Refused, Failed, Conflict, Kept, NotStarted, Missing, Different, Extra,
 }
@@ -47,26 +47,26 @@ func (o Outcome) Arrived() bool {
 // Accepted reports whether nothing is left to do: the tag is at the target, or the user wants what GitLab has instead.
 func (o Outcome) Accepted() bool { return o.Arrived() || o == Kept }
 
-// Result is what became of one tag, of the referrers of one image, or (with neither) of a repository that could not
-// be listed.
+// Result is what has become of one tag, of the referrers of one image, or (with neither) of a repository that could not be
+// listed.
 type Result struct {
 	Repository string
 	Tag        string
-	Referrers  int           // more than zero: the tag is the one that lists so many referrers of an image
+	Referrers  int           // if not 0, the tag lists that many referrers of Subject
 	Subject    digest.Digest // of the referrers
 	Source     digest.Digest // as the source lists it
-	Root       digest.Digest // what is copied of it: the same, or the manifest of one platform; empty where that is not known
+	Root       digest.Digest // what is copied of it: the same, or a part of an index; empty if that is not known
 	Target     string        // the complete reference at the target
-	Pushed     digest.Digest // as the target answers; empty where it has nothing, or was not asked
+	Pushed     digest.Digest // as the target answers; empty if it has nothing, or was not asked
 	LeftOut    []string      // kinds of artifacts that the index was written anew without
 	Found      bool          // the tag was at the target before this run touched it, whatever the outcome calls it
 	Replaced   digest.Digest // what the tag stood for at the target until it was pushed; empty: it did not exist
-	Bytes      int64         // of its layers and configs, each once, as manifests tell; if nobody has read them, as the source lists them
+	Bytes      int64         // of its layers and configs, each once; the listed size if no manifest was read
 	Outcome    Outcome
 	Err        error // why it did not arrive
 }
 
-// Name is what people call it: "team/app:1.2".
+// Name returns the short name: "team/app:1.2".
 func (r Result) Name() string {
 	switch {
 	case r.Referrers > 0:
@@ -93,7 +93,7 @@ const (
 	StepRemove Step = "remove"    // never the end of a copy
 )
 
-// StepError says at which step a copy ended, and what helps where that is known.
+// StepError says at which step a copy failed, and what helps, if that is known.
 type StepError struct {
 	Step   Step
 	Ref    string
@@ -101,13 +101,13 @@ type StepError struct {
 	Remedy string
 }
 
-// Error gives step, reference and cause; the remedy is for the report to place.
+// Error returns step, reference and cause. Reports place the remedy.
 func (e *StepError) Error() string { return fmt.Sprintf("%s %s: %v", e.Step, e.Ref, e.Err) }
 
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Cause is the text of an error without the reference that it happened to: the same for all that fail alike.
+// Cause returns the text of an error without the reference, so that it is the same for everything that failed alike.
 func Cause(err error) string {
 	var step *StepError
 	if !errors.As(err, &step) {
@@ -116,12 +116,12 @@ func Cause(err error) string {
 	return string(step.Step) + ": " + step.Err.Error()
 }
 
-// FailedAt wraps the cause with its step, and adds what is known to help.
+// FailedAt returns a *StepError with the remedy for the cause.
 func FailedAt(step Step, ref string, err error) error {
 	return &StepError{Step: step, Ref: ref, Err: err, Remedy: remedy(step, err)}
 }
 
-// remedy says what a user can do about the cause at the step; it is empty where nobody knows.
+// remedy says what a user can do about the cause at the step; it is empty if that is not known.
 func remedy(step Step, err error) string {
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
 		return refusal.Remedy()
@@ -148,14 +148,14 @@ func remedy(step Step, err error) string {
 	return ""
 }
 
-// DigestChange is a tag that was copied and is at the target with another digest, as the classic store leaves it.
+// DigestChange records a tag that is at the target with another digest than the source's, as the classic store leaves it.
 type DigestChange struct {
 	Source digest.Digest // as the source listed it
 	Root   digest.Digest // what was copied of it, see Result
 	Pushed digest.Digest // as the target answered
 }
 
-// Rejection is why nothing of the item is to be copied, or nil.
+// Rejection returns why nothing of the item is copied, or nil.
 func Rejection(i *plan.Item) error {
 	if i.Failure != nil {
 		return FailedAt(StepPlan, i.Failure.Ref, i.Failure.Err)
@@ -163,8 +163,7 @@ func Rejection(i *plan.Item) error {
 	return i.Refusal
 }
 
-// Rejections are the results of an item of which nothing is to be copied: refused for what it is, or failed in the
-// planning.
+// Rejections returns the results of an item that is not copied, because it was refused or could not be planned.
 func Rejections(i *plan.Item) []Result {
 	switch {
 	case i.Failure != nil:

@@ -13,13 +13,13 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// loads is what is known of whether the engine still takes loads. All of them write their index under one name in
-// containerd's content store, "tar-index.json" (containerd, core/images/archive/importer.go). Where containerd finds no
-// room to note that such a write has begun, it leaves the name locked until it is started again
-// (core/metadata/content.go, Writer), and every later load waits for the lock and never ends.
+// loads records whether the engine still completes loads. Each load writes its index under the same name,
+// "tar-index.json", in containerd's content store (containerd, core/images/archive/importer.go). If the disk is too full to
+// record that the write has begun, containerd leaves the name locked until it restarts (core/metadata/content.go, Writer),
+// and every later load waits for the lock forever.
 type loads struct{ stuck atomic.Int32 }
 
-// enoughStuck is how many loads in a row have to be stuck until no other is tried.
+// enoughStuck is the number of stuck loads in a row after which loads are no longer tried.
 const enoughStuck = 2
 
 func (l *loads) over() bool { return l.stuck.Load() >= enoughStuck }
@@ -33,17 +33,17 @@ func (l *loads) note(err error) {
 	}
 }
 
-// errStuck: no load ends any more, as far as one can see.
+// errStuck says that loads no longer complete.
 var errStuck = fmt.Errorf("%w: the engine does not end the load of a few kilobytes, which containerd does not do any more once its "+
 	"disk was full: restart the engine, give it more room, and run again", docker.ErrStalled)
 
-// bringUnloaded is bring without a load: each image is pulled, and unpacked, as any other, and an index once for one of
-// its platforms, which makes an image of it that lacks nothing.
+// bringUnloaded is bring without a load. It pulls and unpacks each image of the tree, and then pulls an index for one of its
+// platforms, which creates a complete image of it.
 func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets []string) error {
 	if w.homemade {
 		return FailedAt(StepTag, targets[0], errStuck)
 	}
-	w.Release(ctx, w.handOver()) // the load was to bring them
+	w.Release(ctx, w.handOver()) // these the load would have created
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
 			return err
@@ -60,7 +60,7 @@ func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets 
 	return w.check(ctx, targets[0])
 }
 
-// pullIndex pulls the index of a tree whose images are there.
+// pullIndex pulls the index of a tree after its images.
 func (w *workspace) pullIndex(ctx context.Context, tree image.Tree) error {
 	ref := w.repository.Reference(tree.Root)
 	w.held.adopt(ref)
@@ -74,7 +74,7 @@ func (w *workspace) pullIndex(ctx context.Context, tree image.Tree) error {
 	return nil
 }
 
-// firstPlatform is the first that the tree lists, or none.
+// firstPlatform returns the first platform that the tree lists, or the zero platform.
 func firstPlatform(t image.Tree) ocispec.Platform {
 	for _, manifest := range t.Manifests() {
 		for _, child := range manifest.Children {
