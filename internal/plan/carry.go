@@ -12,15 +12,15 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// classicRemedy ends every refusal of the classic store.
+// classicRemedy ends every refusal because of the classic store.
 const classicRemedy = "use an engine with the containerd image store: docker:29-dind without DOCKER_DRIVER, --storage-driver and " +
 	"an older engine's data"
 
 // ErrClassicReferrers refuses referrers on the classic store.
 var ErrClassicReferrers = errors.New("the classic image store cannot carry signatures and other referrers: " + classicRemedy)
 
-// classicCarries says whether the classic store can carry the image whole. It asks the registry for the platform,
-// which no manifest of a single image tells.
+// classicCarries returns an error if the classic store cannot carry the image completely. It asks the registry for the
+// platform, which the manifest of a single image does not contain.
 func (p *Planner) classicCarries(ctx context.Context, repository image.Repository, tree image.Tree) error {
 	if err := classicManifest(tree.Root); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (p *Planner) classicCarries(ctx context.Context, repository image.Repositor
 	return nil
 }
 
-// classicManifest refuses what can be told from the manifest alone.
+// classicManifest returns an error for manifests that the classic store cannot carry.
 func classicManifest(m image.Manifest) error {
 	if m.IsIndex() {
 		return fmt.Errorf("the classic image store would flatten this index of %d manifests to one platform: %s, or set "+
@@ -54,7 +54,7 @@ func classicManifest(m image.Manifest) error {
 	return nil
 }
 
-// classicLayer tells the layers that Engine 20.10 pulls: gzip and plain tar archives that are distributed with the image.
+// classicLayer reports whether Engine 20.10 can pull the layer: a gzip or plain tar archive that is distributed with its image.
 func classicLayer(mediaType string) bool {
 	switch mediaType {
 	case image.MediaTypeDockerLayer, ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip,
@@ -82,8 +82,8 @@ func (p *Planner) reduce(ctx context.Context, repository image.Repository, tree 
 		platforms.FormatAll(*p.Platform), strings.Join(listed, ", "))
 }
 
-// hasPlatform fails where a single image is for another platform than the one asked for. A registry tells that of
-// Docker's images alone; checkPlatform sees the others.
+// hasPlatform returns an error if a single image is for another platform than the wanted one. Registries answer that for
+// Docker's images only; the others are checked after the pull.
 func (p *Planner) hasPlatform(ctx context.Context, repository image.Repository, m image.Manifest) error {
 	if !m.IsContainerImage() {
 		return nil

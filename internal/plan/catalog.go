@@ -7,27 +7,27 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// BlobID is the number of a blob in the catalog: images of a large account list millions of blobs, and a number is a
-// twentieth of a digest.
+// BlobID is the number of a blob in a catalog. The images of a large account list millions of blobs, and a number takes a
+// twentieth of a digest's memory.
 type BlobID int32
 
-// MaxBlob is the largest size that a manifest is believed to tell, in bytes. ECR takes layers of 52 GB, and the sum of
-// millions of them, unpacked, is still a number.
+// MaxBlob is the largest blob size that a manifest is trusted with, in bytes. ECR accepts layers of 52 GB, and the unpacked
+// sizes of millions of these still add up to an int64.
 const MaxBlob = 1 << 36
 
-// Catalog is every blob of the images that are planned, each once, however many images share it. It may be used
+// Catalog numbers the blobs of all planned images, each once, however many images share it. Its methods may be called
 // concurrently.
 type Catalog struct {
 	mu      sync.RWMutex
 	ids     map[digest.Digest]BlobID
 	digests []digest.Digest
-	sizes   []int64 // bytes, as the manifests tell them, 0 to maxBlob
+	sizes   []int64 // in bytes, from the manifests, 0 to MaxBlob
 }
 
 // NewCatalog returns a catalog without blobs.
 func NewCatalog() *Catalog { return &Catalog{ids: map[digest.Digest]BlobID{}} }
 
-// Add returns the numbers of the blobs, each once, in the order of their listing.
+// Add returns the numbers of the blobs, each once, in the order in which they are listed.
 func (c *Catalog) Add(blobs []ocispec.Descriptor) []BlobID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,35 +49,35 @@ func (c *Catalog) Add(blobs []ocispec.Descriptor) []BlobID {
 	return ids
 }
 
-// ID is the number of a blob that has one.
+// ID returns the number of a blob that was added before.
 func (c *Catalog) ID(d digest.Digest) BlobID {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.ids[d]
 }
 
-// Digest is the blob's.
+// Digest returns the digest of a blob.
 func (c *Catalog) Digest(id BlobID) digest.Digest {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.digests[id]
 }
 
-// Len is the number of blobs.
+// Len returns the number of blobs.
 func (c *Catalog) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return len(c.digests)
 }
 
-// Size is the blob's, in bytes.
+// Size returns the compressed size of a blob, in bytes.
 func (c *Catalog) Size(id BlobID) int64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.sizes[id]
 }
 
-// Sum is what the images consist of: their blobs and bytes, each blob counted once, and the bytes were none shared.
+// Sum returns the number and bytes of the items' blobs, each counted once, and the bytes if none were shared.
 func (c *Catalog) Sum(items []*Item) (blobs int, bytes, unshared int64) {
 	counted := make([]bool, c.Len())
 	for _, t := range items {
@@ -94,7 +94,7 @@ func (c *Catalog) Sum(items []*Item) (blobs int, bytes, unshared int64) {
 	return blobs, bytes, unshared
 }
 
-// Count adds n to those that hold the blobs.
+// Count adds n to the count of each blob.
 func Count(counts []int32, blobs []BlobID, n int32) {
 	for _, id := range blobs {
 		counts[id] += n

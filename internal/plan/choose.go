@@ -15,14 +15,14 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// Patterns choose names: those that one of them matches, or all names where there are exclusions alone; and never one
-// that an exclusion matches, which begins with "!". A pattern matches the whole name: "*" stands for any characters
-// but a slash, "**" for any levels, and "?", "[a-z]" and "{a,b}" are what they are to a shell.
+// Patterns choose the names that a pattern matches, or all names if there are only exclusions, which begin with "!". They never
+// choose a name that an exclusion matches. A pattern matches whole names: "*" stands for any characters except a slash, "**"
+// for any number of levels, and "?", "[a-z]" and "{a,b}" are what they are in a shell.
 type Patterns []string
 
 const exclusion = "!"
 
-// ParsePatterns reads a list with commas, blanks or line ends between the patterns.
+// ParsePatterns parses a list of patterns that are separated by commas, spaces or newlines.
 func ParsePatterns(list string) (Patterns, error) {
 	patterns := Patterns(split(list))
 	if i := slices.IndexFunc(patterns, isRange); i >= 0 {
@@ -45,7 +45,7 @@ func (p Patterns) validated(list string) (Patterns, error) {
 	return p, nil
 }
 
-// split cuts a list at commas and blanks, but not at a comma within braces, which belongs to its pattern.
+// split splits a list at spaces and at commas that are not within braces.
 func split(list string) []string {
 	var words []string
 	depth, from := 0, 0
@@ -77,7 +77,7 @@ func (p Patterns) choose(name string) bool {
 	return (wanted || !inclusions) && !p.exclude(name)
 }
 
-// exclude reports whether the name is one that is not wanted on purpose.
+// exclude reports whether an exclusion matches the name.
 func (p Patterns) exclude(name string) bool {
 	return slices.ContainsFunc(p, func(pattern string) bool {
 		return strings.HasPrefix(pattern, exclusion) && matches(pattern, name)
@@ -91,7 +91,7 @@ func matches(pattern, name string) bool {
 	return doublestar.MatchUnvalidated(strings.TrimPrefix(pattern, exclusion), name)
 }
 
-// hits are the patterns that match one of the names.
+// hits returns the patterns that match one of the names.
 func (p Patterns) hits(names []string) []string {
 	var hits []string
 	for _, pattern := range p {
@@ -102,20 +102,20 @@ func (p Patterns) hits(names []string) []string {
 	return hits
 }
 
-// Choice says which of the source's tags are wanted. The zero value wants them all.
+// Choice chooses tags of the source. The zero value chooses all of them.
 type Choice struct {
 	Repositories Patterns
 	Tags         Patterns
-	Newest       int       // so many tags of each repository, by the time of their push; 0: all
-	Since        time.Time // pushed then or later; zero: whenever
+	Newest       int       // the N most recently pushed tags of each repository; 0: all
+	Since        time.Time // only tags pushed at that time or later; zero: any time
 }
 
-// Everything reports whether all that the source has is wanted.
+// Everything reports whether the choice includes everything that the source has.
 func (c Choice) Everything() bool { return len(c.Repositories) == 0 && c.allTags() }
 
 func (c Choice) allTags() bool { return len(c.Tags) == 0 && c.Newest == 0 && c.Since.IsZero() }
 
-// repositories are those that are wanted.
+// repositories returns the chosen repositories.
 func (c Choice) repositories(all []image.Repository) []image.Repository {
 	if len(c.Repositories) == 0 {
 		return all
@@ -123,8 +123,8 @@ func (c Choice) repositories(all []image.Repository) []image.Repository {
 	return slices.DeleteFunc(slices.Clone(all), func(r image.Repository) bool { return !c.Repositories.choose(r.Name) })
 }
 
-// images are those of one repository that are wanted, each with the tags that are. What refers to an image by its
-// subject stays, if only without a tag: it goes with its image.
+// images returns the chosen images of one repository, each with its chosen tags. Referrers stay, even without a tag, because
+// they go with their subject.
 func (c Choice) images(all []image.Image) ([]image.Image, leftOut) {
 	if c.allTags() {
 		return all, leftOut{}
@@ -148,10 +148,10 @@ type leftOut struct {
 	surplus int // of MIGRATE_NEWEST
 }
 
-// wantedTags are the tags that are wanted, by image.
+// wantedTags are the chosen tags, by image.
 type wantedTags map[digest.Digest][]string
 
-// pushedTag is a tag as Choice looks at it.
+// pushedTag is a tag with what Choice needs to know of it.
 type pushedTag struct {
 	name     string
 	image    digest.Digest
@@ -189,14 +189,14 @@ func (c Choice) tags(images []image.Image) (wanted wantedTags, left leftOut) {
 	return wanted, left
 }
 
-// companion is a tag that goes with an image.
+// companion is a tag that goes with another image.
 type companion struct {
 	pushedTag
 	subject digest.Digest
 }
 
-// follow adds the tags that go with an image: they name its digest, as the signatures of cosign do. Those of an image
-// that is not listed may be of a platform of one that is, and come with all that is wanted of the repository.
+// follow adds the tags that go with an image, because they name its digest, as cosign's signatures do. If that image is not
+// listed it may be one platform of a listed index, so its companions go with anything chosen of the repository.
 func (w wantedTags) follow(images []image.Image, patterns Patterns) {
 	if len(w) == 0 {
 		return

@@ -7,41 +7,41 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Content is what the planned images of one repository consist of.
+// Content sums up the planned images of one repository.
 type Content struct {
 	Repository    string
 	Images        int
 	Bytes         int64 // of their blobs, each once
-	BytesUnshared int64 // what they would be if none of them shared a blob
+	BytesUnshared int64 // the bytes if no image shared a blob
 }
 
-// SharedBlob is a layer or config that several of the planned images consist of.
+// SharedBlob is a layer or config of several planned images.
 type SharedBlob struct {
 	Digest       digest.Digest
 	Bytes        int64
-	Images       int    // that consist of it
-	Repositories int    // that these are of
+	Images       int    // that contain it
+	Repositories int    // of these images
 	Repository   string // one of these
 }
 
-// Saved are the bytes that need not be moved because images share the blob.
+// Saved returns the bytes that sharing the blob saves.
 func (b SharedBlob) Saved() int64 { return b.Bytes * int64(b.Images-1) }
 
-// BlobClass are the blobs of about one size, or those that about as many images consist of.
+// BlobClass sums up the blobs of similar size, or those that a similar number of images contain.
 type BlobClass struct {
-	From  int64 // the least that belongs here, in bytes or images
+	From  int64 // lower bound, in bytes or images
 	Blobs int
 	Bytes int64 // of the blobs, each once
 }
 
-// The classes that people think in: they tell a layer of a few kilobytes from one that takes minutes, and what a single
-// image needs from what all of them do.
+// The lower bounds of the classes. They separate layers of kilobytes from layers that take minutes, and what one image needs
+// from what all of them need.
 var (
 	sizeClasses = []int64{0, 1e6, 10e6, 100e6, 1e9}
 	useClasses  = []int64{1, 2, 10, 100, 1000}
 )
 
-// Contents sums up the images, sorted as a survey sorts them, by repository. Those that are refused do not count.
+// Contents sums up items, sorted as in a Survey, by repository. Rejected items do not count.
 func (c *Catalog) Contents(items []*Item) []Content {
 	var contents []Content
 	counted := make([]int, c.Len()) // by blob: the last repository that has counted it, from 1
@@ -66,7 +66,7 @@ func (c *Catalog) Contents(items []*Item) []Content {
 	return contents
 }
 
-// MostShared returns up to so many blobs that save the most bytes by being shared, the first of them first.
+// MostShared returns up to limit blobs, in the order of the bytes that sharing them saves.
 func (c *Catalog) MostShared(items []*Item, limit int) []SharedBlob {
 	images := make([]int32, c.Len())
 	for _, t := range items {
@@ -102,7 +102,7 @@ func (c *Catalog) MostShared(items []*Item, limit int) []SharedBlob {
 	return shared
 }
 
-// add counts one more image; those of one repository come one after the other.
+// add counts another image. Images of one repository come one after the other.
 func (b *SharedBlob) add(repository string) {
 	b.Images++
 	if b.Repository != repository {
@@ -111,7 +111,7 @@ func (b *SharedBlob) add(repository string) {
 	}
 }
 
-// Classes sorts the blobs of the images into classes: by their size, and by how many images consist of them.
+// Classes sums up the items' blobs by their size, and by how many images contain them.
 func (c *Catalog) Classes(items []*Item) (bySize, byUse []BlobClass) {
 	images := make([]int32, c.Len())
 	for _, t := range items {
@@ -136,7 +136,7 @@ func newClasses(edges []int64) []BlobClass {
 	return classes
 }
 
-// classify counts a blob in the last class that its measure reaches.
+// classify counts a blob in the highest class whose lower bound its measure reaches.
 func classify(classes []BlobClass, measure, bytes int64) {
 	for i := len(classes) - 1; i >= 0; i-- {
 		if measure >= classes[i].From {

@@ -7,25 +7,25 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// maxJobs is the most that GitLab takes for parallel.
+// maxJobs is GitLab's maximum for parallel.
 const maxJobs = 200
 
-// Pace is what an estimate of time goes by.
+// Pace is the basis of time estimates.
 type Pace struct {
-	Bytes  int64         // that one job moves a second; 0: as on the project's own benchmark
-	PerTag time.Duration // that a tag takes beside its bytes; 0: likewise
-	Within time.Duration // the time for which a number of jobs is to be found; 0: none is
+	Bytes  int64         // per second and job; 0: as in the project's own benchmark
+	PerTag time.Duration // in addition to the time for its bytes; 0: likewise
+	Within time.Duration // the time limit for which to find a number of jobs; 0: none
 }
 
-// What the benchmark measures on two processors that carry both registries, too, with round trips of 30 ms: of 381 MB
-// under 108 tags, 30 s with the containerd store, and 100 s with the classic one, which unpacks and packs all of it.
+// From the benchmark: 108 tags with 381 MB take 30 s with the containerd store, and 100 s with the classic store, which unpacks
+// and compresses everything. It runs on two processors that run both registries, too, with round trips of 30 ms.
 const (
 	usualPerTag         = 100 * time.Millisecond
 	usualRate           = 20e6
 	usualRateForClassic = 4e6
 )
 
-// On is the pace of an engine with that store.
+// On returns the pace with defaults for an engine with the store.
 func (p Pace) On(store image.Store) Pace {
 	rate := int64(usualRate)
 	if store == image.ClassicStore {
@@ -35,13 +35,13 @@ func (p Pace) On(store image.Store) Pace {
 	return p
 }
 
-// JobTime is how long so many jobs take side by side, an estimate.
+// JobTime is the estimated time of a number of parallel jobs.
 type JobTime struct {
 	Jobs  int
 	Takes time.Duration
 }
 
-// Times are those of 1, 2, 4 … jobs, as long as more of them help.
+// Times returns the times of 1, 2, 4 … jobs, as long as more jobs help.
 func (w *Workload) Times(pace Pace) []JobTime {
 	var times []JobTime
 	for jobs := 1; jobs <= maxJobs; jobs *= 2 {
@@ -54,7 +54,7 @@ func (w *Workload) Times(pace Pace) []JobTime {
 	return times
 }
 
-// takes is how long the one of the jobs needs that has most to do.
+// takes returns the time of the job that takes longest.
 func (w *Workload) takes(jobs int, pace Pace) time.Duration {
 	longest := time.Duration(0)
 	for _, units := range cut(w.line, jobs) {
@@ -68,7 +68,7 @@ func (w *Workload) Enough(pace Pace, within time.Duration) int {
 	if within <= 0 {
 		return 0
 	}
-	least := max(1, int(w.takes(1, pace)/within)) // fewer cannot be enough
+	least := max(1, int(w.takes(1, pace)/within)) // fewer jobs cannot be enough
 	for jobs := least; jobs <= maxJobs; jobs++ {
 		if w.takes(jobs, pace) <= within {
 			return jobs
@@ -83,7 +83,7 @@ type TargetState struct {
 	Present bool // one of its tags is there, and so are all of its blobs
 }
 
-// Workload measures what is still to be copied of a plan.
+// Workload measures what is left to copy of a plan.
 type Workload struct {
 	line      []unit
 	blobs     *Catalog
@@ -93,7 +93,7 @@ type Workload struct {
 	count     int32
 }
 
-// load is what one job has to do.
+// load is the work of one job.
 type load struct {
 	Tags, Blobs int
 	Bytes       int64
@@ -110,7 +110,7 @@ func NewWorkload(items []*Item, target map[*Item]TargetState, blobs *Catalog, st
 		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[BlobID]bool{}, counted: make([]int32, blobs.Len()),
 	}
 	for _, i := range items {
-		if !target[i].Present || store == image.ClassicStore { // which pushes only what it has pulled
+		if !target[i].Present || store == image.ClassicStore { // which can push only what it has pulled
 			continue
 		}
 		if w.delivered[i.Target] == nil {
@@ -123,7 +123,7 @@ func NewWorkload(items []*Item, target map[*Item]TargetState, blobs *Catalog, st
 	return w
 }
 
-// Of counts what is to be done for the items, each blob once.
+// Of returns the work on the items, with each blob counted once.
 func (w *Workload) Of(items []*Item) load {
 	w.count++
 	var sum load

@@ -4,9 +4,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Waves puts what refers to an image behind that image: GitLab may refuse a manifest whose subject it does not have.
-// Within a wave the order stays as it is: images of one repository share most blobs, and what they share need not be
-// kept for long when they are copied one after the other.
+// Waves puts images that refer to another image into a later wave than their subject, because GitLab may refuse a manifest whose
+// subject it does not have. Within a wave the order is kept: images of one repository share most blobs, and copied one after
+// the other, they need those blobs in the engine for a short time only.
 func Waves(items []*Item) [][]*Item {
 	depths := subjectDepths(items)
 	var ordered [][]*Item
@@ -22,13 +22,13 @@ func Waves(items []*Item) [][]*Item {
 	return ordered
 }
 
-// within names a digest of a repository.
+// within identifies a digest in a repository.
 type within struct {
 	repository string
 	digest     digest.Digest
 }
 
-// subjectDepths counts how many subjects stand before each image that has one.
+// subjectDepths returns the length of each item's chain of subjects.
 func subjectDepths(items []*Item) map[*Item]int {
 	byDigest := map[within]*Item{}
 	for _, t := range items {
@@ -36,7 +36,7 @@ func subjectDepths(items []*Item) map[*Item]int {
 			byDigest[within{t.Image.Repository.Name, d}] = t
 		}
 	}
-	for _, t := range items { // what has a tag of its own arrives with it
+	for _, t := range items { // an image with its own tag arrives with that tag
 		if t.Referrers != nil {
 			byDigest[within{t.Image.Repository.Name, t.Image.Digest}] = t
 		}

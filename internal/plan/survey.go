@@ -11,11 +11,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// listConcurrency is how many repositories are listed and planned at once: ECR allows far more calls a second than so
-// many repositories make, and a slow one does not hold up the others.
+// listConcurrency is the number of repositories that are listed and planned at once. That stays far below ECR's limits, and
+// a slow repository does not hold up the others.
 const listConcurrency = 8
 
-// Chosen says which part of the source is wanted.
+// Chosen counts what Choice chooses of the source.
 type Chosen struct {
 	Repositories, AllRepositories int
 	Tags, AllTags                 int // of the wanted repositories
@@ -27,7 +27,7 @@ type Chosen struct {
 // Unmatched is a pattern that matches nothing.
 type Unmatched struct{ Variable, Pattern string }
 
-// Listed counts the wanted part of the source.
+// Listed counts the chosen part of the source.
 type Listed struct {
 	Repositories int
 	Images       int
@@ -35,7 +35,7 @@ type Listed struct {
 	Empty        []string // repositories without a tag
 }
 
-// Survey is what the source has, planned: of a large account the manifests are too much to keep.
+// Survey is the plan of the whole source.
 type Survey struct {
 	Repositories []image.Repository // that are wanted
 	Items        []*Item
@@ -46,7 +46,7 @@ type Survey struct {
 	Manifests    int              // that were read
 }
 
-// Survey reads and plans the whole source, repository by repository. One that cannot be listed does not hold up the
+// Survey lists and plans the whole source, repository by repository. Repositories that cannot be listed do not affect the
 // others.
 func (p *Planner) Survey(ctx context.Context) (Survey, error) {
 	all, err := p.Source.Repositories(ctx)
@@ -91,7 +91,7 @@ func (p *Planner) Survey(ctx context.Context) (Survey, error) {
 	return found, found.nothing()
 }
 
-// add takes what became of one repository: the images that it has, and what is planned of them.
+// add adds a repository with its images and the items planned of them, or the error that listing it returned.
 func (s *Survey) add(repository image.Repository, images []image.Image, items []*Item, err error) {
 	if err != nil {
 		s.Failed[repository.Name] = err
@@ -111,7 +111,7 @@ func (s *Survey) add(repository image.Repository, images []image.Image, items []
 	s.Items = append(s.Items, items...)
 }
 
-// match notes which patterns for tags match some of the images'.
+// match records which tag patterns match tags of the images.
 func (s *Survey) match(patterns Patterns, images []image.Image) {
 	for _, img := range images {
 		for _, pattern := range patterns.hits(img.Tags) {
@@ -120,7 +120,7 @@ func (s *Survey) match(patterns Patterns, images []image.Image) {
 	}
 }
 
-// hitsOf are the patterns that match a repository.
+// hitsOf returns the patterns that match a repository.
 func hitsOf(patterns Patterns, repositories []image.Repository) map[string]bool {
 	hits := map[string]bool{}
 	for _, repository := range repositories {
@@ -131,7 +131,7 @@ func hitsOf(patterns Patterns, repositories []image.Repository) map[string]bool 
 	return hits
 }
 
-// unmatched names the patterns that match nothing, with their variable.
+// unmatched returns the patterns that match nothing, with their variable.
 func unmatched(variable string, patterns Patterns, hits map[string]bool) []Unmatched {
 	var lost []Unmatched
 	for _, pattern := range patterns {
@@ -142,14 +142,14 @@ func unmatched(variable string, patterns Patterns, hits map[string]bool) []Unmat
 	return lost
 }
 
-// sort puts things in an order that does not depend on who answered first: repositories by name, because those of one
-// name's beginning often share layers, and in each the oldest image first.
+// sort makes the order independent of which repository answered first: by name, because repositories with a common prefix
+// often share layers, and within a repository from the oldest image to the newest.
 func (s *Survey) sort() {
 	sort.Strings(s.Listed.Empty)
 	sort.Slice(s.Items, func(i, j int) bool { return s.Items[i].Before(s.Items[j]) })
 }
 
-// nothing returns the first failure where no repository could be listed at all.
+// nothing returns the first failure if no repository could be listed.
 func (s *Survey) nothing() error {
 	if len(s.Failed) == 0 || len(s.Failed) < len(s.Repositories) {
 		return nil
