@@ -30,7 +30,7 @@ type unexplained string
 
 func (u unexplained) Error() string { return string(u) }
 
-// StoppedError is why a run gave up before its end.
+// StoppedError says why a run gave up early.
 type StoppedError struct {
 	Images int   // that failed, one after the other
 	Err    error // of the last of them

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// ErrDeadline is why a run ends that has no more time: what is left is for the next.
+// ErrDeadline is the cause when a run has run out of time. The next run continues.
 var ErrDeadline = errors.New("out of time: run again for the rest")
 
 const (
-	// longestLastCopies is how long before its end a run begins nothing more at the latest, so that the copies under way
-	// can end: or a tenth of its time, if that is less.
+	// longestLastCopies is the time before the deadline in which no copies are started, so that those under way can finish. It
+	// is a tenth of the run's time if that is less.
 	longestLastCopies = 10 * time.Minute
-	// longestLeave is how long before its end a run cuts off what is still under way, to clean up and to report: or a
-	// fortieth of its time.
+	// longestLeave is the time before the deadline at which copies are interrupted, to clean up and to report. It is a fortieth
+	// of the run's time if that is less.
 	longestLeave = time.Minute
 )
 
-// Deadline is the end of a run's time. The zero value is none.
+// Deadline divides the last part of a run's time. The zero value is no deadline.
 type Deadline struct {
-	LastStart time.Time // no copy is begun after it
-	LastCopy  time.Time // no copy goes on after it
+	LastStart time.Time // no copy starts after it
+	LastCopy  time.Time // copies are interrupted at it
 }
 
-// DeadlineAt divides the time from now to the end.
+// DeadlineAt returns the deadline of a run that starts now and has to exit at end.
 func DeadlineAt(end, now time.Time) Deadline {
 	if end.IsZero() {
 		return Deadline{}
@@ -36,7 +36,7 @@ func DeadlineAt(end, now time.Time) Deadline {
 	}
 }
 
-// bound ends the context with the last copy.
+// bound returns a context that ends at LastCopy.
 func (d Deadline) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d.LastCopy.IsZero() {
 		return context.WithCancel(ctx)

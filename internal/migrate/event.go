@@ -8,30 +8,30 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Event is something that a run tells its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Working, Moved,
-// Worked, Retrying, Finished, Recovering, PulledBack or Stopping.
+// Event is what a run reports to its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Working, Moved, Worked,
+// Retrying, Finished, Recovering, PulledBack or Stopping.
 type Event interface{ event() }
 
-// Chosen says which part of the source the run is about, where that is not everything. It comes before Listed, which
-// counts that part alone.
+// Chosen says which part of the source was chosen, if that is not everything. It comes before Listed, which counts only that
+// part.
 type Chosen plan.Chosen
 
-// Listed ends the listing of the source.
+// Listed says that the source has been listed.
 type Listed plan.Listed
 
-// Shared says what of the registry this run copies, where other jobs copy the rest.
+// Shared says which share of the registry this run copies, if other jobs copy the rest.
 type Shared struct {
 	Share  plan.Share
 	Tags   int
 	Listed int // tags in the whole registry
 }
 
-// Planned ends the planning, which is that of the share: nothing has been copied yet.
+// Planned says that the run's share has been planned. Nothing has been copied yet.
 type Planned struct {
 	Tags  int
-	Blobs int   // layers and configs of all that is not refused, each once
+	Blobs int   // layers and configs of everything that is not refused, each once
 	Bytes int64 // of the blobs, as the source holds them
-	// BytesUnshared is what they would be if no image shared a blob with another.
+	// BytesUnshared is the sum of the images' bytes, as if none of them shared a blob.
 	BytesUnshared int64
 	Refused       []transfer.Result
 	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
@@ -43,29 +43,29 @@ type Planned struct {
 	ByUse         []plan.BlobClass  // the blobs by how many images consist of them, from one
 }
 
-// Comparing begins the comparison of a verification: nothing is copied.
+// Comparing says that a verification begins.
 type Comparing struct {
 	Tags  int
 	Store image.Store
 }
 
-// PulledBack says that the engine has pulled a tag from the target, whole, and dropped it again.
+// PulledBack says that the engine has pulled a complete tag from the target, and removed it again.
 type PulledBack struct{ Result transfer.Result }
 
 // Started says that the copy of an image begins.
 type Started struct{ Image image.Image }
 
-// Worked says that a worker is through with an image, for good or not.
+// Worked says that a worker has finished with an image, successfully (Well) or not.
 type Worked struct {
-	Step   transfer.Step // StepPull or StepPush; empty for an image that was copied alone, from pull to push
-	Worker int           // of those of the step, from 0
+	Step   transfer.Step // StepPull or StepPush; empty for an image that was copied on its own, from pull to push
+	Worker int           // number among the workers of the step, from 0
 	Image  image.Image
 	Began  time.Time
 	Well   bool
-	Bytes  int64 // that had to be moved, as manifests tell; 0 unless all went well
+	Bytes  int64 // moved, from the manifests; 0 unless Well
 }
 
-// Retrying says that a call has failed, and is made again after the wait.
+// Retrying says that a call has failed, and is retried after the wait.
 type Retrying struct {
 	Step transfer.Step
 	Ref  string // may be empty
@@ -73,13 +73,13 @@ type Retrying struct {
 	Wait time.Duration
 }
 
-// Stopping says that no further copies are begun, and why.
+// Stopping says that no more copies are started, and why.
 type Stopping struct{ Cause error }
 
 // Finished gives the result of one tag, or of the referrers of one image.
 type Finished struct{ Result transfer.Result }
 
-// Recovering says that images are copied once more, each alone: the engine had skipped layers of theirs.
+// Recovering says that images are retried one by one, because the engine has skipped layers of them.
 type Recovering struct{ Images int }
 
 func (Chosen) event() {}

@@ -14,7 +14,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Forecast is what a migration would do, as things are.
+// Forecast says what a migration would do at the moment.
 type Forecast struct {
 	Listed Listed
 	Store  image.Store
@@ -62,10 +62,10 @@ type Denial struct {
 	Err          error    // of the first of them
 }
 
-// Troubles counts what has to be seen to before everything can arrive.
+// Troubles counts the problems to solve before everything can arrive.
 func (o Forecast) Troubles() int { return len(o.Results) + len(o.Denied) }
 
-// Plan finds out what Run would do, all jobs together, and copies nothing.
+// Plan forecasts what Run would do, for all jobs together. It copies nothing.
 func Plan(ctx context.Context, options Options, pace plan.Pace) (Forecast, error) {
 	options.Share = plan.Share{}
 	ctx, r, end := startRun(ctx, options)
@@ -103,18 +103,18 @@ func renamed(items []*plan.Item, base string) []Renaming {
 	return all
 }
 
-// forecaster is a Forecast in the making.
+// forecaster makes a Forecast.
 type forecaster struct {
 	Forecast
 	run *run
 
-	mu      sync.Mutex // guards the Outlook's counts and results, and
+	mu      sync.Mutex // guards the Forecast's counts and results, and
 	found   map[*plan.Item]plan.TargetState
 	denied  map[string]map[string]error // by action and repository
 	buckets map[string]bool             // that can be read
 }
 
-// ask finds out what the target has of the image.
+// ask asks what the target has of the item.
 func (p *forecaster) ask(ctx context.Context, i *plan.Item) {
 	results := transfer.Rejections(i)
 	if len(results) == 0 {
@@ -142,7 +142,7 @@ func (p *forecaster) ask(ctx context.Context, i *plan.Item) {
 	}
 }
 
-// takeTag decides as a migration does: only on the classic store it lets digests be that an earlier run has changed.
+// takeTag decides as a migration does. Digests that an earlier run has changed count as present on the classic store only.
 func (p *forecaster) takeTag(i *plan.Item, result transfer.Result) {
 	has := p.found[i]
 	defer func() { p.found[i] = has }()
@@ -174,7 +174,7 @@ func (p *forecaster) takeReferrers(result transfer.Result) {
 	}
 }
 
-// tryAccess asks the source for one layer of each repository. A policy can be for some of them.
+// tryAccess tries one layer of each repository, because a policy may allow some repositories only.
 func (p *forecaster) tryAccess(ctx context.Context, items []*plan.Item) {
 	if p.run.Access == nil {
 		return
@@ -210,7 +210,7 @@ func (p *forecaster) denials() []Denial {
 	return denials
 }
 
-// measure counts what is to be moved.
+// measure counts what has to be moved.
 func (p *forecaster) measure(items []*plan.Item, blobs *plan.Catalog) {
 	work := plan.NewWorkload(items, p.found, blobs, p.Store)
 	all := work.Of(items)

@@ -13,32 +13,31 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// StepExtract is the end of a pull, where the engine unpacks what it has. No copy fails there: to a copy it is one
-// with the pull.
+// StepExtract is the last part of a pull, in which the engine unpacks layers. Errors count it as part of the pull.
 const StepExtract transfer.Step = "extract"
 
-// Working says how far a worker is with an image: a few times a second, and at the end of it with no step.
+// Working reports a worker's progress with an image, a few times a second and, with an empty step, at its end.
 type Working struct {
 	Image   image.Image
 	Step    transfer.Step // StepPull, StepExtract, StepPush, or empty
 	Current int64         // bytes of the step
-	Total   int64         // likewise; it may grow, and be 0 where nothing has to be transferred
+	Total   int64         // likewise; it may grow, and is 0 if nothing has to be transferred
 }
 
-// Moved says how many of the plan's bytes are where they belong. One that has been pulled and not pushed counts half.
+// Moved says how many of the planned bytes have been migrated. A byte that was pulled but not pushed counts half.
 type Moved struct {
 	Bytes int64
-	Of    int64 // without those that were at the target already, or have turned out not to come
+	Of    int64 // all planned bytes, except those that were at the target already or will not be migrated
 }
 
 func (Working) event() {}
 
 func (Moved) event() {}
 
-// steps are those of a copy that an engine is at.
+// steps maps what an engine does with a blob to the step of the copy.
 var steps = map[docker.Phase]transfer.Step{docker.Downloading: transfer.StepPull, docker.Extracting: StepExtract, docker.Pushing: transfer.StepPush}
 
-// direction is one of the two ways that each byte goes.
+// direction is one of the two transfers of each byte.
 type direction int
 
 const (
@@ -47,15 +46,15 @@ const (
 	directions
 )
 
-// meter counts the bytes of the planned images, each once for either direction. The nil meter counts nothing.
+// meter counts the bytes of the planned images, once per direction. The nil meter counts nothing.
 type meter struct {
 	catalog *plan.Catalog
 	observe func(Event)
 
 	mu       sync.Mutex
-	images   map[imageKey]*metered // of which results are still to come
-	users    []int32               // by blob: such images that consist of it
-	counted  [directions][]bool    // by blob: it has been moved, or need not be
+	images   map[imageKey]*metered // with results still to come
+	users    []int32               // by blob: such images that contain it
+	counted  [directions][]bool    // by blob: it has been moved, or does not have to be
 	moved    int64                 // bytes
 	left     int64
 	underWay map[*mover]int64 // bytes of those that are left
@@ -77,7 +76,7 @@ func newMeter(blobs *plan.Catalog, observe func(Event)) *meter {
 	return &meter{catalog: blobs, observe: observe, images: map[imageKey]*metered{}, underWay: map[*mover]int64{}}
 }
 
-// plan counts what is left to do. Items that are refused do not count.
+// plan counts what is left to move. Rejected items do not count.
 func (m *meter) plan(items []*plan.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,7 +98,7 @@ func (m *meter) plan(items []*plan.Item) {
 	}
 }
 
-// settle notes the result of a tag, and reports whether it was the last of its image.
+// settle records the result of a tag, and reports whether it was the image's last.
 func (m *meter) settle(r transfer.Result) bool {
 	if m == nil || r.Referrers > 0 {
 		return false
@@ -129,7 +128,7 @@ func (m *meter) settle(r transfer.Result) bool {
 	return true
 }
 
-// count takes the blobs from what is left: they have been moved, or need not be.
+// count subtracts the blobs from what is left: they have been moved, or do not have to be.
 func (m *meter) count(d direction, blobs []plan.BlobID, moved bool) {
 	for _, id := range blobs {
 		if int(id) >= len(m.users) || m.counted[d][id] {
@@ -143,7 +142,7 @@ func (m *meter) count(d direction, blobs []plan.BlobID, moved bool) {
 	}
 }
 
-// sizes are the bytes of those of the blobs that are left in the direction, by what engines call them.
+// sizes returns the bytes of the blobs that are left in the direction, by the short names that engines use.
 func (m *meter) sizes(d direction, blobs []plan.BlobID) map[string]int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -156,7 +155,7 @@ func (m *meter) sizes(d direction, blobs []plan.BlobID) map[string]int64 {
 	return sizes
 }
 
-// tell says how far things are.
+// tell reports progress.
 func (m *meter) tell(of Working) {
 	m.observe(of)
 	m.observe(m.state())
@@ -172,7 +171,7 @@ func (m *meter) state() Moved {
 	return Moved{Bytes: moved / int64(directions), Of: (m.moved + m.left) / int64(directions)}
 }
 
-// follow returns what hears from the engine what it transfers for the item, up to the call of end.
+// follow returns a listener for the calls that transfer the item, until end is called.
 func (m *meter) follow(g *schedule.Grant, d direction) (_ docker.Listener, end func(well bool)) {
 	if m == nil {
 		return nil, func(bool) {}
@@ -187,7 +186,7 @@ func (m *meter) follow(g *schedule.Grant, d direction) (_ docker.Listener, end f
 	return f.see, func(well bool) { f.end(well && d == inbound) }
 }
 
-// tellPause is the least time between two events of one worker with the same step.
+// tellPause is the minimum time between two progress events of one worker with the same step.
 const tellPause = 250 * time.Millisecond
 
 // mover follows what a worker moves for one image.
@@ -214,7 +213,7 @@ type moving struct {
 	loading bool
 }
 
-// begin forgets all about the other direction.
+// begin starts over in a direction.
 func (f *mover) begin(d direction) {
 	f.direction, f.planned, f.total, f.loading = d, 0, 0, 0
 	f.blobs, f.done = map[string]*moving{}, map[transfer.Step]int64{}
@@ -229,7 +228,7 @@ func (f *mover) begin(d direction) {
 	f.total = f.planned
 }
 
-// see takes what the engine says.
+// see takes what the engine reports.
 func (f *mover) see(t docker.Progress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -253,14 +252,14 @@ func (f *mover) see(t docker.Progress) {
 	}
 }
 
-// take notes how far a blob is, which is never less than it has been.
+// take records the progress of a blob, which never decreases.
 func (f *mover) take(t docker.Progress) {
 	blob := f.blobs[t.Blob]
 	if blob == nil {
 		blob = &moving{done: map[transfer.Step]int64{}}
 		f.blobs[t.Blob] = blob
 	}
-	if blob.size == 0 && t.Total > 0 { // nobody has planned with it, or the store counts something else
+	if blob.size == 0 && t.Total > 0 { // not in the plan, or the store counts in another unit
 		blob.size = min(t.Total, plan.MaxBlob)
 		f.total += blob.size
 	}
@@ -278,7 +277,7 @@ func (f *mover) take(t docker.Progress) {
 	f.advance(blob, steps[t.Phase], part(t, blob.size))
 }
 
-// part is what the transfer has brought of so many bytes.
+// part returns how much of size bytes the progress stands for.
 func part(t docker.Progress, size int64) int64 {
 	switch {
 	case t.Over:
@@ -296,7 +295,7 @@ func (f *mover) advance(blob *moving, step transfer.Step, to int64) {
 	}
 }
 
-// tell says how far the step is.
+// tell reports the progress of the step.
 func (f *mover) tell(step transfer.Step) {
 	f.told, f.toldAt = step, time.Now()
 	underWay := int64(0)
@@ -309,7 +308,7 @@ func (f *mover) tell(step transfer.Step) {
 	f.meter.tell(Working{Image: f.grant.Image, Step: step, Current: f.done[step], Total: f.total})
 }
 
-// stepOf is the step that moves bytes in the direction.
+// stepOf returns the step that moves bytes in the direction.
 func stepOf(d direction) transfer.Step {
 	if d == outbound {
 		return transfer.StepPush
@@ -317,7 +316,7 @@ func stepOf(d direction) transfer.Step {
 	return transfer.StepPull
 }
 
-// end takes the worker off the image. Of what was pulled, all is in the engine.
+// end ends the transfer. If pulled, everything is in the engine.
 func (f *mover) end(pulled bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,36 +15,35 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// retryRule says what is tried again: after which cause, at which steps, how often and how soon. Waits double from the
-// first to the longest, each by up to half more or less, so that what failed together does not come again together.
+// retryRule says what is retried: after which cause, at which steps, how often and how soon. Waits double from the first to
+// the longest, with 50% random jitter, so that calls that failed together are not repeated together.
 type retryRule struct {
 	cause    error           // for errors.Is; nil: any
 	steps    []transfer.Step // empty: all
-	tries    int             // the first one included; 0: as many as patience allows
+	tries    int             // including the first; 0: as many as patience allows
 	first    time.Duration   // the wait before the second try
 	longest  time.Duration
 	patience time.Duration // with an engine that is gone; 0: no bound
 }
 
-// retries is the table of what is tried again. The first rule that fits counts; what cannot get better stands before
-// what may.
+// retries is the table of retries. The first matching rule applies, so permanent causes come before transient ones.
 var retries = []retryRule{
 	{cause: docker.ErrNotFound, tries: 1},
 	{cause: docker.ErrNoSpace, tries: 1},                                           // room has to be made first
 	{cause: docker.ErrInvalid, tries: 1},                                           // the answer would be the same
 	{cause: docker.ErrRefused, tries: 1},                                           // likewise
 	{cause: docker.ErrClosed, tries: 1},                                            // until someone changes something
-	{cause: transfer.ErrIncomplete, tries: 1},                                      // it is copied alone, in the end
-	{cause: docker.ErrNotUnpacked, tries: 1},                                       // all of it is there
-	{cause: context.Canceled, tries: 1},                                            // somebody wanted it to end
+	{cause: transfer.ErrIncomplete, tries: 1},                                      // it is copied on its own at the end
+	{cause: docker.ErrNotUnpacked, tries: 1},                                       // all of its content is there
+	{cause: context.Canceled, tries: 1},                                            // the run is being interrupted
 	{cause: docker.ErrBlocked, tries: 2, first: time.Second, longest: time.Second}, // the signature of a bucket's URL may have expired
 	{cause: docker.ErrUnauthenticated, tries: 4, first: time.Second, longest: 10 * time.Second},
-	// Tokens live for minutes, and an engine gets a new one for each push: a push that outlives its token has a second try.
+	// Tokens are valid for minutes, and an engine gets a new one for each push. So a push that outlives its token is retried.
 	{cause: docker.ErrDenied, steps: []transfer.Step{transfer.StepPush}, tries: 2, first: time.Second, longest: time.Second},
-	{cause: docker.ErrDenied, tries: 1}, // a pull has fresh credentials by now
+	{cause: docker.ErrDenied, tries: 1}, // a pull has been retried with new credentials
 	{cause: docker.ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
-	{steps: []transfer.Step{transfer.StepRemove}, tries: 1}, // what is left does no harm
-	// Registries count requests by the minute (GitLab.com: 2,000), and engines do not pass Retry-After on.
+	{steps: []transfer.Step{transfer.StepRemove}, tries: 1}, // what is left behind does no harm
+	// Registries limit requests per minute (GitLab.com: 2,000), and engines do not pass on Retry-After.
 	{cause: docker.ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
 	{cause: docker.ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: docker.ErrStalled, steps: []transfer.Step{transfer.StepTag}, tries: 1}, // there is another way than a load
@@ -53,18 +52,17 @@ var retries = []retryRule{
 	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows
 }
 
-// fits reports whether the rule is the one for a failure.
+// fits reports whether the rule matches a failure.
 func (r retryRule) fits(step transfer.Step, err error) bool {
 	return (r.cause == nil || errors.Is(err, r.cause)) && (len(r.steps) == 0 || slices.Contains(r.steps, step))
 }
 
-// ruleFor is the index of the rule that counts.
+// ruleFor returns the index of the rule that applies.
 func ruleFor(rules []retryRule, step transfer.Step, err error) int {
 	return slices.IndexFunc(rules, func(r retryRule) bool { return r.fits(step, err) })
 }
 
-// attempts counts the failures of one call, each cause by itself, and says how long to wait after each: it is a
-// backoff.BackOff.
+// attempts counts the failures of one call, separately for each rule. It is the call's backoff.BackOff.
 type attempts struct {
 	rules  []retryRule
 	outage *outage
@@ -102,12 +100,12 @@ func (a *attempts) NextBackOff() time.Duration {
 	return so.waits.NextBackOff()
 }
 
-// Retry makes a call that is not part of a copy by the table, until it succeeds or the table has had enough of it.
+// Retry retries a call that is not part of a copy, by the same table.
 func Retry(ctx context.Context, call func() error) error {
 	return retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}.try(ctx, "", "", call)
 }
 
-// retryingEngine is an engine whose calls are tried again by the table.
+// retryingEngine is an engine that retries its calls by the table.
 type retryingEngine struct {
 	transfer.Engine
 	rules   []retryRule
@@ -115,7 +113,7 @@ type retryingEngine struct {
 	observe func(Retrying)
 }
 
-// try makes the call until it succeeds, or the table has had enough of it.
+// try makes a call until it succeeds or the table gives up.
 func (e retryingEngine) try(ctx context.Context, step transfer.Step, ref string, call func() error) error {
 	so := &attempts{rules: e.rules, outage: e.outage, step: step}
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {

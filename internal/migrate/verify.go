@@ -14,9 +14,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Verify compares all that the source lists with the target, and copies nothing; so many of the tags that are there the
-// engine pulls from the target. It plans what Run plans, so that a job has the same share. Its result is Run's, and
-// Missing and Different beside.
+// Verify compares everything that the source lists with the target, and copies nothing. The engine pulls up to pulls of the
+// tags back from the target. A job verifies the same share that Run migrates. The outcomes include Missing and Different.
 func Verify(ctx context.Context, options Options, pulls int) (Summary, error) {
 	ctx, r, end := startRun(ctx, options)
 	defer end()
@@ -34,8 +33,8 @@ type compared struct {
 	result transfer.Result
 }
 
-// compareAll asks the target for every tag and for the referrers of every image. Of what is there, the results wait for
-// the tags that are pulled back to be chosen.
+// compareAll compares every tag and the referrers of every image. The results of what is there are reported after tags to pull
+// back have been chosen among them.
 func (r *run) compareAll(ctx context.Context, found plan.Survey, pulls int) {
 	comparing := Comparing{Store: r.Store}
 	for _, i := range found.Items {
@@ -75,8 +74,8 @@ func hold(i *plan.Item, others []compared, results []transfer.Result) (there []c
 	return others, rest
 }
 
-// lookForExtra asks the target for what earlier runs have brought and the source does not list any more. Where only a part
-// of the source was listed, nobody knows what that is.
+// lookForExtra asks the target for what earlier runs have brought and the source no longer lists. It does nothing if only a
+// part of the source was listed.
 func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 	if !r.Choice.Everything() || r.Share.Total > 1 {
 		return
@@ -103,8 +102,7 @@ func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 	})
 }
 
-// each calls do for the items, many at a time because it waits for the network, and returns those that were left when
-// the run had to end.
+// each calls do for the items, checkConcurrency at a time, and returns those that were left when the run stopped.
 func each[T any](r *run, items []T, do func(T)) (left []T) {
 	var group errgroup.Group
 	group.SetLimit(checkConcurrency)
@@ -119,8 +117,7 @@ func each[T any](r *run, items []T, do func(T)) (left []T) {
 	return left
 }
 
-// pullBack has the engine pull some of the tags from the target, one after the other, and gives all of them their
-// result.
+// pullBack has the engine pull some of the tags from the target, one by one, and reports the results of all of them.
 func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 	chosen, rest := sample(there, pulls)
 	for _, c := range rest {
@@ -141,8 +138,8 @@ func (r *run) pullBack(ctx context.Context, there []compared, pulls int) {
 	}
 }
 
-// sample chooses n of the tags, spread over the repositories: of each in turn the newest image that is not among them
-// yet. What this engine could not hold is none of them.
+// sample chooses n tags, spread over the repositories: from each in turn the newest image that is not chosen yet. It does not
+// choose what the engine could not hold.
 func sample(there []compared, n int) (chosen, rest []compared) {
 	slices.SortFunc(there, newestFirst)
 	picked := map[int]bool{}
@@ -161,7 +158,7 @@ func sample(there []compared, n int) (chosen, rest []compared) {
 	return chosen, rest
 }
 
-// newestFirst sorts tags by repository, and in each the newest image first.
+// newestFirst sorts tags by repository, and within a repository from the newest image to the oldest.
 func newestFirst(a, b compared) int {
 	return cmp.Or(
 		cmp.Compare(a.result.Repository, b.result.Repository),
