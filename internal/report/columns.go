@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// columns is what the script reads, with each text once: texts are numbers in the list of them.
+// columns is the data that the script reads. Every text is stored once, in a list, and referred to by its index.
 type columns struct {
 	Began    int64              `json:"began"`  // Unix time in milliseconds
 	Lasted   int64              `json:"lasted"` // milliseconds
@@ -20,17 +20,17 @@ type columns struct {
 	Spans    spanColumns        `json:"spans"`
 }
 
-// tagColumns has an element a tag in each list.
+// tagColumns holds one element per tag in each list.
 type tagColumns struct {
 	Tag        []string `json:"tag"`
 	Repository []int    `json:"repository"`
-	Outcome    []int    `json:"outcome"` // number in the list of outcomes
+	Outcome    []int    `json:"outcome"` // index into the list of outcomes
 	Target     []int    `json:"target"`  // without the tag
 	Source     []int    `json:"source"`
 	Platform   []int    `json:"platform"`
 	Pushed     []int    `json:"pushed"`
 	Bytes      []int64  `json:"bytes"`
-	At         []int32  `json:"at"`    // milliseconds from the beginning
+	At         []int32  `json:"at"`    // milliseconds since the start of the run
 	Cause      []int    `json:"cause"` // the error without the reference
 	Error      []int    `json:"error"`
 	Remedy     []int    `json:"remedy"`
@@ -41,17 +41,17 @@ type laneData struct {
 	Worker int    `json:"worker"` // from 1
 }
 
-// spanColumns has an element a span in each list.
+// spanColumns holds one element per span in each list.
 type spanColumns struct {
 	Lane   []int   `json:"lane"`
-	Tag    []int   `json:"tag"` // number of the image's first tag, or -1
+	Tag    []int   `json:"tag"` // index of the image's first tag, or -1
 	Began  []int32 `json:"began"`
 	Lasted []int32 `json:"lasted"`
 	Bytes  []int64 `json:"bytes"`
 	Well   []int   `json:"well"` // 1 or 0
 }
 
-// texts numbers texts, from the empty one, which is 0.
+// texts assigns indexes to texts. The empty text is 0.
 type texts struct {
 	numbers map[string]int
 	list    []string
@@ -76,7 +76,7 @@ func newColumns(d record.Document, h *record.History) columns {
 	}
 	known := texts{numbers: map[string]int{}}
 	known.number("")
-	first := map[record.ImageKey]int{} // the number of an image's first tag
+	first := map[record.ImageKey]int{} // index of an image's first tag
 	for i, e := range d.Tags {
 		c.Tags.add(e, outcomes[e.Outcome], &known)
 		if key := (record.KeyOf(e)); first[key] == 0 {
@@ -103,7 +103,7 @@ func (t *tagColumns) add(e record.Entry, outcome int, known *texts) {
 	t.Remedy = append(t.Remedy, known.number(e.Remedy))
 }
 
-// newSpanColumns has room for so many spans. Its lists are lists even where there are none.
+// newSpanColumns returns columns with capacity for n spans. Empty lists are non-nil, so that they become [] in JSON.
 func newSpanColumns(n int) spanColumns {
 	return spanColumns{
 		Lane: make([]int, 0, n), Tag: make([]int, 0, n), Began: make([]int32, 0, n), Lasted: make([]int32, 0, n),
@@ -111,7 +111,7 @@ func newSpanColumns(n int) spanColumns {
 	}
 }
 
-// spansOf orders the spans by lane and time: first the lanes that pull, then those that push, then what was copied alone.
+// spansOf sorts the spans by lane and time: pulling lanes first, then pushing lanes, then images copied alone.
 func spansOf(h *record.History, first map[record.ImageKey]int) (lanes []laneData, c spanColumns) {
 	order := make([]int, len(h.Lanes))
 	for i := range order {

@@ -22,7 +22,7 @@ func openIn(t *testing.T, dir string, about record.About) *record.Record {
 	return r
 }
 
-// runWith makes a run with these results in the folder.
+// runWith records a run with these results in the folder.
 func runWith(t *testing.T, dir string, about record.About, cause error, results ...transfer.Result) {
 	t.Helper()
 	r := openIn(t, dir, about)
@@ -34,7 +34,7 @@ func runWith(t *testing.T, dir string, about record.About, cause error, results 
 	}
 }
 
-// namesIn lists a folder.
+// namesIn returns the names of the files in a folder.
 func namesIn(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -16,17 +16,17 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// GitLab reads files of up to 30 MB. The texts of all failures have a third of it, and each of them what is its part,
-// within bounds: report.json has them whole.
+// GitLab reads files of up to 30 MB. The texts of all failures may take a third of that, shared out evenly within
+// bounds. report.json has them in full.
 const (
 	maxFailures = 10 << 20 // bytes
 	maxFailure  = 4 << 10
 	minFailure  = 200
 )
 
-// writeJUnit writes what GitLab's Tests tab shows: a suite a repository, a case a tag, or the referrers of an image.
-// What somebody has to do something about is a failure, and so is a refused tag. Tags that the run did not come to are
-// skipped: the next one brings them.
+// writeJUnit writes the file for GitLab's Tests tab: a suite for each repository, with a case for each tag and for the
+// referrers of each image. Whatever needs action is a failure, and so is a rejected tag. Tags that the run did not
+// reach are skipped: the next run copies them.
 func writeJUnit(w io.Writer, d record.Document, took map[record.ImageKey]time.Duration) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -48,7 +48,7 @@ func writeJUnit(w io.Writer, d record.Document, took map[record.ImageKey]time.Du
 	return suites.WriteXML(w)
 }
 
-// byRepository returns all that has a result, in an order of its own.
+// byRepository returns all repositories that have a result, in no particular order.
 func byRepository(d record.Document) []*record.Entry {
 	var entries []*record.Entry
 	for _, list := range [][]record.Entry{d.Repositories, d.Tags, d.Referrers} {
@@ -60,7 +60,7 @@ func byRepository(d record.Document) []*record.Entry {
 	return entries
 }
 
-// longestFailure is how long the text of one failure may be, in bytes.
+// longestFailure returns the maximum length of one failure's text, in bytes.
 func longestFailure(entries []*record.Entry) int {
 	failures := 0
 	for _, e := range entries {
@@ -71,7 +71,7 @@ func longestFailure(entries []*record.Entry) int {
 	return max(minFailure, min(maxFailure, maxFailures/max(1, failures)))
 }
 
-// runSuite tells why the run has ended before its end, which no tag's case does.
+// runSuite reports why the run ended early, which no tag's case does.
 func runSuite(d record.Document) junit.Testsuite {
 	const name = "the whole run"
 	s := junit.Testsuite{Name: name, Time: seconds(0)}
@@ -82,7 +82,8 @@ func runSuite(d record.Document) junit.Testsuite {
 	return s
 }
 
-// suite is one repository. Of an image with several tags, the first has its time: GitLab adds them up.
+// suite describes one repository. If an image has several tags, only the first has its time, because GitLab adds them
+// up.
 func suite(entries []*record.Entry, took map[record.ImageKey]time.Duration, longest int) junit.Testsuite {
 	s := junit.Testsuite{Name: entries[0].Repository}
 	var total time.Duration
@@ -104,7 +105,7 @@ func suite(entries []*record.Entry, took map[record.ImageKey]time.Duration, long
 	return s
 }
 
-// caseName is the name of an entry within its repository.
+// caseName returns the name of an entry within its repository.
 func caseName(e *record.Entry) string {
 	switch {
 	case e.Referrers > 0:
@@ -115,7 +116,7 @@ func caseName(e *record.Entry) string {
 	return e.Tag
 }
 
-// failure says why the entry did not arrive, and what helps, or is nil. GitLab shows the text alone.
+// failure returns why the entry did not arrive and the remedy, or nil. GitLab shows only the text.
 func failure(e *record.Entry, longest int) *junit.Result {
 	if e.Outcome.Arrived() {
 		return nil
@@ -137,7 +138,7 @@ func firstLine(text string) string {
 	return line
 }
 
-// cut shortens a text to so many bytes.
+// cut shortens a text to at most the given number of bytes.
 func cut(text string, length int) string {
 	const mark = " …"
 	if len(text) <= length {

@@ -21,7 +21,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// testsIn reads the junit.xml of a folder.
+// testsIn reads the junit.xml in a folder.
 func testsIn(t *testing.T, dir string) junit.Testsuites {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, junitName))
@@ -35,7 +35,7 @@ func testsIn(t *testing.T, dir string) junit.Testsuites {
 	return suites
 }
 
-// lines are the cases, one a line, as GitLab shows them.
+// lines returns one line for each case, as GitLab shows it.
 func lines(suites junit.Testsuites) []string {
 	var lines []string
 	for _, s := range suites.Suites {
@@ -53,7 +53,7 @@ func lines(suites junit.Testsuites) []string {
 	return lines
 }
 
-// Each tag is a case of its repository's suite. What did not arrive says why, and what helps.
+// Each tag is a case in its repository's suite. A failure gives the cause and the remedy.
 func TestJUnit(t *testing.T) {
 	stopped := errors.New("out of time: run again for the rest")
 	elsewhere := tag("1", transfer.Exact, nil)
@@ -93,7 +93,7 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
-// What a verification does not find, or finds otherwise, is a failure.
+// A tag that verification finds missing or different is a failure.
 func TestJUnitOfVerification(t *testing.T) {
 	dir := t.TempDir()
 	runWith(t, dir, about, nil,
@@ -121,7 +121,7 @@ func TestJUnitOfVerification(t *testing.T) {
 	}
 }
 
-// The time of an image counts once, however many tags it has.
+// The time of an image counts once, no matter how many tags it has.
 func TestJUnitTime(t *testing.T) {
 	key := record.KeyOf(record.Entry{Repository: "team/app", SourceDigest: source})
 	d := record.Document{Tags: []record.Entry{
@@ -142,7 +142,7 @@ func TestJUnitTime(t *testing.T) {
 	}
 }
 
-// XML allows few control characters, and GitLab reads nothing of a file with others.
+// XML allows few control characters, and GitLab rejects a file that contains any others.
 func TestJUnitHostileNames(t *testing.T) {
 	hostile := "\x1b[31m ]]> <testcase name='x'/> &amp; \x00 \ufffe \xff \u202e \"'"
 	dir := t.TempDir()

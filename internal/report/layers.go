@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Saved is what sharing saves, in percent.
+// Saved returns the share of bytes that sharing saves, in percent.
 func (p *page) Saved() int {
 	if p.Plan.BytesUnshared == 0 {
 		return 0
@@ -17,7 +17,7 @@ func (p *page) Saved() int {
 	return int(100 * float64(p.Plan.BytesUnshared-p.Plan.Bytes) / float64(p.Plan.BytesUnshared))
 }
 
-// Volumes are the bars that compare what there is to move with what it would be without sharing.
+// Volumes returns the bars that compare the bytes to move with what they would be if no layers were shared.
 func (p *page) Volumes() []measure {
 	bars := []measure{
 		{Name: "if none were shared", Bytes: p.Plan.BytesUnshared},
@@ -29,7 +29,7 @@ func (p *page) Volumes() []measure {
 	return scaled(bars)
 }
 
-// BySize are the bars of the layers by their size.
+// BySize returns the bars for layers by size.
 func (p *page) BySize() []measure {
 	edge := func(n int64) string { return strings.Replace(humanize.Bytes(uint64(n)), ".0 ", " ", 1) }
 	return measuresOf(p.Plan.BySize, func(from, to int64) string {
@@ -43,7 +43,7 @@ func (p *page) BySize() []measure {
 	})
 }
 
-// ByUse are the bars of the layers by how many images consist of them.
+// ByUse returns the bars for layers by the number of images that use them.
 func (p *page) ByUse() []measure {
 	return measuresOf(p.Plan.ByUse, func(from, to int64) string {
 		switch {
@@ -56,7 +56,7 @@ func (p *page) ByUse() []measure {
 	})
 }
 
-// measure is a number with its name and its length, in percent of the longest.
+// measure is a labeled number with its bar length, in percent of the longest.
 type measure struct {
 	Name  string
 	Count int
@@ -64,8 +64,8 @@ type measure struct {
 	Width float64
 }
 
-// measuresOf are the bars of all classes but the empty ones at either end. The name is that of a class from the one number
-// up to, but not including, the other, which is 0 for the last.
+// measuresOf returns the bars for all classes, without empty ones at either end. name labels a class by its lower bound
+// and its exclusive upper bound, which is 0 for the last class.
 func measuresOf(classes []plan.BlobClass, name func(from, to int64) string) []measure {
 	var bars []measure
 	last := 0

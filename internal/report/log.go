@@ -1,4 +1,4 @@
-// Package report turns the events of a migration into what people and machines read. It decides nothing.
+// Package report turns the events of a migration into output for people and programs. It makes no decisions.
 package report
 
 import (
@@ -19,50 +19,51 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Log writes a migration as lines, for a CI log or a terminal. Its methods are not for concurrent use.
+// Log writes the progress of a migration as lines, to a CI log or a terminal. It is not safe for concurrent use.
 type Log struct {
 	view   view
 	colour bool
 	tally  *tally
-	again  time.Time      // the last line about a call made once more
-	terse  bool           // it was said that not all have a line
-	copies bool           // the phase of copies has begun
-	rows   map[uint64]int // of what did not arrive, by the hash of its cause
+	again  time.Time      // when the last retry was logged
+	terse  bool           // the reader was told that not every tag has a line
+	copies bool           // the copy phase has begun
+	rows   map[uint64]int // rows of tags that did not arrive, by the hash of their cause
 
 	verifies bool // the run compares, and copies nothing
 
-	unmatched []plan.Unmatched // patterns that match nothing there
+	unmatched []plan.Unmatched // patterns that match nothing
 
-	redact func(text string) string // takes secrets out of what others have said
+	redact func(text string) string // removes secrets from text that comes from outside
 }
 
-// NewLog returns a log that writes plain lines to out. What out does not take is lost: a migration does not end for its
-// log.
+// NewLog returns a log that writes plain lines to out. Write errors are ignored: a migration does not end because of
+// its log.
 func NewLog(out io.Writer) *Log {
 	t := &tally{}
 	return &Log{view: newPlain(out, false, t), tally: t, redact: redact.URLs}
 }
 
-// NewLogFor returns a log as it suits the output: on a terminal the lines scroll above what is being done, elsewhere a
-// line every half minute says how far things are. The environment tells CI logs (CI, GITLAB_CI), and who wants no
-// colours (NO_COLOR) or has a terminal that can do nothing (TERM). hide takes secrets out of what others have said: the
-// log shortens their words, and half a secret could not be recognized later.
+// NewLogFor returns a log that suits the output: on a terminal, lines scroll above a live view of the progress;
+// elsewhere, a line every half minute reports it. CI and GITLAB_CI identify CI logs; NO_COLOR and TERM apply as usual.
+// hide removes secrets from text that comes from outside. The log does this before it shortens a text, because part of
+// a secret would not be recognized.
 func NewLogFor(out io.Writer, getenv func(string) string, hide func(text string) string) *Log {
 	t := &tally{}
 	v, colour := viewFor(out, getenv, t)
 	return &Log{view: v, colour: colour, tally: t, redact: hide}
 }
 
-// Begin begins a phase of the run, with a name of letters, and a title. In GitLab's job log it can be folded.
+// Begin begins a phase of the run. Its name consists of letters. In GitLab's job log, the phase is a collapsible
+// section.
 func (l *Log) Begin(name, title string) {
 	l.tally.begin(title)
 	l.view.begin(name, title, true)
 }
 
-// End ends the last phase, and all that moves on a terminal.
+// End ends the last phase and the live view.
 func (l *Log) End() { l.view.end() }
 
-// Ending returns a writer to w that ends the log before. It is for what a program says at its end.
+// Ending returns a writer to w that ends the log before the first write. It is for the program's final messages.
 func (l *Log) Ending(w io.Writer) io.Writer { return endingWriter{l, w} }
 
 type endingWriter struct {
@@ -75,14 +76,14 @@ func (w endingWriter) Write(p []byte) (int, error) {
 	return w.out.Write(p)
 }
 
-// Line writes one line, or several; the arguments may come from outside, and are made printable.
+// Line writes one or more lines. The arguments may come from outside: nonprintable characters are escaped.
 func (l *Log) Line(format string, args ...any) {
 	l.write(redact.Printable(fmt.Sprintf(format, args...)))
 }
 
 func (l *Log) write(text string) { _, _ = io.WriteString(l.view, text+"\n") }
 
-// row writes a line about an outcome, which has the colour that it deserves. The rest may come from outside.
+// row writes a line about an outcome, in the outcome's colour. The rest may come from outside.
 func (l *Log) row(left string, outcome transfer.Outcome, rest string) {
 	word := fmt.Sprintf("%-12s", outcome)
 	if colour := colours[outcome]; l.colour && colour != "" {
@@ -102,7 +103,7 @@ var colours = map[transfer.Outcome]string{
 	transfer.Missing: red, transfer.Different: red, transfer.Extra: yellow,
 }
 
-// Observe writes what the event means to a reader.
+// Observe logs an event.
 func (l *Log) Observe(event migrate.Event) {
 	l.tally.observe(event)
 	switch e := event.(type) {
@@ -136,7 +137,7 @@ func (l *Log) Observe(event migrate.Event) {
 	}
 }
 
-// chosen says how much of the registry is wanted, so that a pattern that matches less than was meant is seen.
+// chosen reports how much of the registry is selected, so that a pattern that matches too little is noticed.
 func (l *Log) chosen(e migrate.Chosen) {
 	l.Line("Chosen: %d of %d repositories, and %d of %d tags in them", e.Repositories, e.AllRepositories, e.Tags, e.AllTags)
 	for _, left := range []struct {
@@ -160,7 +161,7 @@ func (l *Log) listed(e migrate.Listed) {
 	}
 }
 
-// firstOf is a list as a line has room for it.
+// firstOf shortens a list to fit on a line.
 func firstOf(names []string) []string {
 	const most = 500
 	if len(names) <= most {
@@ -185,8 +186,8 @@ func (l *Log) planned(e migrate.Planned) {
 	}
 }
 
-// A runner keeps the first 4 MiB of a log, unless it is told otherwise, and the end is worth most. Once so many bytes have
-// been written, what arrives has no line of its own any more, and in the end nothing has.
+// GitLab Runner keeps the first 4 MiB of a log by default, and the end matters most. Beyond the first of these sizes in
+// bytes, tags that arrive are no longer logged; beyond the second, no tags are.
 const (
 	roomForAll    = 2 << 20
 	roomForFaults = roomForAll + roomForAll/4
@@ -207,12 +208,12 @@ func (l *Log) finished(r transfer.Result) {
 	l.row(fmt.Sprintf("%9s", count), r.Outcome, r.Name()+detail(r))
 }
 
-// maxRows is how many tags that fail for one cause have a line each. The summary has the cause and their number.
+// maxRows is the number of tags that get a line of their own for one cause. The summary has the cause and the count.
 const maxRows = 5
 
 var seed = maphash.MakeSeed()
 
-// many reports whether enough has been said of what keeps the tag from arriving.
+// many reports whether the cause of the tag's failure has been logged often enough.
 func (l *Log) many(r transfer.Result) bool {
 	if r.Outcome != transfer.Failed && r.Outcome != transfer.Refused || r.Err == nil {
 		return false
@@ -229,9 +230,9 @@ func (l *Log) many(r transfer.Result) bool {
 }
 
 const (
-	// longWait is from when on a wait is worth a line: shorter ones are everyday life.
+	// longWait is the shortest wait worth logging. Shorter ones are routine.
 	longWait = 5 * time.Second
-	// againPause is between two such lines, because what is the matter with one call is it with others, too.
+	// againPause is the minimum time between two such lines, because a problem usually affects many calls.
 	againPause = 30 * time.Second
 )
 
@@ -243,8 +244,8 @@ func (l *Log) retrying(e migrate.Retrying) {
 	}
 }
 
-// brief returns enough of an error's text to know what it is about: engines and registries set no bound to theirs.
-// Secrets are taken out before the text is shortened.
+// brief returns the beginning of an error's text, because engines and registries do not limit its length. Secrets are
+// removed before the text is shortened.
 func (l *Log) brief(text string) string {
 	const most = 2000 // bytes
 	text = l.redact(text)
@@ -254,7 +255,7 @@ func (l *Log) brief(text string) string {
 	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
-// detail is what one line has room for: the digest, or the pair. Why something failed is for the summary.
+// detail returns what fits on one line: the digest or both digests. The summary gives the cause of a failure.
 func detail(r transfer.Result) string {
 	switch {
 	case !r.Outcome.Arrived() && r.Outcome != transfer.Different:
@@ -286,7 +287,8 @@ func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration
 	l.nothing(summary)
 }
 
-// nothing ends the summary with what the user may have meant and did not get: a registry, or a pattern, without tags.
+// nothing ends the summary with a warning if the registry or a pattern has no tags, which may not be what the user
+// meant.
 func (l *Log) nothing(summary migrate.Summary) {
 	if l.tally.tags() == 0 && len(summary.Results) == 0 {
 		l.Line("\nNothing was migrated, because ECR has no tag to migrate here. If that is not what you expected, check the region, " +

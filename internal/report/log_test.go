@@ -24,7 +24,7 @@ var (
 	pushed = digest.FromString("pushed") // sha256:b9a22ffb5d39a8b0…
 )
 
-// tag is the result of one tag of team/app.
+// tag returns the result of one tag of team/app.
 func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
 	r := transfer.Result{
 		Repository: "team/app", Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
@@ -38,7 +38,7 @@ func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
 	return r
 }
 
-// kept is the result of one tag of team/app that an earlier run has brought with another digest.
+// kept returns the result of one tag of team/app that an earlier run pushed with another digest.
 func kept(name string) transfer.Result {
 	r := tag(name, transfer.Present, nil)
 	r.Pushed = pushed
@@ -51,7 +51,7 @@ func referrers(n int, outcome transfer.Outcome, err error) transfer.Result {
 	return r
 }
 
-// empty is the plan of so many tags, of which a test tells no blobs.
+// empty returns a plan with n tags and no blobs.
 func empty(tags int) string {
 	return fmt.Sprintf("Plan: %d tags to copy, unless they are there: 0 layers and configs of 0 B, which would be 0 B if none were shared", tags)
 }
@@ -60,7 +60,7 @@ func stepError(step transfer.Step, ref, words, remedy string) error {
 	return &transfer.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
 }
 
-// expect compares line by line, so that a failure shows the line.
+// expect compares line by line, so that a failure shows the line that differs.
 func expect(t *testing.T, got string, want ...string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
@@ -274,8 +274,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// Names and causes come from registries: none of them reaches a terminal as anything but text.
-// A registry or a pattern without tags is no success that goes unnoticed: the last line says so.
+// A registry or a pattern without tags does not pass unnoticed: the last line reports it.
 func TestSummaryOfNothing(t *testing.T) {
 	unmatched := []plan.Unmatched{{Variable: "MIGRATE_TAGS", Pattern: "v*"}}
 	for _, test := range []struct {
@@ -301,6 +300,7 @@ func TestSummaryOfNothing(t *testing.T) {
 	}
 }
 
+// Names and causes come from registries: they must reach a terminal as plain text.
 func TestHostileNames(t *testing.T) {
 	hostile := "\x1b[0Ksection_end:1:x\r\x1b[0K %s %!d(MISSING) \x00\xff" + strings.Repeat("x", 1<<16)
 	var out strings.Builder
@@ -327,7 +327,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// A reader who goes away does not end a migration.
+// A closed output does not end a migration.
 func TestLogWithoutReader(t *testing.T) {
 	log := NewLog(brokenPipe{})
 	log.Observe(migrate.Listed{Tags: 1})
@@ -341,7 +341,7 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// A cause that many tags share is said once, whatever their number, with enough of them to look for it.
+// A cause that many tags share is given once, with enough of the tags to find the others.
 func TestManyOfOneCause(t *testing.T) {
 	const images = 1000
 	words := "KmsError: The KMS key is disabled\n  the KMS key of the repository must be enabled"
@@ -370,7 +370,7 @@ func TestManyOfOneCause(t *testing.T) {
 	}
 }
 
-// After a verification the summary says what it has found, and not what has come over.
+// After a verification, the summary reports what was found, not what was copied.
 func TestSummaryOfVerification(t *testing.T) {
 	var out strings.Builder
 	log := NewLog(&out)
@@ -387,7 +387,7 @@ func TestSummaryOfVerification(t *testing.T) {
 	}
 }
 
-// TestSecretsAreHiddenBeforeTextsAreShortened: what is left of a secret that was cut could not be recognized.
+// TestSecretsAreHiddenBeforeTextsAreShortened: a truncated secret could not be recognized.
 func TestSecretsAreHiddenBeforeTextsAreShortened(t *testing.T) {
 	const secret = "correct horse battery staple"
 	hide := redact.New()

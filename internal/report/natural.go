@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// naturally compares names as people sort them: numbers in them by what they are worth, so that 1.10 comes after 1.9.
+// naturally compares names in natural order: numbers in them compare by value, so that 1.10 comes after 1.9.
 func naturally(a, b string) int {
 	restA, restB := a, b
 	for restA != "" && restB != "" {
@@ -18,7 +18,7 @@ func naturally(a, b string) int {
 	return cmp.Or(cmp.Compare(len(restA), len(restB)), cmp.Compare(len(a), len(b)), strings.Compare(a, b))
 }
 
-// leading is the number that a text begins with, or its first byte.
+// leading returns the number that a text begins with, or else its first byte.
 func leading(text string) string {
 	n := 0
 	for n < len(text) && isDigit(text[n]) {
@@ -27,7 +27,7 @@ func leading(text string) string {
 	return text[:max(1, n)]
 }
 
-// compareParts compares numbers of any length by their value, and all else as it is.
+// compareParts compares numbers of any length by value, and everything else as text.
 func compareParts(a, b string) int {
 	if !isDigit(a[0]) || !isDigit(b[0]) {
 		return strings.Compare(a, b)

@@ -10,7 +10,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Outlook writes what a migration to the target would do, with so many bytes of the engine's disk as MIGRATE_DISK allows.
+// Outlook writes what a migration to the target would do, given the bytes of the engine's disk that MIGRATE_DISK
+// allows.
 func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	l.view.begin("plan", "Plan", false)
 	defer l.End()
@@ -56,7 +57,7 @@ func (l *Log) tagsToCome(o migrate.Forecast) {
 	}
 }
 
-// newNames lists the repositories that get another name: report.json has those of each tag.
+// newNames lists the repositories that are renamed. report.json has the target of each tag.
 func (l *Log) newNames(o migrate.Forecast) {
 	const most = 200
 	if len(o.Renamed) == 0 {
@@ -110,7 +111,7 @@ func parallel(jobs int) string {
 	return "parallel: " + humanize.Comma(int64(jobs))
 }
 
-// roughly is a duration as an estimate has it.
+// roughly formats a duration with the precision of an estimate.
 func roughly(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -140,7 +141,7 @@ func (l *Log) access(o migrate.Forecast) {
 	l.Line("  GitLab: the login works; whether it may push shows with the first push, because nothing else tells")
 }
 
-// some are the first names of many.
+// some returns the first few names of many.
 func some(names []string) string {
 	const most = 5
 	if len(names) <= most {

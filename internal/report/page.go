@@ -23,7 +23,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// The page is one file, which loads nothing: its style and script are a part of it.
+// The page is a single file that loads nothing: its style sheet and script are inline.
 var (
 	//go:embed page/page.html
 	pageTemplate string
@@ -47,29 +47,29 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	"slug":   func(o transfer.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 
-// The names of the files for people.
+// The names of the human-readable files.
 const (
 	junitName = "junit.xml"
 	pageName  = "report.html"
 )
 
-// Pages are written from a record when its run is over.
+// Pages are written from a record at the end of its run.
 var Pages = []record.Page{
 	{Name: junitName, Write: func(w io.Writer, d record.Document, h *record.History) error { return writeJUnit(w, d, h.Took()) }},
 	{Name: pageName, Write: func(w io.Writer, d record.Document, h *record.History) error { return newPage(d, h).write(w) }},
 }
 
-// A page has to stay a page: what is beyond these is told in fewer words, and found in the table.
+// Limits that keep the page usable. Whatever exceeds them is summarized, and can be found in the table.
 const (
 	maxGroups       = 60
-	openGroups      = 6 // of each outcome; the reader opens the others
+	openGroups      = 6 // of each outcome; the others are collapsed
 	maxRepositories = 400
 )
 
 // page is report.html.
 type page struct {
 	record.Document
-	Policy template.HTML // has the browser run no script but ours, and load nothing
+	Policy template.HTML // a Content Security Policy that allows only our script, and loads nothing
 	Style  template.CSS
 	Script template.JS
 	Data   columns // for the script
@@ -83,7 +83,7 @@ type page struct {
 	Referrers      []segment
 	PulledBack     int // tags
 	Blocks         []block
-	Others         []record.Entry // that did not arrive, and are in none of the blocks
+	Others         []record.Entry // that did not arrive and are in none of the blocks
 	Missing        int            // tags, sets of referrers and repositories, of the blocks and others
 	Images         int
 	Plan           migrate.Planned
@@ -101,28 +101,28 @@ type segment struct {
 	From, Width float64
 }
 
-// block is what did not arrive with one outcome, by cause.
+// block lists everything that did not arrive with one outcome, by cause.
 type block struct {
 	Outcome     transfer.Outcome
 	Count       int
 	First, Rest []group
 }
 
-// group is what did not arrive for one cause.
+// group lists everything that did not arrive for one cause.
 type group struct {
 	Text, Remedy string
 	Count        int
 	Names        []names
 }
 
-// names are those of one repository.
+// names lists those of one repository.
 type names struct {
 	Repository string
 	Count      int
 	List       string
 }
 
-// repositoryRow is one repository's line.
+// repositoryRow is one row in the table of repositories.
 type repositoryRow struct {
 	Name          string
 	Tags, Missing int
@@ -149,7 +149,7 @@ func newPage(d record.Document, h *record.History) *page {
 	return p
 }
 
-// count counts what arrived, and what refers to it.
+// count counts what arrived, including referrers.
 func (p *page) count() {
 	p.Outcomes = p.segments(p.Counts, p.Total+p.Counts[transfer.Extra])
 	earlier := 0
@@ -183,7 +183,7 @@ func (p *page) write(w io.Writer) error {
 	return out.Flush()
 }
 
-// policyFor allows the script by its hash, so that no text of a registry's can become one.
+// policyFor allows the script by its hash, so that no text from a registry can run as a script.
 func policyFor(script string) template.HTML {
 	hash := sha256.Sum256([]byte(script))
 	return template.HTML(fmt.Sprintf(`<meta http-equiv="Content-Security-Policy" content="default-src 'none'; `+
@@ -191,10 +191,10 @@ func policyFor(script string) template.HTML {
 		base64.StdEncoding.EncodeToString(hash[:])))
 }
 
-// leastSegment is how much of a bar, in percent, even a single tag has: one that failed among thousands must be seen.
+// leastSegment is the minimum share of a bar, in percent: one failed tag among thousands must be visible.
 const leastSegment = 0.8
 
-// segments are the parts of a bar by outcome, in the order of the summary.
+// segments returns the parts of a bar by outcome, in the order of the summary.
 func (p *page) segments(counts map[transfer.Outcome]int, whole int) []segment {
 	var parts []segment
 	added, largest := 0.0, 0
@@ -220,10 +220,10 @@ func (p *page) segments(counts map[transfer.Outcome]int, whole int) []segment {
 	return parts
 }
 
-// rounded keeps a page of many bars small.
+// rounded limits the digits of a number, to keep a page with many bars small.
 func rounded(percent float64) float64 { return math.Round(percent*1000) / 1000 }
 
-// group puts together what did not arrive, by outcome, cause and remedy: the worst first, and what is most.
+// group groups what did not arrive by outcome, cause and remedy: most urgent first, then largest.
 func (p *page) group() {
 	type key struct {
 		outcome      transfer.Outcome
@@ -261,7 +261,7 @@ func (p *page) group() {
 	}
 }
 
-// add adds a group to the last block, or to a new one if it is of another outcome.
+// add adds a group to the last block, or to a new one if its outcome differs.
 func (p *page) add(outcome transfer.Outcome, g group) {
 	if len(p.Blocks) == 0 || p.Blocks[len(p.Blocks)-1].Outcome != outcome {
 		p.Blocks = append(p.Blocks, block{Outcome: outcome})
@@ -275,7 +275,7 @@ func (p *page) add(outcome transfer.Outcome, g group) {
 	}
 }
 
-// urgency is low for what somebody has to look at first.
+// urgency returns the sort key of an outcome: what needs attention first is lowest.
 func urgency(o transfer.Outcome) int {
 	return slices.Index([]transfer.Outcome{
 		transfer.Conflict, transfer.Different, transfer.Missing, transfer.Failed, transfer.Refused, transfer.NotStarted, transfer.Kept,
@@ -300,7 +300,7 @@ func newGroup(text, remedy string, members []*record.Entry) group {
 	return g
 }
 
-// listRepositories makes the table of the repositories: those with the most bytes, if it cannot have them all.
+// listRepositories fills the table of repositories. If there are too many, it keeps those with the most bytes.
 func (p *page) listRepositories() {
 	contents := map[string]plan.Content{}
 	for _, c := range p.Plan.Contents {
@@ -337,7 +337,7 @@ func (p *page) listRepositories() {
 	}
 }
 
-// Headline says how it went.
+// Headline sums up the result of the run.
 func (p *page) Headline() string {
 	done, one, are := "copy", "is at GitLab", "are at GitLab"
 	if p.Verification {
@@ -357,7 +357,7 @@ func (p *page) Headline() string {
 	}
 }
 
-// inWords gives a duration with two units at the most.
+// inWords formats a duration with at most two units.
 func inWords(d time.Duration) string {
 	switch s := int(d.Round(time.Second).Seconds()); {
 	case d < 10*time.Second:

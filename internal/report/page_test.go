@@ -26,7 +26,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// night is a run with one of everything, at a time of its own.
+// night is a run with one of everything, at a fixed time.
 func night() (record.About, []migrate.Event) {
 	now := time.Date(2026, 11, 25, 22, 0, 0, 0, time.UTC)
 	about := about
@@ -59,7 +59,7 @@ func night() (record.About, []migrate.Event) {
 	}
 }
 
-// pageOf makes a run of the events, and returns its page.
+// pageOf records a run with the events, and returns its page.
 func pageOf(t *testing.T, about record.About, cause error, events ...migrate.Event) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,7 +77,7 @@ func pageOf(t *testing.T, about record.About, cause error, events ...migrate.Eve
 	return string(text)
 }
 
-// elements are those of a page, in their order.
+// elements returns the elements of a page in order.
 func elements(t *testing.T, page string) []*html.Node {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))
@@ -93,12 +93,12 @@ func elements(t *testing.T, page string) []*html.Node {
 	return found
 }
 
-// named are the elements of that name.
+// named returns the elements with that name.
 func named(elements []*html.Node, name atom.Atom) []*html.Node {
 	return slices.DeleteFunc(slices.Clone(elements), func(n *html.Node) bool { return n.DataAtom != name })
 }
 
-// textOf is what an element shows, scripts and styles left out, with single spaces.
+// textOf returns the visible text of an element, without scripts and styles, with single spaces.
 func textOf(n *html.Node) string {
 	var b strings.Builder
 	for d := range n.Descendants() {
@@ -118,7 +118,7 @@ func attribute(n *html.Node, name string) string {
 	return ""
 }
 
-// dataOf is what the page has for its script.
+// dataOf returns the data that the page holds for its script.
 func dataOf(t *testing.T, page string) (c columns) {
 	t.Helper()
 	for _, script := range named(elements(t, page), atom.Script) {
@@ -133,7 +133,7 @@ func dataOf(t *testing.T, page string) (c columns) {
 	return c
 }
 
-// Without any script, the page has the summary, and what did not arrive, with its causes.
+// Even without JavaScript, the page has the summary, and everything that did not arrive, with its causes.
 func TestPageWithoutScript(t *testing.T) {
 	about, events := night()
 	text := textOf(named(elements(t, pageOf(t, about, errors.New("out of time"), events...)), atom.Body)[0])
@@ -165,7 +165,7 @@ func TestPageWithoutScript(t *testing.T) {
 	}
 }
 
-// Tags that an earlier run has brought with another digest are there, but not with ECR's.
+// Tags that an earlier run pushed with another digest are present, but not with ECR's digest.
 func TestPageOfKeptTags(t *testing.T) {
 	for _, test := range []struct {
 		result transfer.Result
@@ -205,7 +205,7 @@ func TestPageHeadline(t *testing.T) {
 	}
 }
 
-// renamed is the page of a night in which everything has this name.
+// renamed returns the page of a night in which everything has this name.
 func renamed(t *testing.T, name string) string {
 	t.Helper()
 	about, events := night()
@@ -228,7 +228,7 @@ func renamed(t *testing.T, name string) string {
 	return pageOf(t, about, errors.New(name), events...)
 }
 
-// Whatever registries call things, it stays text: no element, no attribute and no script comes of it.
+// Names from a registry stay text: they create no element, attribute or script.
 func TestPageHostileNames(t *testing.T) {
 	plain := elements(t, renamed(t, "plain"))
 	for _, hostile := range []string{
@@ -265,7 +265,7 @@ func TestPageHostileNames(t *testing.T) {
 	}
 }
 
-// The page loads nothing, and its policy lets no script run but its own.
+// The page loads nothing, and its policy allows only its own script.
 func TestPagePolicy(t *testing.T) {
 	about, events := night()
 	page := pageOf(t, about, nil, events...)
@@ -288,7 +288,7 @@ func TestPagePolicy(t *testing.T) {
 	}
 }
 
-// What the script draws and lists is what happened, and what it was about.
+// What the script draws and lists matches the events.
 func TestPageData(t *testing.T) {
 	about, events := night()
 	c := dataOf(t, pageOf(t, about, nil, events...))
@@ -326,7 +326,7 @@ func TestPageData(t *testing.T) {
 	}
 }
 
-// A run without work has lists for the script, too.
+// A run without work still has lists for the script.
 func TestPageDataWithoutWork(t *testing.T) {
 	c := dataOf(t, pageOf(t, about, nil, migrate.Finished{Result: tag("1", transfer.Exact, nil)}))
 	if c.Lanes == nil || c.Spans.Lane == nil || c.Spans.Tag == nil || c.Spans.Bytes == nil {
@@ -334,7 +334,7 @@ func TestPageDataWithoutWork(t *testing.T) {
 	}
 }
 
-// What takes secrets out of report.json takes them out of what is for people, too.
+// Secrets are redacted in the human-readable files just as in report.json.
 func TestPagesShowNoSecret(t *testing.T) {
 	const secret = "glcbt-secret"
 	dir := t.TempDir()
@@ -353,7 +353,7 @@ func TestPagesShowNoSecret(t *testing.T) {
 	}
 }
 
-// The same night makes the same page.
+// The same events produce the same page.
 func TestPageIsDeterministic(t *testing.T) {
 	var pages []string
 	for range 2 {
@@ -365,7 +365,7 @@ func TestPageIsDeterministic(t *testing.T) {
 	}
 }
 
-// A page of many causes and repositories stays one that a browser can show.
+// A page with many causes and repositories stays small enough for a browser.
 func TestPageIsBounded(t *testing.T) {
 	const repositories = 1000
 	events := []migrate.Event{migrate.Planned{Tags: repositories}}
@@ -395,7 +395,7 @@ func TestPageIsBounded(t *testing.T) {
 	}
 }
 
-// The page of a verification speaks of one, and the worst comes first.
+// A verification's page says that it is one, and the most urgent comes first.
 func TestPageOfVerification(t *testing.T) {
 	different := tag("3", transfer.Different, stepError(transfer.StepVerify, target+"/team/app:3", "GitLab has another image", ""))
 	missing := tag("4", transfer.Missing, stepError(transfer.StepVerify, target+"/team/app:4", "GitLab does not have it", ""))
@@ -436,7 +436,7 @@ func TestPageOfVerification(t *testing.T) {
 	}
 }
 
-// Which part of the registry the run was for is the first that one has to know.
+// The page begins with the part of the registry that was selected.
 func TestPageOfAPart(t *testing.T) {
 	hostile := "\u202e<b>*"
 	body := textOf(named(elements(t, pageOf(t, about, nil,
@@ -461,7 +461,7 @@ func TestPageOfAPart(t *testing.T) {
 	}
 }
 
-// A single tag that failed is seen, however many there are.
+// A single failed tag is visible, however many others there are.
 func TestSegments(t *testing.T) {
 	for _, test := range []struct {
 		counts map[transfer.Outcome]int
@@ -503,7 +503,7 @@ func TestInWords(t *testing.T) {
 	}
 }
 
-// What an earlier run has left is not taken for the report of one that is killed.
+// If a run is killed, the report of an earlier run is not mistaken for its own.
 func TestRecordRemovesEarlierPages(t *testing.T) {
 	dir := t.TempDir()
 	runWith(t, dir, about, nil, tag("1", transfer.Exact, nil))
@@ -516,7 +516,7 @@ func TestRecordRemovesEarlierPages(t *testing.T) {
 	}
 }
 
-// TestPageKnowsEachOutcome: one without a colour or a mark would be drawn as nothing.
+// TestPageKnowsEachOutcome: an outcome without a colour or a mark would be invisible.
 func TestPageKnowsEachOutcome(t *testing.T) {
 	for _, outcome := range transfer.Outcomes {
 		slug := strings.ReplaceAll(string(outcome), " ", "-")

@@ -16,11 +16,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// watch returns what a user gets to see, once the program's end of the terminal is closed.
+// watch returns what a user sees, once the program has closed its end of the terminal.
 func watch(program, user *os.File) (seen func() string) {
 	text := make(chan string)
 	go func() {
-		all, _ := io.ReadAll(user) // which ends with an error, when nobody has the other end any more
+		all, _ := io.ReadAll(user) // fails at the end, when the other side is closed
 		text <- string(all)
 	}()
 	return func() string {
@@ -29,7 +29,7 @@ func watch(program, user *os.File) (seen func() string) {
 	}
 }
 
-// The view is chosen by what can be seen of the output, and by what the environment says of the reader.
+// The view depends on the kind of output and on the environment.
 func TestViewFor(t *testing.T) {
 	terminalOf80, _ := terminal.Open(t, 80, 24)
 	file, err := os.Create(t.TempDir() + "/log")
@@ -61,7 +61,7 @@ func TestViewFor(t *testing.T) {
 	}
 }
 
-// On a real terminal, the rows follow its size, and nothing but lines is left of them in the end.
+// On a real terminal, the rows adapt to its size, and in the end only lines remain.
 func TestOnTerminal(t *testing.T) {
 	program, user := terminal.Open(t, 200, 24)
 	shown := showing(t, user, 200, 24)
@@ -78,7 +78,7 @@ func TestOnTerminal(t *testing.T) {
 		shown.resize(columns, 24)
 		log.Observe(migrate.Finished{Result: tag(strings.Repeat("x", i+1), transfer.Exact, nil)})
 		s.mu.Lock()
-		s.draw() // which learns of the size
+		s.draw() // reads the new size
 		s.resized = time.Time{}
 		s.draw()
 		rows := slices.Clone(s.shown)
@@ -108,7 +108,7 @@ func TestOnTerminal(t *testing.T) {
 	}
 }
 
-// display shows what a program writes to a terminal, as it does.
+// display interprets a program's output as a terminal does.
 type display struct {
 	mu     sync.Mutex
 	window *terminal.Screen
@@ -123,7 +123,7 @@ func showing(t *testing.T, user io.Reader, columns, rows int) *display {
 			d.mu.Lock()
 			_, _ = d.window.Write(bytes.ReplaceAll(buffer[:n], []byte("\r\n"), []byte("\n")))
 			d.mu.Unlock()
-			if err != nil { // nobody has the other end any more
+			if err != nil { // the other side is closed
 				return
 			}
 		}
@@ -137,7 +137,7 @@ func (d *display) resize(columns, rows int) {
 	d.window.Resize(columns, rows)
 }
 
-// await waits until the display ends with the line, which may be broken at its columns.
+// await waits until the display ends with the line, which may be wrapped.
 func (d *display) await(t *testing.T, line string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -153,7 +153,7 @@ func (d *display) await(t *testing.T, line string) {
 	}
 }
 
-// A dumb terminal gets lines and nothing else.
+// A dumb terminal gets plain lines.
 func TestOnDumbTerminal(t *testing.T) {
 	program, user := terminal.Open(t, 80, 24)
 	seen := watch(program, user)

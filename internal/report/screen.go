@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// framePause is the least time between two pictures.
+	// framePause is the minimum time between two frames.
 	framePause = 150 * time.Millisecond
-	// settlePause is how long a size has to last before the next picture: while a window is being dragged, a program learns
-	// of its size late (tmux: by up to a quarter of a second).
+	// settlePause is how long the size must be stable before the next frame: while a window is being dragged, a program
+	// learns its size late (tmux: by up to 250 ms).
 	settlePause = 2 * framePause
 )
 
-// screen is the view of who sits before a terminal: below the lines, which scroll up as ever, stand rows that move.
+// screen is the view for an interactive terminal: lines scroll as usual, above rows that are redrawn in place.
 //
-// It needs two things of the terminal, to go up some rows and to clear the rest, so it does without a library for bars
-// (mpb among them): those count the rows that they have written, and leave torn ones behind where a terminal that
-// became narrower has broken them.
+// It needs only two terminal functions, moving up and clearing the rest, so it does not use a progress bar library such
+// as mpb: those count the rows that they have written, and leave broken rows behind when a narrower terminal wraps
+// them.
 type screen struct {
 	out   io.Writer
 	size  func() (columns, rows int)
@@ -34,12 +34,12 @@ type screen struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	live    bool
-	pending strings.Builder // lines that wait for the next picture
-	shown   []string        // the rows, as they are there
+	pending strings.Builder // lines to write with the next frame
+	shown   []string        // the rows on display
 	drawn   time.Time
 	columns int // of the terminal
 	resized time.Time
-	longest int // name that there was
+	longest int // longest name so far
 }
 
 func newScreen(out io.Writer, size func() (columns, rows int), t *tally) *screen {
@@ -62,7 +62,7 @@ func (s *screen) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// room: a terminal takes all.
+// room reports true: a terminal has no limit.
 func (s *screen) room(int) bool { return true }
 
 func (s *screen) begin(_, _ string, moves bool) {
@@ -93,10 +93,10 @@ func (s *screen) tick() {
 	}
 }
 
-// upAndClear goes up so many rows, and clears what is there and below.
+// upAndClear moves up by the number of rows, and clears everything from there on.
 const upAndClear = "\r\x1b[%dA\x1b[J"
 
-// draw replaces the rows, with the lines that have come before them, in one write.
+// draw replaces the rows, with the pending lines above them, in one write.
 func (s *screen) draw() {
 	columns, height := s.size()
 	if columns != s.columns && s.columns > 0 {
@@ -127,8 +127,8 @@ func (s *screen) draw() {
 	s.shown = rows
 }
 
-// occupied is how many rows of the terminal the rows take up by now: one that has become narrower has broken them. Of
-// the few that do not (xterm), this costs as many lines above.
+// occupied returns how many rows of the terminal the rows now take up: a terminal that has become narrower wraps them.
+// On the few that do not wrap (xterm), this erases as many lines above.
 func (s *screen) occupied(columns int) int {
 	n := 0
 	for _, row := range s.shown {
@@ -137,8 +137,8 @@ func (s *screen) occupied(columns int) int {
 	return n
 }
 
-// rows are what moves, the sum first: as many as half of the terminal holds. So there is room for lines, and the rows are
-// all still there where a terminal that becomes half as wide breaks them.
+// rows returns the rows to draw, the totals first, up to half of the terminal's height. That leaves space for lines,
+// and all rows remain visible if the terminal becomes half as wide and wraps them.
 func (s *screen) rows(columns, height int) []string {
 	count, parts, share := s.tally.progress()
 	rows := []string{sum(columns, count, parts, share)}
@@ -163,7 +163,7 @@ func (s *screen) rows(columns, height int) []string {
 	return rows
 }
 
-// sum is the row about everything.
+// sum returns the row with the totals.
 func sum(columns int, count string, parts []string, share float64) string {
 	text := strings.Join(parts, "  ")
 	if count != "" {
@@ -181,11 +181,11 @@ const (
 	amountWidth = len("999 kB of 999 MB")
 	minBar      = 10
 	maxBar      = 50
-	roomy       = 60 // from where on a row has room for how far things are
+	roomy       = 60 // from this width on, a row has space for the progress
 )
 
-// working is the row about one worker: what it does, with which image, and how far it is. The narrower the terminal,
-// the less of the last; a wider one than it takes stays empty, which is easier to read, and to break.
+// working returns the row for one worker: its step, its image and the progress. A narrow terminal shows less of the
+// progress; space in a wider one stays empty, which is easier to read and wraps less.
 func working(columns, longest int, w migrate.Working) string {
 	if free(w) {
 		return ""
@@ -200,7 +200,7 @@ func working(columns, longest int, w migrate.Working) string {
 	return fit(strings.TrimRight(text, " "), columns)
 }
 
-// nameOf is the image with the first of its tags, and how many more there are.
+// nameOf names the image by its first tag and the number of others.
 func nameOf(img image.Image, columns int) string {
 	name, more := img.Repository.Name, ""
 	switch n := len(img.Tags); {
@@ -215,7 +215,7 @@ func nameOf(img image.Image, columns int) string {
 	return shorten(ascii(redact.Printable(name)), columns-len(more)) + more
 }
 
-// ascii takes one column a byte: names at ECR have nothing else.
+// ascii reduces a text to one column per byte. Names in ECR are ASCII.
 func ascii(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -225,7 +225,7 @@ func ascii(text string) string {
 	}, text)
 }
 
-// shorten takes the middle out of a text that is too long: both ends tell more.
+// shorten removes the middle of a text that is too long, because both ends carry more information.
 func shorten(text string, columns int) string {
 	const gap = "..."
 	if len(text) <= columns {
@@ -238,10 +238,10 @@ func shorten(text string, columns int) string {
 	return text[:head] + gap + text[len(text)-(columns-len(gap)-head):]
 }
 
-// fit cuts off what is too long.
+// fit truncates a text that is too long.
 func fit(text string, columns int) string { return text[:min(len(text), max(0, columns))] }
 
-// bar is a bar so many columns wide, the part of it drawn out.
+// bar returns a bar of the given width in columns, filled in proportion.
 func bar(part float64, columns int) string {
 	inner := columns - 2
 	done := min(max(0, int(part*float64(inner))), inner)

@@ -16,7 +16,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// work is what so many workers do.
+// work returns the state of n workers.
 func work(n int) []migrate.Event {
 	steps := []transfer.Step{transfer.StepPull, migrate.StepExtract, transfer.StepPush}
 	var events []migrate.Event
@@ -99,7 +99,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// An image keeps its row, and the next one takes the first that is free.
+// An image keeps its row, and the next one takes the first free row.
 func TestRowsStay(t *testing.T) {
 	counts := &tally{}
 	names := func() string {
@@ -180,21 +180,21 @@ func (w *window) resize(columns, rows int) {
 	w.learn(columns, rows)
 }
 
-// learn has the program know of a size.
+// learn tells the program the new size.
 func (w *window) learn(columns, rows int) {
-	w.screen.mu.Lock() // which it asks for the size under
+	w.screen.mu.Lock() // held while it reads the size
 	defer w.screen.mu.Unlock()
 	w.columns, w.rows = columns, rows
 }
 
-// wanted are the lines, and the rows below them.
+// wanted returns the lines and the rows below them.
 func (w *window) wanted() (lines, rows []string) {
 	lines = strings.Split(strings.TrimSuffix(w.lines.String(), "\n"), "\n")
 	return lines, w.screen.shown
 }
 
-// However a window is resized, all lines stand above the rows, each once and whole. In a terminal that cuts off what has
-// become too long, some lines may be lost, but no row is left behind.
+// However a window is resized, all lines stand above the rows, each once and complete. In a terminal that truncates
+// instead of wrapping, some lines may be lost, but no row is left behind.
 func TestResizing(t *testing.T) {
 	sizes := [][2]int{
 		{80, 24}, {79, 24}, {60, 24}, {33, 24}, {120, 24}, {200, 50}, {100, 12}, {99, 50}, {40, 20}, {200, 24}, {50, 16}, {51, 24},
@@ -221,7 +221,7 @@ func TestResizing(t *testing.T) {
 	}
 }
 
-// While a window is dragged, it is ahead of what the program knows of it.
+// While a window is being dragged, its size is ahead of what the program knows.
 func TestDragging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(120, 24, true)
@@ -245,7 +245,7 @@ func TestDragging(t *testing.T) {
 	})
 }
 
-// wait waits for the next picture, and looks at it.
+// wait waits for the next frame, and checks it.
 func (w *window) wait(t *testing.T) {
 	t.Helper()
 	time.Sleep(framePause)
@@ -273,7 +273,7 @@ func (w *window) expect(t *testing.T) {
 	}
 }
 
-// surviving are those of the shown lines that are what was left of one of the lines, in their order.
+// surviving returns the shown lines that are remains of one of the lines, in order.
 func surviving(shown, lines []string) []string {
 	var found []string
 	for _, line := range shown {
@@ -285,7 +285,7 @@ func surviving(shown, lines []string) []string {
 	return found
 }
 
-// leftOf reports whether the text is the line with characters cut out of it.
+// leftOf reports whether the text is the line with characters removed.
 func leftOf(line, text string) bool {
 	for i := range len(text) {
 		at := strings.IndexByte(line, text[i])
@@ -297,7 +297,7 @@ func leftOf(line, text string) bool {
 	return true
 }
 
-// Many lines at once make few pictures, and none of them is lost, whenever the end comes.
+// Many lines at once take few frames, and none of them is lost, however soon the end comes.
 func TestScreenDrawsSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(80, 24, true)
@@ -333,7 +333,7 @@ func (w *writeCounter) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
-// What nobody changes is not drawn again.
+// Unchanged rows are not redrawn.
 func TestScreenRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(80, 24, true)
@@ -350,7 +350,7 @@ func TestScreenRests(t *testing.T) {
 	})
 }
 
-// Names come from a registry: none of them can do anything to the terminal.
+// Names come from a registry and cannot control the terminal.
 func TestHostileRows(t *testing.T) {
 	hostile := imageWith("\x1b[2J\r\n\u202e" + strings.Repeat("x", 1<<10) + "\u009b")
 	hostile.Repository.Name = "\x1b]0;x\x07 應用"
@@ -365,7 +365,7 @@ func TestHostileRows(t *testing.T) {
 	})
 }
 
-// A terminal that has gone takes nothing from a migration.
+// A closed terminal does not affect a migration.
 func TestScreenWithoutReader(t *testing.T) {
 	synctest.Test(t, func(*testing.T) {
 		w := newWindow(80, 24, true)

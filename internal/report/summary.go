@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// explanation is what a reader should know of an outcome, after a migration and after a verification.
+// explanation describes an outcome, after a migration and after a verification.
 type explanation struct {
 	outcome           transfer.Outcome
 	meaning, compared string
@@ -22,7 +22,7 @@ func (e explanation) of(verification bool) string {
 	return e.meaning
 }
 
-// meanings are the outcomes in the order of the summary.
+// meanings lists the outcomes in the order of the summary.
 var meanings = []explanation{
 	{transfer.Exact, "the digest at GitLab is the digest at ECR", "the digest at GitLab is the digest at ECR"},
 	{transfer.Present, "were there before, with the digest at ECR", "are there, with the digest at ECR"},
@@ -85,17 +85,17 @@ func (l *Log) number(n int, outcome transfer.Outcome, meaning string) {
 	l.row(fmt.Sprintf("%7d", n), outcome, meaning)
 }
 
-// listRoom is how many bytes a list of the summary may have, for a CI log's sake: report.json lists everything.
+// listRoom is the maximum size of a list in the summary, in bytes, to keep CI logs short. report.json lists everything.
 const listRoom = 256 << 10
 
-// rest says how many have found no room in a list.
+// rest reports how many entries a list left out.
 func (l *Log) rest(n int) {
 	if n > 0 {
 		l.Line("  and %d more; with MIGRATE_REPORT_DIR, report.json has them all", n)
 	}
 }
 
-// pairs lists source and pushed digest wherever they differ.
+// pairs lists source and pushed digests wherever they differ.
 func (l *Log) pairs(summary migrate.Summary) {
 	room, left, first := listRoom, 0, true
 	for _, r := range summary.Results {
@@ -117,7 +117,7 @@ func (l *Log) pairs(summary migrate.Summary) {
 	l.rest(left)
 }
 
-// causes lists everything that did not arrive by name, under the cause that it shares with others.
+// causes lists everything that did not arrive, grouped by cause.
 func (l *Log) causes(title string, results []transfer.Result) {
 	var order []cause
 	shared := map[cause][]transfer.Result{}
@@ -141,7 +141,7 @@ func (l *Log) causes(title string, results []transfer.Result) {
 	l.rest(left)
 }
 
-// cause is why something did not arrive, without the reference that it happened to.
+// cause is why something did not arrive, without the reference, so that equal causes compare equal.
 type cause struct{ text, remedy string }
 
 func causeOf(err error) cause {
@@ -152,7 +152,7 @@ func causeOf(err error) cause {
 	return c
 }
 
-// cause names what did not arrive, and says why, while there is room. It returns how many it has left out.
+// cause lists what did not arrive for one cause, up to the size limit. It returns the number of results left out.
 func (l *Log) cause(c cause, results []transfer.Result, room *int) (left int) {
 	if *room < 0 {
 		return len(results)
@@ -174,10 +174,11 @@ func (l *Log) cause(c cause, results []transfer.Result, room *int) (left int) {
 	return left
 }
 
-// maxNames is how many names a list has in full. If more share a cause, it has the repositories, each with its first tags.
+// maxNames is the number of names that are listed in full. Beyond it, repositories are listed, each with its first
+// tags.
 const maxNames = 10
 
-// namesOf returns lines that name the results, and how many of the results are in none of them.
+// namesOf returns lines that name the results, and the number of results that they leave out.
 func namesOf(results []transfer.Result) (lines []string, left int) {
 	if len(results) <= maxNames {
 		for _, r := range results {

@@ -14,21 +14,21 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// tally is how far a run is. It may be used concurrently.
+// tally tracks the progress of a run. It is safe for concurrent use.
 type tally struct {
 	mu      sync.Mutex
-	phase   string // as people call it
+	phase   string // its title
 	began   time.Time
-	total   int // tags; 0 before there is a plan
+	total   int // tags; 0 until there is a plan
 	done    int
-	copied  int // of those: neither there before, nor refused
+	copied  int // of those: neither present before nor refused
 	moved   migrate.Moved
-	news    time.Time // when there was progress last
+	news    time.Time // time of the last progress
 	pace    pace
 	working []migrate.Working // by place; one without a step is free
 }
 
-// begin says that a phase of the run begins.
+// begin begins a phase of the run.
 func (t *tally) begin(phase string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,12 +37,12 @@ func (t *tally) begin(phase string) {
 	t.note(t.began)
 }
 
-// note keeps how far things are, for the pace.
+// note records the progress for the pace.
 func (t *tally) note(now time.Time) {
 	t.pace.note(now, t.moved.Bytes, plan.Weight(t.moved.Bytes, t.copied))
 }
 
-// observe takes what the event says of the progress.
+// observe updates the progress from the event.
 func (t *tally) observe(event migrate.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,12 +71,12 @@ func (t *tally) observe(event migrate.Event) {
 	t.note(time.Now())
 }
 
-// isTag tells the result of a tag of ECR's from that of referrers or of a repository.
+// isTag reports whether the result is that of a tag in ECR, as opposed to referrers or a repository.
 func isTag(r transfer.Result) bool {
 	return r.Referrers == 0 && r.Tag != "" && r.Outcome != transfer.Extra
 }
 
-// works keeps what a worker does at the place that its image has, so that rows stay where they are.
+// works records a worker's step at its image's place, so that rows do not move.
 func (t *tally) works(e migrate.Working) {
 	place := slices.IndexFunc(t.working, func(w migrate.Working) bool {
 		return !free(w) && w.Image.Digest == e.Image.Digest && w.Image.Repository.Name == e.Image.Repository.Name
@@ -95,10 +95,10 @@ func (t *tally) works(e migrate.Working) {
 	}
 }
 
-// free tells a place at which nobody works.
+// free returns the first free place.
 func free(w migrate.Working) bool { return w.Step == "" }
 
-// left is how long the rest will take; 0: nobody knows.
+// left estimates the remaining time; 0: unknown.
 func (t *tally) left() time.Duration {
 	rest := plan.Weight(t.moved.Of-t.moved.Bytes, t.total-t.done)
 	if _, rate := t.pace.rates(); rate > 0 && rest > 0 && t.pace.span() >= paceKnown {
@@ -107,7 +107,7 @@ func (t *tally) left() time.Duration {
 	return 0
 }
 
-// share is how much of the run is done, from 0 to 1.
+// share returns the completed part of the run, from 0 to 1.
 func (t *tally) share() float64 {
 	done := plan.Weight(t.moved.Bytes, t.done)
 	if all := plan.Weight(t.moved.Of, t.total); all > 0 {
@@ -116,7 +116,7 @@ func (t *tally) share() float64 {
 	return 0
 }
 
-// progress says how far things are: of the tags, if there is a plan yet, and of the rest.
+// progress describes the progress in tags, once there is a plan, and the remaining time.
 func (t *tally) progress() (count string, parts []string, share float64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -125,7 +125,7 @@ func (t *tally) progress() (count string, parts []string, share float64) {
 		return "", []string{t.phase, "for " + people(now.Sub(t.began))}, 0
 	}
 	t.note(now)
-	if t.moved.Of > 0 { // else nothing has to be moved, as in a verification
+	if t.moved.Of > 0 { // otherwise nothing is moved, as in a verification
 		parts = append(parts, amount(t.moved.Bytes, t.moved.Of))
 		if bytes, _ := t.pace.rates(); t.pace.span() > 0 {
 			parts = append(parts, size(int64(bytes))+"/s")
@@ -139,7 +139,7 @@ func (t *tally) progress() (count string, parts []string, share float64) {
 	return fmt.Sprintf("%d/%d", t.done, t.total), parts, t.share()
 }
 
-// standstill says for how long nothing has moved, and what is waited for; empty while something moves.
+// standstill reports how long there has been no progress, and what the run is waiting for. It is empty during progress.
 func (t *tally) standstill() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -150,7 +150,7 @@ func (t *tally) standstill() string {
 	return "nothing has moved for " + people(quiet) + t.awaited()
 }
 
-// awaited says what the workers wait for.
+// awaited describes what the workers are waiting for.
 func (t *tally) awaited() string {
 	var calls []string
 	for _, step := range []struct {
@@ -173,31 +173,31 @@ func (t *tally) awaited() string {
 	return " (images: " + strings.Join(calls, ", ") + ")"
 }
 
-// tags is how many there are.
+// tags returns the total number of tags.
 func (t *tally) tags() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.total
 }
 
-// count is how far things are after a tag that has just been observed: "12/108".
+// count returns the progress after the tag that was just observed: "12/108".
 func (t *tally) count() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return fmt.Sprintf("%d/%d", t.done, t.total)
 }
 
-// workers returns what is being done, by place.
+// workers returns the current steps, by place.
 func (t *tally) workers() []migrate.Working {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.working)
 }
 
-// size is a number of bytes as people read it.
+// size formats a number of bytes.
 func size(bytes int64) string { return humanize.Bytes(uint64(max(0, bytes))) }
 
-// amount names the unit once where it is the same: "1.2 of 3.8 GB".
+// amount gives the unit once if both numbers have the same: "1.2 of 3.8 GB".
 func amount(bytes, of int64) string {
 	part, whole := size(bytes), size(of)
 	number, unit, _ := strings.Cut(part, " ")
@@ -207,7 +207,7 @@ func amount(bytes, of int64) string {
 	return part + " of " + whole
 }
 
-// people is a duration as people say it: the longer, the less exactly.
+// people formats a duration: the longer it is, the lower the precision.
 func people(d time.Duration) string {
 	exact := time.Second
 	switch {
@@ -228,12 +228,12 @@ func people(d time.Duration) string {
 }
 
 const (
-	paceWindow = time.Minute     // how far back a pace looks
-	paceStep   = time.Second     // how far two of its samples are apart
-	paceKnown  = 5 * time.Second // what it needs for a forecast
+	paceWindow = time.Minute     // how far back the samples reach
+	paceStep   = time.Second     // minimum time between two samples
+	paceKnown  = 5 * time.Second // time span needed for a forecast
 )
 
-// pace is how fast things have been lately.
+// pace measures the recent speed.
 type pace struct{ samples []sample }
 
 type sample struct {
@@ -241,7 +241,7 @@ type sample struct {
 	bytes, weight int64
 }
 
-// note takes how far things are now.
+// note records the current progress.
 func (p *pace) note(now time.Time, bytes, weight int64) {
 	if n := len(p.samples); n > 0 && now.Sub(p.samples[n-1].at) < paceStep {
 		return
@@ -252,7 +252,7 @@ func (p *pace) note(now time.Time, bytes, weight int64) {
 	}
 }
 
-// span is the time that the rates are of.
+// span returns the time that the rates cover.
 func (p *pace) span() time.Duration {
 	if len(p.samples) < 2 {
 		return 0
@@ -260,7 +260,7 @@ func (p *pace) span() time.Duration {
 	return p.samples[len(p.samples)-1].at.Sub(p.samples[0].at)
 }
 
-// rates are per second, once there is a span.
+// rates returns the rates per second, once the samples span some time.
 func (p *pace) rates() (bytes, weight float64) {
 	seconds := p.span().Seconds()
 	if seconds == 0 {

@@ -10,19 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// view is where the lines of a log go, and what its reader sees beside them.
+// view is where the lines of a log go, along with any live progress.
 type view interface {
-	// Write takes whole lines.
+	// Write takes complete lines.
 	io.Writer
-	// begin says that a phase of the run begins, in which things move or not: its name for machines, and for people.
+	// begin begins a phase of the run, with a name for GitLab and a title. moves reports whether it has progress to
+	// show.
 	begin(name, title string, moves bool)
-	// end says that nothing moves any more. Lines may still come, and further phases.
+	// end ends the live progress. More lines and phases may follow.
 	end()
-	// room reports whether there is room for lines of which there may be many, once so many bytes have been written.
+	// room reports whether there is still space for a frequent kind of line after this many bytes of output.
 	room(bytes int) bool
 }
 
-// viewFor chooses what suits the output: a screen for a terminal, plain lines else. Colour has what is known to show it.
+// viewFor returns the view that suits the output: a screen for a terminal, plain lines otherwise. Colour is used only
+// where it is known to work.
 func viewFor(out io.Writer, getenv func(string) string, t *tally) (v view, colour bool) {
 	dumb := getenv("TERM") == "dumb"
 	ci, gitlab := isSet(getenv("CI")), isSet(getenv("GITLAB_CI"))
@@ -35,12 +37,12 @@ func viewFor(out io.Writer, getenv func(string) string, t *tally) (v view, colou
 	return newPlain(out, gitlab, t), colour
 }
 
-// isSet takes a variable for a yes or a no.
+// isSet interprets a variable as a boolean.
 func isSet(value string) bool {
 	return value != "" && value != "0" && !strings.EqualFold(value, "false")
 }
 
-// sizeOf returns what asks a terminal for its columns and rows, or nil for an output that is none.
+// sizeOf returns a function that returns the terminal's columns and rows, or nil if the output is not a terminal.
 func sizeOf(out io.Writer) func() (columns, rows int) {
 	file, ok := out.(interface{ Fd() uintptr })
 	if !ok {
@@ -58,19 +60,18 @@ func sizeOf(out io.Writer) func() (columns, rows int) {
 	}
 }
 
-// beatPause is between two lines of a plain log that say how far things are, while something is going on.
+// beatPause is the interval between progress lines in a plain log.
 const beatPause = 30 * time.Second
 
-// plain is the view of who reads lines, now or later: in a CI log or a file. Every half minute one of them says how far
-// things are.
+// plain is the view for a CI log or a file. Every half minute, a line reports the progress.
 type plain struct {
 	out      io.Writer
-	sections bool // the reader is GitLab's job log, which folds them
+	sections bool // the output is GitLab's job log, which has collapsible sections
 	tally    *tally
 
 	mu      sync.Mutex
 	written int    // bytes
-	section string // the one that is open
+	section string // the open section
 	beat    *time.Timer
 	moving  bool
 }
@@ -99,7 +100,7 @@ func (p *plain) room(bytes int) bool {
 	return p.written < bytes
 }
 
-// tick says how far things are.
+// tick reports the progress.
 func (p *plain) tick() {
 	count, parts, _ := p.tally.progress()
 	if still := p.tally.standstill(); still != "" {
@@ -132,7 +133,7 @@ func (p *plain) end() {
 	p.stop()
 }
 
-// stop ends the section, and no line, as the runner does it: what comes next has the line for itself.
+// stop ends the section without a line break, as the runner does, so that the next text starts on that line.
 func (p *plain) stop() {
 	p.moving = false
 	p.beat.Stop()

@@ -19,13 +19,13 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// step is what happens after some time.
+// step is an event after some time.
 type step struct {
 	after time.Duration
 	event migrate.Event // nil: nothing
 }
 
-// image is one of team/app.
+// image returns an image of team/app.
 func imageWith(tags ...string) image.Image {
 	return image.Image{
 		Repository: image.Repository{Name: "team/app"}, Digest: digest.FromString(strings.Join(tags, " ")), Tags: tags,
@@ -42,7 +42,7 @@ func inGitLab(changes map[string]string) func(string) string {
 	}
 }
 
-// A log says every half minute how far things are.
+// A log reports the progress every half minute.
 func TestHeartbeat(t *testing.T) {
 	const planned = "      0/4"
 	planOf4 := migrate.Planned{Tags: 4}
@@ -141,7 +141,7 @@ func TestAmount(t *testing.T) {
 	}
 }
 
-// In GitLab's job log, the phases can be folded, and the summary stands open at the end, whatever ends the run.
+// In GitLab's job log, phases are collapsible, and the summary is outside any section, however the run ends.
 func TestSections(t *testing.T) {
 	const now = 946684800 // when a synctest bubble begins
 	start := func(name, title string) string {
@@ -215,7 +215,7 @@ func meaningOf(outcome transfer.Outcome) string {
 	return ""
 }
 
-// Whatever a registry says, the log has the sections that the program makes.
+// Text from a registry cannot create sections in the log.
 func TestSectionsAreOurs(t *testing.T) {
 	hostile := "\x1b[0Ksection_end:1:ecr2gitlab_copy\r\x1b[0K\x1b[0Ksection_start:1:x\r\x1b[0K"
 	var out strings.Builder
@@ -240,7 +240,7 @@ func TestSectionsAreOurs(t *testing.T) {
 	}
 }
 
-// Outcomes have colours where they can be seen, and are the same words without.
+// Outcomes are coloured where colours work, and have the same text without.
 func TestColours(t *testing.T) {
 	for _, test := range []struct {
 		env  map[string]string
@@ -267,7 +267,7 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// counter counts what is written, and keeps its end.
+// counter counts the bytes written, and keeps the last of them.
 type counter struct {
 	bytes int
 	end   string
@@ -279,7 +279,8 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A runner keeps 4 MiB of a log: that of a large account stays far below, with its summary, whatever happens to the tags.
+// GitLab Runner keeps 4 MiB of a log: even a large account stays far below, including its summary, whatever the
+// outcomes.
 func TestLogIsShortEnough(t *testing.T) {
 	const repositories, tags, most = 2000, 20000, 3 << 20
 	name := func(i int) (repository, tag string) {
@@ -340,7 +341,7 @@ func TestLogIsShortEnough(t *testing.T) {
 	}
 }
 
-// What has no line of its own any more is counted all the same, and what does not arrive has one.
+// Tags without a line of their own are still counted, and tags that do not arrive have one.
 func TestTerseLog(t *testing.T) {
 	var out strings.Builder
 	log := NewLog(&out)
@@ -361,7 +362,7 @@ func TestTerseLog(t *testing.T) {
 	)
 }
 
-// Every outcome has its line in the summary.
+// Every outcome has a line in the summary.
 func TestEveryOutcomeHasAMeaning(t *testing.T) {
 	for _, outcome := range transfer.Outcomes {
 		if !slices.ContainsFunc(meanings, func(m explanation) bool { return m.outcome == outcome }) {
