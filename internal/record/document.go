@@ -20,35 +20,35 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// documentVersion is that of report.json's schema, which the README describes. No other is read.
+// documentVersion is the version of report.json's schema, which the README describes. Other versions are not read.
 const documentVersion = 1
 
-// maxDocument bounds, in bytes, what is read of an earlier run's report.json: half a million tags.
+// maxDocument is the maximum size of an earlier run's report.json, in bytes: enough for half a million tags.
 const maxDocument = 256 << 20
 
 // Document is report.json.
 type Document struct {
 	header
-	Tags         []Entry `json:"tags"`         // of which this run has a result
+	Tags         []Entry `json:"tags"`         // that have a result in this run
 	Referrers    []Entry `json:"referrers"`    // of images, by subject
 	Repositories []Entry `json:"repositories"` // that could not be listed
-	EarlierPairs []Entry `json:"earlierPairs"` // of tags that this run has not brought: no outcome, and no failure
+	EarlierPairs []Entry `json:"earlierPairs"` // of tags that this run did not copy: neither an outcome nor a failure
 }
 
-// header is what report.json says of the run as a whole.
+// header describes the run as a whole.
 type header struct {
 	Version  int                      `json:"version"`
 	Program  string                   `json:"program"` // with its version
 	Started  time.Time                `json:"started"`
 	Ended    time.Time                `json:"ended,omitzero"`
-	Finished bool                     `json:"finished"`        // every tag has had its turn
+	Finished bool                     `json:"finished"`        // every tag was processed
 	Error    string                   `json:"error,omitempty"` // why the run ended before that
 	Target   string                   `json:"target"`          // CI_REGISTRY_IMAGE
 	Store    image.Store              `json:"store,omitempty"` // of the engine, once there is a plan
 	Counts   map[transfer.Outcome]int `json:"counts"`          // of the tags
 }
 
-// Entry is one tag, the referrers of one image, or a repository. Its text is printable.
+// Entry describes one tag, the referrers of one image, or a repository. Its text is printable.
 type Entry struct {
 	Repository     string           `json:"repository"`
 	Tag            string           `json:"tag,omitempty"`
@@ -58,19 +58,19 @@ type Entry struct {
 	SourceDigest   digest.Digest    `json:"sourceDigest,omitempty"`
 	PlatformDigest digest.Digest    `json:"platformDigest,omitempty"` // of what was copied in place of an index
 	Reference      string           `json:"reference,omitempty"`      // at the target
-	PushedDigest   digest.Digest    `json:"pushedDigest,omitempty"`   // as the target answers
-	ReplacedDigest digest.Digest    `json:"replacedDigest,omitempty"` // as the target answered before the push
+	PushedDigest   digest.Digest    `json:"pushedDigest,omitempty"`   // as reported by the target
+	ReplacedDigest digest.Digest    `json:"replacedDigest,omitempty"` // as reported by the target before the push
 	Step           transfer.Step    `json:"step,omitempty"`
 	Error          string           `json:"error,omitempty"`
 	Remedy         string           `json:"remedy,omitempty"`
 
-	// For pages alone.
-	Cause string `json:"-"` // the error without the reference that it happened to: often the same for many
+	// For pages only.
+	Cause string `json:"-"` // the error without the reference, so that equal causes compare equal
 	Bytes int64  `json:"-"`
-	At    int32  `json:"-"` // the moment of the result, in milliseconds from the beginning of the run
+	At    int32  `json:"-"` // when the result was recorded, in milliseconds since the start of the run
 }
 
-// printable is text from outside without secrets.
+// printable returns text from outside in printable form, without secrets.
 func (a About) printable(text string) string {
 	if a.Redact != nil {
 		text = a.Redact(text)
@@ -108,7 +108,7 @@ func printableDigest(d digest.Digest) digest.Digest {
 	return digest.Digest(redact.Printable(string(d)))
 }
 
-// pair returns the digests of a tag that is at the target as another manifest than the one that was copied.
+// pair returns the digests of a tag whose manifest at the target differs from the one that was copied.
 func (e Entry) pair() (transfer.DigestChange, bool) {
 	pair := transfer.DigestChange{Source: e.SourceDigest, Root: cmp.Or(e.PlatformDigest, e.SourceDigest), Pushed: e.PushedDigest}
 	for _, d := range []digest.Digest{pair.Source, pair.Root, pair.Pushed} {
@@ -119,7 +119,7 @@ func (e Entry) pair() (transfer.DigestChange, bool) {
 	return pair, e.Outcome.Arrived() && pair.Pushed != pair.Root
 }
 
-// compareEntries gives lists an order that does not depend on which copy ended first.
+// compareEntries sorts lists independently of the order in which copies finished.
 func compareEntries(a, b Entry) int {
 	return cmp.Or(
 		cmp.Compare(a.Repository, b.Repository),
@@ -129,13 +129,13 @@ func compareEntries(a, b Entry) int {
 	)
 }
 
-// write writes the document with one entry a line, for diff and grep. It never has all of the JSON in memory.
+// write writes the document with one entry per line, for diff and grep. It never holds the whole JSON in memory.
 func (d Document) write(w io.Writer) error {
 	head, err := marshal(d.header, "  ")
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(w) // which keeps its first error for Flush
+	out := bufio.NewWriter(w) // keeps its first error for Flush
 	_, _ = out.Write(bytes.TrimSuffix(head, []byte("\n}")))
 	for _, list := range []struct {
 		name    string
@@ -150,7 +150,7 @@ func (d Document) write(w io.Writer) error {
 	return out.Flush()
 }
 
-// writeLines writes the elements of a list, and its end.
+// writeLines writes the elements of a list and the closing bracket.
 func writeLines(out *bufio.Writer, entries []Entry) error {
 	separator, end := "\n    ", "]"
 	for _, e := range entries {
@@ -166,7 +166,7 @@ func writeLines(out *bufio.Writer, entries []Entry) error {
 	return err
 }
 
-// marshal leaves < and > as they are: errors have them, and nobody takes the file for HTML.
+// marshal does not escape < and >: errors contain them, and the file is not HTML.
 func marshal(v any, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -176,7 +176,7 @@ func marshal(v any, indent string) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// readDocument reads a report.json. Its error is fs.ErrNotExist where there is none.
+// readDocument reads a report.json. Its error is fs.ErrNotExist if there is none.
 func readDocument(path string) (Document, error) {
 	info, err := os.Stat(path)
 	switch {

@@ -17,7 +17,7 @@ var (
 	pushed = digest.FromString("pushed") // sha256:b9a22ffb5d39a8b0…
 )
 
-// tag is the result of one tag of team/app.
+// tag returns the result of one tag of team/app.
 func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
 	r := transfer.Result{
 		Repository: "team/app", Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
@@ -41,7 +41,7 @@ func stepError(step transfer.Step, ref, words, remedy string) error {
 	return &transfer.StepError{Step: step, Ref: ref, Err: errors.New(words), Remedy: remedy}
 }
 
-// expect compares line by line, so that a failure shows the line.
+// expect compares line by line, so that a failure shows the line that differs.
 func expect(t *testing.T, got string, want ...string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")

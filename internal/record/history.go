@@ -12,8 +12,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// History is what people want to know besides the results: what the run was about, what each worker did when, and of
-// what the images consist.
+// History is what the pages show besides the results: the scope of the run, what each worker did and when, and what the
+// images consist of.
 type History struct {
 	Began  time.Time
 	Lasted time.Duration
@@ -28,31 +28,31 @@ type History struct {
 	PulledBack   int  // tags
 }
 
-// lane is one of the workers that pull, or of those that push. The step is empty for copies that were made alone.
+// lane is one pull worker or one push worker. The step is empty for images that were copied alone.
 type lane struct {
 	Step   transfer.Step
 	Worker int
 }
 
-// Span is what a worker did with one image. A large account has a hundred thousand of them.
+// Span is the time that a worker spent on one image. A large account has a hundred thousand of them.
 type Span struct {
 	Image         ImageKey
 	Bytes         int64
-	Began, Lasted int32 // in milliseconds, which are enough for three weeks
+	Began, Lasted int32 // in milliseconds, which is enough for three weeks
 	Lane          int16
 	Well          bool
 }
 
-// ImageKey names a digest of a repository.
+// ImageKey identifies a digest in a repository.
 type ImageKey struct {
 	repository string
 	digest     digest.Digest
 }
 
-// KeyOf names the image of an entry.
+// KeyOf returns the key of an entry's image.
 func KeyOf(e Entry) ImageKey { return ImageKey{e.Repository, e.SourceDigest} }
 
-// observe notes what an event says of the run as a whole.
+// observe records what an event says about the run as a whole.
 func (h *History) observe(event migrate.Event) {
 	switch e := event.(type) {
 	case migrate.Chosen:
@@ -76,7 +76,7 @@ func (h *History) observe(event migrate.Event) {
 	}
 }
 
-// planned keeps the plan with printable names, and without the results in it, which come again.
+// planned keeps the plan with printable names, and without its results, which are reported again.
 func (h *History) planned(e migrate.Planned) {
 	e.Refused = nil
 	e.Contents, e.MostShared = slices.Clone(e.Contents), slices.Clone(e.MostShared)
@@ -90,7 +90,7 @@ func (h *History) planned(e migrate.Planned) {
 	h.Plan = e
 }
 
-// worked notes what a worker has just ended.
+// worked records what a worker has just finished.
 func (h *History) worked(e migrate.Worked, ended time.Time) {
 	at := slices.Index(h.Lanes, lane{e.Step, e.Worker})
 	if at < 0 {
@@ -104,12 +104,12 @@ func (h *History) worked(e migrate.Worked, ended time.Time) {
 	})
 }
 
-// since is the moment in milliseconds from the beginning of the run.
+// since returns the time since the start of the run, in milliseconds.
 func (h *History) since(moment time.Time) int32 {
 	return int32(min(max(0, moment.Sub(h.Began).Milliseconds()), math.MaxInt32))
 }
 
-// Moved is what was pulled from the source and pushed to the target, in bytes.
+// Moved returns the bytes that were pulled from the source and pushed to the target.
 func (h *History) Moved() (pulled, pushed int64) {
 	for _, s := range h.Spans {
 		step := h.Lanes[s.Lane].Step
@@ -123,7 +123,7 @@ func (h *History) Moved() (pulled, pushed int64) {
 	return pulled, pushed
 }
 
-// Took is how long the workers were busy with each image.
+// Took returns how long the workers spent on each image.
 func (h *History) Took() map[ImageKey]time.Duration {
 	took := map[ImageKey]time.Duration{}
 	for _, s := range h.Spans {

@@ -1,4 +1,4 @@
-// Package record keeps report.json: what earlier runs have left, and what this one leaves.
+// Package record maintains report.json: it reads what earlier runs left, and writes the results of this one.
 package record
 
 import (
@@ -17,61 +17,61 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// fileName is kept up to date during a run, because a later run reads it.
+// fileName is updated during a run, because a later run reads it.
 const fileName = "report.json"
 
-// Page is a file that is written from the record when the run is over, for people to read.
+// Page is a human-readable file that is written from the record at the end of a run.
 type Page struct {
 	Name  string
 	Write func(w io.Writer, d Document, h *History) error
 }
 
-// A report of a large account takes a while to write: after each time, pauseFactor times as long passes before the
-// next, and at least minPause, because the engine may share the disk that has to be synced.
+// The report of a large account takes a while to write. The pause after each write is pauseFactor times as long, and at
+// least minPause, because the engine may share the disk that has to be synced.
 const (
 	pauseFactor = 20
 	minPause    = 500 * time.Millisecond
 )
 
-// About is what a record has to be told of its run.
+// About describes the run to its record.
 type About struct {
 	Program string // with its version
 	Target  string // CI_REGISTRY_IMAGE
-	Partial bool   // the run is for some of the tags: one that it has no result for may still be listed
-	// Redact takes secrets out of what others have said; nil: nothing is taken out.
+	Partial bool   // the run covers only some of the tags: a tag without a result may still exist
+	// Redact removes secrets from text that comes from outside; nil: nothing is removed.
 	Redact func(text string) string
 	Now    func() time.Time // nil: time.Now
 }
 
-// Record keeps report.json up to date while a migration runs, and knows what earlier runs have left in it. In the end it
-// writes the same for people. The nil Record keeps nothing. Its methods may be called concurrently, but for Close, which
-// is the last.
+// Record keeps report.json up to date during a migration, and knows what earlier runs recorded. At the end it also
+// writes the pages. The nil Record does nothing. Its methods may be called concurrently, except Close, which must be
+// called last.
 type Record struct {
 	about About
-	dir   string // of the pages; empty: they are not written
+	dir   string // of the pages; empty: no pages are written
 	pages []Page
 	save  func(Document) error
-	known map[place]Entry // of earlier runs; never changed
-	// earlier are all tags that earlier runs have brought, for a verification.
+	known map[place]Entry // from earlier runs; never changed
+	// earlier lists all tags that earlier runs copied, for a verification.
 	earlier []migrate.Earlier
 
 	mu      sync.Mutex
 	header  header
-	results []Entry // only ever appended to
+	results []Entry // append-only
 	history History
 
-	changed chan struct{} // holds one where something is to be written
+	changed chan struct{} // holds a value while there is something to write
 	closing chan struct{}
 	stopped chan struct{}
 }
 
-// place is where a tag's pair belongs: another repository's tag at the same reference is another matter.
+// place identifies a tag's pair: the same reference may also be the target of another repository's tag.
 type place struct{ repository, reference string }
 
-// Open reads the report.json that an earlier run has left in the folder, which is made where there is none, and
-// writes one that has no results yet. One that cannot be read is kept under another name. The pages that the earlier run has
-// left are removed: should this one be killed, nobody takes them for its own. An empty folder name gives the nil Record.
-// notice takes what is worth a line of the log. The error says what is wrong with the folder.
+// Open reads the report.json that an earlier run left in the folder, and writes one without results. A missing folder
+// is created. A report.json that cannot be read is kept under another name. The earlier run's pages are removed, so
+// that they are not mistaken for those of this run if it is killed. If dir is empty, Open returns the nil Record.
+// notice receives messages for the log. The error says what is wrong with the folder.
 func Open(dir string, about About, pages []Page, notice func(format string, args ...any)) (*Record, error) {
 	if dir == "" {
 		return nil, nil
@@ -101,13 +101,13 @@ func Open(dir string, about About, pages []Page, notice func(format string, args
 	}
 	r.dir, r.pages = dir, pages
 	for _, page := range pages {
-		_ = os.Remove(filepath.Join(dir, page.Name)) // what cannot be removed cannot be replaced, as Close will say
+		_ = os.Remove(filepath.Join(dir, page.Name)) // Close reports a page that cannot be replaced
 	}
 	go r.keepWriting()
 	return r, nil
 }
 
-// keepAside gives a file a name that no file has.
+// keepAside renames a file to a name that is not in use.
 func keepAside(name string) (aside string, err error) {
 	aside = name + ".unreadable"
 	for n := 2; ; n++ {
@@ -128,7 +128,7 @@ func newRecord(about About, earlier Document, save func(Document) error) *Record
 		history: History{Began: began},
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // the later replaces the earlier
+	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // later entries replace earlier ones
 		if e.Outcome.Arrived() && e.SourceDigest.Validate() == nil {
 			r.earlier = append(r.earlier, migrate.Earlier{
 				Repository: e.Repository, Tag: e.Tag, Target: e.Reference, Source: e.SourceDigest, Pushed: e.PushedDigest,
@@ -151,10 +151,10 @@ func (a About) now() time.Time {
 	return time.Now()
 }
 
-// asWritten is the time as report.json gives it.
+// asWritten returns the time in the precision of report.json.
 func asWritten(moment time.Time) time.Time { return moment.UTC().Truncate(time.Second) }
 
-// Known returns the digests of a tag that an earlier run has brought to the target reference, where they differ.
+// Known returns the source and pushed digests of a tag that an earlier run pushed to the reference, if they differ.
 func (r *Record) Known(repository, reference string) (transfer.DigestChange, bool) {
 	if r == nil {
 		return transfer.DigestChange{}, false
@@ -162,7 +162,7 @@ func (r *Record) Known(repository, reference string) (transfer.DigestChange, boo
 	return r.known[place{repository, reference}].pair()
 }
 
-// Earlier returns the tags that earlier runs have brought.
+// Earlier returns the tags that earlier runs copied.
 func (r *Record) Earlier() []migrate.Earlier {
 	if r == nil {
 		return nil
@@ -170,7 +170,7 @@ func (r *Record) Earlier() []migrate.Earlier {
 	return r.earlier
 }
 
-// ReadKnown is the Known of a Record for a folder that is left as it is.
+// ReadKnown is like Record.Known, for a folder that is not written to.
 func ReadKnown(dir string, notice func(format string, args ...any)) func(repository, reference string) (transfer.DigestChange, bool) {
 	name := filepath.Join(dir, fileName)
 	earlier, err := readDocument(name)
@@ -180,7 +180,7 @@ func ReadKnown(dir string, notice func(format string, args ...any)) func(reposit
 	return newRecord(About{}, earlier, nil).Known
 }
 
-// Observe notes what the event says, and has it written soon. It waits for no disk.
+// Observe records the event, and schedules a write. It does not wait for the disk.
 func (r *Record) Observe(event migrate.Event) {
 	if r == nil {
 		return
@@ -205,11 +205,11 @@ func (r *Record) Observe(event migrate.Event) {
 	}
 	select {
 	case r.changed <- struct{}{}:
-	default: // what has been noted before is still to be written, and this with it
+	default: // the pending write will include this event
 	}
 }
 
-// keepWriting writes what changes. A write that fails matters only if the last one does, which is Close's.
+// keepWriting writes changes. A failed write matters only if the last one fails, too, which Close reports.
 func (r *Record) keepWriting() {
 	defer close(r.stopped)
 	for {
@@ -228,8 +228,8 @@ func (r *Record) keepWriting() {
 	}
 }
 
-// Close writes the report of the run that has ended, early where there is a cause: all of its files. Its error says
-// which of them are not what this run has done.
+// Close writes all files of the report. The cause is the error that ended the run early, or nil. The returned error
+// names the files that do not have the results of this run.
 func (r *Record) Close(cause error) error {
 	if r == nil {
 		return nil
@@ -252,7 +252,7 @@ func (r *Record) Close(cause error) error {
 	return errors.Join(append(failures, r.writePages(d)...)...)
 }
 
-// writePages writes the files that nobody reads before the run is over.
+// writePages writes the files that are not needed before the end of the run.
 func (r *Record) writePages(d Document) (failures []error) {
 	for _, page := range r.pages {
 		write := func(w io.Writer) error { return page.Write(w, d, &r.history) }
@@ -263,7 +263,7 @@ func (r *Record) writePages(d Document) (failures []error) {
 	return failures
 }
 
-// document is the report as things are.
+// document returns the report in its current state.
 func (r *Record) document() Document {
 	r.mu.Lock()
 	d, results := Document{header: r.header}, r.results
@@ -290,8 +290,8 @@ func (r *Record) document() Document {
 	return d
 }
 
-// carried are the pairs of earlier runs that the document's tags neither confirm nor replace. Those of tags that ECR
-// does not list any more end with the first run that finishes: before, nobody knows which they are.
+// carried returns the pairs of earlier runs that the document's tags neither confirm nor replace. Pairs of tags that
+// are no longer in ECR are dropped by the first run that finishes: until then, they are not known to be gone.
 func (r *Record) carried(d Document) []Entry {
 	arrived, listed, unlisted := map[place]bool{}, map[[2]string]bool{}, map[string]bool{}
 	for _, e := range d.Tags {

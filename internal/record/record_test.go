@@ -25,13 +25,13 @@ import (
 
 var about = About{Program: "ecr2gitlab 1.2.3", Target: target}
 
-// pages is one file for people, which counts the tags.
+// pages is one page, which counts the tags.
 var pages = []Page{{Name: "tags.txt", Write: func(w io.Writer, d Document, _ *History) error {
 	_, err := fmt.Fprintln(w, len(d.Tags))
 	return err
 }}}
 
-// openIn opens a record, and returns what its log says.
+// openIn opens a record, and returns its log messages.
 func openIn(t *testing.T, dir string, about About) (*Record, string) {
 	t.Helper()
 	var out strings.Builder
@@ -42,7 +42,7 @@ func openIn(t *testing.T, dir string, about About) (*Record, string) {
 	return r, out.String()
 }
 
-// runWith makes a run with these results in the folder, and returns the report that it leaves.
+// runWith records a run with these results in the folder, and returns its report.
 func runWith(t *testing.T, dir string, about About, cause error, results ...transfer.Result) Document {
 	t.Helper()
 	r, _ := openIn(t, dir, about)
@@ -64,7 +64,7 @@ func reportIn(t *testing.T, dir string) Document {
 	return d
 }
 
-// namesIn lists a folder.
+// namesIn returns the names of the files in a folder.
 func namesIn(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -91,7 +91,7 @@ func TestRecordIsTheSchema(t *testing.T) {
 	reduced := tag("3", transfer.OnePlatform, nil)
 	reduced.Root = child
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) { // whose clock begins with the year 2000
+	synctest.Test(t, func(t *testing.T) { // its clock starts in the year 2000
 		r, _ := openIn(t, dir, about)
 		time.Sleep(90 * time.Minute)
 		r.Observe(migrate.Planned{Tags: 4, Store: image.ClassicStore})
@@ -166,7 +166,7 @@ func TestRecordIsTheSchema(t *testing.T) {
 	}
 }
 
-// Two reports of the same results are the same, whichever came first.
+// Equal results make equal reports, whatever their order.
 func TestRecordOrder(t *testing.T) {
 	results := []transfer.Result{tag("2", transfer.Exact, nil), tag("1", transfer.Changed, nil), referrers(1, transfer.Exact, nil)}
 	other := tag("1", transfer.Exact, nil)
@@ -184,7 +184,7 @@ func TestRecordOrder(t *testing.T) {
 	}
 }
 
-// What an earlier run has left is known until this run has replaced it, or has found that ECR does not list it any more.
+// What an earlier run recorded is known until this run replaces it, or finds that the tag is no longer in ECR.
 func TestRecordCarriesPairs(t *testing.T) {
 	child := digest.FromString("child")
 	reduced := tag("1", transfer.OnePlatform, nil)
@@ -205,7 +205,7 @@ func TestRecordCarriesPairs(t *testing.T) {
 		cause   error
 		results []transfer.Result
 		known   transfer.DigestChange // after the second run
-		carried bool                  // outside of its own results
+		carried bool                  // outside its own results
 	}{
 		{"the same again", tag("1", transfer.Changed, nil), about, nil, []transfer.Result{tag("1", transfer.Changed, nil)}, changed, false},
 		{"one platform again", reduced, about, nil, []transfer.Result{reduced}, transfer.DigestChange{Source: source, Root: child, Pushed: pushed}, false},
@@ -241,7 +241,7 @@ func TestRecordCarriesPairs(t *testing.T) {
 	}
 }
 
-// A run that is killed has not lost what earlier runs knew, from its first moment on.
+// A run that is killed preserves what earlier runs recorded, from the start.
 func TestRecordKilled(t *testing.T) {
 	dir := t.TempDir()
 	runWith(t, dir, about, nil, tag("1", transfer.Changed, nil))
@@ -274,7 +274,7 @@ func TestRecordOfAnEarlierRunUnusable(t *testing.T) {
 		{"of a later version", func(t *testing.T, name string) { writeFile(t, name, `{"version": 2}`) }, "version 2 of the schema"},
 		{"too large", func(t *testing.T, name string) {
 			writeFile(t, name, "")
-			if err := os.Truncate(name, maxDocument+1); err != nil { // a hole, which takes no room
+			if err := os.Truncate(name, maxDocument+1); err != nil { // sparse: takes no disk space
 				t.Fatal(err)
 			}
 		}, "larger than 256 MiB"},
@@ -310,7 +310,7 @@ func TestRecordOfAnEarlierRunUnusable(t *testing.T) {
 	}
 }
 
-// A pair that is none makes no tag count as present.
+// An incomplete pair does not make a tag count as present.
 func TestRecordIgnoresInvalidDigests(t *testing.T) {
 	dir := t.TempDir()
 	good := fmt.Sprintf(`"sourceDigest": %q, "pushedDigest": %q`, source, pushed)
@@ -330,7 +330,7 @@ func TestRecordIgnoresInvalidDigests(t *testing.T) {
 	}
 }
 
-// A folder that takes no report is found before anything else happens.
+// A folder that cannot hold the report is detected before anything else happens.
 func TestRecordFolder(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -338,7 +338,7 @@ func TestRecordFolder(t *testing.T) {
 	for name, says := range map[string]string{
 		file:                        "not a directory",
 		filepath.Join(file, "sub"):  "not a directory",
-		"/proc":                     "report.json cannot be written: ", // where root may not, either
+		"/proc":                     "report.json cannot be written: ", // not writable even for root
 		filepath.Join(dir, "a\x00"): "invalid argument",
 	} {
 		if _, err := Open(name, about, nil, t.Logf); err == nil || !strings.Contains(err.Error(), says) {
@@ -382,7 +382,7 @@ func (s *slowDisk) save(d Document) error {
 	return s.err
 }
 
-// writes returns when each report was begun, and the tags in the last.
+// writes returns when each write started, and the number of tags in the last one.
 func (s *slowDisk) writes() (began []time.Time, tags int) {
 	synctest.Wait()
 	s.mu.Lock()
@@ -402,7 +402,7 @@ func startRecord(disk *slowDisk) *Record {
 	return r
 }
 
-// Writing takes a twentieth of the time at most, holds up no copy, and is never far behind.
+// Writing takes at most a twentieth of the time, does not block copying, and never lags far behind.
 func TestRecordPauses(t *testing.T) {
 	const tags, apart = 500, 200 * time.Millisecond
 	for _, takes := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, 3 * time.Second, time.Minute} {
@@ -442,7 +442,7 @@ func TestRecordPauses(t *testing.T) {
 	}
 }
 
-// Close waits for no pause, and its report has everything.
+// Close does not wait for a pause, and its report is complete.
 func TestRecordClosesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &slowDisk{takes: time.Minute}
@@ -463,7 +463,7 @@ func TestRecordClosesAtOnce(t *testing.T) {
 	})
 }
 
-// Only what is not on the disk in the end is an error.
+// Only a failure of the final write is an error.
 func TestRecordCloseTells(t *testing.T) {
 	full := errors.New("no space left on device")
 	for _, test := range []struct {
@@ -487,7 +487,7 @@ func synctestRun(t *testing.T, name string, test func(*testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }
 
-// Whoever reads the file at any moment reads one that is whole.
+// A reader of the file always sees a complete report.
 func TestReplaceFileIsNeverTorn(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	version := func(n int) string { return strings.Repeat(fmt.Sprintf("%06d", n), 1000+n) }
@@ -528,11 +528,11 @@ func TestReplaceFileIsNeverTorn(t *testing.T) {
 		default:
 		}
 	}
-	for range written { // let it end before its folder does
+	for range written { // let it finish before its folder is removed
 	}
 }
 
-// A write that fails on its way leaves the old file, and nothing else.
+// A failed write keeps the old file, and leaves no other file behind.
 func TestReplaceFileFails(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "file")
@@ -551,7 +551,8 @@ func TestReplaceFileFails(t *testing.T) {
 	}
 }
 
-// Names and causes come from registries: the report is JSON and plain text whatever they are, and can be read again.
+// Names and causes come from registries: whatever they contain, the report is valid JSON and plain text, and can be
+// read again.
 func TestRecordHostileNames(t *testing.T) {
 	hostile := "\x1b[0Ksection_end:1:x\r\"\\},{ %s \u202e \u009b \x00\xff" + strings.Repeat("x", 1<<16)
 	dir := t.TempDir()

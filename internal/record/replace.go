@@ -9,11 +9,11 @@ import (
 	"syscall"
 )
 
-// unfinishedSuffix ends a file's name until the file is whole; the star stands for a number.
+// unfinishedSuffix is the suffix of a file that is not yet complete; the star stands for a number.
 const unfinishedSuffix = ".*.tmp"
 
-// replaceFile writes a file in the place of one that may be there. Whenever the program or the machine ends, the old
-// file is there or the new one, and whole.
+// replaceFile replaces a file atomically: even if the program or the machine crashes, either the old file or the new
+// one exists, complete.
 func replaceFile(name string, write func(io.Writer) error) error {
 	temp, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+unfinishedSuffix)
 	if err != nil {
@@ -30,11 +30,11 @@ func replaceFile(name string, write func(io.Writer) error) error {
 	return syncFolder(filepath.Dir(name))
 }
 
-// fill writes the file, has it on the disk, and closes it.
+// fill writes the file, syncs it to disk and closes it.
 func fill(file *os.File, write func(io.Writer) error) error {
 	err := write(file)
 	if err == nil {
-		err = file.Chmod(0o644) // a runner collects it as another user
+		err = file.Chmod(0o644) // GitLab Runner collects it as another user
 	}
 	if err == nil {
 		err = file.Sync()
@@ -42,7 +42,7 @@ func fill(file *os.File, write func(io.Writer) error) error {
 	return errors.Join(err, file.Close())
 }
 
-// syncFolder has a rename on the disk. Some file systems of networks refuse that for folders.
+// syncFolder syncs a rename to disk. Some network file systems do not support this for folders.
 func syncFolder(name string) error {
 	folder, err := os.Open(name)
 	if err != nil {
@@ -55,7 +55,7 @@ func syncFolder(name string) error {
 	return errors.Join(err, folder.Close())
 }
 
-// removeUnfinished removes what replaceFile leaves where the program is killed in the middle of it.
+// removeUnfinished removes temporary files of replaceFile that a killed program left behind.
 func removeUnfinished(name string) {
 	entries, _ := os.ReadDir(filepath.Dir(name))
 	for _, e := range entries {
