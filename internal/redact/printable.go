@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// Printable makes text from outside safe for a terminal and a CI log: what is no printable character, line ends and
-// tabs aside, is written as an escape of Go's.
+// Printable makes text from outside safe for a terminal and a CI log: nonprintable characters, except line ends and
+// tabs, are replaced by Go escape sequences.
 func Printable(text string) string {
 	var b strings.Builder
 	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {

@@ -1,4 +1,4 @@
-// Package redact takes secrets out of text, however they are written there.
+// Package redact removes secrets from text, in any common encoding.
 package redact
 
 import (
@@ -14,29 +14,29 @@ import (
 	"sync"
 )
 
-// Hidden is what stands in the place of a secret.
+// Hidden replaces a secret.
 const Hidden = "[hidden]"
 
-// Redactor takes secrets out of what is written. The program prints none, but whoever is sent one may quote it in an
-// error: a proxy that echoes a request, or AWS, whose answer to a bad signature holds what was signed. It may be used
-// concurrently.
+// Redactor removes secrets from output. The program prints none itself, but a recipient of one may quote it in an
+// error: a proxy that echoes a request, or AWS, whose answer to a bad signature contains the signed text. It is safe
+// for concurrent use.
 type Redactor struct {
 	mu       sync.RWMutex
 	forms    map[string]bool
 	replacer *strings.Replacer
 }
 
-// minSecret is the shortest secret that is taken out, in bytes. GitLab masks no shorter ones either: a word of a few
-// letters is in other words, too.
+// minSecret is the minimum length of a secret that is removed, in bytes, and the same as GitLab's for masking: a
+// shorter one would match parts of ordinary words.
 const minSecret = 8
 
-// New returns a redactor that knows no secret yet.
+// New returns a redactor that does not know any secrets yet.
 func New() *Redactor { return &Redactor{forms: map[string]bool{}, replacer: strings.NewReplacer()} }
 
-// Learn adds secrets to those that are taken out. Those of fewer than eight bytes are not.
+// Learn adds secrets to remove. It ignores those of fewer than eight bytes.
 func (r *Redactor) Learn(secrets ...string) {
 	for _, secret := range secrets {
-		secret = strings.TrimSpace(secret) // who quotes it may not quote the line end that a variable has
+		secret = strings.TrimSpace(secret) // a quote may omit the variable's trailing newline
 		if len(secret) < minSecret || r.Knows(secret) {
 			continue
 		}
@@ -62,8 +62,8 @@ func (r *Redactor) Knows(secret string) bool {
 	return r.forms[secret]
 }
 
-// Text returns the text with [hidden] in the place of every secret, however it is written, and with no more of a URL
-// than its scheme, host and path.
+// Text returns the text with every secret, in any encoding, replaced by [hidden], and with URLs reduced to scheme, host
+// and path.
 func (r *Redactor) Text(text string) string { return URLs(r.hideSecrets(text)) }
 
 func (r *Redactor) hideSecrets(text string) string {
@@ -72,8 +72,8 @@ func (r *Redactor) hideSecrets(text string) string {
 	return r.replacer.Replace(text)
 }
 
-// Writer redacts what is written to w. A secret is recognized within one write, because what prints a line prints it at
-// once; a URL is recognized over several. The writer may be used concurrently.
+// Writer redacts what is written to w. A secret is recognized only within one write, so a line must be written at once;
+// a URL is also recognized across writes. The writer is safe for concurrent use.
 func (r *Redactor) Writer(w io.Writer) io.Writer { return &redactingWriter{out: w, redactor: r} }
 
 type redactingWriter struct {
@@ -99,8 +99,8 @@ func (w *redactingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Fd is the descriptor of the file behind the writer, for whoever asks whether that is a terminal. Without a file it is
-// that of none.
+// Fd returns the descriptor of the underlying file, for callers that check for a terminal. Without a file, it returns
+// an invalid descriptor.
 func (w *redactingWriter) Fd() uintptr {
 	if file, ok := w.out.(interface{ Fd() uintptr }); ok {
 		return file.Fd()
@@ -108,7 +108,7 @@ func (w *redactingWriter) Fd() uintptr {
 	return ^uintptr(0)
 }
 
-// formsOf lists the ways in which a secret may be written: as it is, escaped, and in base64 at any place of a text.
+// formsOf returns the encodings of a secret: plain, escaped, and in base64 at any offset.
 func formsOf(secret string) []string {
 	quoted, _ := json.Marshal(secret)
 	texts := []string{
@@ -128,9 +128,9 @@ func formsOf(secret string) []string {
 
 func unquoted(text string) string { return text[1 : len(text)-1] }
 
-// encodedAfter is the text in base64 after so many bytes of something else: at the end, and with more to come.
+// encodedAfter returns the base64 of the text after the given number of other bytes: at the end, and followed by more.
 func encodedAfter(encoding *base64.Encoding, before int, text string) []string {
 	encoded := encoding.EncodeToString(append(make([]byte, before), text...))
-	first, last := (8*before+5)/6, 8*(before+len(text))/6 // characters that are the text's alone
+	first, last := (8*before+5)/6, 8*(before+len(text))/6 // the characters that depend only on the text
 	return []string{encoded[first:], encoded[first:last]}
 }

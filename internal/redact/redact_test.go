@@ -20,7 +20,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add("\x00\n\r\t\"'`\\", "\x1b[0K", "")
 	f.Fuzz(func(t *testing.T, secret, before, after string) {
 		if secret = strings.TrimSpace(secret); len(secret) < 8 || strings.ContainsAny(secret, "[]") || !utf8.ValidString(secret) {
-			return // what is put in its place would complete it, or what is beside it would
+			return // the replacement or its neighbours would complete it
 		}
 		hide := redact.New()
 		hide.Learn(secret)

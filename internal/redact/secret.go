@@ -17,5 +17,5 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(Hidden), nil }
 // MarshalJSON returns [hidden] as a string.
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + Hidden + `"`), nil }
 
-// Format hides the value from every verb, also from those that do not ask for a Stringer, such as %x.
+// Format hides the value from every verb, including those that do not use Stringer, such as %x.
 func (Secret) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, Hidden) }

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// URLs returns the text with every URL in it reduced to scheme, host and path: a query can be a signature, and user
-// information a password. Query strings without a URL before them, and S3's signature parameters wherever they are
-// (an S3 error quotes the request that it refuses), are taken out as well. The text may be escaped as JSON, as a Go
-// string or as HTML, and it may be cut anywhere.
+// URLs returns the text with every URL in it reduced to scheme, host and path: a query can contain a signature, and
+// user information a password. Query strings without a URL, and S3's signature parameters anywhere in the text (an S3
+// error quotes the request that it rejects), are removed as well. The text may be escaped as JSON, as a Go string or as
+// HTML, and it may be truncated anywhere.
 func URLs(text string) string {
 	if !strings.ContainsAny(text, ":?=%") {
 		return text
@@ -21,15 +21,15 @@ func URLs(text string) string {
 	return string(s.out)
 }
 
-// scanner copies text to out byte by byte, without what URLs takes out.
+// scanner copies text to out byte by byte, without what URLs removes.
 type scanner struct {
 	out   []byte
 	state scanState
-	// held has come and is undecided: it belongs to the text, or to what is taken out.
+	// held is input whose fate is undecided: it is either copied or removed.
 	held []byte
-	// seen is the end of the text so far, as much of it as tells that a URL begins.
+	// seen is the end of the text so far, long enough to recognize the start of a URL.
 	seen []byte
-	// dropped is the last byte that was taken out.
+	// dropped is the last byte that was removed.
 	dropped byte
 }
 
@@ -38,20 +38,20 @@ type scanState int
 const (
 	inText      scanState = iota
 	inAuthority           // after "://"; held is the authority so far
-	inPath                // of a URL
-	inQuery               // of a URL or of none: taken out
-	inEscape              // after the backslashes within a query, which are held
-	inName                // after a "?" in text; held is that and what may be a parameter's name
+	inPath                // in a URL
+	inQuery               // in a URL or alone: removed
+	inEscape              // after backslashes in a query, which are held
+	inName                // after a "?" in text; held is that and a possible parameter name
 )
 
-// signaturePrefix begins the names of the parameters that S3 signs a URL with, in lower case
-// (Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters").
+// signaturePrefix is the prefix of the parameters that sign an S3 URL, in lower case (Amazon S3 API Reference,
+// "Authenticating Requests: Using Query Parameters").
 const signaturePrefix = "x-amz-"
 
-// seenBytes is enough to recognize the longest name of those parameters, X-Amz-SignedHeaders, twice over.
+// seenBytes is twice the length of the longest of those names, X-Amz-SignedHeaders.
 const seenBytes = 40
 
-// next takes one more byte of the text.
+// next processes one byte of the text.
 func (s *scanner) next(b byte) {
 	switch s.state {
 	case inText:
@@ -69,7 +69,7 @@ func (s *scanner) next(b byte) {
 	}
 }
 
-// flush ends the text: what is still undecided belongs to it.
+// flush ends the text: held bytes that are still undecided are copied.
 func (s *scanner) flush() {
 	if s.state == inAuthority {
 		s.endAuthority()
@@ -124,7 +124,7 @@ func (s *scanner) authority(b byte) {
 	s.path(b)
 }
 
-// endAuthority writes the host, without the user information before it (RFC 3986, section 3.2).
+// endAuthority writes the host without the user information (RFC 3986, section 3.2).
 func (s *scanner) endAuthority() {
 	s.out = append(s.out, s.held[bytes.LastIndexByte(s.held, '@')+1:]...)
 	s.begin(inPath)
@@ -153,7 +153,7 @@ func (s *scanner) query(b byte) {
 	}
 }
 
-// endQuery goes on with the text, and keeps the punctuation before a blank: it is the sentence's.
+// endQuery returns to plain text, and keeps punctuation before a blank, which belongs to the sentence.
 func (s *scanner) endQuery(b byte) {
 	if b == ' ' && strings.ContainsRune(":,;)", rune(s.dropped)) {
 		s.out = append(s.out, s.dropped)
@@ -163,10 +163,10 @@ func (s *scanner) endQuery(b byte) {
 	s.text(b)
 }
 
-// escape tells an escaped character of the query, which JSON makes of "&", from the escape of what ends it.
+// escape distinguishes an escaped character of the query, such as JSON's form of "&", from an escaped end of the query.
 func (s *scanner) escape(b byte) {
 	switch b {
-	case '\\': // escaped once more
+	case '\\': // escaped again
 		s.held = append(s.held, b)
 		return
 	case 'u', 'x', '/':
@@ -179,7 +179,7 @@ func (s *scanner) escape(b byte) {
 	s.text(b)
 }
 
-// name finds out whether a question mark begins a query: a parameter's name follows, and "=".
+// name decides whether a question mark begins a query: it does if a parameter name and "=" follow.
 func (s *scanner) name(b byte) {
 	switch {
 	case b == '=' && len(s.held) > 1:
@@ -200,5 +200,5 @@ func isNameByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.ContainsRune("-_.%", rune(b))
 }
 
-// endsURL tells the bytes that no URL contains, and that quote one.
+// endsURL reports whether a byte cannot be part of a URL, or is a delimiter around one.
 func endsURL(b byte) bool { return b <= ' ' || b == 0x7f || strings.ContainsRune("\"<>`", rune(b)) }

@@ -37,7 +37,7 @@ func TestURLs(t *testing.T) {
 		"GET /jwt/auth?scope=repository:app:pull&service=x: 403":       "GET /jwt/auth: 403",
 		"https://user:secret-word@registry.example.com:5050/v2/ fails": "https://registry.example.com:5050/v2/ fails",
 		"see https://docs.example.com/page#part":                       "see https://docs.example.com/page",
-		// what is no URL and no query stays
+		// not a URL, not a query: unchanged
 		"no Docker Engine answers at tcp://docker:2375": "no Docker Engine answers at tcp://docker:2375",
 		"is it unix:///var/run/docker.sock? perhaps":    "is it unix:///var/run/docker.sock perhaps",
 		"why? because x=1; team/app@sha256:12=34":       "why? because x=1; team/app@sha256:12=34",
@@ -51,7 +51,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// FuzzURLs signs a URL within any text, has it escaped, cut off and split over writes, and looks for the signature.
+// FuzzURLs puts a signed URL into arbitrary text, escapes, truncates and splits it over writes, and looks for the
+// signature.
 func FuzzURLs(f *testing.F) {
 	f.Add("Get \"", "\": EOF", []byte("0123456789"), uint16(90))
 	f.Add("<Error>", "</Error>", []byte("\x00"), uint16(3))
@@ -79,7 +80,7 @@ func FuzzURLs(f *testing.F) {
 	})
 }
 
-// writtenIn is what comes of writes, each of a part.
+// writtenIn returns the output of writing the parts one by one.
 func writtenIn(parts ...string) string {
 	var out bytes.Buffer
 	w := redact.New().Writer(&out)
@@ -89,7 +90,7 @@ func writtenIn(parts ...string) string {
 	return out.String()
 }
 
-// TestWriterRecognizesURLsOverWrites splits a line at each of its places.
+// TestWriterRecognizesURLsOverWrites splits a line at every position.
 func TestWriterRecognizesURLsOverWrites(t *testing.T) {
 	line, want := `cannot get "`+signed+`": 403`+"\n", `cannot get "`+bucketURL+`": 403`+"\n"
 	for i := range line {
