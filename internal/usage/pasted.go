@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Pasted says what came along when a value was copied: white space or a pair of quotes around it. It is empty where
-// nothing did, and never shows the value.
+// Pasted describes what was copied along with a value: white space or quotes around it. It returns "" if the value is
+// clean, and never shows the value.
 func Pasted(value string) string {
 	if value == "" {
 		return ""
@@ -32,7 +32,7 @@ func Pasted(value string) string {
 // quotes are the pairs that shells, configuration files and word processors put around a value.
 var quotes = []string{`""`, "''", "``", "“”", "‘’", "„“", "«»"}
 
-// blank tells white space, and what is as invisible: byte order marks and zero-width spaces.
+// blank reports whether a character is white space or just as invisible: a byte order mark or a zero-width space.
 func blank(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
 func blankName(r rune) string {

@@ -23,7 +23,7 @@ const (
 	Version = "version"
 )
 
-// commands is what help lists, each command with its lines of help.
+// commands lists the commands in the order of the help, each with its lines of help.
 var commands = []struct {
 	name string
 	does []string
@@ -42,18 +42,18 @@ var commands = []struct {
 	{Version, []string{"print the version"}},
 }
 
-// flagNames are commands that other programs spell as flags.
+// flagNames maps flags that other programs use to commands.
 var flagNames = map[string]string{"-h": Help, "-help": Help, "--help": Help, "-version": Version, "--version": Version}
 
 // Line is a parsed command line.
 type Line struct {
 	Command string
 	Pull    int           // tags that Verify also pulls
-	Rate    int64         // bytes per second that Plan assumes; 0: its default
-	Within  time.Duration // time in which the jobs that Plan looks for finish; 0: it looks for none
+	Rate    int64         // bytes per second that Plan assumes; 0: the default
+	Within  time.Duration // time limit for which Plan finds the number of jobs; 0: none
 }
 
-// Error is what is wrong with a command line.
+// Error describes what is wrong with a command line.
 type Error string
 
 func (e Error) Error() string { return string(e) + ": see ecr2gitlab help" }
@@ -87,7 +87,7 @@ func Parse(args []string) (Line, error) {
 // flags returns the flags of the line's command.
 func (l *Line) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet(l.Command, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the error says what is wrong
+	flags.SetOutput(io.Discard) // the returned error describes the problem
 	switch l.Command {
 	case Verify:
 		flags.IntVar(&l.Pull, "pull", 0, "")
@@ -126,8 +126,8 @@ func unknownCommand(command string) Error {
 	return Error(text)
 }
 
-// Nearest returns the name that was probably meant: one that is a few letters off, or that the given name abbreviates. It
-// returns "" where none is close.
+// Nearest returns the name that was probably meant: one that differs by a few letters, or that the given name
+// abbreviates. It returns "" if none is close.
 func Nearest(name string, names []string) string {
 	nearest, least := "", len(name)/3+1
 	for _, candidate := range names {
@@ -172,7 +172,8 @@ run again; 130 or 143 interrupted.`)
 	return b.String()
 }
 
-// VersionLine returns the name and version of the program. If the linker set no revision, it takes the one that Go recorded.
+// VersionLine returns the name and version of the program. If the linker set no revision, it uses the one that Go
+// recorded.
 func VersionLine(version, revision string) string {
 	if info, ok := debug.ReadBuildInfo(); ok && revision == "" {
 		for _, setting := range info.Settings {

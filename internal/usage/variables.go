@@ -14,10 +14,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
-// Environment has the values of variables by name.
+// Environment maps variable names to values.
 type Environment map[string]string
 
-// EnvironmentOf reads entries such as those of os.Environ. Of several of one name the last one counts.
+// EnvironmentOf parses entries in the form of os.Environ. If a name occurs more than once, the last entry wins.
 func EnvironmentOf(entries []string) Environment {
 	env := Environment{}
 	for _, entry := range entries {
@@ -27,7 +27,7 @@ func EnvironmentOf(entries []string) Environment {
 	return env
 }
 
-// Get returns the variable's value, which is empty where it is not set.
+// Get returns the variable's value, or "" if it is not set.
 func (e Environment) Get(name string) string { return e[name] }
 
 // Variable is one line of the reference of an environment.
@@ -35,14 +35,14 @@ type Variable struct {
 	Name        string
 	Default     string
 	Required    bool
-	Instead     string // the variable that does as well, of one that is required
-	Short       string // for the help; without it the variable is not there
+	Instead     string // the variable that can replace a required one
+	Short       string // for the help; empty: not in the help
 	Description string
 	Secret      bool
 }
 
-// VariablesOf reads the reference from the tags of a configuration's fields, in their order. The tags of the name, the
-// default and whether the variable is required are those of envconfig.
+// VariablesOf builds the reference from the tags of a configuration's fields, in order. The tags for name, default and
+// required are those of envconfig.
 func VariablesOf(config reflect.Type) []Variable {
 	var all []Variable
 	for field := range config.Fields() {
@@ -59,20 +59,20 @@ func VariablesOf(config reflect.Type) []Variable {
 	return all
 }
 
-// Unknown finds the misspelled ones among the set variables that, by their prefix, can only be meant for this program.
+// Unknown reports set variables with the program's prefix that are not in the reference.
 func Unknown(prefix string, reference []Variable, env Environment) []string {
 	known := prefixed(prefix, reference)
 	var problems []string
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if strings.HasPrefix(name, prefix) && env[name] != "" && !slices.Contains(known, name) {
-			plain := strings.Trim(strconv.Quote(name), `"`) // it may hold a line end
+			plain := strings.Trim(strconv.Quote(name), `"`) // it may contain a newline
 			problems = append(problems, fmt.Sprintf("%s: unknown; there %s", plain, nearest(prefix, name, known)))
 		}
 	}
 	return problems
 }
 
-// nearest tells which variable was meant, or else all that there are. Their common beginning tells nothing.
+// nearest names the variable that was probably meant, or else all of them. The comparison ignores their common prefix.
 func nearest(prefix, name string, known []string) string {
 	var endings []string
 	for _, v := range known {
@@ -94,9 +94,8 @@ func prefixed(prefix string, reference []Variable) []string {
 	return names
 }
 
-// ReadField has envconfig process a struct with this field only. envconfig reads the environment of the process, which
-// has the value for that long, and does not have the variable if the value is empty. It returns an error for numbers
-// only.
+// ReadField has envconfig process a struct with only this field. envconfig reads the environment of the process, so the
+// variable is set there during the call, or unset if the value is empty. It returns an error only for numbers.
 func ReadField(field reflect.StructField, target reflect.Value, name, value string) error {
 	if before, set := os.LookupEnv(name); set {
 		defer func() { _ = os.Setenv(name, before) }()
@@ -105,9 +104,9 @@ func ReadField(field reflect.StructField, target reflect.Value, name, value stri
 	}
 	_ = os.Unsetenv(name)
 	if value != "" {
-		_ = os.Setenv(name, value) // a value that the operating system refuses is missing
+		_ = os.Setenv(name, value) // a value that the operating system rejects counts as missing
 	}
-	field.Tag = reflect.StructTag(strings.Replace(string(field.Tag), `required:"true"`, "", 1)) // the caller has checked it
+	field.Tag = reflect.StructTag(strings.Replace(string(field.Tag), `required:"true"`, "", 1)) // checked by the caller
 	single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
 	if err := envconfig.Process("", single.Interface()); err != nil {
 		return err
