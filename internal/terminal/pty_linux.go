@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open returns both ends of a pseudo-terminal of this size: what the program has, and what its user has.
+// Open returns both ends of a pseudo-terminal of the given size: the program's and the user's.
 func Open(t testing.TB, columns, rows int) (program, user *os.File) {
 	t.Helper()
 	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)

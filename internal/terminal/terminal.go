@@ -1,4 +1,4 @@
-// Package terminal has what tests need of a terminal: a pseudo-terminal, and a screen that keeps what is shown.
+// Package terminal provides terminals for tests: a pseudo-terminal, and a screen that records what is displayed.
 package terminal
 
 import (
@@ -8,22 +8,22 @@ import (
 	"sync"
 )
 
-// Screen is as much of a terminal as programs use that write lines and go up to replace some: line ends, carriage
-// returns, and the sequences to go up, to clear to the end, and to set colours. It may be used concurrently.
+// Screen emulates the part of a terminal that line-oriented programs use: line ends, carriage returns, and the
+// sequences to move up, to clear to the end, and to set colours. It is safe for concurrent use.
 type Screen struct {
-	Rewraps bool // lines are broken anew when the width changes, as most terminals do; others cut them off
+	Rewraps bool // lines are wrapped again when the width changes, as in most terminals; others truncate them
 
 	mu            sync.Mutex
 	columns, rows int
-	lines         []line // all there ever were; the last rows of them are on the screen
+	lines         []line // all lines so far; the last ones are on the screen
 	row, column   int    // of the cursor, the row counted from the first line
-	rest          []byte // of a sequence that is not complete
+	rest          []byte // an incomplete sequence
 	unknown       []string
 }
 
 type line struct {
 	text    []byte
-	wrapped bool // the next one goes on with it
+	wrapped bool // continued in the next line
 }
 
 // NewScreen returns an empty screen.
@@ -31,7 +31,7 @@ func NewScreen(columns, rows int, rewraps bool) *Screen {
 	return &Screen{Rewraps: rewraps, columns: columns, rows: rows, lines: make([]line, 1)}
 }
 
-// Write takes what a program writes. A line end goes to the first column, as a terminal's driver has it.
+// Write interprets a program's output. A line end moves to the first column, as with a terminal's driver.
 func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// take takes one character or sequence, and returns its length: 0 for one that is not complete.
+// take processes one character or sequence, and returns its length: 0 for an incomplete one.
 func (s *Screen) take(text []byte) int {
 	switch c := text[0]; {
 	case c == '\x1b':
@@ -87,7 +87,7 @@ func (s *Screen) grow() {
 
 func (s *Screen) top() int { return max(0, len(s.lines)-s.rows) }
 
-// sequence takes a control sequence.
+// sequence processes a control sequence.
 func (s *Screen) sequence(text []byte) int {
 	if len(text) < 2 {
 		return 0
@@ -121,14 +121,14 @@ func (s *Screen) clear() {
 	s.lines[s.row].text = s.lines[s.row].text[:min(s.column, len(s.lines[s.row].text))]
 	s.lines[s.row].wrapped = false
 	if s.row > 0 && s.column == 0 {
-		s.lines[s.row-1].wrapped = false // what comes here goes on with nothing
+		s.lines[s.row-1].wrapped = false // the line before does not continue here
 	}
-	for len(s.lines) < top+s.rows && top > 0 { // what is below is empty, and there
+	for len(s.lines) < top+s.rows && top > 0 { // the rows below exist, and are empty
 		s.lines = append(s.lines, line{})
 	}
 }
 
-// Resize changes the size, as a user who drags the window does.
+// Resize changes the size, as a user does by dragging the window.
 func (s *Screen) Resize(columns, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,7 +146,7 @@ func (s *Screen) Resize(columns, rows int) {
 	s.column = min(s.column, columns-1)
 }
 
-// rewrap breaks all lines anew. The cursor stays with its character.
+// rewrap wraps all lines again. The cursor stays at its character.
 func (s *Screen) rewrap() {
 	var lines []line
 	var whole []byte
@@ -173,8 +173,7 @@ func (s *Screen) rewrap() {
 	s.lines = lines
 }
 
-// Lines are all there ever were, those that have scrolled away too, each whole however it is broken; without empty ones
-// at the end.
+// Lines returns all lines so far, including those that have scrolled away, each unwrapped; without trailing empty ones.
 func (s *Screen) Lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +192,7 @@ func (s *Screen) Lines() []string {
 	return all
 }
 
-// Visible is what the screen shows, row by row.
+// Visible returns what the screen shows, row by row.
 func (s *Screen) Visible() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +203,7 @@ func (s *Screen) Visible() []string {
 	return rows
 }
 
-// Unknown are the characters and sequences that the screen does not know.
+// Unknown returns the characters and sequences that the screen does not support.
 func (s *Screen) Unknown() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
