@@ -166,7 +166,7 @@ func TestRefusedByGitLab(t *testing.T) {
 					putAtTarget(t, s, victim, "1.0", shapes[1].Object)
 				}
 				s.GitLab.Refuse(test.refuse)
-				outcome := s.run(t)
+				outcome := s.run(t, "MIGRATE_CONFLICT=overwrite") // else the other image is left alone, and GitLab not asked
 				expectExit(t, outcome, 3)
 				expectLine(t, outcome.Stdout, "failed", victim+":1.0")
 				_, closing, _ := strings.Cut(outcome.Stdout, "Not migrated:")
