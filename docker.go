@@ -42,6 +42,7 @@ type engine struct {
 	// have named several.
 	targetHost string
 	isSource   func(host string) bool
+	region     string           // of source
 	hide       *redact.Redactor // learns all credentials before the engine gets them
 	// stall is how long a call may go without progress; 0 means no limit.
 	stall time.Duration
@@ -129,7 +130,7 @@ func (e *engine) pull(ctx context.Context, ref, platform string, progress docker
 	if err != nil {
 		return err
 	}
-	return e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
+	err = e.followed(ctx, progress, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.client.ImagePull(ctx, ref, dockerimage.PullOptions{RegistryAuth: auth, Platform: platform})
 		if err != nil {
 			return err
@@ -146,6 +147,7 @@ func (e *engine) pull(ctx context.Context, ref, platform string, progress docker
 		}
 		return err
 	})
+	return docker.InRegion(err, e.region)
 }
 
 // errCutOff ends a pull whose layers have all arrived.

@@ -262,6 +262,7 @@ func prepareEngine(
 	}
 	engine.source, engine.isSource = source.engineAuth, source.hosts.Has
 	engine.target, engine.targetHost = cfg.targetAuth, cfg.Registry
+	engine.region = cfg.Region
 	engine.stall, engine.loading = cfg.stallAfter(), loadLimit
 	return engine, login(ctx, cfg, source, engine, log)
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"cmp"
+	"errors"
 	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
@@ -42,6 +43,23 @@ type Refusal struct {
 	Digest    string // of a BlobUnknown, if the engine names it
 	words     error
 	cause     error
+}
+
+// InRegion names the bucket of a StorageDenied by its region if the engine does not name it, as a classic engine does not
+// (Amazon ECR User Guide, "Minimum Amazon S3 Bucket Permissions for Amazon ECR"). It returns err.
+func InRegion(err error, region string) error {
+	if refusal := new(Refusal); errors.As(err, &refusal) && refusal.Kind == StorageDenied && refusal.Host == "" && region != "" {
+		refusal.Host = "prod-" + region + "-starport-layer-bucket.s3." + region + "." + bucketDomain(region)
+	}
+	return err
+}
+
+// bucketDomain returns the domain of S3's hosts in the region.
+func bucketDomain(region string) string {
+	if strings.HasPrefix(region, "cn-") {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
 }
 
 // Error has the engine's words without the query of any URL. Those about a bucket begin with its host, which a classic
