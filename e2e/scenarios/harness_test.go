@@ -390,7 +390,22 @@ func expectLine(t *testing.T, output, outcome, named string) {
 			return
 		}
 	}
+	if _, closing, _ := strings.Cut(output, "\nNot migrated:"); isListed(closing, named) {
+		return // the sixth of a cause has no line of its own before the summary
+	}
 	t.Errorf("no line says that %s is %s", named, outcome)
+}
+
+// isListed reports whether a summary names the tag: by itself, or among others of its repository that share a cause.
+func isListed(summary, named string) bool {
+	repository, tag, _ := strings.Cut(named, ":")
+	for line := range strings.Lines(summary) {
+		tags, several := strings.CutPrefix(strings.TrimSpace(line), repository+": ")
+		if strings.TrimSpace(line) == named || several && slices.Contains(strings.Split(tags, ", "), tag) {
+			return true
+		}
+	}
+	return false
 }
 
 // expectNoSecrets looks through the output and through the command lines of all processes.
