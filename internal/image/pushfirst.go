@@ -48,7 +48,7 @@ func (t Tree) wantedFirst(mayBeRefused func(kind string) bool) map[digest.Digest
 		if m.Subject != "" {
 			first[m.Digest], first[m.Subject] = true, true
 		}
-		if !m.IsIndex() && mayBeRefused(m.Kind()) {
+		if !m.IsIndex() && (mayBeRefused(m.Kind()) || mayBeRefused(m.Config.MediaType)) {
 			first[m.Digest] = true
 		}
 	}

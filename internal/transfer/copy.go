@@ -81,6 +81,9 @@ func (c *Copier) Bring(ctx context.Context, t *Copy, g *schedule.Grant, progress
 	t.work = c.workspace(t.Image.Repository, progress)
 	t.work.present, t.work.shared = c.whereabouts(g, tree)
 	t.work.partial = len(g.Spare) > 0
+	if err := t.work.tryKinds(ctx, tree, t.Target); err != nil {
+		return err
+	}
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
 		return err
 	}
@@ -111,7 +114,7 @@ func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener)
 		if results[i], settled = c.askAgain(ctx, t, tag); settled {
 			continue
 		}
-		results[i] = t.work.push(ctx, t.replacing(tag), t.Root, arrivedAs(t.Item, Exact))
+		results[i] = t.pushTag(ctx, tag)
 		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
 			results[i] = c.pushAgain(ctx, t, results[i])
 		}
@@ -157,7 +160,7 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
 		return failed.FailedWith(err)
 	}
-	return t.work.push(ctx, t.replacing(failed.Tag), t.Root, arrivedAs(t.Item, Exact))
+	return t.pushTag(ctx, failed.Tag)
 }
 
 // HandOver returns the references that hold the item's blobs in the engine, for the schedule to keep.

@@ -2,7 +2,7 @@ package transfer
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -33,12 +33,14 @@ func (c *Copier) passOn(ctx context.Context, t *Copy, progress docker.Listener) 
 	if !tree.Root.IsIndex() {
 		return c.Bring(ctx, t, schedule.Alone(t.Item), progress)
 	}
-	for _, leaf := range tree.Leaves() {
+	first := c.firstOf(tree)
+	for _, leaf := range leavesAfter(first, tree) {
 		if err := c.passLeaf(ctx, t, leaf, progress); err != nil {
 			return err
 		}
 	}
 	t.work = c.workspace(t.Image.Repository, progress)
+	t.work.target, t.work.first = t.Target, slices.DeleteFunc(first, func(m image.Manifest) bool { return !m.IsIndex() })
 	return t.work.load(ctx, t.Targets(t.Pending), tree)
 }
 
@@ -56,16 +58,5 @@ func (c *Copier) passLeaf(ctx context.Context, t *Copy, leaf image.Manifest, pro
 	if err := w.check(ctx, target); err != nil {
 		return err
 	}
-	if _, err := c.engine.Push(ctx, target, progress); err != nil {
-		return FailedAt(StepPush, target, err)
-	}
-	// The engine reports no digest for a push by digest, so only the target can tell whether it was complete.
-	resolved, err := c.engine.Resolve(ctx, target)
-	if err == nil && resolved.Digest != leaf.Digest {
-		err = errors.New("the target answers with " + resolved.Digest.String())
-	}
-	if err != nil {
-		return FailedAt(StepVerify, target, err)
-	}
-	return nil
+	return w.pushDigest(ctx, target)
 }

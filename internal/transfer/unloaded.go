@@ -44,6 +44,7 @@ func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets 
 		return FailedAt(StepTag, targets[0], errStuck)
 	}
 	w.Release(ctx, w.handOver()) // these the load would have created
+	w.first = nil                // and these it would have named
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
 			return err

@@ -27,7 +27,9 @@ type workspace struct {
 	pulled     []schedule.HeldRef
 	cut        []plan.BlobID // that came by interrupted pulls
 	named      []string
-	id         string // of the image in the classic store: the digest of its config
+	id         string           // of the image in the classic store: the digest of its config
+	target     string           // the target repository
+	first      []image.Manifest // to be pushed by their digests before the root is
 }
 
 func (b *workbench) workspace(repository image.Repository, progress docker.Listener) *workspace {
@@ -102,6 +104,7 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 	w.named = append(w.named, names...)
 	l := image.NewLayout()
 	l.Add(names, tree.Root, tree.Manifests()[1:]...)
+	w.nameFirst(l)
 	for _, leaf := range tree.Leaves() {
 		if w.strategy(leaf) == interrupted {
 			w.keep(l, w.missing(leaf))

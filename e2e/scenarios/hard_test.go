@@ -1,0 +1,46 @@
+package scenarios
+
+import (
+	"slices"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+)
+
+// fillHardWith pushes the hard shapes of these repositories ("wrong-size") to ECR, and returns them in this order.
+func (s *scene) fillHardWith(t *testing.T, repositories ...string) []corpus.Shape {
+	t.Helper()
+	all, err := hardShapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chosen []corpus.Shape
+	for _, repository := range repositories {
+		i := slices.IndexFunc(all, func(shape corpus.Shape) bool { return shape.Repository == "shapes/"+repository })
+		if i < 0 {
+			t.Fatalf("there is no hard shape in the repository %s", repository)
+		}
+		chosen = append(chosen, all[i])
+	}
+	fillShapes(t, s.World, chosen)
+	return chosen
+}
+
+// An index that says something wrong of its manifests, or lists one before its subject, arrives as it is, because these
+// manifests go first.
+func TestManifestsFirst(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillHardWith(t, "wrong-size", "wrong-type", "subject-beside")
+	outcome := s.run(t)
+	expectExit(t, outcome, 0)
+	s.expectArrived(t, outcome.Stdout, shapes...)
+	expectNothingLeft(t, s.Engine)
+
+	again := s.run(t)
+	expectExit(t, again, 0)
+	for _, shape := range shapes {
+		expectLine(t, again.Stdout, "present", shape.Repository+":1.0")
+	}
+}

@@ -1,0 +1,107 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+)
+
+// firstOf returns the manifests that are pushed by their own digests before the root of the tree, each after what it
+// lists or refers to. The classic store carries no index, and so has none.
+func (b *workbench) firstOf(tree image.Tree) []image.Manifest {
+	if b.store == image.ClassicStore {
+		return nil
+	}
+	return tree.PushFirst(mayBeRefused)
+}
+
+func mayBeRefused(mediaType string) bool { return !plan.KnownMediaType(mediaType) }
+
+// leavesAfter returns the leaves of the tree, those among first in the order of first and before the others.
+func leavesAfter(first []image.Manifest, tree image.Tree) []image.Manifest {
+	var leaves []image.Manifest
+	listed := map[string]bool{}
+	for _, m := range slices.Concat(first, tree.Leaves()) {
+		if !m.IsIndex() && !listed[m.Digest.String()] {
+			listed[m.Digest.String()] = true
+			leaves = append(leaves, m)
+		}
+	}
+	return leaves
+}
+
+// tryKinds finds out what is to be pushed before the root. Manifests among them that the target may refuse for their
+// media types are brought and pushed at once: when they are refused, nothing else of the image has been moved.
+func (w *workspace) tryKinds(ctx context.Context, tree image.Tree, target string) error {
+	w.target = target
+	var later []image.Manifest
+	for _, m := range w.firstOf(tree) {
+		besideSubject := tree.Manifest(m.Subject).Digest != ""
+		if m.IsIndex() || besideSubject || !mayBeRefused(m.Kind()) && !mayBeRefused(m.Config.MediaType) {
+			later = append(later, m)
+			continue
+		}
+		if err := w.tryKind(ctx, m); err != nil {
+			return err
+		}
+	}
+	w.first = later
+	return nil
+}
+
+// tryKind brings one manifest, and pushes it.
+func (w *workspace) tryKind(ctx context.Context, m image.Manifest) error {
+	ref := w.digestReference(m)
+	if err := w.load(ctx, []string{ref}, image.NewTree(m, nil)); err != nil {
+		return err
+	}
+	if err := w.content(ctx, m); err != nil {
+		return err
+	}
+	return w.pushDigest(ctx, ref)
+}
+
+// digestReference names the manifest at the target.
+func (w *workspace) digestReference(m image.Manifest) string {
+	return w.target + "@" + m.Digest.String()
+}
+
+// nameFirst adds the names to a layout under which the manifests are pushed that go before the root.
+func (w *workspace) nameFirst(l *image.Layout) {
+	for _, m := range w.first {
+		ref := w.digestReference(m)
+		w.named = append(w.named, ref)
+		l.Add([]string{ref}, m)
+	}
+}
+
+// pushTag pushes what has to be at the target before the root, and then the tag.
+func (t *Copy) pushTag(ctx context.Context, tag string) Result {
+	result := t.replacing(tag)
+	for w := t.work; len(w.first) > 0; w.first = w.first[1:] {
+		if err := w.pushDigest(ctx, w.digestReference(w.first[0])); err != nil {
+			return result.FailedWith(err)
+		}
+	}
+	return t.work.push(ctx, result, t.Root, arrivedAs(t.Item, Exact))
+}
+
+// pushDigest pushes a digest reference. The engine names no digest for such a push: whether it was complete, the target
+// alone can say.
+func (w *workspace) pushDigest(ctx context.Context, ref string) error {
+	if _, err := w.engine.Push(ctx, ref, w.progress); err != nil {
+		return FailedAt(StepPush, ref, err)
+	}
+	resolved, err := w.engine.Resolve(ctx, ref)
+	if err == nil && !strings.HasSuffix(ref, "@"+resolved.Digest.String()) {
+		err = fmt.Errorf("the target answers with %s", resolved.Digest)
+	}
+	if err != nil {
+		return FailedAt(StepVerify, ref, err)
+	}
+	return nil
+}
