@@ -107,7 +107,7 @@ func (r *run) notPulled(ctx context.Context, t *transfer.Copy, err error) {
 		r.deferCopy(t)
 		return
 	}
-	r.finish(ctx, r.copier.WithReferrers(ctx, t, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.Failed, err)...))...)
+	r.finish(ctx, r.copier.WithReferrers(ctx, t, append(t.Present, transfer.SettleFailed(t.Item, t.Pending, err)...))...)
 }
 
 // pushAll delivers what has been pulled until nothing more will be.

@@ -21,20 +21,22 @@ func (i *Item) Targets(tags []string) []string {
 // Item is one image to be copied, with all of its tags: what to copy and where to. The planner writes it, and nobody
 // changes it afterwards.
 type Item struct {
-	Image     image.Image
-	Target    string                       // the target repository, host included
-	Root      digest.Digest                // the manifest to copy: the image, or that of the one platform asked for; empty: nobody knows which
-	Tree      *image.Tree                  // of root; nil if it has to be read again when the item's turn comes
-	Blobs     []BlobID                     // of the tree, each once
-	Bytes     int64                        // of the blobs
-	members   []digest.Digest              // all manifests of the tree; nil if nothing in the repository has a subject
-	Reduced   bool                         // root is one platform of an index, as the user asked
-	LeftOut   []string                     // kinds of the manifests that the index was written anew without, sorted
-	Unknown   []string                     // media types in the tree that GitLab's registry is not known to take, sorted
-	Left      int                          // referrers of manifests that are not in the tree, because of Reduced or LeftOut
-	Referrers map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
-	Refusal   error                        // why the item cannot arrive whole, whatever is tried
-	Failure   *Failure                     // why the item could not be planned
+	Image   image.Image
+	Target  string          // the target repository, host included
+	Root    digest.Digest   // the manifest to copy: the image, or that of the one platform asked for; empty: nobody knows which
+	Tree    *image.Tree     // of root; nil if it has to be read again when the item's turn comes
+	Blobs   []BlobID        // of the tree, each once
+	Bytes   int64           // of the blobs
+	members []digest.Digest // all manifests of the tree; nil if nothing in the repository has a subject
+	Reduced bool            // root is one platform of an index, as the user asked
+	LeftOut []string        // kinds of the manifests that the index was written anew without, sorted
+	Unknown []string        // media types in the tree that GitLab's registry is not known to take, sorted
+	// Dispensable are those of Unknown that MIGRATE_LEAVE_OUT can leave out: they are neither the root's nor of what runs.
+	Dispensable []string
+	Left        int                          // referrers of manifests that are not in the tree, because of Reduced or LeftOut
+	Referrers   map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
+	Refusal     error                        // why the item cannot arrive whole, whatever is tried
+	Failure     *Failure                     // why the item could not be planned
 }
 
 // Rejected reports whether nothing of the item is to be copied.

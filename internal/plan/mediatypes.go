@@ -44,3 +44,15 @@ func unknownMediaTypes(tree image.Tree) []string {
 	slices.Sort(unknown)
 	return slices.Compact(unknown)
 }
+
+// dispensable returns those of the media types without which the tree still has something to migrate.
+func dispensable(tree image.Tree, unknown []string) []string {
+	var can []string
+	for _, mediaType := range unknown {
+		rest, _, err := tree.LeaveOut(func(kind string) bool { return kind == mediaType })
+		if err == nil && !slices.Contains(unknownMediaTypes(rest), mediaType) {
+			can = append(can, mediaType)
+		}
+	}
+	return can
+}

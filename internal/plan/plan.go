@@ -202,6 +202,7 @@ func (p *Planner) reduced(ctx context.Context, i *Item, docs documents) (tree, w
 func (p *Planner) write(i *Item, tree image.Tree) {
 	i.Root = tree.Root.Digest
 	i.Unknown = unknownMediaTypes(tree)
+	i.Dispensable = dispensable(tree, i.Unknown)
 	i.Blobs = p.Catalog.Add(tree.Blobs())
 	for _, id := range i.Blobs {
 		i.Bytes += p.Catalog.Size(id)

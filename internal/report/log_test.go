@@ -239,7 +239,7 @@ func TestSummary(t *testing.T) {
 			},
 			[]string{
 				"0 of 6 tags are at " + target + ", after 1m1.2s",
-				"      2  refused       cannot arrive whole; nothing of them was copied",
+				"      2  refused       cannot arrive whole, so GitLab does not have them",
 				"      3  failed        began, and did not arrive",
 				"      1  not started   the run ended before their turn",
 				"      2  failed        signatures, SBOMs and other referrers of images",

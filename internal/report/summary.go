@@ -31,7 +31,7 @@ var meanings = []explanation{
 	{transfer.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
 	{transfer.Conflict, "somebody else has pushed another image to GitLab, which is left alone", ""},
 	{transfer.Kept, "somebody else's image at GitLab is kept, as MIGRATE_CONFLICT asks", ""},
-	{transfer.Refused, "cannot arrive whole; nothing of them was copied", "cannot be there: GitLab does not take the name"},
+	{transfer.Refused, "cannot arrive whole, so GitLab does not have them", "cannot be there: GitLab does not take the name"},
 	{transfer.Failed, "began, and did not arrive", "could not be compared, or not be pulled from GitLab"},
 	{transfer.Missing, "GitLab does not have them", "GitLab does not have them"},
 	{transfer.Different, "GitLab has another image under the tag", "GitLab has another image under the tag"},

@@ -74,6 +74,9 @@ func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 // Bring pulls the item into the engine, ready for the push of its pending tags. ErrIncomplete means that the engine does not
 // hold all of it, and that the item should be retried on its own.
 func (c *Copier) Bring(ctx context.Context, t *Copy, g *schedule.Grant, progress docker.Listener) error {
+	if err := c.refused.known(t.Item); err != nil {
+		return err
+	}
 	tree, err := c.open(ctx, t.Item)
 	if err != nil {
 		return err
@@ -202,6 +205,10 @@ func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
 			t.Pending = append(t.Pending, tag)
 		}
 	}
+	if err := c.refused.known(t.Item); err != nil {
+		settled = append(settled, SettleFailed(t.Item, t.Pending, err)...)
+		t.Pending = nil
+	}
 	return settled
 }
 
@@ -224,6 +231,7 @@ func (c *Copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 func (w *workspace) push(ctx context.Context, result Result, want digest.Digest, good Outcome) Result {
 	pushed, err := w.engine.Push(ctx, result.Target, w.progress)
 	if err != nil {
+		w.refused.note(err)
 		return result.FailedWith(FailedAt(StepPush, result.Target, err))
 	}
 	return w.verify(ctx, result, pushed, want, good)
@@ -281,9 +289,9 @@ func Settle(i *plan.Item, tags []string, outcome Outcome, err error) []Result {
 	return results
 }
 
-// FailedWith returns the result as a failure.
+// FailedWith returns the result as a failure, or as refused where the target has refused a media type.
 func (r Result) FailedWith(err error) Result {
-	r.Outcome, r.Err = Failed, err
+	r.Outcome, r.Err = failure(err), err
 	return r
 }
 

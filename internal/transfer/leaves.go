@@ -82,9 +82,12 @@ func (w *workspace) nameFirst(l *image.Layout) {
 // pushTag pushes what has to be at the target before the root, and then the tag.
 func (t *Copy) pushTag(ctx context.Context, tag string) Result {
 	result := t.replacing(tag)
+	if err := t.work.refused.known(t.Item); err != nil {
+		return result.FailedWith(withLeaveOut(t.Item, err))
+	}
 	for w := t.work; len(w.first) > 0; w.first = w.first[1:] {
 		if err := w.pushDigest(ctx, w.digestReference(w.first[0])); err != nil {
-			return result.FailedWith(err)
+			return result.FailedWith(withLeaveOut(t.Item, err))
 		}
 	}
 	return t.work.push(ctx, result, t.Root, arrivedAs(t.Item, Exact))
@@ -94,6 +97,7 @@ func (t *Copy) pushTag(ctx context.Context, tag string) Result {
 // alone can say.
 func (w *workspace) pushDigest(ctx context.Context, ref string) error {
 	if _, err := w.engine.Push(ctx, ref, w.progress); err != nil {
+		w.refused.note(err)
 		return FailedAt(StepPush, ref, err)
 	}
 	resolved, err := w.engine.Resolve(ctx, ref)

@@ -19,7 +19,7 @@ func (c *Copier) Recover(ctx context.Context, t *Copy, progress docker.Listener)
 	}
 	defer t.Clear(ctx)
 	if err := c.passOn(ctx, t, progress); err != nil {
-		return c.WithReferrers(ctx, t, append(present, Settle(t.Item, t.Pending, Failed, err)...))
+		return c.WithReferrers(ctx, t, append(present, SettleFailed(t.Item, t.Pending, err)...))
 	}
 	return c.WithReferrers(ctx, t, append(present, c.Deliver(ctx, t, progress)...))
 }

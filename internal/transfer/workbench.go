@@ -24,6 +24,7 @@ type workbench struct {
 	cleanup   Cleanup
 	blobs     blobPulls
 	loads     loads
+	refused   refusedTypes
 }
 
 // check makes sure that the engine holds everything below a reference: with a manifest missing, an index would arrive as
