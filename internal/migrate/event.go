@@ -37,10 +37,11 @@ type Planned struct {
 	// LeftReferrers counts signatures and other referrers of what MIGRATE_PLATFORM leaves behind.
 	LeftReferrers int
 	Store         image.Store
-	Contents      []plan.Content    // by repository, in the order of their names
-	MostShared    []plan.SharedBlob // that save the most bytes
-	BySize        []plan.BlobClass  // the blobs by their bytes, from the smallest
-	ByUse         []plan.BlobClass  // the blobs by how many images consist of them, from one
+	Unknown       []plan.UnknownType // media types that GitLab is not known to take
+	Contents      []plan.Content     // by repository, in the order of their names
+	MostShared    []plan.SharedBlob  // that save the most bytes
+	BySize        []plan.BlobClass   // the blobs by their bytes, from the smallest
+	ByUse         []plan.BlobClass   // the blobs by how many images consist of them, from one
 }
 
 // Comparing says that a verification begins.

@@ -40,7 +40,8 @@ type Forecast struct {
 	Times  []plan.JobTime // of 1, 2, 4 … jobs; none where nothing is to be copied
 	Enough int            // jobs that copy everything within the time that there is; 0: no number of them does
 
-	Renamed []Renaming // repositories that are not written to a path of their own name, sorted
+	Unknown []plan.UnknownType // media types of what is to be copied that GitLab is not known to take
+	Renamed []Renaming         // repositories that are not written to a path of their own name, sorted
 	Denied  []Denial
 	Buckets []string          // hosts that this program can read layers from, sorted
 	Results []transfer.Result // of what would not arrive: refused, failed in the planning, or not to be asked for
@@ -87,6 +88,7 @@ func Plan(ctx context.Context, options Options, pace plan.Pace) (Forecast, error
 	slices.SortFunc(p.Results, func(a, b transfer.Result) int {
 		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 	})
+	p.Unknown = r.unknownTypes(found.Items, func(i *plan.Item) int { return p.found[i].Pending })
 	p.measure(found.Items, r.catalog)
 	return p.Forecast, nil
 }

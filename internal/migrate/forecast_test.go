@@ -53,6 +53,7 @@ func TestPreview(t *testing.T) {
 		source.Push("lib", there, "1") // at GitLab in another repository: to be fetched, and no more to be stored
 		return testkit.NewEngine(source)
 	}
+	signature := []plan.UnknownType{{MediaType: "application/x", Referrers: 1}}
 	for _, test := range []struct {
 		name  string
 		store image.Store
@@ -65,7 +66,7 @@ func TestPreview(t *testing.T) {
 			want: Forecast{
 				Manifests: 4,
 				Present:   1, Pending: 3, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next), Added: sizeOf(next),
-				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size, Unknown: signature,
 			},
 		},
 		{
@@ -74,7 +75,7 @@ func TestPreview(t *testing.T) {
 			want: Forecast{
 				Manifests: 4,
 				Present:   1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
-				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size, Unknown: signature,
 			},
 		},
 		{
@@ -86,7 +87,7 @@ func TestPreview(t *testing.T) {
 			want: Forecast{
 				Manifests: 4,
 				Present:   2, Pending: 3, Images: 2, Referrers: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(there, next), Added: sizeOf(next),
-				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size, Unknown: signature,
 			},
 		},
 		{
@@ -104,7 +105,7 @@ func TestPreview(t *testing.T) {
 			want: Forecast{
 				Manifests: 3,
 				Present:   1, Pending: 2, Images: 1, Blobs: 2, Fetched: sizeOf(next), Unshared: sizeOf(next), Added: sizeOf(next),
-				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size,
+				Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size, Unknown: signature,
 			},
 			says: []string{
 				referrersOf(next, "1") + ": different", "app:3: failed", "app:old: refused", "broken: failed", "deep/er/app:1: refused", "lib:1: failed",

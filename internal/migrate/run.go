@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
@@ -180,7 +181,7 @@ const mostShared = 12
 
 // announce tells what is planned, and settles all that is refused or has failed before anything is copied.
 func (r *run) announce(ctx context.Context, found plan.Survey) {
-	planned := Planned{Store: r.Store}
+	planned := Planned{Store: r.Store, Unknown: r.unknownTypes(found.Items, func(i *plan.Item) int { return len(i.Image.Tags) })}
 	var failed []transfer.Result
 	for _, i := range found.Items {
 		planned.Tags += len(i.Image.Tags)
@@ -202,6 +203,15 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 	}
 	r.finish(ctx, planned.Refused...)
 	r.finish(ctx, failed...)
+}
+
+// unknownTypes returns the media types that GitLab may refuse, of items with so many tags that count. The classic store
+// carries none of them: what has them is refused for that.
+func (r *run) unknownTypes(items []*plan.Item, tags func(*plan.Item) int) []plan.UnknownType {
+	if r.Store == image.ClassicStore {
+		return nil
+	}
+	return plan.UnknownTypes(items, tags)
 }
 
 // finish takes the results of one image, of which the end of the run may have cut some off. They may be the last that

@@ -17,6 +17,7 @@ type referrers struct {
 	Roots   []digest.Digest
 	members []digest.Digest // of the roots' trees
 	Broken  error           // why some of them are not among the roots
+	unknown map[string]int  // by media type that GitLab's registry is not known to take: the roots that have it
 }
 
 // bySubject finds the repository's referrers: those with a tag, too, because clients look for them under the subject's
@@ -83,6 +84,12 @@ func (r *referrers) add(img image.Image, tree image.Tree, tagged bool, err error
 	default:
 		r.Roots = append(r.Roots, img.Digest)
 		r.members = append(r.members, tree.Digests()...)
+		for _, mediaType := range unknownMediaTypes(tree) {
+			if r.unknown == nil {
+				r.unknown = map[string]int{}
+			}
+			r.unknown[mediaType]++
+		}
 	}
 }
 

@@ -176,6 +176,7 @@ func (l *Log) planned(e migrate.Planned) {
 	if e.LeftReferrers > 0 {
 		l.Line("Plan: signatures and other referrers that stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to: %d", e.LeftReferrers)
 	}
+	l.unknownTypes(e.Unknown)
 	if len(e.Refused) == 0 {
 		return
 	}

@@ -18,6 +18,7 @@ func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
 	l.tagsToCome(o)
 	l.newNames(o)
+	l.unknownTypes(o.Unknown)
 	l.bytesToCome(o, disk)
 	l.timeToCome(o)
 	l.access(o)
