@@ -44,3 +44,34 @@ func TestManifestsFirst(t *testing.T) {
 		expectLine(t, again.Stdout, "present", shape.Repository+":1.0")
 	}
 }
+
+// GitLab refuses a media type before the rest of the image has been moved, and the report proposes the setting with which
+// the image arrives without it.
+func TestUnknownMediaTypeRefused(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shapes := s.fillHardWith(t, "soci", "wasm")
+	spared := s.fillWith(t, "docker-manifest")
+	outcome := s.run(t)
+	expectExit(t, outcome, 3)
+	for _, shape := range shapes {
+		expectLine(t, outcome.Stdout, "refused", shape.Repository+":1.0")
+		s.expectAbsent(t, shape.Repository, "1.0")
+	}
+	expectOutput(t, outcome.Stdout, "unknown media type: "+string(corpus.SOCIIndex), "unknown media type: "+string(corpus.WasmConfig),
+		"MIGRATE_LEAVE_OUT="+string(corpus.SOCIIndex)+" migrates the index without it")
+	s.expectArrived(t, outcome.Stdout, spared...)
+	expectNothingLeft(t, s.Engine)
+	config, err := imageOf(t, shapes[0].Object).ConfigName()
+	if err != nil || s.GitLab.Uploads()[config.String()] > 0 {
+		t.Errorf("the image beside the SOCI index was uploaded: %s (%v)", config, err)
+	}
+
+	only := []string{"MIGRATE_REPOSITORIES=" + shapes[0].Repository, "MIGRATE_LEAVE_OUT=" + string(corpus.SOCIIndex)}
+	outcome = s.run(t, only...)
+	expectExit(t, outcome, 0)
+	expectLine(t, outcome.Stdout, "trimmed", shapes[0].Repository+":1.0")
+	outcome = s.run(t, only...)
+	expectExit(t, outcome, 0)
+	expectLine(t, outcome.Stdout, "trimmed", shapes[0].Repository+":1.0")
+	expectNothingLeft(t, s.Engine)
+}
