@@ -81,6 +81,13 @@ func (b *breaker) note(results []transfer.Result) *StoppedError {
 	return nil
 }
 
+// hasArrived reports whether an image has arrived in this run.
+func (b *breaker) hasArrived() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.arrived
+}
+
 func (b *breaker) failure(r transfer.Result) *StoppedError {
 	step, cause := transfer.PermanentCause(r.Err)
 	if cause == nil && step == transfer.StepPush && !b.arrived {

@@ -23,6 +23,9 @@ const checkConcurrency = 32
 func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 	workers := max(1, r.Concurrency)
 	l := &line{run: r, schedule: schedule.New(items, 2*workers, schedule.NewDisk(r.catalog, r.Store, r.Disk)), tasks: transfer.NewCopies(items)}
+	if !r.breaker.hasArrived() {
+		l.schedule.Untried()
+	}
 	defer r.onStop(l.schedule.Stop)()
 	var group errgroup.Group
 	for range min(checkConcurrency, len(items)) {

@@ -28,6 +28,7 @@ type Schedule struct {
 	kept           []HeldRef
 	disk           Disk
 	ahead, limit   int  // items pulled but not yet pushed, and the maximum
+	untried        bool // no push has arrived yet
 	open           int  // items that may still reach the push
 	stopped        bool // no more pulls are started
 	sweeping       bool // a worker is having the engine swept
@@ -129,7 +130,7 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && !s.stopped && len(s.toPull)+len(s.postponed) > 0 {
-		if s.ahead < s.limit {
+		if s.ahead < s.allowed() {
 			g, r = s.takePull()
 		}
 		if g != nil {
@@ -326,6 +327,7 @@ func (s *Schedule) Pushed(g *Grant, arrived bool) {
 	if s.disk.store == image.ClassicStore {
 		s.pulls.settle(g.Bring)
 	}
+	s.untried = s.untried && !arrived
 	if arrived {
 		plan.Count(s.pushes.there, g.Blobs, 1)
 		s.deliver(g)
