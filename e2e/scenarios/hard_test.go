@@ -75,3 +75,24 @@ func TestUnknownMediaTypeRefused(t *testing.T) {
 	expectLine(t, outcome.Stdout, "trimmed", shapes[0].Repository+":1.0")
 	expectNothingLeft(t, s.Engine)
 }
+
+// Of the referrers of one image those arrive that GitLab takes.
+func TestUnknownReferrerLeftOutOfTheList(t *testing.T) {
+	s := startScene(t, engine.Containerd, world.Options{})
+	shape := s.fillHardWith(t, "notation")[0]
+	setting := "MIGRATE_LEAVE_OUT=" + string(corpus.NotarySignature)
+	for range 2 {
+		outcome := s.run(t)
+		expectExit(t, outcome, 3)
+		expectOutput(t, outcome.Stdout, "1 of the 2 referrers are at GitLab", "unknown media type: "+string(corpus.NotarySignature), setting)
+		expectNothingLeft(t, s.Engine)
+	}
+	subject, sbom := subjectAndDigest(t, shape.Referrers[0])
+	if !hasReferrer(t, s.World, shape.Repository, subject, sbom) {
+		t.Error("the SBOM is not listed")
+	}
+	if _, signature := subjectAndDigest(t, shape.Referrers[1]); hasReferrer(t, s.World, shape.Repository, subject, signature) {
+		t.Error("the signature is listed")
+	}
+	expectExit(t, s.run(t, setting), 0)
+}

@@ -96,3 +96,38 @@ func TestRefusedMediaTypeLeftOut(t *testing.T) {
 		t.Errorf("%v: %q", err, outcomes(summary.Results))
 	}
 }
+
+// A list of referrers arrives without those that GitLab refuses, and the result says so, in a second run, too.
+func TestRefusedReferrerIsLeftOutOfTheList(t *testing.T) {
+	source := testkit.NewRegistry()
+	img := testkit.Image(t, "app")
+	sbom, signature := testkit.Artifact(t, "application/spdx+json", "sbom", img), testkit.Artifact(t, sociType, "signature", img)
+	for _, m := range []image.Manifest{img, sbom, signature} {
+		source.Push("app", m)
+	}
+	source.Tagged["app"][0].Tags = []string{"1"}
+	taken, err := image.ReferrersIndex([]image.Tree{image.NewTree(sbom, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := testkit.NewEngine(source)
+	engine.Fails["push "+testkit.TargetBase+"/app@"+signature.Digest.String()] = errSOCI
+	for range 2 {
+		summary, _, err := runIn(t, engine, nil)
+		if err != nil || len(summary.Results) != 2 {
+			t.Fatalf("%v: %q", err, outcomes(summary.Results))
+		}
+		list, step := summary.Results[1], new(transfer.StepError)
+		if list.Outcome != transfer.Refused || list.Referrers != 2 || !errors.As(list.Err, &step) {
+			t.Fatalf("%s is %s: %v", list.Name(), list.Outcome, list.Err)
+		}
+		testkit.ExpectError(t, list.Err, "1 of the 2 referrers are at GitLab", sociType)
+		if !strings.Contains(step.Remedy, "MIGRATE_LEAVE_OUT="+sociType) {
+			t.Errorf("the remedy is %q", step.Remedy)
+		}
+		if got := engine.Tags[list.Target]; got != taken.Root.Digest {
+			t.Errorf("the target has %s, want the list of the SBOM alone, %s", got, taken.Root.Digest)
+		}
+		engine.ExpectEmpty(t)
+	}
+}

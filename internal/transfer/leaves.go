@@ -62,6 +62,11 @@ func (w *workspace) tryKind(ctx context.Context, m image.Manifest) error {
 	if err := w.content(ctx, m); err != nil {
 		return err
 	}
+	if !w.partial {
+		if err := w.check(ctx, ref); err != nil {
+			return err
+		}
+	}
 	return w.pushDigest(ctx, ref)
 }
 

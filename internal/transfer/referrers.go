@@ -101,21 +101,46 @@ func referrersResult(i *plan.Item, subject digest.Digest) Result {
 var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
 	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
 
-// pushReferrers never replaces an index that the target has: referrers that were added there would be lost.
+// pushReferrers never replaces an index that the target has: referrers that were added there would be lost. Referrers of a
+// media type that the target refuses are left out of the index, and the result says so.
 func (c *Copier) pushReferrers(ctx context.Context, t *Copy, result Result, tree image.Tree) Result {
 	resolved, err := c.engine.Resolve(ctx, result.Target)
-	switch {
-	case err == nil && resolved.Digest == tree.Root.Digest:
-		result.Pushed, result.Outcome, result.Found = resolved.Digest, Present, true
-		return result
-	case err != nil && !errors.Is(err, docker.ErrNotFound):
+	if err != nil && !errors.Is(err, docker.ErrNotFound) {
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
-	case err == nil:
-		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers))
+	}
+	if resolved.Digest == tree.Root.Digest {
+		return result.found(resolved.Digest)
 	}
 	w := c.workspace(t.Image.Repository, nil)
-	w.homemade = true
+	w.homemade, w.target = true, t.Target
 	defer w.clear(ctx)
+	taken, refused, err := w.tryReferrers(ctx, tree)
+	switch {
+	case err != nil:
+		return result.FailedWith(err)
+	case len(taken.Root.Children) == 0:
+		return result.without(refused, 0)
+	case resolved.Digest == taken.Root.Digest:
+		result = result.found(resolved.Digest)
+	case resolved.Digest != "":
+		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers))
+	default:
+		result = w.bringAndPush(ctx, result, taken)
+	}
+	if refused != nil && result.Outcome.Arrived() {
+		return result.without(refused, len(taken.Root.Children))
+	}
+	return result
+}
+
+// found is the result of what the target had before.
+func (r Result) found(d digest.Digest) Result {
+	r.Pushed, r.Outcome, r.Found = d, Present, true
+	return r
+}
+
+// bringAndPush brings an index of our own making, and pushes it.
+func (w *workspace) bringAndPush(ctx context.Context, result Result, tree image.Tree) Result {
 	if err := w.bring(ctx, tree, []string{result.Target}); err != nil {
 		return result.FailedWith(err)
 	}

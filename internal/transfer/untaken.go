@@ -1,0 +1,62 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+)
+
+// tryReferrers pushes each referrer that the target may refuse for its media type by its own digest. It returns the list
+// of those that are left, which is the whole list if none was refused, and the last refusal.
+func (w *workspace) tryReferrers(ctx context.Context, list image.Tree) (taken image.Tree, refused *docker.Refusal, err error) {
+	var left []image.Tree
+	below := map[digest.Digest]image.Manifest{}
+	for _, m := range list.Manifests() {
+		below[m.Digest] = m
+	}
+	for _, child := range list.Root.Children {
+		referrer := list.Manifest(child.Digest)
+		refusal, err := w.tryReferrer(ctx, referrer)
+		switch {
+		case err != nil:
+			return image.Tree{}, nil, err
+		case refusal != nil:
+			refused = refusal
+		default:
+			left = append(left, image.NewTree(referrer, below))
+		}
+	}
+	if refused == nil {
+		return list, nil, nil
+	}
+	taken, err = image.ReferrersIndex(left)
+	return taken, refused, err
+}
+
+// tryReferrer returns the target's refusal of the referrer's media type, if it refuses it or has done so before.
+func (w *workspace) tryReferrer(ctx context.Context, m image.Manifest) (*docker.Refusal, error) {
+	if m.IsIndex() || !mayBeRefused(m.Kind()) && !mayBeRefused(m.Config.MediaType) {
+		return nil, nil
+	}
+	if refusal := w.refused.of([]string{m.ArtifactType, m.Config.MediaType}); refusal != nil {
+		return refusal, nil
+	}
+	err := w.tryKind(ctx, m)
+	if refusal := refusedType(err); refusal != nil {
+		return refusal, nil
+	}
+	return nil, err
+}
+
+// without is the result of referrers of which the target has taken so many, and refused the others.
+func (r Result) without(refused *docker.Refusal, taken int) Result {
+	err := FailedAt(StepPush, r.Target, fmt.Errorf("%d of the %d referrers are at GitLab, which has refused the others: %w", taken, r.Referrers, refused))
+	step := err.(*StepError)
+	step.Remedy += "; MIGRATE_LEAVE_OUT=" + refused.MediaType + " leaves such referrers out on purpose"
+	r.Outcome, r.Err = Refused, step
+	return r
+}
