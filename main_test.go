@@ -157,7 +157,7 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 func (w *world) reports(t *testing.T) map[string]string {
 	t.Helper()
 	reports := map[string]string{}
-	for _, name := range []string{"report.json", "junit.xml", "report.html"} {
+	for _, name := range []string{"report.json", "junit.xml", "report.html", "references.csv"} {
 		text, err := os.ReadFile(filepath.Join(w.env["MIGRATE_REPORT_DIR"], name))
 		if err == nil {
 			reports[name] = string(text)

@@ -85,7 +85,9 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 			}
 			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
 			code, stdout, stderr := w.run(t.Context(), t) // which looks for secrets
-			for name, text := range w.reports(t) {
+			texts := w.reports(t)
+			delete(texts, "references.csv") // which has no errors
+			for name, text := range texts {
 				if !strings.Contains(text, "you said ") || !strings.Contains(text, redact.Hidden) {
 					t.Errorf("%s does not say why:\n%s", name, text)
 				}
@@ -119,6 +121,7 @@ func TestSignedURLsAreHidden(t *testing.T) {
 			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
 			code, stdout, stderr := w.run(t.Context(), t)
 			texts := w.reports(t)
+			delete(texts, "references.csv") // which has no errors
 			texts["output"] = stdout + stderr
 			for name, text := range texts {
 				if !strings.Contains(text, bucket) {

@@ -92,12 +92,12 @@ func (s *scene) expectNoSignature(t *testing.T, written string) {
 // signedPart matches a query parameter, but not the element of the same name in S3's XML.
 var signedPart = regexp.MustCompile(`(?i)x-amz-[a-z-]+(=|%3d|\\u003d)`)
 
-// readAll returns the content of the three reports in the folder.
+// readAll returns the content of the four reports in the folder.
 func readAll(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) < 3 {
-		t.Fatalf("report.json, report.html and junit.xml are wanted, and %q are there (%v)", files, err)
+	if err != nil || len(files) < 4 {
+		t.Fatalf("report.json, report.html, junit.xml and references.csv are wanted, and %q are there (%v)", files, err)
 	}
 	var all strings.Builder
 	for _, file := range files {

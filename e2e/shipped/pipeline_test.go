@@ -31,7 +31,7 @@ const (
 )
 
 // artifacts are what a migration's job leaves.
-var artifacts = []string{"report.html", "junit.xml", "report.json", "migration.log"}
+var artifacts = []string{"report.html", "junit.xml", "report.json", "references.csv", "migration.log"}
 
 // The packages come from whichever registry npm is set up for, and are the ones whose hashes the lock file has.
 func TestLockFileNamesNoRegistry(t *testing.T) {

@@ -65,9 +65,10 @@ type Entry struct {
 	Remedy         string           `json:"remedy,omitempty"`
 
 	// For pages only.
-	Cause string `json:"-"` // the error without the reference, so that equal causes compare equal
-	Bytes int64  `json:"-"`
-	At    int32  `json:"-"` // when the result was recorded, in milliseconds since the start of the run
+	SourceURI string `json:"-"` // of the repository
+	Cause     string `json:"-"` // the error without the reference, so that equal causes compare equal
+	Bytes     int64  `json:"-"`
+	At        int32  `json:"-"` // when the result was recorded, in milliseconds since the start of the run
 }
 
 // printable returns text from outside in printable form, without secrets.
@@ -88,7 +89,7 @@ func (a About) entry(r transfer.Result) Entry {
 		SourceDigest: printableDigest(r.Source),
 		Reference:    redact.Printable(r.Target),
 		PushedDigest: printableDigest(r.Pushed), ReplacedDigest: printableDigest(r.Replaced),
-		Bytes: r.Bytes,
+		SourceURI: unique.Make(redact.Printable(r.SourceURI)).Value(), Bytes: r.Bytes,
 	}
 	if r.Root != r.Source {
 		e.PlatformDigest = printableDigest(r.Root)

@@ -17,7 +17,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-const target = "registry.example.com/group/project"
+const (
+	target    = "registry.example.com/group/project"
+	sourceURI = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app"
+)
 
 var (
 	source = digest.FromString("source") // sha256:41cf6794ba4200b8…
@@ -27,7 +30,7 @@ var (
 // tag returns the result of one tag of team/app.
 func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
 	r := transfer.Result{
-		Repository: "team/app", Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
+		Repository: "team/app", SourceURI: sourceURI, Tag: name, Source: source, Target: target + "/team/app:" + name, Outcome: outcome, Err: err,
 	}
 	switch outcome {
 	case transfer.Exact, transfer.Present:

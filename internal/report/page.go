@@ -47,16 +47,18 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	"slug":   func(o transfer.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 
-// The names of the human-readable files.
+// The names of the files beside report.json.
 const (
-	junitName = "junit.xml"
-	pageName  = "report.html"
+	junitName      = "junit.xml"
+	pageName       = "report.html"
+	referencesName = "references.csv"
 )
 
 // Pages are written from a record at the end of its run.
 var Pages = []record.Page{
 	{Name: junitName, Write: func(w io.Writer, d record.Document, h *record.History) error { return writeJUnit(w, d, h.Took()) }},
 	{Name: pageName, Write: func(w io.Writer, d record.Document, h *record.History) error { return newPage(d, h).write(w) }},
+	{Name: referencesName, Write: func(w io.Writer, d record.Document, _ *record.History) error { return writeReferences(w, d) }},
 }
 
 // Limits that keep the page usable. Whatever exceeds them is summarized, and can be found in the table.

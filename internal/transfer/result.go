@@ -52,6 +52,7 @@ func (o Outcome) Accepted() bool { return o.Arrived() || o == Kept }
 type Result struct {
 	Repository string
 	Tag        string
+	SourceURI  string        // of the repository, as an engine pulls from it; empty if the source was not asked
 	Referrers  int           // if not 0, the tag lists that many referrers of Subject
 	Subject    digest.Digest // of the referrers
 	Source     digest.Digest // as the source lists it
