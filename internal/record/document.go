@@ -71,15 +71,16 @@ type Entry struct {
 	At        int32  `json:"-"` // when the result was recorded, in milliseconds since the start of the run
 }
 
-// printable returns text from outside in printable form, without secrets.
-func (a About) printable(text string) string {
+// Printable returns text from outside in printable form, without secrets.
+func (a About) Printable(text string) string {
 	if a.Redact != nil {
 		text = a.Redact(text)
 	}
 	return redact.Printable(text)
 }
 
-func (a About) entry(r transfer.Result) Entry {
+// Entry returns the result as report.json has it.
+func (a About) Entry(r transfer.Result) Entry {
 	e := Entry{
 		Repository:   redact.Printable(r.Repository),
 		Tag:          redact.Printable(r.Tag),
@@ -95,12 +96,12 @@ func (a About) entry(r transfer.Result) Entry {
 		e.PlatformDigest = printableDigest(r.Root)
 	}
 	if r.Err != nil {
-		e.Error = a.printable(r.Err.Error())
-		e.Cause = unique.Make(a.printable(transfer.Cause(r.Err))).Value()
+		e.Error = a.Printable(r.Err.Error())
+		e.Cause = unique.Make(a.Printable(transfer.Cause(r.Err))).Value()
 	}
 	var step *transfer.StepError
 	if errors.As(r.Err, &step) {
-		e.Step, e.Remedy = transfer.Step(redact.Printable(string(step.Step))), a.printable(step.Remedy)
+		e.Step, e.Remedy = transfer.Step(redact.Printable(string(step.Step))), a.Printable(step.Remedy)
 	}
 	return e
 }

@@ -197,7 +197,7 @@ func (r *Record) Observe(event migrate.Event) {
 		r.history.worked(e, r.about.now())
 		return
 	case migrate.Finished:
-		result := r.about.entry(e.Result)
+		result := r.about.Entry(e.Result)
 		result.At = r.history.since(r.about.now())
 		r.results = append(r.results, result)
 	default:
@@ -241,7 +241,7 @@ func (r *Record) Close(cause error) error {
 	r.header.Ended, r.header.Finished = asWritten(ended), cause == nil
 	r.history.Lasted = ended.Sub(r.history.Began)
 	if cause != nil {
-		r.header.Error = r.about.printable(cause.Error())
+		r.header.Error = r.about.Printable(cause.Error())
 	}
 	r.mu.Unlock()
 	d := r.document()
