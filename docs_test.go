@@ -131,6 +131,21 @@ func TestReportsHasTheWholeSchema(t *testing.T) {
 	}
 }
 
+// The JSON formats are for programs as well.
+func TestReportsHasTheWholeFormats(t *testing.T) {
+	formats := sectionOf(t, readPage(t, "docs/reports.md"), "## JSON output of plan and verify")
+	fields := 0
+	inspectProgram(t, func(path string, n ast.Node) {
+		if field, ok := n.(*ast.Field); ok && path == "internal/report/json.go" && jsonName(field) != "" {
+			fields++
+			expectFirstOrSecondCell(t, formats, jsonName(field))
+		}
+	})
+	if fields < 40 {
+		t.Errorf("only %d fields found in the program", fields)
+	}
+}
+
 // declaresReport reports whether the fields of report.json are declared in the file.
 func declaresReport(path string) bool {
 	return path == "internal/report/document.go" || strings.HasPrefix(path, "internal/record/")
@@ -287,6 +302,17 @@ func expectFirstCell(t *testing.T, section, name string) {
 		}
 	}
 	t.Errorf("docs/reports.md has no row for %q", name)
+}
+
+// expectFirstOrSecondCell wants the name as that of a field, or of a part of one, which its description names.
+func expectFirstOrSecondCell(t *testing.T, section, name string) {
+	t.Helper()
+	for _, cells := range tableRows(section) {
+		if strings.Contains(cells[0]+cells[1], "`"+name+"`") {
+			return
+		}
+	}
+	t.Errorf("docs/reports.md does not name %q", name)
 }
 
 // jsonName is the name that a field of a struct has in JSON, if it says so.

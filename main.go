@@ -68,9 +68,33 @@ func run(ctx context.Context, args []string, env usage.Environment, stdout, stde
 		say(stdout, versionLine())
 		return exitDone
 	case usage.Plan:
-		return planAll(ctx, line, env, hide, stdout, stderr)
+		return planAll(ctx, line, env, hide, outputFor(line, stdout, stderr))
 	}
-	return doAll(ctx, line, env, hide, stdout, stderr)
+	return doAll(ctx, line, env, hide, outputFor(line, stdout, stderr))
+}
+
+// output is where a command writes: its log, its errors, and, where the command line asks for it, its result as JSON.
+type output struct {
+	log, errors io.Writer
+	json        io.Writer // nil: nobody wants it
+}
+
+func outputFor(line usage.Line, stdout, stderr io.Writer) output {
+	if line.JSON {
+		return output{log: stderr, errors: stderr, json: stdout}
+	}
+	return output{log: stdout, errors: stderr}
+}
+
+// writeJSON has the result written, if it is wanted as JSON. Its error says that nobody can rely on standard output.
+func (o output) writeJSON(write func(io.Writer) error) error {
+	if o.json == nil {
+		return nil
+	}
+	if err := write(o.json); err != nil {
+		return fmt.Errorf("the result cannot be written to standard output: %w", err)
+	}
+	return nil
 }
 
 // fail prints the error and returns its exit code.
@@ -102,37 +126,42 @@ func fail(stderr io.Writer, err error) int {
 }
 
 // doAll runs a migration or a verification, from the configuration to the summary.
-func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, stdout, stderr io.Writer) int {
+func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, out output) int {
 	started := time.Now()
 	cfg, err := loadConfig(env)
 	if err != nil {
-		return fail(stderr, err)
+		return fail(out.errors, err)
 	}
-	log := report.NewLogFor(stdout, env.Get, hide.Text)
-	stderr = log.Ending(stderr)
+	log := report.NewLogFor(out.log, env.Get, hide.Text)
+	out.errors = log.Ending(out.errors)
 	log.Begin("prepare", "Prepare")
 	rec, err := openRecord(cfg, hide, log)
 	if err != nil {
-		return fail(stderr, err)
+		return fail(out.errors, err)
 	}
 	options, err := prepare(ctx, cfg, env, hide, log)
 	if err != nil {
-		closeRecord(rec, interrupt.Of(ctx, err), stderr)
-		return fail(stderr, interrupt.Of(ctx, err))
+		closeRecord(rec, interrupt.Of(ctx, err), out.errors)
+		return fail(out.errors, interrupt.Of(ctx, err))
 	}
 	log.Begin("list", "List and plan")
 	options.Observe = func(e migrate.Event) { log.Observe(e); rec.Observe(e) }
 	options.Known, options.Earlier = rec.Known, rec.Earlier()
 	options.Deadline = migrate.DeadlineAt(cfg.deadline(started), started)
 	summary, err := do(ctx, line, options)
-	closeRecord(rec, interrupt.Of(ctx, err), stderr)
+	closeRecord(rec, interrupt.Of(ctx, err), out.errors)
 	if err != nil && len(summary.Results) == 0 {
-		return fail(stderr, interrupt.Of(ctx, err))
+		return fail(out.errors, interrupt.Of(ctx, err))
 	}
 	log.Summary(summary, cfg.RegistryImage, time.Since(started))
+	unwritten := out.writeJSON(func(w io.Writer) error {
+		return report.WriteVerification(w, about(cfg, hide), summary, interrupt.Of(ctx, err))
+	})
 	switch {
 	case err != nil:
-		return fail(stderr, interrupt.Of(ctx, err))
+		return fail(out.errors, interrupt.Of(ctx, err))
+	case unwritten != nil:
+		return fail(out.errors, unwritten)
 	case summary.Incomplete() > 0:
 		return exitIncomplete
 	}
@@ -148,17 +177,17 @@ func do(ctx context.Context, line usage.Line, options migrate.Options) (migrate.
 }
 
 // planAll examines both sides and prints what a migration would do.
-func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, stdout, stderr io.Writer) int {
+func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *redact.Redactor, out output) int {
 	cfg, err := loadConfig(env)
 	if err != nil {
-		return fail(stderr, err)
+		return fail(out.errors, err)
 	}
-	log := report.NewLogFor(stdout, env.Get, hide.Text)
-	stderr = log.Ending(stderr)
+	log := report.NewLogFor(out.log, env.Get, hide.Text)
+	out.errors = log.Ending(out.errors)
 	log.Begin("prepare", "Prepare")
 	options, err := prepare(ctx, cfg, env, hide, log)
 	if err != nil {
-		return fail(stderr, interrupt.Of(ctx, err))
+		return fail(out.errors, interrupt.Of(ctx, err))
 	}
 	log.Begin("list", "List and ask")
 	options.Observe = log.Observe
@@ -167,9 +196,12 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	}
 	outlook, err := migrate.Plan(ctx, options, plan.Pace{Bytes: line.Rate, Within: line.Within})
 	if err != nil {
-		return fail(stderr, interrupt.Of(ctx, err))
+		return fail(out.errors, interrupt.Of(ctx, err))
 	}
 	log.Outlook(outlook, cfg.RegistryImage, cfg.diskBytes())
+	if err := out.writeJSON(func(w io.Writer) error { return report.WritePlan(w, about(cfg, hide), outlook, cfg.diskBytes()) }); err != nil {
+		return fail(out.errors, err)
+	}
 	if outlook.Troubles() > 0 {
 		return exitIncomplete
 	}
@@ -179,15 +211,19 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched. A folder that is not writable is a
 // configuration error.
 func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
-	about := record.About{
-		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
-		Partial: cfg.NodeTotal > 1 || !cfg.choice(time.Now()).Everything(),
-	}
-	rec, err := record.Open(cfg.ReportDir, about, report.Pages, log.Line)
+	rec, err := record.Open(cfg.ReportDir, about(cfg, hide), report.Pages, log.Line)
 	if err != nil {
 		return nil, configError{problemWith("MIGRATE_REPORT_DIR", cfg.ReportDir, err.Error())}
 	}
 	return rec, nil
+}
+
+// about is what reports say of the run itself.
+func about(cfg Config, hide *redact.Redactor) record.About {
+	return record.About{
+		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
+		Partial: cfg.NodeTotal > 1 || !cfg.choice(time.Now()).Everything(),
+	}
 }
 
 // closeRecord writes the final report. Failing to write it does not change the exit code: the images have arrived.

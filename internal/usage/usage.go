@@ -23,6 +23,9 @@ const (
 	Version = "version"
 )
 
+// formatHelp is the help of an option that plan and verify share.
+const formatHelp = "--format json print the result as JSON, and the log to standard error"
+
 // commands lists the commands in the order of the help, each with its lines of help.
 var commands = []struct {
 	name string
@@ -33,10 +36,12 @@ var commands = []struct {
 		"copy nothing; report what would be copied, what cannot be, and how long",
 		"--rate 20MB   bytes that one job moves per second",
 		"--within 3h   find how many parallel jobs finish in this time",
+		formatHelp,
 	}},
 	{Verify, []string{
 		"copy nothing; compare every tag with GitLab",
 		"--pull 10     also have the engine pull this many tags from GitLab",
+		formatHelp,
 	}},
 	{Help, []string{"print this help"}},
 	{Version, []string{"print the version"}},
@@ -51,6 +56,7 @@ type Line struct {
 	Pull    int           // tags that Verify also pulls
 	Rate    int64         // bytes per second that Plan assumes; 0: the default
 	Within  time.Duration // time limit for which Plan finds the number of jobs; 0: none
+	JSON    bool          // Plan or Verify prints its result as JSON, and nothing else, to standard output
 }
 
 // Error describes what is wrong with a command line.
@@ -88,6 +94,9 @@ func Parse(args []string) (Line, error) {
 func (l *Line) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet(l.Command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the returned error describes the problem
+	if l.Command == Plan || l.Command == Verify {
+		flags.Func("format", "", l.setFormat)
+	}
 	switch l.Command {
 	case Verify:
 		flags.IntVar(&l.Pull, "pull", 0, "")
@@ -103,6 +112,14 @@ func (l *Line) flags() *flag.FlagSet {
 		})
 	}
 	return flags
+}
+
+func (l *Line) setFormat(format string) error {
+	if format != "text" && format != "json" {
+		return errors.New("must be text or json")
+	}
+	l.JSON = format == "json"
+	return nil
 }
 
 func known(command string) bool {
