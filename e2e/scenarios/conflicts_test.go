@@ -200,7 +200,7 @@ func recompressedBytes(t *testing.T, layer v1.Layer) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer content.Close()
+	defer content.Close() //nolint:errcheck // nothing is written
 	var packed bytes.Buffer
 	writer := gzip.NewWriter(&packed)
 	writer.Comment = "compressed again"

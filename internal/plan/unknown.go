@@ -16,38 +16,48 @@ type UnknownType struct {
 // UnknownTypes returns the media types in the items that GitLab's registry is not known to take, sorted. tags says how
 // many of an item's tags count.
 func UnknownTypes(items []*Item, tags func(*Item) int) []UnknownType {
-	found := map[string]*UnknownType{}
-	at := func(mediaType string) *UnknownType {
-		if found[mediaType] == nil {
-			found[mediaType] = &UnknownType{MediaType: mediaType}
-		}
-		return found[mediaType]
-	}
-	seen := map[*referrers]bool{}
+	f := unknownTypes{found: map[string]*UnknownType{}, seen: map[*referrers]bool{}}
 	for _, i := range items {
-		n := tags(i)
-		if n == 0 || i.Rejected() {
-			continue
-		}
-		for _, mediaType := range i.Unknown {
-			at(mediaType).Tags += n
-			if !slices.Contains(i.Dispensable, mediaType) {
-				at(mediaType).Bound += n
-			}
-		}
-		for _, subject := range i.Subjects() {
-			set := i.Referrers[subject]
-			for mediaType, referrers := range set.unknown {
-				if !seen[set] {
-					at(mediaType).Referrers += referrers
-				}
-			}
-			seen[set] = true
+		if n := tags(i); n > 0 && !i.Rejected() {
+			f.add(i, n)
 		}
 	}
 	var sorted []UnknownType
-	for _, mediaType := range slices.Sorted(maps.Keys(found)) {
-		sorted = append(sorted, *found[mediaType])
+	for _, mediaType := range slices.Sorted(maps.Keys(f.found)) {
+		sorted = append(sorted, *f.found[mediaType])
 	}
 	return sorted
+}
+
+// unknownTypes are the results of UnknownTypes in the making.
+type unknownTypes struct {
+	found map[string]*UnknownType
+	seen  map[*referrers]bool // images share subjects
+}
+
+func (f unknownTypes) at(mediaType string) *UnknownType {
+	if f.found[mediaType] == nil {
+		f.found[mediaType] = &UnknownType{MediaType: mediaType}
+	}
+	return f.found[mediaType]
+}
+
+// add counts so many tags of the item, and its referrers.
+func (f unknownTypes) add(i *Item, tags int) {
+	for _, mediaType := range i.Unknown {
+		f.at(mediaType).Tags += tags
+		if !slices.Contains(i.Dispensable, mediaType) {
+			f.at(mediaType).Bound += tags
+		}
+	}
+	for _, subject := range i.Subjects() {
+		set := i.Referrers[subject]
+		if f.seen[set] {
+			continue
+		}
+		f.seen[set] = true
+		for mediaType, count := range set.unknown {
+			f.at(mediaType).Referrers += count
+		}
+	}
 }

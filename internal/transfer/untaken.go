@@ -54,9 +54,10 @@ func (w *workspace) tryReferrer(ctx context.Context, m image.Manifest) (*docker.
 
 // without is the result of referrers of which the target has taken so many, and refused the others.
 func (r Result) without(refused *docker.Refusal, taken int) Result {
-	err := FailedAt(StepPush, r.Target, fmt.Errorf("%d of the %d referrers are at GitLab, which has refused the others: %w", taken, r.Referrers, refused))
-	step := err.(*StepError)
-	step.Remedy += "; MIGRATE_LEAVE_OUT=" + refused.MediaType + " leaves such referrers out on purpose"
-	r.Outcome, r.Err = Refused, step
+	r.Outcome, r.Err = Refused, &StepError{
+		Step: StepPush, Ref: r.Target,
+		Err:    fmt.Errorf("%d of the %d referrers are at GitLab, which has refused the others: %w", taken, r.Referrers, refused),
+		Remedy: refused.Remedy() + "; MIGRATE_LEAVE_OUT=" + refused.MediaType + " leaves such referrers out on purpose",
+	}
 	return r
 }
