@@ -16,7 +16,7 @@ import (
 const classicRemedy = "use an engine with the containerd image store: docker:29-dind without DOCKER_DRIVER, --storage-driver and " +
 	"an older engine's data"
 
-// ErrClassicReferrers refuses referrers on the classic store.
+// ErrClassicReferrers rejects referrers on the classic store.
 var ErrClassicReferrers = errors.New("the classic image store cannot carry signatures and other referrers: " + classicRemedy)
 
 // classicCarries returns an error if the classic store cannot carry the image completely. It asks the registry for the
@@ -64,8 +64,8 @@ func classicLayer(mediaType string) bool {
 	return false
 }
 
-// reduce picks the manifest of the platform that the user asked for. What has no platform stays as it is: artifacts,
-// and indexes of them.
+// reduce picks the manifest for the requested platform. Manifests without a platform are not reduced: artifacts, and
+// indexes of artifacts.
 func (p *Planner) reduce(ctx context.Context, repository image.Repository, tree image.Tree) (reduced image.Tree, changed bool, err error) {
 	if !tree.Root.IsIndex() {
 		return tree, false, p.hasPlatform(ctx, repository, tree.Root)
@@ -100,7 +100,7 @@ func (p *Planner) hasPlatform(ctx context.Context, repository image.Repository, 
 	return nil
 }
 
-// CheckPlatform returns an error unless the platform is the wanted one.
+// CheckPlatform returns an error unless the platform is the requested one.
 func CheckPlatform(wanted, platform ocispec.Platform) error {
 	if image.Fits(wanted, platform) {
 		return nil

@@ -111,7 +111,7 @@ func TestReduce(t *testing.T) {
 		name     string
 		root     image.Manifest
 		platform string
-		want     string // the image; empty: refused, or not reduced where nothing is said
+		want     string // the image; empty: rejected, or not reduced if says is empty
 		says     string
 	}{
 		{name: "variant", root: arms, platform: "linux/arm/v6", want: "v6"},

@@ -24,7 +24,7 @@ type Catalog struct {
 	sizes   []int64 // in bytes, from the manifests, 0 to MaxBlob
 }
 
-// NewCatalog returns a catalog without blobs.
+// NewCatalog returns an empty catalog.
 func NewCatalog() *Catalog { return &Catalog{ids: map[digest.Digest]BlobID{}} }
 
 // Add returns the numbers of the blobs, each once, in the order in which they are listed.

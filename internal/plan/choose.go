@@ -31,7 +31,7 @@ func ParsePatterns(list string) (Patterns, error) {
 	return patterns.validated(list)
 }
 
-// validated returns the patterns of a list, unless one of them is not a pattern.
+// validated returns the patterns of a list, or an error if one of them is invalid.
 func (p Patterns) validated(list string) (Patterns, error) {
 	for _, pattern := range p {
 		glob := strings.TrimPrefix(pattern, exclusion)
@@ -65,7 +65,7 @@ func split(list string) []string {
 	return words
 }
 
-// choose reports whether the name is wanted.
+// choose reports whether the name is selected.
 func (p Patterns) choose(name string) bool {
 	wanted, inclusions := false, false
 	for _, pattern := range p {
@@ -142,10 +142,10 @@ func (c Choice) images(all []image.Image) ([]image.Image, leftOut) {
 	return images, left
 }
 
-// leftOut counts tags that are not wanted for the time at which their image was pushed.
+// leftOut counts tags that are not selected because of when their image was pushed.
 type leftOut struct {
-	before  int // MIGRATE_SINCE
-	surplus int // of MIGRATE_NEWEST
+	before  int // excluded by MIGRATE_SINCE
+	surplus int // excluded by MIGRATE_NEWEST
 }
 
 // wantedTags are the chosen tags, by image.
@@ -158,7 +158,7 @@ type pushedTag struct {
 	pushedAt time.Time
 }
 
-// tags are those that are wanted for their own sake.
+// tags returns the tags that are selected in their own right.
 func (c Choice) tags(images []image.Image) (wanted wantedTags, left leftOut) {
 	var found []pushedTag
 	for _, img := range images {
@@ -211,7 +211,7 @@ func (w wantedTags) follow(images []image.Image, patterns Patterns) {
 			}
 		}
 	}
-	for before := len(waiting) + 1; len(waiting) < before; { // a signature can be signed
+	for before := len(waiting) + 1; len(waiting) < before; { // a signature can have signatures of its own
 		before = len(waiting)
 		waiting = slices.DeleteFunc(waiting, func(c companion) bool {
 			comes := len(w[c.subject]) > 0 || !listed[c.subject]

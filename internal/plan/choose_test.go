@@ -17,8 +17,8 @@ func TestPatterns(t *testing.T) {
 	for _, test := range []struct {
 		list        string
 		yes, no     []string
-		unmatched   []string // by either
-		notPatterns string   // what the error says
+		unmatched   []string // in either list
+		notPatterns string   // part of the error message
 	}{
 		{list: "", yes: []string{"app", "a/b/c"}},
 		{list: "app", yes: []string{"app"}, no: []string{"apps", "team/app", "APP"}},
@@ -30,7 +30,7 @@ func TestPatterns(t *testing.T) {
 		{list: "{web,api}-?, lib[0-9]", yes: []string{"web-1", "api-2", "lib3"}, no: []string{"web-12", "libx", "lib[0-9]"}},
 		{list: "!old/**", yes: []string{"app", "team/old"}, no: []string{"old/app", "old/a/b"}},
 		{list: "team/** !team/old-*\n!**/test", yes: []string{"team/app"}, no: []string{"team/old-app", "team/x/test", "app"}},
-		{list: "!team/old team/**", yes: []string{"team/new"}, no: []string{"team/old"}}, // in either order
+		{list: "!team/old team/**", yes: []string{"team/new"}, no: []string{"team/old"}}, // in any order
 		{list: "v*,!*-rc*", yes: []string{"v1.2"}, no: []string{"v1.2-rc1", "latest"}},
 		{list: "app, missing, !gone", yes: []string{"app"}, unmatched: []string{"missing", "!gone"}},
 		{list: " , ", notPatterns: "contains no pattern"},
@@ -91,8 +91,8 @@ func FuzzPatterns(f *testing.F) {
 	})
 }
 
-// listing is a repository's images in the order of their push, a day apart; each is written as its tags, and "of 2" is
-// one that refers to the third.
+// listing returns a repository's images in push order, one day apart. Each is written as its tags; "of 2" refers to the
+// third image.
 func listing(images ...string) []image.Image {
 	var list []image.Image
 	for i, text := range images {
@@ -111,7 +111,7 @@ func listing(images ...string) []image.Image {
 	return list
 }
 
-// signatureOf is the tag under which cosign keeps the signature of the image with that number.
+// signatureOf returns the tag under which cosign stores the signature of the image with that number.
 func signatureOf(n int) string {
 	return "sha256-" + digest.FromString(fmt.Sprint(n)).Encoded() + ".sig"
 }
@@ -123,7 +123,7 @@ func TestChoiceOfImages(t *testing.T) {
 		name   string
 		choice Choice
 		images []string
-		want   []string // as images is written
+		want   []string // in the notation of images
 	}{
 		{"all", Choice{}, plain, plain},
 		{"some repositories, and all tags", Choice{Repositories: Patterns{"app"}}, plain, plain},

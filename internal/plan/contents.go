@@ -31,7 +31,7 @@ func (b SharedBlob) Saved() int64 { return b.Bytes * int64(b.Images-1) }
 type BlobClass struct {
 	From  int64 // lower bound, in bytes or images
 	Blobs int
-	Bytes int64 // of the blobs, each once
+	Bytes int64 // of the blobs, each counted once
 }
 
 // The lower bounds of the classes. They separate layers of kilobytes from layers that take minutes, and what one image needs
@@ -44,7 +44,7 @@ var (
 // Contents sums up items, sorted as in a Survey, by repository. Rejected items do not count.
 func (c *Catalog) Contents(items []*Item) []Content {
 	var contents []Content
-	counted := make([]int, c.Len()) // by blob: the last repository that has counted it, from 1
+	counted := make([]int, c.Len()) // by blob: the last repository that counted it, from 1
 	for i, ofOne := range ByRepository(items) {
 		content := Content{Repository: ofOne[0].Image.Repository.Name}
 		for _, t := range ofOne {

@@ -11,7 +11,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 )
 
-// blobsOf are blobs by name, each of so many bytes as its name is long.
+// blobsOf returns blobs with the given names, each as many bytes in size as its name is long.
 func blobsOf(names ...string) []ocispec.Descriptor {
 	var blobs []ocispec.Descriptor
 	for _, name := range names {
@@ -57,7 +57,7 @@ func TestSharing(t *testing.T) {
 	}
 }
 
-// Each blob is in one class of each kind, the edge of a class included, and what is refused is in none.
+// Each blob is in one class of each kind, including blobs at a lower bound. Rejected images count in none.
 func TestClasses(t *testing.T) {
 	blobs := NewCatalog()
 	sized := func(name string, size int64) ocispec.Descriptor {

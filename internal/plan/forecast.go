@@ -63,7 +63,7 @@ func (w *Workload) takes(jobs int, pace Pace) time.Duration {
 	return longest
 }
 
-// Enough returns the least number of jobs that copy everything within the time, or 0 if no number of jobs does.
+// Enough returns the smallest number of jobs that finishes within the time, or 0 if there is none.
 func (w *Workload) Enough(pace Pace, within time.Duration) int {
 	if within <= 0 {
 		return 0
@@ -77,10 +77,10 @@ func (w *Workload) Enough(pace Pace, within time.Duration) int {
 	return 0
 }
 
-// TargetState is what the target has of an item.
+// TargetState describes what the target already has of an item.
 type TargetState struct {
 	Pending int  // tags still to be copied
-	Present bool // one of its tags is there, and so are all of its blobs
+	Present bool // one of its tags exists, and therefore all of its blobs do
 }
 
 // Workload measures what is left to copy of a plan.
@@ -88,8 +88,8 @@ type Workload struct {
 	line      []unit
 	blobs     *Catalog
 	found     map[*Item]TargetState
-	delivered map[string]map[BlobID]bool // by target repository: blobs that need not be fetched
-	counted   []int32                    // by blob: the last count that included it
+	delivered map[string]map[BlobID]bool // by target repository: blobs that need not be pulled
+	counted   []int32                    // by blob: the last count that includes it
 	count     int32
 }
 
@@ -104,7 +104,7 @@ func (l load) at(pace Pace) time.Duration {
 	return moving + time.Duration(l.Tags)*pace.PerTag
 }
 
-// NewWorkload returns the work on items of which target says what the target has.
+// NewWorkload returns the work that remains for the items. target describes what the target already has of each.
 func NewWorkload(items []*Item, target map[*Item]TargetState, blobs *Catalog, store image.Store) *Workload {
 	w := &Workload{
 		line: lineUp(items, blobs), blobs: blobs, found: target, delivered: map[string]map[BlobID]bool{}, counted: make([]int32, blobs.Len()),
@@ -144,7 +144,7 @@ func (w *Workload) Of(items []*Item) load {
 	return sum
 }
 
-// itemsOf returns the items of the units, in their order.
+// itemsOf returns the items of the units in order.
 func itemsOf(units []unit) []*Item {
 	var items []*Item
 	for _, u := range units {

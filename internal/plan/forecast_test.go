@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// ahead is the work on an account of which nothing is at the target yet.
+// ahead returns the work for an account of which the target has nothing yet.
 func ahead(a *account) (*Workload, map[*Item]TargetState) {
 	nothing := map[*Item]TargetState{}
 	for _, i := range a.tasks {
@@ -26,7 +26,7 @@ func TestTakes(t *testing.T) {
 		a.push(fmt.Sprintf("app-%d", i), layerOf("base", 40), layerOf(fmt.Sprint(i), 10))
 	}
 	work, has := ahead(a)
-	for jobs, want := range map[int]time.Duration{ // in each 40 MB of the base, and a job's part of the rest
+	for jobs, want := range map[int]time.Duration{ // each job moves the 40 MB base and its part of the rest
 		1: (40 + 8*11) * time.Second, 2: (40 + 4*11) * time.Second, 8: (40 + 11) * time.Second, 50: (40 + 11) * time.Second,
 	} {
 		if got := work.takes(jobs, pace); got != want {
@@ -67,7 +67,7 @@ func TestPaceOfAnEngine(t *testing.T) {
 	}
 }
 
-// A large account is estimated for any number of jobs within seconds.
+// Estimating a large account takes only seconds, for any number of jobs.
 func BenchmarkEnough(b *testing.B) {
 	work, _ := ahead(grow(1, 2000, 50000))
 	for b.Loop() {

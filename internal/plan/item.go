@@ -9,7 +9,7 @@ import (
 // Tagged returns the complete target reference of one of the tags.
 func (i *Item) Tagged(tag string) string { return i.Target + ":" + tag }
 
-// Targets returns the complete target references of tags.
+// Targets returns the complete target references of the tags.
 func (i *Item) Targets(tags []string) []string {
 	targets := make([]string, len(tags))
 	for at, tag := range tags {
@@ -18,8 +18,8 @@ func (i *Item) Targets(tags []string) []string {
 	return targets
 }
 
-// Item is one image to be copied, with all of its tags: what to copy and where to. The planner writes it, and nobody
-// changes it afterwards.
+// Item is one image to copy, with all of its tags: what to copy, and where to. The planner creates it, and it does not
+// change afterwards.
 type Item struct {
 	Image   image.Image
 	Target  string          // the target repository, host included
@@ -39,22 +39,22 @@ type Item struct {
 	Failure     *Failure                     // why the item could not be planned
 }
 
-// Rejected reports whether nothing of the item is to be copied.
+// Rejected reports whether nothing of the item will be copied.
 func (i *Item) Rejected() bool { return i.Refusal != nil || i.Failure != nil }
 
-// Failure says that something could not be planned.
+// Failure is the reason why something could not be planned.
 type Failure struct {
 	Ref string // the manifest, or its reference
 	Err error
 }
 
-// Error gives the reference and the cause.
+// Error returns the reference and the cause.
 func (f *Failure) Error() string { return f.Ref + ": " + f.Err.Error() }
 
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Before puts repositories in order by name, and the images of each from the oldest to the newest.
+// Before sorts by repository name, and within a repository from the oldest image to the newest.
 func (i *Item) Before(other *Item) bool {
 	if i.Image.Repository.Name != other.Image.Repository.Name {
 		return i.Image.Repository.Name < other.Image.Repository.Name

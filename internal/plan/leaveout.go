@@ -7,12 +7,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// leavesOut reports whether the user can do without artifacts of the kind. No pattern means that nothing is left out.
+// leavesOut reports whether artifacts of the kind are left out. Without patterns, nothing is left out.
 func (p *Planner) leavesOut(kind string) bool {
 	return len(p.LeaveOut) > 0 && kind != "" && p.LeaveOut.choose(kind)
 }
 
-// leaveOut returns the tree without what MIGRATE_LEAVE_OUT names, and notes the kinds of that in the item.
+// leaveOut returns the tree without the kinds that MIGRATE_LEAVE_OUT names, and records the removed kinds in the item.
 func (p *Planner) leaveOut(i *Item, tree image.Tree) (image.Tree, error) {
 	if len(p.LeaveOut) == 0 {
 		return tree, nil

@@ -12,7 +12,7 @@ import (
 //go:embed mediatypes.txt
 var mediaTypesFile string
 
-// MediaTypesOf says which registry's media types KnownMediaType knows. Later versions take more.
+// MediaTypesOf is the version of GitLab's registry whose media types KnownMediaType knows. Later versions accept more.
 const MediaTypesOf = "GitLab container registry 4.32 (November 2025)"
 
 // mediaTypes returns the media types of mediatypes.txt.
@@ -26,12 +26,12 @@ var mediaTypes = sync.OnceValue(func() map[string]bool {
 	return known
 })
 
-// KnownMediaType reports whether GitLab's registry is known to take manifests with the media type as their artifact
-// type or as that of their config. It takes any media type of a layer.
+// KnownMediaType reports whether GitLab's registry is known to accept manifests with the media type as their artifact
+// type or config type. It accepts any media type for layers.
 func KnownMediaType(mediaType string) bool { return mediaType == "" || mediaTypes()[mediaType] }
 
-// unknownMediaTypes returns the artifact types and the config types of the tree that GitLab's registry is not known to
-// take, sorted.
+// unknownMediaTypes returns the artifact and config types of the tree that GitLab's registry is not known to accept,
+// sorted.
 func unknownMediaTypes(tree image.Tree) []string {
 	var unknown []string
 	for _, m := range tree.Manifests() {

@@ -12,7 +12,7 @@ import (
 
 func TestKnownMediaType(t *testing.T) {
 	for mediaType, want := range map[string]bool{
-		"":                                                          true, // a manifest need not have an artifact type
+		"":                                                          true, // the artifact type is optional
 		ocispec.MediaTypeImageConfig:                                true,
 		image.MediaTypeDockerConfig:                                 true,
 		ocispec.MediaTypeEmptyJSON:                                  true,

@@ -10,25 +10,26 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// maxLevels is how far below its project GitLab finds an image: it tries the path and its two parents
+// maxLevels is how many levels below its project GitLab finds an image: it tries the path and its two parents
 // (gitlab-org/gitlab, lib/container_registry/path.rb).
 const maxLevels = 2
 
-// maxPath is the longest repository path that GitLab's registry takes, in characters.
+// maxPath is the maximum length of a repository path in GitLab's registry, in characters.
 const maxPath = 255
 
-// gitlabComponent is GitLab's rule for one component of a repository path, which takes runs of dashes
+// gitlabComponent is GitLab's rule for one component of a repository path, which allows consecutive dashes
 // (gitlab-org/gitlab, lib/gitlab/regex.rb, container_repository_name_regex, and the distribution grammar).
 var gitlabComponent = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
 
-// Namer decides where a repository is written to below the target project.
+// Namer maps repositories to their names below the target project.
 type Namer struct {
 	Base      string // CI_REGISTRY_IMAGE
-	Rules     Rules  // what they rename comes first
-	Separator string // joins the components that lie too deep; empty: they are refused
+	Rules     Rules  // applied first
+	Separator string // joins components that are nested too deeply; empty: they are rejected
 }
 
-// Target returns the target repository, host included, or an error that says why GitLab refuses the name and what helps.
+// Target returns the target repository, including the host. The error gives GitLab's reason for rejecting the name, and
+// a remedy.
 func (n Namer) Target(repository string) (string, error) {
 	name, rule := n.Rules.rename(repository)
 	target, err := n.place(name)
@@ -38,7 +39,7 @@ func (n Namer) Target(repository string) (string, error) {
 	return target, err
 }
 
-// place puts a name below the target project, or below another project of its group where the name begins with "../".
+// place puts a name below the target project, or below another project of its group if the name begins with "../".
 func (n Namer) place(name string) (string, error) {
 	project, name, err := n.project(name)
 	if err != nil || name == "" {
@@ -71,7 +72,7 @@ func badName(name string) error {
 		`or digit, with single ".", "_", "-" or "__" in between: set MIGRATE_RENAME`, name)
 }
 
-// project returns the project that a name belongs to, and the name below it, which is empty for the project itself.
+// project returns the project that a name belongs to, and the rest of the name, which is empty for the project itself.
 func (n Namer) project(name string) (project, rest string, err error) {
 	other, isOther := strings.CutPrefix(name, "../")
 	if !isOther {
@@ -91,13 +92,13 @@ func (n Namer) project(name string) (project, rest string, err error) {
 	return group + "/" + other, rest, nil
 }
 
-// flatten keeps the first level and joins the rest, so that what belongs together stays together.
+// flatten keeps the first level and joins the rest, so that related repositories stay together.
 func flatten(components []string, separator string) string {
 	return components[0] + "/" + strings.Join(components[1:], separator)
 }
 
-// Targets maps every repository to its target. Those that GitLab would refuse, and all that would land on one
-// name, are in the second map with the reason.
+// Targets maps every repository to its target. The second map has the reasons for the others: names that GitLab would
+// reject, and names that map to the same target as another.
 func (n Namer) Targets(repositories []image.Repository) (targets map[string]string, refused map[string]error) {
 	targets, refused = map[string]string{}, map[string]error{}
 	landing := map[string][]string{}

@@ -16,8 +16,8 @@ import (
 func TestTarget(t *testing.T) {
 	for _, test := range []struct {
 		name, repository, separator string
-		want                        string // below the base; empty: refused
-		says                        string // of the refusal
+		want                        string // below the base; empty: rejected
+		says                        string // part of the error message
 	}{
 		{name: "one level", repository: "app", want: "app"},
 		{name: "two levels", repository: "team/app", want: "team/app"},
@@ -98,7 +98,7 @@ func FuzzTargets(f *testing.F) {
 	f.Add(testkit.EmptyDigest[7:]+"\nlocalhost/app\ndocker.io/library/app\na/b/c_\na/_/_", uint8(3), "registry.example.com/group/project")
 	f.Fuzz(func(t *testing.T, names string, separator uint8, base string) {
 		if named, err := reference.ParseNamed(base); err != nil || !reference.IsNameOnly(named) || named.String() != base {
-			return // loadConfig refuses it
+			return // loadConfig rejects it
 		}
 		namer := Namer{Base: base, Separator: []string{"", "-", "_", ".", "__"}[separator%5]}
 		var repositories []image.Repository
@@ -122,7 +122,7 @@ func FuzzTargets(f *testing.F) {
 	})
 }
 
-// testTarget wants a name that an engine takes, and that GitLab finds below its project.
+// testTarget expects a name that an engine accepts, and that GitLab finds below its project.
 func testTarget(t *testing.T, base, target string) {
 	named, err := reference.ParseNamed(target)
 	if err != nil || named.String() != target || !reference.IsNameOnly(named) {

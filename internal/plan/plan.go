@@ -1,5 +1,5 @@
-// Package plan decides what is copied and where to: it lists, filters, renames, shares and forecasts. It yields items, which
-// nobody changes afterwards, and knows no engine.
+// Package plan decides what is copied and where to: it lists, filters, renames, shares and forecasts. It produces
+// items, which do not change afterwards, and does not depend on an engine.
 package plan
 
 import (
@@ -19,7 +19,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// Resolver answers what a reference at the source registry stands for.
+// Resolver resolves references at the source registry.
 type Resolver interface {
 	Resolve(ctx context.Context, ref string) (image.Resolved, error)
 }
@@ -30,31 +30,31 @@ type Planner struct {
 	Resolver Resolver
 	Store    image.Store
 	Platform *ocispec.Platform
-	LeaveOut Patterns // kinds of artifacts that are left out of indexes and of referrers; none: nothing is left out
+	LeaveOut Patterns // kinds of artifacts to remove from indexes and referrers; none: nothing is removed
 	Namer    Namer
 	Choice   Choice
 	Catalog  *Catalog
-	kept     atomic.Int64 // bytes of manifests that items keep
-	reads    atomic.Int64 // manifests that were read
+	kept     atomic.Int64 // bytes of the manifests that items keep
+	reads    atomic.Int64 // number of manifests read
 }
 
-// planPage is how many images are planned at once, so that the manifests of a repository with tens of thousands of
-// tags are never all in memory.
+// planPage is the number of images planned at a time, so that the manifests of a repository with tens of thousands of
+// tags are never in memory all at once.
 const planPage = 500
 
-// keepManifests bounds, in bytes, the manifests that are kept for their image's turn. It is enough for some two
-// thousand images; those of larger accounts are read once more, by a call an image.
+// keepManifests limits the manifests that items keep until they are copied, in bytes. It is enough for about two
+// thousand images; in larger accounts, the other manifests are read again, with one call per image.
 const keepManifests = 4 << 20
 
-// repository plans every tagged image of one repository: where it goes, and whether it can arrive. What cannot is
-// refused here, before anything is copied. A refusal of the target's name concerns all of them.
+// repository plans all tagged images of one repository: the target of each, and whether it can arrive. What cannot is
+// rejected here, before anything is copied. If the target's name is rejected, so are all of them.
 func (p *Planner) repository(ctx context.Context, images []image.Image, target string, refusal error) []*Item {
 	var items []*Item
 	var refused []*Item
 	for _, img := range images {
 		valid, invalid := splitTags(img.Tags)
 		if img.Tags = invalid; len(invalid) > 0 {
-			refused = append(refused, &Item{Image: img, Root: p.known(img), Refusal: errTag}) // no target can be asked for it
+			refused = append(refused, &Item{Image: img, Root: p.known(img), Refusal: errTag}) // has no valid target
 		}
 		if img.Tags = valid; len(valid) > 0 {
 			items = append(items, &Item{Image: img, Target: target, Root: p.known(img), Refusal: refusal})
@@ -76,13 +76,13 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 	return append(items, refused...)
 }
 
-// validTag is Docker's rule for tags. ECR takes up to 300 characters.
+// validTag is Docker's rule for tags. ECR allows up to 300 characters.
 var validTag = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
 
 var errTag = errors.New("a tag has at most 128 letters, digits, underscores, periods and hyphens in Docker, and does not " +
 	"begin with a period or a hyphen: tag the image in ECR with another name")
 
-// splitTags separates the tags that Docker accepts from those that it does not.
+// splitTags separates the tags that Docker accepts from the others.
 func splitTags(tags []string) (valid, invalid []string) {
 	for _, tag := range tags {
 		if validTag.MatchString(tag) {
@@ -94,8 +94,8 @@ func splitTags(tags []string) (valid, invalid []string) {
 	return valid, invalid
 }
 
-// known returns the digest of what is to be copied of an image, if that is known without its manifest: always, unless
-// only a part of an index is wanted.
+// known returns the digest of what to copy of an image, if it is known without reading the manifest: always, unless
+// only a part of an index is requested.
 func (p *Planner) known(img image.Image) digest.Digest {
 	if (p.Platform != nil || len(p.LeaveOut) > 0) && image.IsIndex(img.MediaType) {
 		return ""
@@ -103,7 +103,7 @@ func (p *Planner) known(img image.Image) digest.Digest {
 	return img.Digest
 }
 
-// pullable returns the images for which the registry answers.
+// pullable returns the images that the registry can deliver.
 func pullable(items []*Item) []digest.Digest {
 	var roots []digest.Digest
 	for _, i := range items {
@@ -114,7 +114,7 @@ func pullable(items []*Item) []digest.Digest {
 	return roots
 }
 
-// unpullable says why an image cannot be pulled, as far as its listing tells.
+// unpullable returns why an image cannot be pulled, as far as its listing shows.
 func unpullable(img image.Image) error {
 	switch {
 	case img.Archived:
@@ -126,7 +126,7 @@ func unpullable(img image.Image) error {
 	return nil
 }
 
-// documents are manifests by digest, and why others could not be read.
+// documents holds manifests by digest, and the errors for those that could not be read.
 type documents struct {
 	read   map[digest.Digest]image.Manifest
 	failed map[digest.Digest]error
@@ -155,12 +155,12 @@ func readManifests(ctx context.Context, source Source, repository image.Reposito
 	return docs
 }
 
-// ReadTree reads the tree of a root that was planned before. Its error is a *Failure.
+// ReadTree reads the tree of a root that was planned earlier. Its error is a *Failure.
 func ReadTree(ctx context.Context, source Source, repository image.Repository, root digest.Digest) (image.Tree, error) {
 	return readManifests(ctx, source, repository, []digest.Digest{root}).tree(root)
 }
 
-// decide says what to copy of the item's image, or why nothing can be.
+// decide determines what to copy of the item's image, or why nothing can be copied.
 func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
 	if i.Refusal = unpullable(i.Image); i.Refusal != nil {
 		return
@@ -183,8 +183,8 @@ func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
 	}
 }
 
-// reduced returns the tree of what is wanted of the item's image, and that of the image as far as it could be read. What
-// MIGRATE_PLATFORM leaves out need not be there.
+// reduced returns the tree to copy, and the whole tree of the item's image as far as it could be read. What
+// MIGRATE_PLATFORM leaves out need not exist.
 func (p *Planner) reduced(ctx context.Context, i *Item, docs documents) (tree, whole image.Tree, err error) {
 	top, ok := docs.read[i.Image.Digest]
 	if p.Platform == nil || !ok {
@@ -198,7 +198,7 @@ func (p *Planner) reduced(ctx context.Context, i *Item, docs documents) (tree, w
 	return tree, whole, err
 }
 
-// write notes in the item what is copied, and keeps its manifests while there is room.
+// write records in the item what to copy, and keeps its manifests while the limit allows.
 func (p *Planner) write(i *Item, tree image.Tree) {
 	i.Root = tree.Root.Digest
 	i.Unknown = unknownMediaTypes(tree)
@@ -214,7 +214,7 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 			i.members = append(i.members, m.Digest)
 		}
 	}
-	if p.kept.Add(size) <= keepManifests || len(i.LeftOut) > 0 { // of which no registry has the root yet
+	if p.kept.Add(size) <= keepManifests || len(i.LeftOut) > 0 { // a rewritten root is in no registry yet
 		i.Tree = &tree
 	}
 }
@@ -236,7 +236,7 @@ func (docs documents) tree(root digest.Digest) (image.Tree, error) {
 	return tree, nil
 }
 
-// unreadable is why a manifest is missing. Only its reference tells it from others that are missing for the same cause.
+// unreadable explains why a manifest is missing. It differs only in the reference from others with the same cause.
 func (docs documents) unreadable(missing ocispec.Descriptor) *Failure {
 	what := "the manifest"
 	if missing.Platform != nil && missing.Platform.OS != "unknown" { // which attestations have
@@ -249,13 +249,13 @@ func (docs documents) unreadable(missing ocispec.Descriptor) *Failure {
 	return &Failure{Ref: missing.Digest.String(), Err: fmt.Errorf("%s cannot be read: %w", what, cause)}
 }
 
-// Source is the source of a plan.
+// Source is the registry to copy from.
 type Source interface {
 	// Repositories returns all of the registry's repositories, in the registry's order.
 	Repositories(ctx context.Context) ([]image.Repository, error)
 	// Images returns the repository's tagged images and its referrers.
 	Images(ctx context.Context, repository image.Repository) ([]image.Image, error)
-	// Manifests returns the manifests of one repository by digest, and why others could not be read. Such an error does
-	// not name its manifest, so that those with one cause are equal.
+	// Manifests returns the manifests of one repository by digest, and errors for those that could not be read. The
+	// errors do not contain the digest, so that errors with the same cause are equal.
 	Manifests(ctx context.Context, repository image.Repository, digests []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error)
 }

@@ -24,7 +24,7 @@ func (f resolverFunc) Resolve(ctx context.Context, ref string) (image.Resolved, 
 	return f(ctx, ref)
 }
 
-// planned surveys the source for an engine with the containerd store, unless change says otherwise.
+// planned surveys the source for an engine with the containerd store, unless change overrides it.
 func planned(t *testing.T, source Source, change func(*Planner)) (Survey, *Planner) {
 	t.Helper()
 	p := &Planner{Source: source, Store: image.ContainerdStore, Namer: Namer{Base: testkit.TargetBase}, Catalog: NewCatalog()}
@@ -44,7 +44,7 @@ func planOf(t *testing.T, source Source, change func(*Planner)) []*Item {
 	return found.Items
 }
 
-// reason is why nothing of the item is to be copied, or nil.
+// reason returns why nothing of the item will be copied, or nil.
 func reason(i *Item) error {
 	if i.Failure != nil {
 		return i.Failure
@@ -62,7 +62,7 @@ func TestPlan(t *testing.T) {
 		change func(*Planner)
 		target string
 		root   digest.Digest // empty: the image
-		says   string        // of the refusal
+		says   string        // part of the error message
 	}{
 		{
 			name:   "image",
@@ -84,7 +84,7 @@ func TestPlan(t *testing.T) {
 			fill: func(s *testkit.Registry) {
 				s.Push("app", img, "1")
 				s.Tagged["app"][0].MediaType = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-				delete(s.Held["app"], img.Digest) // nobody asks for it
+				delete(s.Held["app"], img.Digest) // never requested
 			},
 			says: "Docker's schema 1",
 		},
@@ -147,8 +147,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// A source that says nothing of why a manifest is not there leaves the reader a sentence all the same.
-// A tag that Docker does not accept is refused by itself, and the image's other tags are copied.
+// A tag that Docker does not accept is rejected on its own, and the image's other tags are copied.
 func TestPlanRefusesInvalidTags(t *testing.T) {
 	long := strings.Repeat("x", 129)
 	source := testkit.NewRegistry()
@@ -163,13 +162,14 @@ func TestPlanRefusesInvalidTags(t *testing.T) {
 	testkit.ExpectError(t, items[1].Refusal, "a tag has at most 128")
 }
 
+// If a source does not say why a manifest is missing, the message is still a sentence.
 func TestPlanWithoutCause(t *testing.T) {
 	img := testkit.Image(t, "image")
 	_, err := documents{}.tree(img.Digest)
 	testkit.ExpectError(t, err, img.Digest.String(), "ECR does not have it")
 }
 
-// ECR answers for an archived image with a failure, which would stand beside the good ones' results.
+// ECR fails requests for archived images, which would otherwise turn up next to the results of the good ones.
 func TestPlanAsksForNoArchivedImage(t *testing.T) {
 	registry := testkit.NewRegistry()
 	archived := testkit.Image(t, "archived")
@@ -186,7 +186,7 @@ func TestPlanAsksForNoArchivedImage(t *testing.T) {
 	})
 }
 
-// A classic engine and a wish for one platform go together: the index is reduced first.
+// MIGRATE_PLATFORM works with the classic store: the index is reduced first.
 func TestPlanReducedForClassic(t *testing.T) {
 	pair, children := testkit.Pair(t, "pair")
 	source := testkit.NewRegistry()
@@ -235,7 +235,7 @@ func TestPlanCancelled(t *testing.T) {
 	}
 }
 
-// tasksFor makes bare tasks, named by repository and content.
+// tasksFor returns bare items, named by repository and content.
 func tasksFor(t *testing.T, names ...[2]string) []*Item {
 	var tasks []*Item
 	for _, name := range names {
@@ -311,8 +311,8 @@ func TestWaves(t *testing.T) {
 	}
 }
 
-// graph makes manifests of pairs of bytes: the first lists the second. Their digests are not those of their bytes, so
-// that one may list itself, or be listed by what it lists, which no registry could bring about.
+// graph makes manifests from pairs of bytes: the first lists the second. Their digests are not computed, so that a
+// manifest can list itself or one of its ancestors, which is impossible in a registry.
 func graph(edges []byte) map[digest.Digest]image.Manifest {
 	manifests := map[digest.Digest]image.Manifest{}
 	node := func(b byte) digest.Digest { return digest.FromBytes([]byte{b}) }
@@ -334,7 +334,7 @@ func FuzzTree(f *testing.F) {
 	f.Add([]byte("aa"))       // an index that lists itself
 	f.Add([]byte("abba"))     // two that list each other
 	f.Add([]byte("ababab"))   // the same child again and again
-	f.Add([]byte("abacbdcd")) // two ways to a child that nobody has
+	f.Add([]byte("abacbdcd")) // two paths to a child that does not exist
 	f.Add([]byte("abbccdda"))
 	f.Fuzz(func(t *testing.T, edges []byte) {
 		all := graph(edges)
@@ -363,7 +363,7 @@ func FuzzTree(f *testing.F) {
 
 var app = testkit.Repository("team/app")
 
-// reachable is what a search of the graph finds, and whether something is listed that nobody has.
+// reachable returns the result of a search of the graph, and whether something missing is listed.
 func reachable(root image.Manifest, all map[digest.Digest]image.Manifest) (reached map[digest.Digest]bool, lacking bool) {
 	reached = map[digest.Digest]bool{root.Digest: true}
 	for queue := []image.Manifest{root}; len(queue) > 0; queue = queue[1:] {
@@ -379,7 +379,7 @@ func reachable(root image.Manifest, all map[digest.Digest]image.Manifest) (reach
 	return reached, lacking
 }
 
-// eachOnce is a source that does not want to be asked for a manifest a second time.
+// eachOnce is a source that fails if asked for the same manifest twice.
 func eachOnce(t *testing.T, all map[digest.Digest]image.Manifest) Source {
 	asked := map[digest.Digest]bool{}
 	return testkit.Source{ReadManifests: func(_ context.Context, _ image.Repository, wanted []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {

@@ -11,7 +11,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// referrers is what refers to one subject.
+// referrers lists what refers to one subject.
 type referrers struct {
 	Count   int
 	Roots   []digest.Digest
@@ -20,8 +20,9 @@ type referrers struct {
 	unknown map[string]int  // by media type that GitLab's registry is not known to take: the roots that have it
 }
 
-// bySubject finds the repository's referrers: those with a tag, too, because clients look for them under the subject's
-// referrers tag alone. What a referrers tag of the repository's own lists arrives with that tag. Nil: there are none.
+// bySubject returns the repository's referrers by subject, including tagged ones, because clients look for them only
+// under the referrers tag of the subject. Referrers that one of the repository's own referrers tags lists arrive with
+// that tag. The result is nil if there are no referrers.
 func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[digest.Digest]*referrers {
 	concerned := slices.DeleteFunc(slices.Clone(images), func(i image.Image) bool {
 		return i.Subject == "" || p.leavesOut(i.ArtifactType)
@@ -53,7 +54,7 @@ func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[diges
 	return found
 }
 
-// ownReferrersTags are the images that have the referrers tag of one that is referred to.
+// ownReferrersTags returns the images that have the referrers tag of a subject.
 func ownReferrersTags(images, referring []image.Image) map[string]image.Image {
 	wanted := map[string]bool{}
 	for _, img := range referring {
@@ -70,7 +71,7 @@ func ownReferrersTags(images, referring []image.Image) map[string]image.Image {
 	return own
 }
 
-// add takes one referrer, or says why it cannot be brought.
+// add adds a referrer, or records why it cannot be copied.
 func (r *referrers) add(img image.Image, tree image.Tree, tagged bool, err error) {
 	r.Count++
 	switch {
@@ -93,8 +94,8 @@ func (r *referrers) add(img image.Image, tree image.Tree, tagged bool, err error
 	}
 }
 
-// dropCarried takes out the referrers that arrive with their subject, because one index lists both: as BuildKit's
-// attestations do that name their subject.
+// dropCarried removes referrers that arrive with their subject because one index lists both, such as BuildKit
+// attestations with a subject.
 func dropCarried(bySubject map[digest.Digest]*referrers, items []*Item) {
 	for _, i := range items {
 		members := map[digest.Digest]bool{}
@@ -115,7 +116,7 @@ func dropCarried(bySubject map[digest.Digest]*referrers, items []*Item) {
 	}
 }
 
-// countReferrers counts what refers to the manifests.
+// countReferrers returns the number of referrers of the manifests.
 func countReferrers(bySubject map[digest.Digest]*referrers, subjects []digest.Digest) int {
 	n := 0
 	for _, d := range subjects {
@@ -126,7 +127,7 @@ func countReferrers(bySubject map[digest.Digest]*referrers, subjects []digest.Di
 	return n
 }
 
-// Subjects returns the manifests of the image that have referrers, and those of the referrers after them.
+// Subjects returns the manifests of the image that have referrers, followed by those of the referrers.
 func (i *Item) Subjects() []digest.Digest {
 	var ordered []digest.Digest
 	seen := map[digest.Digest]bool{}
@@ -142,8 +143,8 @@ func (i *Item) Subjects() []digest.Digest {
 	return ordered
 }
 
-// ReadReferrers reads referrers, and returns the index that lists them with everything below it. Its error is a *Failure
-// if one of them cannot be read.
+// ReadReferrers reads referrers, and returns the index that lists them, with everything below it. Its error is a
+// *Failure if one of them cannot be read.
 func ReadReferrers(ctx context.Context, source Source, repository image.Repository, roots []digest.Digest) (image.Tree, error) {
 	docs := readManifests(ctx, source, repository, roots)
 	trees := make([]image.Tree, len(roots))

@@ -15,7 +15,7 @@ func TestPlanReferrers(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fill  func(*testkit.Registry)
-		count int // of those that refer to the image, and are to be brought
+		count int // number of the image's referrers to copy
 		says  string
 	}{
 		{"two", func(s *testkit.Registry) { s.Push("app", first); s.Push("app", second) }, 2, ""},
@@ -51,7 +51,8 @@ func TestPlanReferrers(t *testing.T) {
 	}
 }
 
-// TestPlanDropsReferrersThatArriveWithTheirSubject: BuildKit lists attestations with a subject beside that subject.
+// TestPlanDropsReferrersThatArriveWithTheirSubject: BuildKit lists attestations that have a subject next to that
+// subject.
 func TestPlanDropsReferrersThatArriveWithTheirSubject(t *testing.T) {
 	img := testkit.Image(t, "app")
 	carried, apart := testkit.Artifact(t, "application/x", "carried", img), testkit.Artifact(t, "application/x", "apart", img)

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Rule renames the repositories whose whole name its pattern matches.
+// Rule renames repositories whose whole name matches its pattern.
 type Rule struct {
 	text        string
 	pattern     *regexp.Regexp
-	replacement string // as regexp.Expand has it
+	replacement string // in the syntax of regexp.Expand
 }
 
-// Rules rename repositories. Of several that match a name, the first counts.
+// Rules rename repositories. If several match a name, the first one applies.
 type Rules []Rule
 
 const arrow = "=>"
 
-// ParseRules reads rules of the form "pattern => replacement", one a line or with semicolons between them. A pattern is a
-// regular expression for the whole name, and \1 to \9 in its replacement are what its groups match.
+// ParseRules parses rules of the form "pattern => replacement", one per line or separated by semicolons. A pattern is a
+// regular expression that must match the whole name, and \1 to \9 in the replacement stand for its groups.
 func ParseRules(text string) (Rules, error) {
 	var rules Rules
 	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' || r == ';' }) {
@@ -55,14 +55,14 @@ func parseRule(line string) (Rule, error) {
 			return Rule{}, fmt.Errorf("%q refers to group %s, and its pattern has %d", line, group[0], expression.NumSubexp())
 		}
 	}
-	// GitLab would replace $1 in a variable's value, so groups are written with a backslash.
+	// GitLab would expand $1 in a variable's value, so groups are written with a backslash.
 	template := groups.ReplaceAllString(strings.ReplaceAll(replacement, "$", "$$"), "$${$1}")
 	return Rule{text: line, pattern: expression, replacement: template}, nil
 }
 
 var groups = regexp.MustCompile(`\\([1-9])`)
 
-// rename returns the repository's new name, and the rule that it comes from; nil: no rule matches it.
+// rename returns the repository's new name, and the rule that applies, or nil if none matches.
 func (r Rules) rename(repository string) (string, *Rule) {
 	for i, rule := range r {
 		if match := rule.pattern.FindStringSubmatchIndex(repository); match != nil {

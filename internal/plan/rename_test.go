@@ -13,7 +13,7 @@ import (
 func TestRename(t *testing.T) {
 	for _, test := range []struct {
 		name, rules, separator string
-		want                   map[string]string // below the group; refused: what is said, after "!"
+		want                   map[string]string // below the group; rejected: "!" and part of the message
 	}{
 		{"no rule", "", "", map[string]string{"team/app": "project/team/app"}},
 		{"groups", `team/(.*)/(.*) => \2/\1`, "", map[string]string{"team/app/web": "project/web/app", "team/app": "project/team/app"}},

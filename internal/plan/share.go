@@ -9,30 +9,31 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// Share is one job's part of the registry when several jobs migrate it together. The zero value is all of it.
+// Share is one job's part of the registry when several jobs migrate it in parallel. The zero value is the whole
+// registry.
 //
-// The images stand in a line, repository by repository and from the oldest to the newest, so that images that share
-// layers are neighbours. The line is cut into parts of about the same number of bytes. Every job computes the same parts,
-// and computes them again when it is retried. A tag that is pushed in between moves each cut by that image's own bytes
-// at most, so that only images beside a cut change jobs.
+// The images are lined up, repository by repository and from the oldest to the newest, so that images that share layers
+// are neighbours. The line is cut into parts with about the same number of bytes. Every job computes the same parts,
+// and computes them again when it is retried. A tag that is pushed in between moves each cut by at most that image's
+// own bytes, so that only images next to a cut move to another job.
 type Share struct {
 	Index int // of the job, from 1 to Total
 	Total int // number of jobs; below two, the share is everything
 }
 
-// tagWeight is what a tag counts in addition to its bytes, in bytes: it costs requests, however small the image is.
+// tagWeight is what a tag counts in addition to its bytes, in bytes: every image takes requests, however small it is.
 const tagWeight = 1 << 20
 
-// Weight returns what bytes under a number of tags count as work, in bytes.
+// Weight returns the work for a number of bytes and tags, in bytes.
 func Weight(bytes int64, tags int) int64 { return bytes + tagWeight*int64(tags) }
 
-// unit is a group of items that are not cut apart, usually a single one.
+// unit is a group of items that must stay together, usually a single item.
 type unit struct {
 	items  []*Item
-	weight int64 // in bytes; a blob that several items consist of counts in parts
+	weight int64 // in bytes; the bytes of a blob are divided among the items that use it
 }
 
-// Of returns the items of the share, in their order. The items are those of the whole registry, sorted as in a Survey.
+// Of returns the items of the share in order. The items must be those of the whole registry, sorted as in a Survey.
 func (s Share) Of(items []*Item, blobs *Catalog) []*Item {
 	if s.Total < 2 {
 		return items
@@ -69,8 +70,8 @@ func ByRepository(items []*Item) [][]*Item {
 	return repositories
 }
 
-// groupByReferrers returns the units of one repository. An image and what refers to it are one unit, because the image
-// has to be copied first, and so are images with common referrers, which are copied once.
+// groupByReferrers returns the units of one repository. An image and its referrers are one unit, because the image has
+// to be copied first. So are images with common referrers, which are copied once.
 func groupByReferrers(items []*Item) []unit {
 	concerned := referredTo(items)
 	families, seen := newFamilies(len(items)), map[digest.Digest]int{}
@@ -84,7 +85,7 @@ func groupByReferrers(items []*Item) []unit {
 		}
 	}
 	var units []unit
-	place := make([]int, len(items)) // of the unit, by its first task
+	place := make([]int, len(items)) // of the unit, by its first item
 	for i, t := range items {
 		if first := families.first(i); first != i {
 			u := &units[place[first]]
@@ -97,7 +98,7 @@ func groupByReferrers(items []*Item) []unit {
 	return units
 }
 
-// families is a union-find of numbers: each points to a smaller one of its family, and the smallest to itself.
+// families is a union-find structure: each number points to a smaller one of its family, and the smallest to itself.
 type families []int
 
 func newFamilies(n int) families {
@@ -129,13 +130,13 @@ func referredTo(items []*Item) map[digest.Digest]bool {
 			found[d] = true
 		}
 	}
-	for d := range items[0].Referrers { // which all items of a repository have in common
+	for d := range items[0].Referrers { // shared by all items of a repository
 		found[d] = true
 	}
 	return found
 }
 
-// refersTo returns the subject of the image, and the subject of the referrers that it lists under a referrers tag.
+// refersTo returns the subject of the image, and the subject of the referrers that it lists if it has a referrers tag.
 func (i *Item) refersTo() []digest.Digest {
 	var subjects []digest.Digest
 	if i.Image.Subject != "" {
@@ -149,7 +150,7 @@ func (i *Item) refersTo() []digest.Digest {
 	return subjects
 }
 
-// weigh sets the weight of each unit. The bytes of a blob are divided among the items that consist of it, so that like
+// weigh sets the weight of each unit. The bytes of a blob are divided among the items that use it, so that similar
 // items weigh the same wherever the line is cut. Rejected items have no weight: they are reported, not copied.
 func weigh(line []unit, blobs *Catalog) {
 	holders := make([]int32, blobs.Len())
@@ -170,10 +171,10 @@ func weigh(line []unit, blobs *Catalog) {
 	}
 }
 
-// cut divides the line into total parts, each cut being the one nearest to its ideal place. Parts are empty where units
-// are few or large.
+// cut divides the line into total parts, making each cut at the place closest to the ideal. Some parts are empty if
+// there are few units or large ones.
 func cut(line []unit, total int) [][]unit {
-	before := make([]int64, len(line)+1) // by place: the weight that stands before it
+	before := make([]int64, len(line)+1) // by place: the weight before it
 	for i, u := range line {
 		before[i+1] = before[i] + u.weight
 	}

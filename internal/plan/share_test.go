@@ -24,12 +24,12 @@ type account struct {
 	blobs *Catalog
 }
 
-// layerOf is a layer of so many megabytes.
+// layerOf returns a layer of the given number of megabytes.
 func layerOf(name string, megabytes int) ocispec.Descriptor {
 	return ocispec.Descriptor{Digest: digest.FromString(name), Size: int64(megabytes) << 20}
 }
 
-// push adds an image with one tag, the youngest of its repository.
+// push adds an image with one tag, the newest of its repository.
 func (a *account) push(repository string, layers ...ocispec.Descriptor) *Item {
 	if a.blobs == nil {
 		a.blobs = NewCatalog()
@@ -45,14 +45,14 @@ func (a *account) push(repository string, layers ...ocispec.Descriptor) *Item {
 	return t
 }
 
-// sorted are the tasks as a survey has them.
+// sorted returns the items in the order of a Survey.
 func (a *account) sorted() []*Item {
 	tasks := slices.Clone(a.tasks)
 	sort.Slice(tasks, func(i, j int) bool { return tasks[i].Before(tasks[j]) })
 	return tasks
 }
 
-// shares are those of all jobs.
+// shares returns the shares of all jobs.
 func (a *account) shares(total int) [][]*Item {
 	shares := make([][]*Item, total)
 	for i, units := range cut(lineUp(a.sorted(), a.blobs), total) {
@@ -61,7 +61,7 @@ func (a *account) shares(total int) [][]*Item {
 	return shares
 }
 
-// jobs says by image which job copies it.
+// jobs maps each image to the job that copies it.
 func (a *account) jobs(total int) map[*Item]int {
 	jobs := map[*Item]int{}
 	for i, tasks := range a.shares(total) {
@@ -72,9 +72,9 @@ func (a *account) jobs(total int) map[*Item]int {
 	return jobs
 }
 
-// grow fills the account as companies do: repositories of a few base images, most with few tags and some with very
-// many, whose dependencies change now and then and whose program changes with every tag. Some images are signed, and
-// some refused.
+// grow fills the account as companies do: repositories based on a few base images, most with few tags and some with
+// very many, whose dependencies change now and then, and whose program changes with every tag. Some images are signed,
+// and some rejected.
 func grow(seed uint64, repositories, tags int) *account {
 	random := rand.New(rand.NewPCG(seed, 0))
 	a := &account{blobs: NewCatalog()}
@@ -102,7 +102,7 @@ func grow(seed uint64, repositories, tags int) *account {
 	return a
 }
 
-// expectAll fails the test unless each task is in one share, in the order of the survey.
+// expectAll fails the test unless each item is in exactly one share, in the order of the survey.
 func (a *account) expectAll(t *testing.T, shares [][]*Item) {
 	t.Helper()
 	taken := map[*Item]int{}
@@ -135,7 +135,7 @@ func TestSharesAreAllOfIt(t *testing.T) {
 	nothing.expectAll(t, nothing.shares(3))
 }
 
-// What a manifest says of sizes may be anything.
+// Sizes in manifests are arbitrary numbers.
 func FuzzSharesAreAllOfIt(f *testing.F) {
 	f.Add(uint64(1), uint8(3), int64(math.MaxInt64))
 	f.Add(uint64(2), uint8(200), int64(-1))
@@ -160,7 +160,7 @@ func FuzzSharesAreAllOfIt(f *testing.F) {
 	})
 }
 
-// mostOfMean is the bytes of the largest share, as a multiple of the mean.
+// mostOfMean returns the bytes of the largest share, as a multiple of the mean.
 func (a *account) mostOfMean(shares [][]*Item) float64 {
 	var most, sum int64
 	for _, tasks := range shares {
@@ -170,7 +170,7 @@ func (a *account) mostOfMean(shares [][]*Item) float64 {
 	return float64(most) * float64(len(shares)) / float64(sum)
 }
 
-// No image is nearly as large as a share here, and a share is many times what images have in common.
+// No image here is nearly as large as a share, and a share is many times as large as what images have in common.
 func TestSharesAreOfLikeBytes(t *testing.T) {
 	for _, test := range []struct{ repositories, tags, total int }{
 		{40, 400, 2}, {40, 400, 5}, {40, 400, 10}, {300, 6000, 4}, {300, 6000, 20}, {300, 6000, 50},
@@ -197,7 +197,7 @@ func TestSharesOfOneRepository(t *testing.T) {
 	}
 }
 
-// A tag costs time, too.
+// Tags count, too.
 func TestSharesOfSmallImages(t *testing.T) {
 	a := &account{}
 	a.push("large", layerOf("of large", 100))
@@ -211,7 +211,7 @@ func TestSharesOfSmallImages(t *testing.T) {
 	}
 }
 
-// What is refused is not copied, so a job is no smaller for it.
+// Rejected images are not copied, so they do not reduce a job's share.
 func TestSharesBesideRefusals(t *testing.T) {
 	a := &account{}
 	for range 100 {
@@ -228,7 +228,7 @@ func TestSharesBesideRefusals(t *testing.T) {
 	}
 }
 
-// An image that one job alone could not read leaves nearly all others where they are.
+// An image that only one job could not read leaves nearly all others in place.
 func TestSharesBesideUnreadImage(t *testing.T) {
 	a := grow(1, 40, 400)
 	want := a.jobs(5)
@@ -258,7 +258,7 @@ func TestShareOfOneJobIsEverything(t *testing.T) {
 	}
 }
 
-// What refers to an image is copied by the job that copies the image, or GitLab might refuse it.
+// Referrers are copied by the job that copies their subject; otherwise GitLab might reject them.
 func TestSharesKeepReferrersWithSubjects(t *testing.T) {
 	source := testkit.NewRegistry()
 	for i := range 20 {
@@ -301,7 +301,7 @@ func TestSharesKeepReferrersWithSubjects(t *testing.T) {
 	}
 }
 
-// listedFor is the number of the image whose child has the digest.
+// listedFor returns the number of the image that lists the digest.
 func listedFor(t *testing.T, encoded string) string {
 	t.Helper()
 	for i := range 20 {
@@ -313,7 +313,7 @@ func listedFor(t *testing.T, encoded string) string {
 	return ""
 }
 
-// Jobs do not hear from the source in the same order.
+// The source may answer jobs in different orders.
 func TestSharesAreTheSameInEachJob(t *testing.T) {
 	source := testkit.NewRegistry()
 	for i := range 30 {
@@ -349,7 +349,7 @@ func TestSharesAreTheSameInEachJob(t *testing.T) {
 	}
 }
 
-// movedBetween counts the images that go to another job.
+// movedBetween counts the images that move to another job.
 func movedBetween(before, after map[*Item]int) int {
 	moved := 0
 	for img, job := range before {
@@ -360,7 +360,7 @@ func movedBetween(before, after map[*Item]int) int {
 	return moved
 }
 
-// A retried job lists again, and finds what was pushed meanwhile: nearly everything else stays where it was.
+// A retried job lists the registry again, and finds what was pushed meanwhile: nearly everything else stays in place.
 func TestSharesStayWhenATagIsPushed(t *testing.T) {
 	for _, test := range []struct{ repositories, tags, total int }{
 		{40, 400, 2}, {40, 400, 10}, {300, 6000, 4}, {300, 6000, 50},

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ParseSince reads a date, which begins at midnight UTC, a time, or an age, of which days are 24 hours.
+// ParseSince parses a date, which means midnight UTC, a time, or an age, in which a day is 24 hours.
 func ParseSince(text string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if at, err := time.Parse(layout, text); err == nil {

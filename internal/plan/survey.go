@@ -18,9 +18,9 @@ const listConcurrency = 8
 // Chosen counts what Choice chooses of the source.
 type Chosen struct {
 	Repositories, AllRepositories int
-	Tags, AllTags                 int // of the wanted repositories
-	Before                        int // tags of images that were pushed before MIGRATE_SINCE
-	Surplus                       int // tags beyond the number of MIGRATE_NEWEST
+	Tags, AllTags                 int // of the selected repositories
+	Before                        int // tags of images pushed before MIGRATE_SINCE
+	Surplus                       int // tags beyond MIGRATE_NEWEST
 	Unmatched                     []Unmatched
 }
 
@@ -37,7 +37,7 @@ type Listed struct {
 
 // Survey is the plan of the whole source.
 type Survey struct {
-	Repositories []image.Repository // that are wanted
+	Repositories []image.Repository // that are selected
 	Items        []*Item
 	Chosen       Chosen
 	matched      map[string]bool // patterns for tags that match something

@@ -18,11 +18,11 @@ func TestList(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		failing  map[string]error
-		all      error // of the call that lists repositories
+		all      error // from listing repositories
 		want     Listed
 		failed   []string
 		says     string
-		cancelIn string // the repository during whose listing the run is cancelled
+		cancelIn string // the run is canceled while this repository is listed
 	}{
 		{name: "all", want: Listed{Repositories: 3, Images: 2, Tags: 3, Empty: []string{"empty"}}},
 		{
@@ -74,7 +74,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// What a choice leaves out for the time of a push is counted, and what is left out is not read.
+// Tags left out because of when they were pushed are counted, and their manifests are not read.
 func TestChosenByPush(t *testing.T) {
 	registry := testkit.NewRegistry()
 	for i := range 6 { // a minute apart

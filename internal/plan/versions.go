@@ -9,10 +9,10 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// versions begins a pattern for tags that are semantic versions in a range, such as "semver:>=1.2 <3".
+// versions is the prefix of a pattern for tags that are semantic versions in a range, such as "semver:>=1.2 <3".
 const versions = "semver:"
 
-// ParseTagPatterns reads a list of patterns as ParsePatterns does, and ranges of versions among them.
+// ParseTagPatterns parses a list like ParsePatterns does, which may also contain version ranges.
 func ParseTagPatterns(list string) (Patterns, error) {
 	var patterns Patterns
 	for _, pattern := range joinRanges(split(list)) {
@@ -29,7 +29,7 @@ func ParseTagPatterns(list string) (Patterns, error) {
 	return patterns.validated(list)
 }
 
-// joinRanges puts together the ranges that were split at their white space and commas.
+// joinRanges joins ranges that were split at white space and commas.
 func joinRanges(words []string) []string {
 	var joined []string
 	for _, word := range words {
@@ -47,10 +47,10 @@ func isRange(pattern string) bool {
 	return strings.HasPrefix(strings.TrimPrefix(pattern, exclusion), versions)
 }
 
-// operators are those that a version may follow after white space.
+// operators are those that may be separated from their version by white space.
 var operators = []string{"", "||", "-", "=", "!=", "<", ">", "<=", ">=", "=<", "=>", "~", "~>", "^"}
 
-// continues reports whether the word belongs to the range: it begins with an operator, or comes after one.
+// continues reports whether the word belongs to the range: it begins with an operator, or follows one.
 func continues(constraint, word string) bool {
 	constraint = constraint[strings.Index(constraint, versions)+len(versions):]
 	before := constraint[strings.LastIndexByte(constraint, ' ')+1:]
@@ -58,10 +58,10 @@ func continues(constraint, word string) bool {
 		strings.ContainsAny(word[:1], "<>=~^|") || strings.HasPrefix(word, "!=")
 }
 
-// constraints are the ranges that have been parsed, by their text: each tag is compared with them.
+// constraints caches parsed ranges by their text, because each tag is compared with them.
 var constraints sync.Map
 
-// inRange reports whether a tag is a version in the range. Tags that are no versions are in none.
+// inRange reports whether a tag is a version in the range. Tags that are not versions are in no range.
 func inRange(constraint, tag string) bool {
 	version, err := semver.NewVersion(tag)
 	if err != nil {
