@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	// bucketTimeout bounds the request for one byte, of a bucket that may not be reachable at all.
+	// bucketTimeout limits the request for one byte, because the bucket may be unreachable.
 	bucketTimeout = 30 * time.Second
-	// maxProblem is how much of a refusal is read, in bytes.
+	// maxProblem limits what is read of an error response, in bytes.
 	maxProblem = 64 << 10
 )
 
-// Buckets are those that layers have been read from, each tried once. It may be used concurrently.
+// Buckets tries to read a layer from each bucket, once per bucket. It is safe for concurrent use.
 type Buckets struct {
 	mu    sync.Mutex
 	tried map[string]error // by host
 }
 
-// Read reads the first byte of a layer from its signed URL, unless one has been read from its host before, and returns the
-// host. Its error shows nothing else of the URL, which is as good as a credential.
+// Read reads the first byte of a layer from its signed URL, unless it has already tried the host, and returns the host.
+// Its error shows nothing else of the URL, which is as good as a credential.
 func (b *Buckets) Read(ctx context.Context, client aws.HTTPClient, signed string) (host string, err error) {
 	address, err := url.Parse(signed)
 	if err != nil || address.Host == "" {
@@ -75,7 +75,7 @@ func bucketError(host string, err error, remedy string) *Error {
 	return NewError("read a layer from "+host, err, remedy)
 }
 
-// withoutURL is the cause of a request's failure. The whole error quotes the URL.
+// withoutURL returns the cause of a failed request. The whole error would quote the URL.
 func withoutURL(err error) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
@@ -84,10 +84,10 @@ func withoutURL(err error) error {
 	return err
 }
 
-// refusedBy is the bucket's refusal, in its own words where the answer has them.
+// refusedBy describes the bucket's error response, in its own words if it has any.
 func refusedBy(host string, answer *http.Response) *Error {
 	var problem struct{ Code, Message string }
-	_ = xml.NewDecoder(io.LimitReader(answer.Body, maxProblem)).Decode(&problem) // a proxy's answer has neither
+	_ = xml.NewDecoder(io.LimitReader(answer.Body, maxProblem)).Decode(&problem) // a proxy's response has neither
 	words := answer.Status
 	if problem.Code != "" {
 		words += ": " + problem.Code + ": " + problem.Message
@@ -102,8 +102,8 @@ func refusedBy(host string, answer *http.Response) *Error {
 	return bucketError(host, errors.New(words), remedy)
 }
 
-// bucketObjects is the ARN of the objects in the bucket of ECR's layers
-// (Amazon ECR User Guide, "Create the Amazon S3 gateway endpoint").
+// bucketObjects is the ARN of the objects in the bucket that holds ECR's layers (Amazon ECR User Guide, "Create the
+// Amazon S3 gateway endpoint").
 func bucketObjects(host string) string {
 	bucket, _, _ := strings.Cut(host, ".")
 	region, isBucket := strings.CutSuffix(strings.TrimPrefix(bucket, "prod-"), "-starport-layer-bucket")

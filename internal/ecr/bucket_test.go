@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// httpClient is what the SDK sends its requests with.
+// httpClient is the HTTP client of the SDK.
 type httpClient func(*http.Request) (*http.Response, error)
 
 func (c httpClient) Do(r *http.Request) (*http.Response, error) { return c(r) }
@@ -28,7 +28,7 @@ func TestReadFromBucket(t *testing.T) {
 		name   string
 		host   string
 		client httpClient
-		says   []string // of the error; none: there is none
+		says   []string // parts of the error; empty: there is none
 	}{
 		{"part of it", bucket, answered(http.StatusPartialContent, "l"), nil},
 		{"a bucket without ranges", bucket, answered(http.StatusOK, "layer"), nil},

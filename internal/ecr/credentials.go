@@ -15,48 +15,48 @@ import (
 )
 
 const (
-	// ListAttempts is enough for ECR's throttling of a large account's listing: it lets up within seconds, and the
-	// SDK waits up to 20 s between two attempts.
+	// ListAttempts is enough for listing a large account despite throttling: ECR's throttling eases within seconds, and
+	// the SDK waits up to 20 s between attempts.
 	ListAttempts = 10
-	// IdentityAttempts is small: the first call of a run should not take minutes to say that a name does not resolve.
+	// IdentityAttempts is low so that the first call of a run does not take minutes to report that a name does not
+	// resolve.
 	IdentityAttempts = 3
-	// callTimeout bounds one attempt, of which the longest is a hundred manifests.
+	// callTimeout limits one attempt; the longest returns a hundred manifests.
 	callTimeout = 2 * time.Minute
-	// sessionMargin is how long before its end a role's session is renewed. It is less than the shortest session.
+	// sessionMargin is how long before its expiry a role's session is renewed. It is less than the shortest session.
 	sessionMargin = 5 * time.Minute
 )
 
-// Login is what the job has to log in to AWS with. The SDK reads all but the region and WebIdentityToken by itself.
+// Login holds the job's means to log in to AWS. The SDK itself reads everything except the region and WebIdentityToken.
 type Login struct {
 	Region           string
 	RoleARN          string        // to assume with a web identity token
 	WebIdentityToken redact.Secret // the job's own
-	WebIdentityFile  string        // of another token
+	WebIdentityFile  string        // of another token; takes precedence
 	AccessKeyID      redact.Secret
 	SecretAccessKey  redact.Secret
 	SessionToken     redact.Secret // of a temporary access key
 }
 
-// HasAccessKey reports whether there is an access key, which takes precedence over all else.
+// HasAccessKey reports whether an access key is set, which takes precedence over everything else.
 func (l Login) HasAccessKey() bool { return l.AccessKeyID != "" && l.SecretAccessKey != "" }
 
-// usesToken reports whether a web identity token counts: after access keys, and before profiles and machine roles, as in
-// the SDK's own chain.
+// usesToken reports whether a web identity token is used: after access keys, and before profiles and machine roles, as
+// in the SDK's own credential chain.
 func (l Login) usesToken() bool {
 	return !l.HasAccessKey() && l.RoleARN != "" && (l.WebIdentityFile != "" || l.WebIdentityToken != "")
 }
 
-// usesJobToken reports whether it is the job's own.
+// usesJobToken reports whether the web identity token is the job's own.
 func (l Login) usesJobToken() bool { return l.usesToken() && l.WebIdentityFile == "" }
 
-// Load finds the AWS credentials, and has the redactor know what they consist of; that they are good is known with the
-// first call.
+// Load finds the AWS credentials, and lets the redactor learn them. It does not check them: the first call does.
 func Load(ctx context.Context, login Login, hide *redact.Redactor) (aws.Config, error) {
 	loaded, err := awsconfig.LoadDefaultConfig(ctx,
 		awsconfig.WithRegion(login.Region),
 		awsconfig.WithRetryer(NewRetryer),
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTimeout)),
-		awsconfig.WithLogger(logging.Nop{}), // else warnings go to the process's own stderr, past what makes them printable
+		awsconfig.WithLogger(logging.Nop{}), // otherwise warnings go to stderr unescaped
 	)
 	if err != nil {
 		return aws.Config{}, err
@@ -65,7 +65,7 @@ func Load(ctx context.Context, login Login, hide *redact.Redactor) (aws.Config, 
 	if err != nil {
 		return aws.Config{}, err
 	}
-	if login.usesToken() && !env.Credentials.HasKeys() { // which have other names, too
+	if login.usesToken() && !env.Credentials.HasKeys() { // the SDK reads other names, too
 		loaded.Credentials = aws.NewCredentialsCache(newRoleSession(loaded, login, env.RoleSessionName, hide), func(o *aws.CredentialsCacheOptions) {
 			o.ExpiryWindow = sessionMargin
 		})
@@ -74,7 +74,7 @@ func Load(ctx context.Context, login Login, hide *redact.Redactor) (aws.Config, 
 	return loaded, nil
 }
 
-// learned has the redactor know the credentials that AWS is asked with.
+// learned lets the redactor learn the credentials that the provider returns.
 func learned(hide *redact.Redactor, provider aws.CredentialsProvider) aws.CredentialsProvider {
 	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 		credentials, err := provider.Retrieve(ctx)
@@ -83,8 +83,8 @@ func learned(hide *redact.Redactor, provider aws.CredentialsProvider) aws.Creden
 	})
 }
 
-// NewRetryer has no quota of retries across calls, the SDK's default: several listings that are throttled at a time
-// would use it up and fail. The attempts of each call are bounded all the same.
+// NewRetryer returns a retryer without the SDK's default retry quota across calls, which several throttled listings at
+// a time would exhaust. The attempts of each call are still limited.
 func NewRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = ListAttempts

@@ -15,7 +15,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
-// Class is what kind of trouble an Error is.
+// Class is the kind of problem that an Error reports.
 type Class string
 
 // The classes.
@@ -31,16 +31,16 @@ const (
 	NoConnection   Class = "no connection"
 )
 
-// Error is a call to AWS that failed for good: what was to be done, what came of it, and what to do about it.
+// Error is a call to AWS that has finally failed: what the call was for, what happened, and a remedy.
 type Error struct {
 	Class  Class
-	NewJob bool // a new job has new credentials, and can go on
+	NewJob bool // a new job has new credentials, and can continue
 	doing  string
 	remedy string
 	err    error
 }
 
-// Error says what cannot be done, why, and on a second line what helps.
+// Error returns what cannot be done and why, and on a second line the remedy.
 func (e *Error) Error() string {
 	text := "cannot " + e.doing + ": " + redact.URLs(cause(e.err))
 	if e.remedy != "" {
@@ -52,24 +52,24 @@ func (e *Error) Error() string {
 // Unwrap returns the SDK's error.
 func (e *Error) Unwrap() error { return e.err }
 
-// EndsRun reports whether nothing more can be had of AWS: the credentials have expired or do not exist any more.
+// EndsRun reports whether all further calls to AWS will fail: the credentials have expired or no longer exist.
 func (e *Error) EndsRun() bool {
 	_, operation := failedCall(e.err)
-	return e.Class == Expired || e.Class == BadCredentials && operation != assumeWithToken // which asks others, too
+	return e.Class == Expired || e.Class == BadCredentials && operation != assumeWithToken // which may be temporary
 }
 
-// Explainer knows what errors of AWS mean to the migration of one registry.
+// Explainer explains AWS errors in terms of the migration of one registry.
 type Explainer struct {
-	Account string // whose registry it is
+	Account string // owner of the registry
 	Login   Login
 
 	caller atomic.Pointer[string]
 }
 
-// Caller tells the explainer which account the credentials belong to, once that is known.
+// Caller sets the account that the credentials belong to, once it is known.
 func (e *Explainer) Caller(account string) { e.caller.Store(&account) }
 
-// NewError is an Error of what the SDK cannot be blamed for.
+// NewError returns an Error for a failure outside the SDK.
 func NewError(doing string, err error, remedy string) *Error {
 	return &Error{Class: OtherTrouble, doing: doing, remedy: remedy, err: err}
 }
@@ -81,7 +81,7 @@ func (e *Explainer) Explain(doing string, err error) error {
 	return &Error{Class: class, NewJob: newJob, doing: doing, remedy: e.remedy(class, err), err: err}
 }
 
-// refusals are the codes that STS and ECR answer with, each service with its own spelling.
+// refusals maps the error codes of STS and ECR to classes. Each service has its own spelling.
 var refusals = map[string]Class{
 	"AccessDenied":                 AccessDenied,
 	"AccessDeniedException":        AccessDenied,
@@ -109,7 +109,7 @@ func (e *Explainer) classify(err error) Class {
 	case errors.As(err, &canceled), errors.Is(err, context.Canceled):
 		return Interrupted
 	case service == "ec2imds":
-		return NoCredentials // the machine's role is the chain's last resort: there was nothing before it
+		return NoCredentials // the machine's role is last in the chain, so there were no other credentials
 	case errors.As(err, &api):
 		return e.classifyAnswer(api.ErrorCode(), deniedAction(err))
 	case errors.As(err, &sending):
@@ -129,18 +129,19 @@ func (e *Explainer) classifyAnswer(code, action string) Class {
 	return class
 }
 
-// foreign says whether the registry is known to be another account's.
+// foreign reports whether the registry is known to belong to another account.
 func (e *Explainer) foreign() bool {
 	caller := e.caller.Load()
 	return caller != nil && *caller != e.Account
 }
 
-// decidedByRegistry tells the actions of which the registry has a say from those that are the caller's account's own.
+// decidedByRegistry reports whether the registry's policy affects the action, as opposed to only the caller's own
+// account.
 func decidedByRegistry(action string) bool {
 	return strings.HasPrefix(action, "ecr:") && action != "ecr:GetAuthorizationToken"
 }
 
-// failedCall is the innermost call: where credentials are fetched for a call, it is theirs that failed.
+// failedCall returns the innermost failed call, which may be the one that fetches credentials for another.
 func failedCall(err error) (service, operation string) {
 	for {
 		var call *smithy.OperationError
@@ -151,10 +152,10 @@ func failedCall(err error) (service, operation string) {
 	}
 }
 
-// unknownCode is what the SDK makes of an answer that is not AWS's, such as a proxy's.
+// unknownCode is the SDK's code for a response that is not from AWS, such as a proxy's.
 const unknownCode = "UnknownError"
 
-// cause is the answer in AWS's words where there is one, and else the whole chain of errors.
+// cause returns AWS's own message if there is one, or else the whole error chain.
 func cause(err error) string {
 	var api smithy.APIError
 	if !errors.As(err, &api) || api.ErrorCode() == unknownCode {

@@ -7,7 +7,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// failed is an error of the SDK: of a call, for which credentials may have been fetched by another one.
+// failed returns an SDK error from a call, possibly from fetching the credentials for another call.
 func failed(code string, calls ...string) error {
 	var err error = &smithy.GenericAPIError{Code: code, Message: "no"}
 	for _, operation := range calls {
@@ -20,7 +20,7 @@ func failed(code string, calls ...string) error {
 	return err
 }
 
-// Only what a later call cannot do any better ends a run.
+// Only an error that will also affect later calls ends a run.
 func TestWhatEndsARun(t *testing.T) {
 	jobToken := Login{RoleARN: "arn:aws:iam::123456789012:role/r", WebIdentityToken: "e.y.J"}
 	podsToken := Login{RoleARN: "arn:aws:iam::123456789012:role/r", WebIdentityToken: "e.y.J", WebIdentityFile: "/token"}

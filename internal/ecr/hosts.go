@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Hosts are those that ECR has named as the registry's: the token's, and those of the repositories, which may differ
-// (FIPS, dual-stack). Its methods may be called concurrently.
+// Hosts holds the hosts that ECR has named for the registry: that of the token, and those of the repositories, which
+// may differ (FIPS, dual-stack). It is safe for concurrent use.
 type Hosts struct {
 	mu    sync.Mutex
 	named map[string]bool

@@ -36,7 +36,7 @@ func (e *Explainer) remedy(class Class, err error) string {
 	return ""
 }
 
-// keysSet says which half of an access key is missing, because the SDK silently ignores the other.
+// keysSet says which half of an access key is missing, because the SDK silently ignores the other half.
 func (l Login) keysSet() string {
 	id, key := l.AccessKeyID != "", l.SecretAccessKey != ""
 	switch {
@@ -85,7 +85,7 @@ func (e *Explainer) expiredRemedy(err error) string {
 	return "log in to AWS again and run again; that run continues from here"
 }
 
-// assumedRole reports whether the call that failed was to exchange a web identity token for a role's credentials.
+// assumedRole reports whether the failed call was to exchange a web identity token for a role's credentials.
 func assumedRole(err error) bool {
 	_, operation := failedCall(err)
 	return operation == assumeWithToken
@@ -106,7 +106,7 @@ func (e *Explainer) permissionRemedy(err error) string {
 
 var actionPattern = regexp.MustCompile(`to perform: ([a-z-]+:[A-Za-z]+)`)
 
-// deniedAction is the IAM action that AWS names, or else the one of the call.
+// deniedAction returns the IAM action that AWS names, or else the one for the call.
 func deniedAction(err error) string {
 	if named := actionPattern.FindStringSubmatch(err.Error()); named != nil {
 		return named[1]
@@ -127,8 +127,8 @@ func endpointOf(err error) string {
 	return target.Scheme + "://" + target.Host
 }
 
-// imageRemedies are what helps with an image that ECR lists and cannot give out, by the code of its failure
-// (Amazon ECR API Reference, ImageFailure).
+// imageRemedies maps the failure codes of images that ECR lists but cannot deliver to remedies (Amazon ECR API
+// Reference, ImageFailure).
 var imageRemedies = map[types.ImageFailureCode]string{
 	types.ImageFailureCodeKmsError: "the repository's KMS key must be enabled, and ECR's grant on it must not be revoked or retired",
 	types.ImageFailureCodeImageInaccessible: "the image is archived, or not yet replicated to this region: restore it " +
@@ -138,7 +138,7 @@ var imageRemedies = map[types.ImageFailureCode]string{
 	types.ImageFailureCodeUpstreamUnavailable:     "the image comes from an upstream registry: run again when it is available",
 }
 
-// ImageFailure is why ECR does not give out one image, in its own words, and on a second line what helps.
+// ImageFailure returns ECR's reason for not delivering an image, and on a second line the remedy.
 func ImageFailure(code types.ImageFailureCode, reason string) error {
 	text := string(code) + ": " + reason
 	if remedy := imageRemedies[code]; remedy != "" {

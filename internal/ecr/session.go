@@ -16,17 +16,17 @@ import (
 )
 
 // sessionLengths are those that the console offers for a role, the longest first. A session can be as long as the
-// role's maximum, which the role itself does not tell without a permission of its own (iam:GetRole).
+// role's maximum, which only iam:GetRole, a permission of its own, reveals.
 var sessionLengths = []time.Duration{12 * time.Hour, 8 * time.Hour, 4 * time.Hour, 2 * time.Hour, time.Hour}
 
-// roleSession exchanges a web identity token for credentials of its role, of the longest session that the role allows. It may
-// not be used concurrently: a cache stands before it.
+// roleSession exchanges a web identity token for credentials of its role, with the longest session that the role
+// allows. It is not safe for concurrent use; callers use it through a cache.
 type roleSession struct {
 	client  stscreds.AssumeRoleWithWebIdentityAPIClient
 	role    string
 	token   identityToken
 	name    string
-	lengths []time.Duration // not refused yet
+	lengths []time.Duration // not yet rejected
 }
 
 func newRoleSession(loaded aws.Config, login Login, name string, hide *redact.Redactor) *roleSession {
@@ -51,8 +51,8 @@ func (s *roleSession) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 }
 
-// shorter are the sessions to ask for after a refusal: those that are shorter than what the role allows at most, or the
-// shortest, where a condition of the trust policy (sts:DurationSeconds) may be what denies it.
+// shorter returns the lengths to try after a rejection: those below the rejected one, or only the shortest if a
+// condition of the trust policy (sts:DurationSeconds) may be the cause.
 func (s *roleSession) shorter(err error) []time.Duration {
 	var api smithy.APIError
 	switch {
@@ -66,7 +66,7 @@ func (s *roleSession) shorter(err error) []time.Duration {
 	return nil
 }
 
-// identityToken is read anew for each session: Kubernetes renews its file.
+// identityToken is read again for each session, because Kubernetes renews its file.
 type identityToken struct {
 	login Login
 	hide  *redact.Redactor

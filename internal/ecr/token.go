@@ -1,5 +1,5 @@
-// Package ecr is what the calls to Amazon ECR need besides the SDK: credentials, the registry token, and the causes of
-// AWS's errors with their remedies.
+// Package ecr supplements the SDK for calls to Amazon ECR: credentials, the registry token, and the causes of AWS
+// errors with their remedies.
 package ecr
 
 import (
@@ -14,25 +14,27 @@ import (
 )
 
 const (
-	// renewalMargin is how long before its end a registry token is renewed, or a tenth of its life if that is less.
+	// renewalMargin is how long before its expiry a registry token is renewed, or a tenth of its lifetime if that is
+	// less.
 	renewalMargin = 30 * time.Minute
-	// unknownLife is how long a token is used that comes with no end, or with one in the past.
+	// unknownLife is how long a token is used that has no expiry time, or one in the past.
 	unknownLife = 5 * time.Minute
-	// renewalPause is how long a token that still lives is used after its renewal has failed.
+	// renewalPause is the time until the next attempt if the renewal of a token that is still valid fails.
 	renewalPause = time.Minute
-	// minRenewalAge is how old a token is at least that a refusal has renewed, before another refusal renews it. What a
-	// policy denies stays denied with any token, and the redactor has to remember each.
+	// minRenewalAge is the minimum age of a token that was renewed after a denial, before another denial renews it.
+	// What a policy denies stays denied with any token, and the redactor has to remember each one.
 	minRenewalAge = 10 * time.Minute
 )
 
-// RegistryAuth is what the engine logs in to the ECR registry with.
+// RegistryAuth holds the engine's credentials for the ECR registry.
 type RegistryAuth struct {
 	Username      string
 	Password      redact.Secret
-	ServerAddress string // host, with its port where it has one
+	ServerAddress string // host, with a port if it has one
 }
 
-// DecodeToken takes "user:password" out of the token, and the host out of the endpoint. Its errors do not hold the token.
+// DecodeToken extracts "user:password" from the token, and the host from the endpoint. Its errors do not contain the
+// token.
 func DecodeToken(token, endpoint string) (RegistryAuth, error) {
 	decoded, err := base64.StdEncoding.DecodeString(token)
 	if err != nil {
@@ -57,20 +59,21 @@ type TokenCache struct {
 	fetch func(context.Context) (RegistryAuth, time.Time, error)
 	now   func() time.Time
 
-	turn      chan struct{} // a mutex that a cancelled caller need not wait for; guards what follows
+	turn      chan struct{} // a mutex that a canceled caller need not wait for; guards the fields below
 	auth      RegistryAuth
-	fetched   time.Time // when auth was
+	fetched   time.Time // when auth was fetched
 	renewAt   time.Time // when Get renews it
 	end       time.Time
-	renewable time.Time // from when on Renew renews it
+	renewable time.Time // when Renew may renew it next
 }
 
-// NewTokenCache makes a cache that fetch fills: with a token and the time of its end.
+// NewTokenCache returns a cache that calls fetch for a token and its expiry time.
 func NewTokenCache(fetch func(context.Context) (RegistryAuth, time.Time, error), now func() time.Time) *TokenCache {
 	return &TokenCache{fetch: fetch, now: now, turn: make(chan struct{}, 1)}
 }
 
-// Get returns the token, renewed when its end is near. One that still lives survives a renewal that fails.
+// Get returns the token, and renews it shortly before it expires. If a renewal fails, a token that is still valid is
+// kept.
 func (c *TokenCache) Get(ctx context.Context) (RegistryAuth, error) {
 	if err := c.lock(ctx); err != nil {
 		return RegistryAuth{}, err
@@ -88,9 +91,9 @@ func (c *TokenCache) Get(ctx context.Context) (RegistryAuth, error) {
 	return c.auth, nil
 }
 
-// Renew replaces the token for a caller whom the registry has refused in a call that began at the given time. It reports
-// whether there is a newer token than that call can have had. A token that a refusal has renewed is not renewed for
-// another one within ten minutes, or its life if that is less.
+// Renew replaces the token after the registry has denied a call that began at the given time. It reports whether there
+// is a newer token than that call can have used. After a renewal, another denial does not renew the token again for ten
+// minutes, or for its lifetime if that is less.
 func (c *TokenCache) Renew(ctx context.Context, began time.Time) (fresh bool, err error) {
 	if err := c.lock(ctx); err != nil {
 		return false, err

@@ -47,7 +47,8 @@ func TestDecodeToken(t *testing.T) {
 	}
 }
 
-// TestRefusalsRenewATokenAtMostEveryTenMinutes has calls refused that began and ended at times after the first token.
+// TestRefusalsRenewATokenAtMostEveryTenMinutes simulates denied calls that began and ended at times after the first
+// token.
 func TestRefusalsRenewATokenAtMostEveryTenMinutes(t *testing.T) {
 	type refusal struct {
 		began, ended time.Duration
@@ -114,7 +115,7 @@ func TestRenewalThatFails(t *testing.T) {
 		t.Errorf("fresh %t, %v", fresh, err)
 	}
 	broken = false
-	if fresh, err := cache.Renew(t.Context(), clock); !fresh || err != nil { // at once: there was none
+	if fresh, err := cache.Renew(t.Context(), clock); !fresh || err != nil { // no wait: none renewed yet
 		t.Errorf("fresh %t, %v", fresh, err)
 	}
 }
