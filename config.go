@@ -23,9 +23,9 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
-// Config is what the environment says. Every field is one variable, and its tags are the reference: short is what help
-// has room for (the AWS SDK itself reads those without one), desc says what the variable is in a message about it, required
-// that it must be set, and instead names the variable that may be set in its place.
+// Config holds the settings from the environment. Every field is one variable, and its tags are the reference: short is
+// the text in the help (the AWS SDK itself reads variables without one), desc describes the variable in error messages,
+// required means that it must be set, and instead names a variable that can be set in its place.
 type Config struct {
 	AccountID        string `envconfig:"AWS_ACCOUNT_ID" required:"true" short:"account ID of the ECR registry, 12 digits" desc:"the ID of the AWS account whose ECR registry is migrated, 12 digits"`
 	Region           string `envconfig:"AWS_REGION" short:"region of the registry; overrides AWS_DEFAULT_REGION" desc:"the AWS region of the registry; it overrides AWS_DEFAULT_REGION, as in the AWS CLI"`
@@ -79,15 +79,15 @@ var (
 	regionPattern  = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 	rolePattern    = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/\S+$`)
 	hostPattern    = regexp.MustCompile(`^[^\s/@]+$`)
-	// enginePattern has no ssh: the docker CLI runs a command for that, which the job image does not have.
+	// enginePattern excludes ssh, for which the docker CLI runs a command that the job image does not have.
 	enginePattern  = regexp.MustCompile(`^(unix|tcp)://\S+$`)
 	nameSeparators = []string{"-", "_", ".", "__"}
 
 	conflictPolicies = []string{string(transfer.ConflictOverwrite), string(transfer.ConflictKeep)}
 )
 
-// loadConfig reads the configuration from an environment, where an empty variable is one that is not set: GitLab sets
-// such often. Its error is a configError with everything that is wrong.
+// loadConfig reads the configuration from an environment. It treats an empty variable as not set, because GitLab often
+// sets empty variables. Its error is a configError with every problem.
 func loadConfig(env usage.Environment) (Config, error) {
 	var cfg Config
 	p := problems{env: env}
@@ -101,7 +101,8 @@ func loadConfig(env usage.Environment) (Config, error) {
 	return cfg, nil
 }
 
-// read has envconfig fill the fields one at a time, so that every problem is found: by itself it stops at the first.
+// read has envconfig fill the fields one at a time, so that every problem is found. On its own, envconfig stops at the
+// first.
 func (c *Config) read(p *problems) {
 	fields := reflect.ValueOf(c).Elem()
 	for i, v := range variables() {
@@ -115,7 +116,7 @@ func (c *Config) read(p *problems) {
 	}
 }
 
-// validate looks at what is set; what is missing read has seen.
+// validate checks the variables that are set; read reports the missing ones.
 func (c *Config) validate(p *problems) {
 	p.checkPasted()
 	p.check("AWS_ACCOUNT_ID", accountPattern.MatchString(c.AccountID), "must be 12 digits")
@@ -123,7 +124,7 @@ func (c *Config) validate(p *problems) {
 	p.check("AWS_DEFAULT_REGION", regionPattern.MatchString(c.DefaultRegion), "must be the name of an AWS region")
 	if c.WebIdentityToken != "" {
 		p.check("AWS_ROLE_ARN", rolePattern.MatchString(c.RoleARN), "must be the ARN of an IAM role")
-		if c.RoleARN == "" && !c.login().HasAccessKey() { // beside one an ID token needs no role: jobs may have their id_tokens either way
+		if c.RoleARN == "" && !c.login().HasAccessKey() { // with access keys, an ID token needs no role
 			p.add("AWS_ROLE_ARN", "missing, but AWS_WEB_IDENTITY_TOKEN is set")
 		}
 	}
@@ -163,7 +164,7 @@ func validTarget(registry, image string) error {
 	return nil
 }
 
-// validateChoice checks what is to be migrated.
+// validateChoice checks what to migrate.
 func (c *Config) validateChoice(p *problems) {
 	_, err := plan.ParsePatterns(c.Repositories)
 	p.checkError("MIGRATE_REPOSITORIES", err)
@@ -176,7 +177,7 @@ func (c *Config) validateChoice(p *problems) {
 	p.checkError("MIGRATE_LEAVE_OUT", err)
 }
 
-// choice is what is to be migrated by a run that starts now, as loadConfig has checked it.
+// choice returns what a run that starts now migrates. loadConfig has validated it.
 func (c *Config) choice(now time.Time) plan.Choice {
 	choice := plan.Choice{Newest: c.Newest}
 	choice.Repositories, _ = plan.ParsePatterns(c.Repositories)
@@ -187,19 +188,19 @@ func (c *Config) choice(now time.Time) plan.Choice {
 	return choice
 }
 
-// leaveOut returns the kinds of artifacts to leave out, as loadConfig has checked them.
+// leaveOut returns the kinds of artifacts to leave out. loadConfig has validated them.
 func (c *Config) leaveOut() plan.Patterns {
 	patterns, _ := plan.ParsePatterns(c.LeaveOut)
 	return patterns
 }
 
-// namer decides where repositories are written to, by what loadConfig has checked.
+// namer maps repositories to their targets, with rules that loadConfig has validated.
 func (c *Config) namer() plan.Namer {
 	rules, _ := plan.ParseRules(c.Rename)
 	return plan.Namer{Base: c.RegistryImage, Rules: rules, Separator: c.NameSeparator}
 }
 
-// minDisk is the least that an engine can do something with: in bytes.
+// minDisk is the smallest disk that an engine can work with, in bytes.
 const minDisk = 50e6
 
 func validDisk(size string) error {
@@ -213,16 +214,16 @@ func validDisk(size string) error {
 	return nil
 }
 
-// diskBytes is the size of MIGRATE_DISK, which loadConfig has checked.
+// diskBytes returns MIGRATE_DISK in bytes. loadConfig has validated it.
 func (c *Config) diskBytes() int64 {
 	bytes, _ := humanize.ParseBytes(c.Disk)
 	return int64(bytes)
 }
 
-// minStall leaves an engine the time that a large layer takes between two of its messages.
+// minStall allows for the time that an engine takes between two messages about a large layer.
 const minStall = time.Second
 
-// stallAfter is how long a pull or push may be without progress; 0 for a MIGRATE_STALL that is none.
+// stallAfter returns how long a pull or push may make no progress, or 0 if MIGRATE_STALL is invalid.
 func (c *Config) stallAfter() time.Duration {
 	stall, _ := time.ParseDuration(c.Stall)
 	return stall
@@ -243,7 +244,7 @@ func validTime(text string) error {
 	return nil
 }
 
-// deadline is when a run that starts now has to be over: zero for one that may take for ever.
+// deadline returns when a run that starts now has to end, or the zero time if there is no limit.
 func (c *Config) deadline(now time.Time) time.Time {
 	if life, err := time.ParseDuration(c.Deadline); err == nil {
 		return now.Add(life)
@@ -272,7 +273,7 @@ func (c *Config) normalizePlatform() error {
 		return nil
 	}
 	if !strings.Contains(c.Platform, "/") {
-		return errors.New("must be os/architecture, such as linux/amd64") // Parse would fill in the rest from this machine
+		return errors.New("must be os/architecture, such as linux/amd64") // Parse would take the rest from this machine
 	}
 	platform, err := platforms.Parse(c.Platform)
 	if err != nil {
@@ -282,25 +283,25 @@ func (c *Config) normalizePlatform() error {
 	return nil
 }
 
-// platform is the one that the user asked for, or nil.
+// platform returns the requested platform, or nil.
 func (c *Config) platform() *ocispec.Platform {
 	if c.Platform == "" {
 		return nil
 	}
-	platform := platforms.MustParse(c.Platform) // loadConfig has checked it
+	platform := platforms.MustParse(c.Platform) // loadConfig has validated it
 	return &platform
 }
 
-// variables is the reference of all variables, in the order of Config's fields.
+// variables returns the reference of all variables, in the order of Config's fields.
 func variables() []usage.Variable { return usage.VariablesOf(reflect.TypeFor[Config]()) }
 
-// configError is everything that is wrong with the configuration, one problem a line. It holds no secret.
+// configError lists everything that is wrong with the configuration, one problem per line. It contains no secrets.
 type configError []string
 
 func (e configError) Error() string { return strings.Join(e, "\n") }
 
-// problemWith words what is wrong with a variable: its value, unless that is secret, the fault, and where the right value
-// comes from.
+// problemWith describes a problem with a variable: its value, unless that is secret, what is wrong, and where to set
+// it.
 func problemWith(name, value, fault string) string {
 	v := variableNamed(name)
 	subject := name
@@ -310,21 +311,21 @@ func problemWith(name, value, fault string) string {
 	return fmt.Sprintf("%s: %s; it is %s (%s)", subject, fault, v.Description, origin(name))
 }
 
-// problems collects what is wrong with an environment. The first problem of a variable is the one that counts.
+// problems collects the problems of an environment. Only the first problem of each variable counts.
 type problems struct {
 	env   usage.Environment
 	found configError
 }
 
-// check adds a problem unless the variable's value is good, or there is none.
+// check adds a problem if the variable is set and its value is not good.
 func (p *problems) check(name string, good bool, fault string) {
 	if !good && p.env[name] != "" {
 		p.add(name, fault)
 	}
 }
 
-// checkPasted finds what comes along when people copy a value. The problem does not show it, because nobody knows what
-// else has been pasted there.
+// checkPasted finds characters that were pasted along with a value. The message does not show the value, because
+// anything may have been pasted there.
 func (p *problems) checkPasted() {
 	for _, v := range variables() {
 		if !strings.HasPrefix(v.Name, "AWS_") && !strings.HasPrefix(v.Name, "CI_REGISTRY") {
@@ -372,10 +373,10 @@ func origin(name string) string {
 	return "Settings > CI/CD > Variables"
 }
 
-// Secret is what no output shows.
+// Secret is a string that no output shows.
 type Secret = redact.Secret
 
-// secretsOf is a redactor that knows the secrets of an environment.
+// secretsOf returns a redactor that knows the secrets of an environment.
 func secretsOf(env usage.Environment) *redact.Redactor {
 	hide := redact.New()
 	for _, v := range variables() {

@@ -38,8 +38,8 @@ type engine struct {
 	images  int // that the engine held before the run
 	source  registryAuth
 	target  registryAuth
-	// targetHost is the only host that gets target's credentials. isSource reports whether a host gets source's: ECR may
-	// have named several.
+	// targetHost is the only host that gets target's credentials. isSource reports whether a host gets source's: ECR
+	// may use several hosts.
 	targetHost string
 	isSource   func(host string) bool
 	region     string           // of source
@@ -222,7 +222,7 @@ func (e *engine) startPush(ctx context.Context, ref string) (io.ReadCloser, erro
 	return docker.PushDigest(ctx, e.client, e.at, ref, auth)
 }
 
-// loadLimit is how long a load may take. Loads take milliseconds, or never end.
+// loadLimit is how long a load may take. A load takes milliseconds, or never ends.
 const loadLimit = 20 * time.Second
 
 // Load loads an OCI image layout, as a tar archive, into the engine.

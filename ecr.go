@@ -21,12 +21,12 @@ import (
 )
 
 const (
-	pageSize        = 1000    // the most that ECR's listings give
-	manifestsPerGet = 100     // the most that BatchGetImage takes
-	maxManifest     = 4 << 20 // bytes, what registries accept at most
+	pageSize        = 1000    // the maximum of ECR's list calls
+	manifestsPerGet = 100     // the maximum of BatchGetImage
+	maxManifest     = 4 << 20 // in bytes, the limit of most registries
 )
 
-// manifestTypes is what BatchGetImage may answer with. It converts what a caller does not accept.
+// manifestTypes lists the media types that BatchGetImage may return. It converts manifests of other types.
 var manifestTypes = []string{
 	"application/vnd.oci.image.manifest.v1+json",
 	"application/vnd.oci.image.index.v1+json",
@@ -56,12 +56,12 @@ type registryAPI interface {
 	GetAuthorizationToken(context.Context, *awsecr.GetAuthorizationTokenInput, ...func(*awsecr.Options)) (*awsecr.GetAuthorizationTokenOutput, error)
 }
 
-// amazon is one account's ECR registry. Its methods may be called concurrently; a call that fails is an ecr.Error.
+// amazon is one account's ECR registry. It is safe for concurrent use. Calls that fail return an *ecr.Error.
 type amazon struct {
 	accountID string
 	identity  identityAPI
 	registry  registryAPI
-	http      aws.HTTPClient // the one of the calls to AWS, with the job's proxy and CA
+	http      aws.HTTPClient // the HTTP client of the AWS calls, with the job's proxy and CA
 	token     *ecr.TokenCache
 	hosts     ecr.Hosts
 	buckets   ecr.Buckets
@@ -70,7 +70,7 @@ type amazon struct {
 
 var _ transfer.Source = (*amazon)(nil)
 
-// newAmazon finds the AWS credentials; that they are good is known with the first call.
+// newAmazon finds the AWS credentials. It does not check them: the first call does.
 func newAmazon(ctx context.Context, cfg Config, hide *redact.Redactor) (*amazon, error) {
 	loaded, err := ecr.Load(ctx, cfg.login(), hide)
 	if err != nil {
@@ -103,7 +103,7 @@ func newAmazonOver(identity identityAPI, registry registryAPI, cfg Config, now f
 	return a
 }
 
-// CallerIdentity asks AWS whose credentials these are. No permission is needed for that.
+// CallerIdentity asks AWS whose credentials these are, which requires no permission.
 func (a *amazon) CallerIdentity(ctx context.Context) (Identity, error) {
 	output, err := a.identity.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
@@ -137,13 +137,13 @@ func (a *amazon) Repositories(ctx context.Context) ([]image.Repository, error) {
 	return repositories, nil
 }
 
-// Images returns the repository's tagged images and its referrers, archived ones among them, in the registry's order.
+// Images returns the repository's tagged images and its referrers, including archived ones, in the registry's order.
 func (a *amazon) Images(ctx context.Context, repository image.Repository) ([]image.Image, error) {
 	pages := awsecr.NewDescribeImagesPaginator(a.registry, &awsecr.DescribeImagesInput{
 		RegistryId:     &a.accountID,
 		RepositoryName: &repository.Name,
 		MaxResults:     aws.Int32(pageSize),
-		// Without it ECR keeps quiet about archived images.
+		// By default, ECR does not list archived images.
 		Filter: &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny},
 	})
 	var details []types.ImageDetail
@@ -157,7 +157,8 @@ func (a *amazon) Images(ctx context.Context, repository image.Repository) ([]ima
 	return collectImages(repository, details), nil
 }
 
-// collectImages drops what nothing refers to, and merges what a push during the listing has put on two pages.
+// collectImages drops untagged images that nothing refers to, and merges duplicates that a push during the listing
+// causes.
 func collectImages(repository image.Repository, details []types.ImageDetail) []image.Image {
 	var images []image.Image
 	at := map[digest.Digest]int{}
@@ -186,7 +187,7 @@ func newImage(repository image.Repository, detail types.ImageDetail) image.Image
 		ArtifactType: aws.ToString(detail.ArtifactMediaType),
 		Size:         aws.ToInt64(detail.ImageSizeInBytes),
 		PushedAt:     aws.ToTime(detail.ImagePushedAt),
-		// One that is being restored cannot be pulled yet either.
+		// An image that is being restored cannot be pulled yet, either.
 		Archived: detail.ImageStatus == types.ImageStatusArchived || detail.ImageStatus == types.ImageStatusActivating,
 		Subject:  digest.Digest(aws.ToString(detail.SubjectManifestDigest)),
 	}
@@ -196,8 +197,8 @@ func sorted(tags []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(tags)))
 }
 
-// Manifests returns manifests of one repository by digest, as migrate.Source has it. Each text is checked against its
-// digest. A call that fails ends it, with one error for all that is left: the SDK has tried it several times by then.
+// Manifests implements migrate.Source. It verifies each manifest's digest. If a call fails, after the SDK's retries,
+// Manifests makes no further calls, and returns the same error for all remaining manifests.
 func (a *amazon) Manifests(
 	ctx context.Context, repository image.Repository, digests []digest.Digest,
 ) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
@@ -223,7 +224,8 @@ func (a *amazon) Manifests(
 	return manifests, failed
 }
 
-// Access tries everything that an engine needs to pull the layer, down to the first byte of one layer of each bucket.
+// Access checks everything that an engine needs to pull the layer, down to reading the first byte of one layer per
+// bucket.
 func (a *amazon) Access(ctx context.Context, repository image.Repository, layer digest.Digest) migrate.Access {
 	access := migrate.Access{Refused: map[string]error{}}
 	_, err := a.registry.BatchCheckLayerAvailability(ctx, &awsecr.BatchCheckLayerAvailabilityInput{
@@ -253,7 +255,7 @@ func imageIDs(digests []digest.Digest) []types.ImageIdentifier {
 	return ids
 }
 
-// takeManifests adds the answer's manifests to the map, and an error for each that was asked for in vain, in ECR's words.
+// takeManifests adds the manifests in the response to the map, and ECR's reason for each requested one that is missing.
 func takeManifests(
 	manifests map[digest.Digest]image.Manifest, failed map[digest.Digest]error, asked []digest.Digest, output *awsecr.BatchGetImageOutput,
 ) {
@@ -297,12 +299,12 @@ func checkedManifest(d digest.Digest, img types.Image) (image.Manifest, error) {
 	return image.ParseManifest([]byte(text), aws.ToString(img.ImageManifestMediaType))
 }
 
-// Credentials returns the registry's user and token, renewed when its end is near.
+// Credentials returns the registry's user and token, which is renewed shortly before it expires.
 func (a *amazon) Credentials(ctx context.Context) (ecr.RegistryAuth, error) {
 	return a.token.Get(ctx)
 }
 
-// Renew replaces the registry token, as migrate.Source has it.
+// Renew implements migrate.Source: it replaces the registry token.
 func (a *amazon) Renew(ctx context.Context, began time.Time) (fresh bool, err error) {
 	return a.token.Renew(ctx, began)
 }
@@ -310,7 +312,7 @@ func (a *amazon) Renew(ctx context.Context, began time.Time) (fresh bool, err er
 func (a *amazon) fetchToken(ctx context.Context) (ecr.RegistryAuth, time.Time, error) {
 	doing := "get a token for the ECR registry " + a.accountID
 	output, err := a.registry.GetAuthorizationToken(ctx, &awsecr.GetAuthorizationTokenInput{
-		// The token is good for any registry, but the endpoint that comes with it is that of the registry asked for.
+		// The token is valid for any registry, but the endpoint returned with it is that of the requested one.
 		RegistryIds: []string{a.accountID}, //nolint:staticcheck // deprecated, and needed: see above
 	})
 	if err != nil {

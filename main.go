@@ -30,17 +30,17 @@ var (
 	revision = ""
 )
 
-// Exit codes, as the README documents them for scripts.
+// Exit codes, documented in the README for scripts.
 const (
 	exitDone       = 0 // every tag is at the target, or a plan says that it can be
-	exitFailed     = 1 // nothing could be done, or nothing more: engine, credentials, network
+	exitFailed     = 1 // cannot start or continue: engine, credentials, network
 	exitConfig     = 2 // the configuration or the command line is wrong
-	exitIncomplete = 3 // finished, and some tags are not at the target, or a plan says that they cannot be
-	exitUnfinished = 4 // out of time, or of a job's credentials: run again for the rest; interruptions have codes of their own
+	exitIncomplete = 3 // finished, but some tags are not at the target, or a plan says that they cannot be
+	exitUnfinished = 4 // out of time, or job credentials expired: run again for the rest; signals have codes of their own
 )
 
-// gcPercent makes the garbage collector run earlier than by default: the manifests of a large account pass through
-// memory once, and the engine beside the program needs that memory more.
+// gcPercent makes the garbage collector run more often than by default: the manifests of a large account pass through
+// memory once, and the engine on the same machine needs that memory more.
 const gcPercent = 40
 
 func main() {
@@ -52,7 +52,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], usage.EnvironmentOf(os.Environ()), os.Stdout, os.Stderr))
 }
 
-// run is the whole program. It returns the exit code.
+// run is the entire program. It returns the exit code.
 func run(ctx context.Context, args []string, env usage.Environment, stdout, stderr io.Writer) int {
 	hide := secretsOf(env)
 	stdout, stderr = hide.Writer(stdout), hide.Writer(stderr)
@@ -168,7 +168,7 @@ func doAll(ctx context.Context, line usage.Line, env usage.Environment, hide *re
 	return exitDone
 }
 
-// do runs the command of the command line.
+// do runs the command given on the command line.
 func do(ctx context.Context, line usage.Line, options migrate.Options) (migrate.Summary, error) {
 	if line.Command == usage.Verify {
 		return migrate.Verify(ctx, options, line.Pull)
@@ -208,7 +208,7 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	return exitDone
 }
 
-// openRecord opens the report in MIGRATE_REPORT_DIR before anything is touched. A folder that is not writable is a
+// openRecord opens the report in MIGRATE_REPORT_DIR before anything else is touched. A folder that is not writable is a
 // configuration error.
 func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
 	rec, err := record.Open(cfg.ReportDir, about(cfg, hide), report.Pages, log.Line)
@@ -329,7 +329,7 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 	return nil
 }
 
-// loginError explains why the engine cannot log in. A refusal with a remedy of its own has nothing to do with the token.
+// loginError explains why the engine cannot log in. A refusal with its own remedy is unrelated to the token.
 func loginError(registry, refuses string, err error, remedy string) error {
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
 		return fmt.Errorf("the engine cannot log in to %s: %w\n%s", registry, err, refusal.Remedy())
@@ -339,5 +339,5 @@ func loginError(registry, refuses string, err error, remedy string) error {
 
 func versionLine() string { return usage.VersionLine(version, revision) }
 
-// say writes a line. If the output is closed, nobody is left to read an error.
+// say writes a line. Errors are ignored: if the output is closed, there is nowhere to report them.
 func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) }
