@@ -14,7 +14,7 @@ const (
 	maxBody         = 1 << 20
 )
 
-// api is the one endpoint that STS and ECR share.
+// api is the endpoint that STS and ECR share.
 type api struct {
 	sts, ecr  service
 	keys      *keyring
@@ -23,7 +23,7 @@ type api struct {
 	now       func() time.Time
 }
 
-// service is one of the two behind the endpoint: what differs is the protocol.
+// service is one of the two services behind the endpoint. They differ in their protocols.
 type service interface {
 	action(r *http.Request, body []byte) string
 	serve(w http.ResponseWriter, r *http.Request, body []byte) error
@@ -67,5 +67,5 @@ func (a *api) serve(svc service, w http.ResponseWriter, r *http.Request) error {
 	return svc.serve(w, r, body)
 }
 
-// throttle sets the number of calls to refuse from now on.
+// throttle sets the number of subsequent calls to reject.
 func (a *api) throttle(n int) { a.throttled.Store(int64(n)) }

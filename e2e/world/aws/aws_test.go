@@ -51,11 +51,11 @@ func start(t *testing.T, opts Options) *Server {
 	return s
 }
 
-// load has the SDK's default chain find everything in the environment, which holds vars and no more.
+// load configures the SDK's default chain from an environment that contains only vars.
 func load(t *testing.T, vars []string, opts ...func(*config.LoadOptions) error) sdk.Config {
 	t.Helper()
 	setEnv(t, vars)
-	// Nothing is tried again unless a test says so, and then without delay.
+	// Retries are off unless a test enables them, and then have no delay.
 	opts = append([]func(*config.LoadOptions) error{config.WithRetryMaxAttempts(1)}, opts...)
 	cfg, err := config.LoadDefaultConfig(t.Context(), opts...)
 	check(t, err)
@@ -111,7 +111,7 @@ func ref(t *testing.T, s *Server, reference string) name.Reference {
 
 func admin(s *Server) remote.Option { return remote.WithAuth(authn.FromConfig(s.AdminAuth())) }
 
-// pushImage pushes a new image of one layer under the tags (without any: by digest), as the owner.
+// pushImage pushes a new image with one layer under the tags (by digest if there are none), as the owner.
 func pushImage(t *testing.T, s *Server, repo string, tags ...string) v1.Image {
 	t.Helper()
 	img, err := random.Image(512, 1)
@@ -137,7 +137,7 @@ func digestOf(t *testing.T, d digester) digest.Digest {
 	return digest.Digest(h.String())
 }
 
-// checkCode fails unless err is an error of AWS with the code and a message that contains the text.
+// checkCode fails unless err is an AWS error with the code, and its message contains the text.
 func checkCode(t *testing.T, err error, code, text string) {
 	t.Helper()
 	var got smithy.APIError

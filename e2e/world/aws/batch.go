@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// downloadLifetime is how long the URL of a layer works.
+// downloadLifetime is how long the URL of a layer is valid.
 const downloadLifetime = time.Hour
 
 type batchGetImageIn struct {
@@ -106,7 +106,7 @@ type batchCheckLayersOut struct {
 	Failures []layerFailure `json:"failures"`
 }
 
-// batchCheckLayerAvailability knows the layers that a manifest names.
+// batchCheckLayerAvailability finds layers that a manifest lists.
 func (c call) batchCheckLayerAvailability(in batchCheckLayersIn) (batchCheckLayersOut, error) {
 	out := batchCheckLayersOut{Layers: []layerOut{}, Failures: []layerFailure{}}
 	repo, err := c.repository(in.RepositoryName)
@@ -143,7 +143,7 @@ type downloadOut struct {
 	LayerDigest digest.Digest `json:"layerDigest"`
 }
 
-// getDownloadURLForLayer answers with a URL of the bucket, which needs no other credentials.
+// getDownloadURLForLayer returns a URL of the bucket, which requires no other credentials.
 func (c call) getDownloadURLForLayer(in downloadIn) (out downloadOut, err error) {
 	repo, err := c.repository(in.RepositoryName)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestBlobsAreInABucket pulls as the identity, whose client follows the redirect, and as the owner, who gets none.
+// TestBlobsAreInABucket pulls as the identity, whose client follows the redirect, and as the owner, who is not
+// redirected.
 func TestBlobsAreInABucket(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		s := start(t, Options{Direct: direct})
@@ -32,7 +33,7 @@ func TestBlobsAreInABucket(t *testing.T) {
 	}
 }
 
-// TestBucketRefuses changes one thing about a signed URL, or about the bucket, at a time.
+// TestBucketRefuses changes one property of a signed URL, or of the bucket, at a time.
 func TestBucketRefuses(t *testing.T) {
 	clock := newClock()
 	s := start(t, Options{Now: clock.Now})
@@ -76,7 +77,7 @@ func TestBucketRefuses(t *testing.T) {
 	}
 }
 
-// TestHeadBlobs asks for a blob that is there, and reads it nevertheless.
+// TestHeadBlobs requests HEAD for an existing blob, and then reads it regardless of the status.
 func TestHeadBlobs(t *testing.T) {
 	for answer, want := range map[int]int{0: 200, 401: 401, 403: 403, 404: 404, 405: 405, 307: 403} {
 		s := start(t, Options{HeadBlobs: answer})
@@ -99,7 +100,7 @@ func TestHeadBlobs(t *testing.T) {
 	}
 }
 
-// TestBucketName signs for a name that is not the address.
+// TestBucketName uses a host name in URLs that differs from the listening address.
 func TestBucketName(t *testing.T) {
 	s := start(t, Options{BucketName: BucketHost("eu-central-1")})
 	create(t, s, "app")
@@ -114,7 +115,7 @@ func TestBucketName(t *testing.T) {
 	}
 }
 
-// layerURL is what GetDownloadUrlForLayer answers with.
+// layerURL returns the URL from GetDownloadUrlForLayer.
 func layerURL(t *testing.T, s *Server, img v1.Image) string {
 	t.Helper()
 	layers, err := img.Layers()
@@ -125,7 +126,7 @@ func layerURL(t *testing.T, s *Server, img v1.Image) string {
 	return *out.DownloadUrl
 }
 
-// edited is the URL with another query.
+// edited returns the URL with another query.
 func edited(t *testing.T, signed string, edit func(url.Values)) string {
 	t.Helper()
 	parsed, err := url.Parse(signed)

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// cli runs the AWS CLI and returns its standard output, or a failure with its standard error.
+// cli runs the AWS CLI and returns its standard output, or an error with its standard error.
 func cli(t *testing.T, s *Server, args ...string) (string, error) {
 	t.Helper()
 	path, err := exec.LookPath("aws")
@@ -26,7 +26,7 @@ func cli(t *testing.T, s *Server, args ...string) (string, error) {
 		t.Skip("no AWS CLI: apt-get install awscli")
 	}
 	setEnv(t, append(s.Env(), "AWS_PAGER="))
-	// Debian 12's CLI does not know AWS_ENDPOINT_URL.
+	// Debian 12's CLI does not support AWS_ENDPOINT_URL.
 	cmd := exec.CommandContext(t.Context(), path, append(args, "--endpoint-url", s.Endpoint)...)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
@@ -52,7 +52,7 @@ func TestCLICallerIdentity(t *testing.T) {
 	}
 }
 
-// TestCLIPages lists as the tutorial's script does, and with the CLI's own paging on top of ECR's.
+// TestCLIPages lists as the tutorial's script does, with the CLI's own paging on top of ECR's.
 func TestCLIPages(t *testing.T) {
 	s := start(t, Options{})
 	var want []string

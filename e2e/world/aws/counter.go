@@ -31,11 +31,11 @@ func (c *counter) snapshot() map[string]int {
 // traffic counts what the registry sends.
 type traffic struct {
 	bytes     atomic.Int64
-	blobBytes atomic.Int64 // of bytes, those of blobs
-	blobs     counter      // reads that were answered, by digest
+	blobBytes atomic.Int64 // in bytes, the blobs' part
+	blobs     counter      // completed reads, by digest
 }
 
-// wrap counts the body of a successful answer; blob is its digest, or empty for a manifest.
+// wrap counts the body of a successful response. blob is the digest, or empty for a manifest.
 func (t *traffic) wrap(w http.ResponseWriter, blob string) http.ResponseWriter {
 	return &meteredWriter{ResponseWriter: w, traffic: t, blob: blob}
 }

@@ -21,7 +21,7 @@ type imageID struct {
 	ImageTag    string        `json:"imageTag,omitempty"`
 }
 
-// imageFilter is the filter of a listing.
+// imageFilter is the filter of a list call.
 type imageFilter struct {
 	TagStatus   string `json:"tagStatus"`
 	ImageStatus string `json:"imageStatus"` // empty: ACTIVE
@@ -57,7 +57,7 @@ type listIn struct {
 	ImageIDs []imageID   `json:"imageIds"` // DescribeImages only
 }
 
-// scope tells listings apart: a nextToken of one is of no use in another.
+// scope identifies a listing: its nextToken is not valid for any other.
 func (in listIn) scope(action, registryID string) string {
 	return fmt.Sprint(action, " ", registryID, " ", in.RepositoryName, " ", in.Filter)
 }
@@ -111,7 +111,7 @@ func (c call) filtered(repo *repository, in listIn) (page []listed, next string,
 	return cut(c.pages, in.paging, in.scope("DescribeImages", c.registryID), images, func(img listed) string { return img.digest.String() })
 }
 
-// identified returns the images that the request lists, archived ones too, by digest.
+// identified returns the images that the request lists, including archived ones, by digest.
 func (c call) identified(repo *repository, in listIn) ([]listed, error) {
 	if err := checkNoPaging(in.paging, "imageIds"); err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (id imageID) check() error {
 	return nil
 }
 
-// find returns the image that has both the digest and the tag, where both are given.
+// find returns the image with the digest and the tag. Either may be empty.
 func (id imageID) find(repo *repository) (image, bool) {
 	if id.ImageTag == "" {
 		return repo.resolve(id.ImageDigest.String())
@@ -192,7 +192,7 @@ type listImagesOut struct {
 	NextToken string    `json:"nextToken,omitempty"`
 }
 
-// listImages lists a tagged image once a tag.
+// listImages lists an image once for each of its tags.
 func (c call) listImages(in listIn) (out listImagesOut, err error) {
 	repo, err := c.repository(in.RepositoryName)
 	if err != nil {

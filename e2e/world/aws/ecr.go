@@ -18,7 +18,7 @@ const (
 		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
 
-// ecrService speaks the JSON 1.1 protocol: the action in a header, JSON in and out.
+// ecrService implements the JSON 1.1 protocol: the action is in a header, and bodies are JSON.
 type ecrService struct {
 	keys         *keyring
 	now          func() time.Time
@@ -36,10 +36,10 @@ type ecrService struct {
 type call struct {
 	*ecrService
 	identity   *identity
-	registryID string // the caller's own account, unless the request names another
+	registryID string // the caller's own account, unless the request specifies another
 }
 
-// operation answers the JSON of a request with what is to be sent as JSON.
+// operation handles a JSON request and returns the value to send as JSON.
 type operation func(c call, body []byte) (any, error)
 
 var operations = map[string]operation{
@@ -64,7 +64,7 @@ func decode[In, Out any](f func(call, In) (Out, error)) operation {
 
 func serializationError(err error) error { return fail("SerializationException", "%v", err) }
 
-// target is the part of a request that says what it is about, in nearly all actions.
+// target is the part of a request that nearly all actions have in common: registry and repository.
 type target struct {
 	RegistryID     string `json:"registryId"`
 	RepositoryName string `json:"repositoryName"`
@@ -120,7 +120,7 @@ const (
 	repositoryPattern = `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`
 )
 
-// newCall checks what all actions have in common: well-formed names, and the permission to call it.
+// newCall checks what all actions have in common: valid names, and the permission for the call.
 func (s *ecrService) newCall(id *identity, action string, body []byte) (call, error) {
 	var about target
 	if err := json.Unmarshal(body, &about); err != nil {
@@ -153,7 +153,7 @@ func checkRepositoryName(name string) error {
 	return nil
 }
 
-// repository returns the one the call names.
+// repository returns the repository that the call names.
 func (c call) repository(name string) (*repository, error) {
 	if name == "" {
 		return nil, invalid("repositoryName", "must not be null")
@@ -184,5 +184,5 @@ func (c call) getAuthorizationToken(struct{}) (authorizationData, error) {
 	}}}, nil
 }
 
-// epoch is a time as JSON 1.1 has it: seconds, to the millisecond.
+// epoch is a time in the format of JSON 1.1: seconds, to the millisecond.
 func epoch(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -119,7 +119,7 @@ func TestDescribeRepositoriesByName(t *testing.T) {
 	checkCode(t, err, "RepositoryNotFoundException", "The repository with name 'four' does not exist in the registry with id '123456789012'")
 }
 
-// TestDescribeImages pushes images of every kind with an ordinary client and reads them from the listing.
+// TestDescribeImages pushes images of every kind with an ordinary client, and checks how they are listed.
 func TestDescribeImages(t *testing.T) {
 	clock := newClock()
 	s := start(t, Options{Now: clock.Now})
@@ -225,7 +225,7 @@ func TestImageFilters(t *testing.T) {
 	}
 }
 
-// TestDescribeImagesWhileTagsMove pages while images come and go: what stays is listed exactly once.
+// TestDescribeImagesWhileTagsMove pages while images come and go: an image that stays is listed exactly once.
 func TestDescribeImagesWhileTagsMove(t *testing.T) {
 	s := start(t, Options{MaxPage: 2})
 	create(t, s, "app")
@@ -317,7 +317,7 @@ func TestAnnounce(t *testing.T) {
 	equal(t, "endpoint", sdk.ToString(tokens.AuthorizationData[0].ProxyEndpoint), "http://proxy.example:5000")
 }
 
-// TestInvalidParameters makes every call that ECR refuses for its parameters alone.
+// TestInvalidParameters makes every call that ECR rejects because of its parameters alone.
 func TestInvalidParameters(t *testing.T) {
 	s := start(t, Options{MaxPage: 1})
 	create(t, s, "app", "other")
@@ -429,7 +429,7 @@ func TestLayers(t *testing.T) {
 	checkCode(t, err, "LayersNotFoundException", absent)
 }
 
-// TestPolicy calls everything the tutorial's policy does not have, and then what it had.
+// TestPolicy calls everything outside the tutorial's policy, and then what Deny removes from it.
 func TestPolicy(t *testing.T) {
 	s := start(t, Options{})
 	create(t, s, "app")

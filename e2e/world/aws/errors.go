@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// apiError is an answer of STS or ECR that is not success.
+// apiError is an error response of STS or ECR.
 type apiError struct {
 	status  int
 	code    string
@@ -17,12 +17,12 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }
 
-// fail is an error of ECR, which answers nearly everything with status 400.
+// fail returns an ECR error. Nearly all of them have status 400.
 func fail(code, format string, args ...any) error {
 	return &apiError{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
 }
 
-// invalid is ECR's answer to a parameter that breaks a rule of its model.
+// invalid returns ECR's error for a parameter that violates a rule of the API model.
 func invalid(parameter, constraint string) error {
 	return fail("InvalidParameterException", "Invalid parameter at '%s' failed to satisfy constraint: '%s'", parameter, constraint)
 }
@@ -39,7 +39,7 @@ func asAPIError(err error) *apiError {
 	return &apiError{http.StatusInternalServerError, "ServerException", err.Error()}
 }
 
-// writeJSON answers in the JSON 1.1 protocol of ECR.
+// writeJSON writes a response in the JSON 1.1 protocol of ECR.
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.WriteHeader(status)
@@ -51,7 +51,7 @@ func writeJSONError(w http.ResponseWriter, err error) {
 	writeJSON(w, e.status, map[string]string{"__type": e.code, "message": e.message})
 }
 
-// writeXML answers in the query protocol of STS.
+// writeXML writes a response in the query protocol of STS.
 func writeXML(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "text/xml")
 	w.WriteHeader(status)
@@ -73,7 +73,7 @@ func writeXMLError(w http.ResponseWriter, err error) {
 	})
 }
 
-// writeRegistryError answers as a registry does.
+// writeRegistryError writes a registry's error response.
 func writeRegistryError(w http.ResponseWriter, status int, code, message string) {
 	type entry struct {
 		Code    string `json:"code"`

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// identity is a principal with the key it signs with.
+// identity is a principal with its signing key.
 type identity struct {
 	accountID string
 	arn       string
@@ -19,13 +19,13 @@ type identity struct {
 	expires      time.Time // zero: never
 }
 
-// keyring holds the identities by access key id.
+// keyring holds the identities by access key ID.
 type keyring struct {
 	mu   sync.Mutex
 	keys map[string]*identity
 }
 
-// addUser makes a user with a long-term key.
+// addUser adds a user with a long-term key.
 func (k *keyring) addUser(accountID string) *identity {
 	return k.add(&identity{
 		accountID:   accountID,
@@ -35,7 +35,7 @@ func (k *keyring) addUser(accountID string) *identity {
 	})
 }
 
-// addSession makes a session of a role, with temporary credentials.
+// addSession adds a role session, with temporary credentials.
 func (k *keyring) addSession(roleARN, session string, expires time.Time) *identity {
 	accountID, role := splitRole(roleARN)
 	return k.add(&identity{
@@ -66,10 +66,10 @@ func (k *keyring) find(accessKeyID string) (*identity, bool) {
 	return id, ok
 }
 
-// newID is an id as IAM makes them: a prefix that says of what, 20 characters in all.
+// newID returns an ID in the format of IAM: a prefix for the type, 20 characters in total.
 func newID(prefix string) string { return prefix + rand.Text()[:16] }
 
-// splitRole takes the account and the name (without its path) from arn:aws:iam::ACCOUNT:role/PATH/NAME.
+// splitRole returns the account and the name (without its path) in arn:aws:iam::ACCOUNT:role/PATH/NAME.
 func splitRole(arn string) (accountID, name string) {
 	name = arn[strings.LastIndexByte(arn, '/')+1:]
 	if fields := strings.Split(arn, ":"); len(fields) == 6 {

@@ -17,8 +17,8 @@ import (
 
 var errExists = errors.New("it exists")
 
-// account is what ECR knows of one account's repositories and images. The registry holds the bytes;
-// tags are resolved here.
+// account holds ECR's metadata about one account's repositories and images. The registry stores the content; tags are
+// resolved here.
 type account struct {
 	id  string
 	now func() time.Time
@@ -34,14 +34,14 @@ type repository struct {
 	mu     *sync.Mutex // the account's
 	images map[digest.Digest]*image
 	tags   map[string]digest.Digest
-	layers map[digest.Digest]ocispec.Descriptor // configs too, as ECR counts them
+	layers map[digest.Digest]ocispec.Descriptor // including configs, which ECR counts as layers
 }
 
 // image is a manifest or an index, of any kind. Only archived changes after the push.
 type image struct {
 	digest       digest.Digest
 	mediaType    string
-	artifactType string // or what tells the type: the media type of the config
+	artifactType string // or else the media type of the config
 	subject      digest.Digest
 	annotations  map[string]string
 	manifest     []byte
@@ -50,7 +50,7 @@ type image struct {
 	archived     time.Time // zero: active
 }
 
-// listed is an image with the tags it has at the moment, in order.
+// listed is an image with its current tags, sorted.
 type listed struct {
 	image
 	tags []string
@@ -80,7 +80,7 @@ func (a *account) create(name string) error {
 	return nil
 }
 
-// find returns a repository of the registry, which is empty unless it is this account's.
+// find returns a repository of the registry. Only this account's registry has any.
 func (a *account) find(registryID, name string) (*repository, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -156,13 +156,13 @@ func (a *account) record(repo, reference, mediaType string, body []byte) error {
 	return err
 }
 
-// manifest has the fields of image manifests and indexes, of Docker's formats and OCI's.
+// manifest has the fields of image manifests and indexes, in Docker's formats and OCI's.
 type manifest struct {
 	ocispec.Manifest
 	Manifests []ocispec.Descriptor `json:"manifests"`
 }
 
-// blobs are the layers and, for ECR one of them, the config, which an index does not have.
+// blobs returns the layers and the config, which ECR counts as a layer. An index has neither.
 func (m manifest) blobs() []ocispec.Descriptor {
 	if m.Config.Digest == "" {
 		return m.Layers
@@ -170,8 +170,8 @@ func (m manifest) blobs() []ocispec.Descriptor {
 	return slices.Concat(m.Layers, []ocispec.Descriptor{m.Config})
 }
 
-// push records a manifest that the registry has taken in under a reference: a tag, which moves
-// here, or its digest. An archived image becomes active again.
+// push records a manifest that the registry has accepted under a reference: its digest, or a tag, which moves to it. An
+// archived image becomes active again.
 func (r *repository) push(reference, mediaType string, body []byte, now time.Time) (image, error) {
 	var m manifest
 	if err := json.Unmarshal(body, &m); err != nil {
@@ -222,7 +222,7 @@ func (r *repository) newImage(d digest.Digest, mediaType string, m manifest, bod
 	return img
 }
 
-// size is what ECR shows: config and layers of an image, the largest child of an index.
+// size returns the size that ECR shows: config and layers of an image, or the largest child of an index.
 func (r *repository) size(m manifest) (n int64) {
 	for _, child := range m.Manifests {
 		if img := r.images[child.Digest]; img != nil {
@@ -255,11 +255,11 @@ func (r *repository) tagsByDigest() map[digest.Digest][]string {
 	return tags
 }
 
-// tagNames returns all tags in order.
+// tagNames returns all tags, sorted.
 func (r *repository) tagNames() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	names := slices.AppendSeq([]string{}, maps.Keys(r.tags)) // not nil: it is sent as a list
+	names := slices.AppendSeq([]string{}, maps.Keys(r.tags)) // not nil: encoded as a JSON list
 	slices.Sort(names)
 	return names
 }
@@ -285,7 +285,8 @@ func (r *repository) layer(d digest.Digest) (ocispec.Descriptor, bool) {
 	return layer, ok
 }
 
-// serves reports whether the blob belongs to an image that is not archived: ECR takes an image's layers away with it.
+// serves reports whether the blob belongs to an image that is not archived: archiving an image makes its layers
+// unavailable.
 func (r *repository) serves(blob string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

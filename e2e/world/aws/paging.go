@@ -13,16 +13,16 @@ const (
 	maxPage     = 1000
 )
 
-// paging is what a listing's request says about pages.
+// paging holds a request's paging parameters.
 type paging struct {
 	MaxResults *int   `json:"maxResults"`
 	NextToken  string `json:"nextToken"`
 }
 
-// pager makes the nextTokens of all listings. They are sealed, so that nobody can make or read one.
+// pager creates the nextTokens of all listings. They are encrypted, so that clients can neither create nor read them.
 type pager struct {
 	seal cipher.AEAD
-	cap  int // items a page at most; 0: what is asked for
+	cap  int // maximum items per page; 0: as requested
 }
 
 func newPager(limit int) *pager {
@@ -39,9 +39,9 @@ func newPager(limit int) *pager {
 	return &pager{seal: seal, cap: limit}
 }
 
-// cut returns the page that is asked for of items, which are ordered by key, and the token of the
-// next one, empty after the last. A token holds the last key seen, so that items may come and go
-// between pages; it is good for the same listing only, as told by scope.
+// cut returns the requested page of items, which are ordered by key, and the token of the next page, empty after the
+// last. A token contains the last key of the page, so that items may come and go between pages. It is valid only for
+// the listing with the same scope.
 func cut[T any](p *pager, ask paging, scope string, items []T, key func(T) string) (page []T, next string, err error) {
 	size, err := p.size(ask.MaxResults)
 	if err != nil {
@@ -90,7 +90,7 @@ func (p *pager) open(token, scope string) (after string, err error) {
 	return string(key), nil
 }
 
-// maxIDs is how many images, layers or repositories a request may list.
+// maxIDs is the maximum number of images, layers or repositories in a request.
 const maxIDs = 100
 
 func checkLength(parameter string, n int) error {
@@ -100,7 +100,7 @@ func checkLength(parameter string, n int) error {
 	return nil
 }
 
-// checkNoPaging refuses maxResults and nextToken where the request itself lists what it wants.
+// checkNoPaging rejects maxResults and nextToken in a request that lists specific items.
 func checkNoPaging(ask paging, parameter string) error {
 	if ask.MaxResults != nil || ask.NextToken != "" {
 		return fail("InvalidParameterException", "maxResults and nextToken cannot be used with %s", parameter)

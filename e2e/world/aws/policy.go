@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// tutorialActions is the IAM policy of the tutorial: all that the identity may do.
+// tutorialActions is the IAM policy of the tutorial: everything that the identity may do.
 var tutorialActions = []string{
 	"GetAuthorizationToken",
 	"BatchCheckLayerAvailability",
@@ -18,7 +18,7 @@ var tutorialActions = []string{
 	"BatchGetImage",
 }
 
-// policy says what an identity may do, at the API and at the registry alike.
+// policy holds the permissions of an identity, for both the API and the registry.
 type policy struct {
 	region       string
 	crossAccount bool
@@ -49,7 +49,7 @@ func (p *policy) allows(action string) bool {
 	return p.allowed[action]
 }
 
-// check fails unless id may take the action on a repository of registryID; empty means all of them.
+// check fails unless id may perform the action on a repository of registryID; empty means all repositories.
 func (p *policy) check(id *identity, action, registryID, repository string) error {
 	if !p.allows(action) {
 		return p.denied(id, action, registryID, repository, "identity-based")

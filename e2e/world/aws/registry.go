@@ -17,11 +17,10 @@ const (
 	maxManifest   = 4 << 20 // ECR's limit
 )
 
-// registryPath tells the parts of a request's path: repository, kind, and what follows it.
+// registryPath matches a request's path: repository, kind and reference.
 var registryPath = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs/uploads|blobs|tags|referrers)/([^/]*)$`)
 
-// gate is what ECR puts around a registry: its tokens, its permissions, its repositories. It also
-// watches what is pushed.
+// gate is ECR's layer around a registry: tokens, permissions and repositories. It also records pushes.
 type gate struct {
 	*Server
 	next http.Handler
@@ -29,7 +28,7 @@ type gate struct {
 
 func (s *Server) gate(next http.Handler) http.Handler { return &gate{s, next} }
 
-// request is a request about one repository.
+// request is a request for one repository.
 type request struct {
 	*http.Request
 	kind      string
@@ -64,7 +63,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.serveRepository(w, req, parts[1])
 }
 
-// action is the permission that a request needs.
+// action returns the permission that a request requires.
 func (r request) action() string {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
@@ -116,7 +115,7 @@ func (g *gate) serveRepository(w http.ResponseWriter, r request, name string) {
 	}
 }
 
-// answerHead answers the question for a blob with another status than distribution's.
+// answerHead answers HEAD requests for blobs with another status than distribution's.
 func (g *gate) answerHead(w http.ResponseWriter, r request) {
 	if g.headBlobs == http.StatusTemporaryRedirect {
 		g.redirect(w, r)
@@ -128,12 +127,12 @@ func (g *gate) answerHead(w http.ResponseWriter, r request) {
 	w.WriteHeader(g.headBlobs)
 }
 
-// challenge asks for the user name and the token of GetAuthorizationToken.
+// challenge requires the user name and token from GetAuthorizationToken.
 func (g *gate) challenge(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Www-Authenticate", `Basic realm="`+g.scheme+`://`+r.Host+`/",service="ecr.amazonaws.com"`)
 }
 
-// redirect sends the client to the bucket, as ECR does for every blob.
+// redirect redirects the client to the bucket, as ECR does for every blob.
 func (g *gate) redirect(w http.ResponseWriter, r request) {
 	signed, err := g.bucket.sign(r.Context(), r.repo.name, r.reference)
 	if err != nil {
@@ -144,7 +143,7 @@ func (g *gate) redirect(w http.ResponseWriter, r request) {
 	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
-// meter counts what is sent, but not to the owner.
+// meter counts bytes sent, except to the owner.
 func (g *gate) meter(w http.ResponseWriter, r request, blob string) http.ResponseWriter {
 	if r.owner || r.Method != http.MethodGet {
 		return w
@@ -152,7 +151,7 @@ func (g *gate) meter(w http.ResponseWriter, r request, blob string) http.Respons
 	return g.traffic.wrap(w, blob)
 }
 
-// pull has the registry send the manifest by its digest: tags are resolved here.
+// pull requests the manifest from the registry by digest, because tags are resolved here.
 func (g *gate) pull(w http.ResponseWriter, r request) {
 	img, ok := r.repo.resolve(r.reference)
 	if !ok || !img.archived.IsZero() {
@@ -164,7 +163,7 @@ func (g *gate) pull(w http.ResponseWriter, r request) {
 	g.next.ServeHTTP(g.meter(w, r, ""), byDigest)
 }
 
-// push has the registry take the manifest in, and records it if it did.
+// push passes the manifest to the registry, and records it if the registry accepts it.
 func (g *gate) push(w http.ResponseWriter, r request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxManifest))
 	if err != nil {
@@ -177,7 +176,7 @@ func (g *gate) push(w http.ResponseWriter, r request) {
 	}}, r.Request)
 }
 
-// record runs before the answer is sent, so that a client that has it finds its image listed.
+// record runs before the response is sent, so that once a client has it, the image is listed.
 func (g *gate) record(w http.ResponseWriter, r request, body []byte) {
 	img, err := r.repo.push(r.reference, r.Header.Get("Content-Type"), body, g.account.now())
 	if err == nil && img.subject != "" {
@@ -185,7 +184,7 @@ func (g *gate) record(w http.ResponseWriter, r request, body []byte) {
 	}
 }
 
-// pushWriter calls accepted before it answers that a manifest was created.
+// pushWriter calls accepted before it reports that a manifest was created.
 type pushWriter struct {
 	http.ResponseWriter
 	accepted func()
@@ -201,7 +200,7 @@ func (w *pushWriter) WriteHeader(status int) {
 // Unwrap gives http.ResponseController the connection behind it.
 func (w *pushWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// referrers is the index that the referrers API of OCI 1.1 answers with.
+// referrers is a response of the OCI 1.1 referrers API.
 func (r *repository) referrers(subject string) ocispec.Index {
 	index := ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},

@@ -112,7 +112,7 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// TestPullPermissions takes the permissions that a pull needs away, one by one.
+// TestPullPermissions denies the permissions that a pull requires, one by one.
 func TestPullPermissions(t *testing.T) {
 	for _, action := range []string{"BatchGetImage", "GetDownloadUrlForLayer"} {
 		t.Run(action, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestPullArchived(t *testing.T) {
 		_, err := remote.Get(ref(t, s, reference), auth)
 		checkStatus(t, err, http.StatusNotFound, "MANIFEST_UNKNOWN: Requested image not found")
 	}
-	// The client does not push what is there already, which an archived image is not.
+	// The client skips a manifest that exists, which an archived one does not.
 	check(t, remote.Write(ref(t, s, "app:v1"), img, admin(s)))
 	check(t, pull(t, s, auth))
 	if err := s.Archive("app", absent); err == nil {
@@ -211,7 +211,7 @@ func TestDeletionIsUnsupported(t *testing.T) {
 	checkStatus(t, remote.Delete(ref(t, s, "app:v1"), admin(s)), http.StatusMethodNotAllowed, "UNSUPPORTED")
 }
 
-// TestRefusedManifest pushes what the registry itself refuses: it must not be listed.
+// TestRefusedManifest pushes a manifest that the registry itself rejects: it must not be listed.
 func TestRefusedManifest(t *testing.T) {
 	s := start(t, Options{})
 	create(t, s, "app")
@@ -252,7 +252,7 @@ func drain(layer v1.Layer) error {
 	return errors.Join(err, content.Close())
 }
 
-// checkStatus fails unless err is a registry's answer with the status and the text; 0 is no error.
+// checkStatus fails unless err is a registry error with the status and the text; status 0 means no error.
 func checkStatus(t *testing.T, err error, status int, text string) {
 	t.Helper()
 	if status == 0 {
@@ -265,7 +265,7 @@ func checkStatus(t *testing.T, err error, status int, text string) {
 	}
 }
 
-// pushManifest pushes a raw manifest as the owner, by tag or, without one, by digest, which it returns.
+// pushManifest pushes a raw manifest as the owner, by tag or else by digest, and returns its digest.
 func pushManifest(t *testing.T, s *Server, repo, tag, mediaType, body string) string {
 	t.Helper()
 	d := digest.FromString(body).String()
@@ -305,7 +305,7 @@ func repositoryOf(t *testing.T, s *Server, repo string) *repository {
 	return r
 }
 
-// configOf is the descriptor of an image's config, as JSON.
+// configOf returns the descriptor of an image's config as JSON.
 func configOf(t *testing.T, img v1.Image) string {
 	t.Helper()
 	m, err := img.Manifest()

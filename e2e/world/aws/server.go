@@ -1,5 +1,5 @@
-// Package aws stands in for Amazon: STS and ECR over their wire protocols, and a real registry that
-// takes only the tokens this ECR has issued.
+// Package aws emulates AWS: STS and ECR with their wire protocols, and a real registry that accepts only tokens from
+// this ECR.
 package aws
 
 import (
@@ -18,58 +18,57 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
-// Options configures the stand-in. The zero value is an empty account on loopback whose one user has
-// the tutorial's IAM policy.
+// Options configures the stand-in. The zero value is an empty account on loopback with one user, who has the tutorial's
+// IAM policy.
 type Options struct {
-	Dir     string // holds what is pushed; empty: a temporary one, removed by Close
+	Dir     string // stores pushed content; empty: a temporary folder, removed by Close
 	Addr    string // host:port of the registry; empty: 127.0.0.1:0
 	APIAddr string // host:port of STS and ECR; empty: 127.0.0.1:0
 
-	// BucketAddr is the host:port of the bucket that blob reads are redirected to; empty: 127.0.0.1:0. BucketName is the
-	// host in its URLs, such as BucketHost's, where all clients resolve that to BucketAddr; empty: that address.
+	// BucketAddr is the host:port of the bucket that blob reads are redirected to; empty: 127.0.0.1:0. BucketName is
+	// the host in its URLs, such as BucketHost's, which all clients must resolve to BucketAddr; empty: that address.
 	BucketAddr string
 	BucketName string
 
-	// Direct lets the registry send blobs itself, which ECR does not do.
+	// Direct makes the registry send blobs itself, unlike ECR.
 	Direct bool
 
-	// Secure has the registry and the bucket speak TLS with certificates of this authority; nil: plain HTTP. The API
-	// always does, which is not what the program is tried with.
+	// Secure makes the registry and the bucket use TLS with certificates of this authority; nil: plain HTTP. The API
+	// always uses plain HTTP, and the program is not tested with TLS there.
 	Secure *secure.Authority
 
-	// HeadBlobs is the status that the question for a blob (HEAD) is answered with, such as 401, which public.ecr.aws has
-	// been seen to answer, or 307, a redirect to the bucket, where a URL signed for GET is refused; 0: 200 or 404, as
-	// distribution does.
+	// HeadBlobs is the status of responses to HEAD requests for blobs, such as 401, which public.ecr.aws has been seen
+	// to return, or 307, a redirect to the bucket, which rejects HEAD with a URL signed for GET; 0: 200 or 404, as in
+	// distribution.
 	HeadBlobs int
 
 	AccountID string // account of the registry; empty: 123456789012
 	Region    string // empty: eu-central-1
 
-	// IdentityAccountID is the account of the user and the role; empty: AccountID. An identity of
-	// another account sees that account's registry, which is empty, and is denied in this one.
+	// IdentityAccountID is the account of the user and the role; empty: AccountID. An identity of another account sees
+	// that account's registry, which is empty, and has no access to this one.
 	IdentityAccountID string
 
-	// CrossAccount gives the repositories a policy that lets the other account's identity do what its
-	// own policy allows.
+	// CrossAccount gives the repositories a policy that allows another account's identity everything that its own
+	// policy allows.
 	CrossAccount bool
 
-	// WebIdentityToken is what AssumeRoleWithWebIdentity trades for credentials; empty: nothing is.
+	// WebIdentityToken is what AssumeRoleWithWebIdentity exchanges for credentials; empty: no token is accepted.
 	WebIdentityToken string
-	RoleARN          string // the role to assume with it; empty: role/gitlab-ci of the identity's account
+	RoleARN          string // the role to assume with it; empty: role/gitlab-ci in the identity's account
 
 	TokenLifetime time.Duration // of registry tokens; 0: 12 hours, as in ECR
 
-	// Announce returns the host:port that clients are told, such as a proxy's, for the one the registry
-	// listens on; nil: that one.
+	// Announce maps the registry's listening host:port to the one given to clients, such as a proxy's; nil: unchanged.
 	Announce func(listening string) (string, error)
 
-	// MaxPage caps the items of a listing's page below what the caller asks for; 0: no cap.
+	// MaxPage limits the items per page below what the caller requests; 0: no limit.
 	MaxPage int
 
-	// Wrap puts middleware around the API, the registry and the bucket, outside everything else.
+	// Wrap adds middleware around the API, the registry and the bucket, outside everything else.
 	Wrap func(http.Handler) http.Handler
 
-	// Now is the clock that credentials, tokens and pushes go by; nil: time.Now.
+	// Now is the clock for credentials, tokens and pushes; nil: time.Now.
 	Now func() time.Time
 }
 
@@ -100,8 +99,8 @@ type Server struct {
 	http             *http.Server
 }
 
-// Start starts the API and the registry, both ready when it returns. ctx bounds the start alone:
-// they run until Close.
+// Start starts the API and the registry, both ready when it returns. ctx applies only to the start: they run until
+// Close.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	opts = withDefaults(opts)
 	s := &Server{
@@ -181,7 +180,7 @@ func (s *Server) listen(ctx context.Context, addr string, h http.Handler) error 
 	return nil
 }
 
-// Close ends the API and the bucket at once and the registry within seconds.
+// Close stops the API and the bucket immediately, and the registry within seconds.
 func (s *Server) Close() error {
 	errs := []error{s.bucket.close()}
 	if s.http != nil {
@@ -201,12 +200,12 @@ func (s *Server) Env() []string {
 	)
 }
 
-// WebIdentityEnv returns the variables of a CI job that assumes the role with an id_token instead.
+// WebIdentityEnv returns the variables of a CI job that assumes the role with an ID token instead.
 func (s *Server) WebIdentityEnv() []string {
 	return append(s.commonEnv(),
 		"AWS_ROLE_ARN="+s.RoleARN,
 		"AWS_WEB_IDENTITY_TOKEN="+s.webIdentityToken,
-		// The SDK's default chain makes its STS client before it looks at AWS_ENDPOINT_URL.
+		// The SDK's default chain creates its STS client before it reads AWS_ENDPOINT_URL.
 		"AWS_ENDPOINT_URL_STS="+s.Endpoint,
 	)
 }
@@ -219,8 +218,8 @@ func (s *Server) commonEnv() []string {
 	}
 }
 
-// CreateRepository creates an empty repository and returns its URI: host:port/name. It fails for a
-// name that ECR refuses or that exists.
+// CreateRepository creates an empty repository and returns its URI: host:port/name. It fails if the name is invalid in
+// ECR or already exists.
 func (s *Server) CreateRepository(name string) (repositoryURI string, err error) {
 	if err := s.account.create(name); err != nil {
 		return "", fmt.Errorf("create repository %q: %w", name, err)
@@ -239,7 +238,7 @@ func (s *Server) PullAuth() authn.AuthConfig {
 	return authn.AuthConfig{Username: tokenUser, Password: token}
 }
 
-// Archive archives an image: it stays listed, but can no longer be pulled.
+// Archive archives an image: it is still listed, but can no longer be pulled.
 func (s *Server) Archive(repo string, digest digest.Digest) error {
 	return s.account.archive(repo, digest)
 }
@@ -247,45 +246,44 @@ func (s *Server) Archive(repo string, digest digest.Digest) error {
 // Untag removes a tag; its image stays.
 func (s *Server) Untag(repo, tag string) error { return s.account.untag(repo, tag) }
 
-// Tag gives an image of the repository a tag, and takes that from the one which had it.
+// Tag adds a tag to an image of the repository, and removes it from the image that had it.
 func (s *Server) Tag(repo, tag string, digest digest.Digest) error {
 	return s.account.tag(repo, tag, digest)
 }
 
-// Record lists a manifest under a tag, or under its digest, as if it had been pushed. The registry has neither it nor
-// its blobs: it can be described, but not pulled. The children of an index go first.
+// Record lists a manifest under a tag, or under its digest, as if it had been pushed. The registry has neither the
+// manifest nor its blobs: the image can be described, but not pulled. Record the children of an index first.
 func (s *Server) Record(repo, reference, mediaType string, manifest []byte) error {
 	return s.account.record(repo, reference, mediaType, manifest)
 }
 
-// Throttle answers the next n API calls, of STS and ECR, with "Rate exceeded".
+// Throttle answers the next n calls of STS and ECR with "Rate exceeded".
 func (s *Server) Throttle(n int) { s.api.throttle(n) }
 
-// Deny takes actions ("BatchGetImage") out of the identity's policy, for the API and the registry.
+// Deny removes actions ("BatchGetImage") from the identity's policy, for the API and the registry.
 func (s *Server) Deny(actions ...string) { s.policy.deny(actions) }
 
-// ExpireTokens expires every registry token issued so far, before its expiresAt.
+// ExpireTokens expires all registry tokens issued so far, before their expiresAt.
 func (s *Server) ExpireTokens() { s.tokens.expire() }
 
-// DenyBucket makes the bucket refuse every read, or ends that. It does what an S3 endpoint policy does that lacks
-// s3:GetObject on the bucket: ECR itself answers as ever.
+// DenyBucket makes the bucket reject all reads, or stops that. It acts like an S3 endpoint policy without s3:GetObject
+// on the bucket: ECR itself is not affected.
 func (s *Server) DenyBucket(denied bool) { s.bucket.denied.Store(denied) }
 
-// ExpireURLs sets the bucket's clock ahead of ECR's, so that every URL has expired when it is used, or back again.
+// ExpireURLs sets the bucket's clock ahead of ECR's, so that every URL has expired when it is used, or resets it.
 func (s *Server) ExpireURLs(expired bool) { s.bucket.expired.Store(expired) }
 
-// BucketRequests returns the number of requests that the bucket has received, refused ones included.
+// BucketRequests returns the number of requests that the bucket has received, including rejected ones.
 func (s *Server) BucketRequests() int { return int(s.bucket.requests.Load()) }
 
-// Calls returns the number of API calls received so far by action, refused ones included.
+// Calls returns the number of API calls received so far by action, including rejected ones.
 func (s *Server) Calls() map[string]int { return s.api.calls.snapshot() }
 
-// BytesOut returns the bytes of manifests and blobs that the registry and the bucket have sent. What the owner
-// reads does not count.
+// BytesOut returns the bytes of manifests and blobs that the registry and the bucket have sent, except to the owner.
 func (s *Server) BytesOut() int64 { return s.traffic.bytes.Load() }
 
-// BlobBytesOut returns those of the blobs alone.
+// BlobBytesOut is like BytesOut for blobs only.
 func (s *Server) BlobBytesOut() int64 { return s.traffic.blobBytes.Load() }
 
-// BlobPulls returns how often each blob was read, by digest. What the owner reads does not count.
+// BlobPulls returns how often each blob was read, by digest, except by the owner.
 func (s *Server) BlobPulls() map[string]int { return s.traffic.blobs.snapshot() }

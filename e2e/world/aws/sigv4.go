@@ -16,7 +16,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// What can be wrong with a signed request. STS and ECR have their own codes for each.
+// The ways in which a signed request can be invalid. STS and ECR have their own codes for each.
 var (
 	errNotSigned    = errors.New("not signed")
 	errUnknownKey   = errors.New("unknown access key or session token")
@@ -24,12 +24,12 @@ var (
 	errBadSignature = errors.New("bad signature")
 )
 
-// signature is an Authorization header of Signature Version 4, taken apart.
+// signature is a parsed Authorization header of Signature Version 4.
 type signature struct {
 	accessKeyID string
 	region      string
 	service     string
-	headers     []string // signed ones, in lower case
+	headers     []string // the signed ones, in lower case
 	value       string   // hex
 }
 
@@ -44,7 +44,7 @@ func parseSignature(r *http.Request) (signature, error) {
 	return signature{accessKeyID: m[1], region: m[2], service: m[3], headers: strings.Split(m[4], ";"), value: m[5]}, nil
 }
 
-// authenticate returns who has signed the request for the service.
+// authenticate returns the identity that signed the request for the service.
 func (k *keyring) authenticate(r *http.Request, body []byte, service string, now time.Time) (*identity, signature, error) {
 	sig, err := parseSignature(r)
 	if err != nil {
@@ -62,7 +62,7 @@ func (k *keyring) authenticate(r *http.Request, body []byte, service string, now
 	return id, sig, nil
 }
 
-// matches signs the request again, with the identity's secret and over the same headers.
+// matches signs the request again, with the identity's secret and the same headers, and compares the signatures.
 func (sig signature) matches(r *http.Request, body []byte, id *identity) bool {
 	signed, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
 	if err != nil {
@@ -79,7 +79,7 @@ func (sig signature) matches(r *http.Request, body []byte, id *identity) bool {
 	return err == nil && subtle.ConstantTimeCompare([]byte(want.value), []byte(sig.value)) == 1
 }
 
-// unsigned is the request as it was before it was signed: with no header but the signed ones.
+// unsigned returns the request before it was signed, with only the signed headers.
 func (sig signature) unsigned(r *http.Request) *http.Request {
 	u := &http.Request{Method: r.Method, Host: r.Host, URL: &url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}, Header: http.Header{}}
 	for _, name := range sig.headers {

@@ -11,11 +11,11 @@ import (
 
 const sessionLifetime = time.Hour
 
-// stsService speaks the query protocol: a form in, XML out.
+// stsService implements the query protocol: requests are forms, and responses XML.
 type stsService struct {
 	keys    *keyring
 	now     func() time.Time
-	token   string // to be traded for the role's credentials; empty: none is
+	token   string // exchanged for the role's credentials; empty: no token is accepted
 	roleARN string
 }
 
@@ -23,7 +23,7 @@ func (s *stsService) action(_ *http.Request, body []byte) string {
 	return parseForm(body).Get("Action")
 }
 
-// parseForm keeps what it can read of a malformed form: what is missing is reported by name.
+// parseForm keeps what it can parse of a malformed form: missing parameters are reported by name.
 func parseForm(body []byte) url.Values {
 	form, _ := url.ParseQuery(string(body))
 	return form

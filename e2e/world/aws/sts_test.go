@@ -42,7 +42,7 @@ func TestGetCallerIdentity(t *testing.T) {
 	}
 }
 
-// TestRefusedCredentials signs with what is wrong; STS and ECR each have their own codes for it.
+// TestRefusedCredentials signs with invalid credentials. STS and ECR have their own codes for each case.
 func TestRefusedCredentials(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -82,7 +82,7 @@ func TestUnsignedRequests(t *testing.T) {
 	equal(t, "ECR", resp.StatusCode, http.StatusBadRequest)
 }
 
-// TestTamperedRequest changes the body of a request after it was signed.
+// TestTamperedRequest changes the body of a request after signing.
 func TestTamperedRequest(t *testing.T) {
 	s := start(t, Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +94,7 @@ func TestTamperedRequest(t *testing.T) {
 	checkCode(t, err, "InvalidSignatureException", "does not match")
 }
 
-// TestOtherService sends ECR a request that is well signed, but for STS.
+// TestOtherService sends ECR a request with a valid signature for STS.
 func TestOtherService(t *testing.T) {
 	s := start(t, Options{})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Endpoint, strings.NewReader("{}"))
@@ -152,7 +152,7 @@ func TestWebIdentityRefused(t *testing.T) {
 	}
 }
 
-// TestTemporaryCredentialsExpire goes on with the same credentials after their hour.
+// TestTemporaryCredentialsExpire keeps using the same credentials after their hour.
 func TestTemporaryCredentialsExpire(t *testing.T) {
 	clock := newClock()
 	s := start(t, Options{WebIdentityToken: "id-token", Now: clock.Now})
@@ -171,7 +171,7 @@ func TestTemporaryCredentialsExpire(t *testing.T) {
 	checkCode(t, err, "ExpiredToken", "expired")
 }
 
-// webIdentityFile is WebIdentityEnv with the token in a file, as the SDK wants it.
+// webIdentityFile is WebIdentityEnv with the token in a file, as the SDK expects it.
 func webIdentityFile(t *testing.T, s *Server, token string) []string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")

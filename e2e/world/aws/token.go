@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// tokenUser is the user name that goes with every registry token.
+// tokenUser is the user name for all registry tokens.
 const tokenUser = "AWS"
 
 var (
@@ -16,9 +16,9 @@ var (
 	errExpiredToken = errors.New("expired token")
 )
 
-// tokens are the passwords of the registry.
+// tokens holds the registry's passwords.
 type tokens struct {
-	admin    string // the owner's, which may do everything
+	admin    string // the owner's, which allows everything
 	lifetime time.Duration
 	now      func() time.Time
 
@@ -35,7 +35,7 @@ func newTokens(lifetime time.Duration, now func() time.Time) *tokens {
 	return &tokens{admin: rand.Text(), lifetime: lifetime, now: now, issued: map[string]grant{}}
 }
 
-// issue makes a token with which id is known at the registry.
+// issue creates a token that authenticates id at the registry.
 func (t *tokens) issue(id *identity) (token string, expires time.Time) {
 	token, expires = rand.Text()+rand.Text(), t.now().Add(t.lifetime)
 	t.mu.Lock()
@@ -44,7 +44,7 @@ func (t *tokens) issue(id *identity) (token string, expires time.Time) {
 	return token, expires
 }
 
-// expire ends all tokens but the owner's.
+// expire expires all tokens except the owner's.
 func (t *tokens) expire() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,7 +54,7 @@ func (t *tokens) expire() {
 	}
 }
 
-// holder returns who sends the request; nil is the account's owner.
+// holder returns the sender of the request; nil is the account's owner.
 func (t *tokens) holder(r *http.Request) (*identity, error) {
 	user, token, ok := r.BasicAuth()
 	if !ok || user != tokenUser {
