@@ -1,5 +1,5 @@
-// Package build has the go command build programs, and says every few seconds how far it is: packages built of how many,
-// megabytes downloaded. By itself the go command says nothing for minutes.
+// Package build builds programs with the go command, and reports the progress every few seconds: packages built, and
+// megabytes downloaded. The go command itself prints nothing for minutes.
 package build
 
 import (
@@ -16,28 +16,28 @@ import (
 	"time"
 )
 
-// interval is how often it is said.
+// interval is the time between progress lines.
 const interval = 5 * time.Second
 
-// Program is what to build.
+// Program describes what to build.
 type Program struct {
-	Name     string   // what the lines call it
-	Dir      string   // where the go command runs; empty: here
+	Name     string   // the name in progress lines
+	Dir      string   // working directory of the go command; empty: the current one
 	Env      []string // of the go command; nil: this process's
 	Command  []string // build or install, with its flags
 	Packages []string
-	// Module is path@version where that is what the packages belong to, which then have the version themselves. Empty: they
-	// belong to the module in Dir.
+	// Module is path@version if the packages belong to a versioned module, and therefore have a version themselves.
+	// Empty: they belong to the module in Dir.
 	Module string
 	Out    io.Writer // where the lines go
 }
 
-// Build builds the program. The error has the end of what the go command says.
+// Build builds the program. The error includes the end of the go command's output.
 func (p Program) Build(ctx context.Context) error {
 	began := time.Now()
 	total, err := p.list(ctx)
 	if err != nil {
-		total = 0 // what is wrong shows in the build, too
+		total = 0 // the build reports the error, too
 	}
 	args := append([]string{p.Command[0], "-v"}, append(p.Command[1:], p.Packages...)...)
 	built, err := p.run(ctx, p.Dir, total, args...)
@@ -50,7 +50,7 @@ func (p Program) Build(ctx context.Context) error {
 	return nil
 }
 
-// list downloads the modules that the build needs, and returns the number of its packages.
+// list downloads the modules that the build needs, and returns the number of packages.
 func (p Program) list(ctx context.Context) (int, error) {
 	dir, packages := p.Dir, p.Packages
 	if p.Module != "" {
@@ -68,7 +68,7 @@ func (p Program) list(ctx context.Context) (int, error) {
 	return bytes.Count(listed.stdout.Bytes(), []byte("\n")), err
 }
 
-// withinModule has packages named as they are in their module's folder: host/module/cmd/x@v1 becomes ./cmd/x.
+// withinModule names packages relative to their module's folder: host/module/cmd/x@v1 becomes ./cmd/x.
 func withinModule(module string, packages []string) (relative []string) {
 	path, _, _ := strings.Cut(module, "@")
 	for _, pkg := range packages {
@@ -78,7 +78,7 @@ func withinModule(module string, packages []string) (relative []string) {
 	return relative
 }
 
-// run runs the go command to its end.
+// run runs the go command until it exits.
 func (p Program) run(ctx context.Context, dir string, total int, args ...string) (*progress, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Env = dir, p.Env
@@ -98,7 +98,7 @@ func (p Program) run(ctx context.Context, dir string, total int, args ...string)
 	return state, nil
 }
 
-// watch reads what the go command says, to its end, and says how far it is.
+// watch reads the go command's output until it ends, and reports the progress.
 func (p Program) watch(stderr io.Reader, state *progress) {
 	lines := make(chan string)
 	go func() {
@@ -125,14 +125,14 @@ func (p Program) watch(stderr io.Reader, state *progress) {
 	}
 }
 
-// progress is how far a go command is, by what it says.
+// progress is the progress of a go command, according to its output.
 type progress struct {
 	modules, packages int
-	total             int       // packages at most; 0: unknown
-	began             time.Time // modules that are older have been there before
+	total             int       // maximum number of packages; 0: unknown
+	began             time.Time // older modules were in the cache before
 	cache             string
 	stdout            bytes.Buffer
-	other             []string // neither a module nor a package
+	other             []string // lines that name neither a module nor a package
 }
 
 func (s *progress) add(line string) {
@@ -158,12 +158,12 @@ func (s *progress) String() string {
 	return ""
 }
 
-// tail is the end of what the go command has said beside its progress.
+// tail returns the end of the go command's output, without the progress.
 func (s *progress) tail() string {
 	return strings.Join(s.other[max(0, len(s.other)-20):], "\n")
 }
 
-// moduleCache is the folder of downloaded modules; empty: unknown.
+// moduleCache returns the module cache folder; empty: unknown.
 func moduleCache(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMODCACHE").Output()
 	if err != nil {
@@ -172,7 +172,7 @@ func moduleCache(ctx context.Context) string {
 	return filepath.Join(strings.TrimSpace(string(out)), "cache", "download")
 }
 
-// downloaded is the size of the modules that have come since the moment, in bytes.
+// downloaded returns the size of the modules downloaded since the given time, in bytes.
 func downloaded(cache string, since time.Time) (sum int64) {
 	_ = filepath.WalkDir(cache, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".zip" {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// module writes a module with a program in it, and returns its folder.
+// module writes a module with one program, and returns its folder.
 func module(t *testing.T, source string) string {
 	t.Helper()
 	dir := t.TempDir()
