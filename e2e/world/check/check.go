@@ -1,5 +1,5 @@
-// Package check compares images between registries, byte by byte. It shares no code with the program
-// under test: it trusts no digest that it has not computed from what it read.
+// Package check compares images between registries, byte by byte. It shares no code with the program under test, and
+// trusts only digests that it has computed itself.
 package check
 
 import (
@@ -25,27 +25,27 @@ type Ref struct {
 	Auth authn.Authenticator // nil: anonymous
 }
 
-// Report says what a comparison read and what it found.
+// Report is the result of a comparison.
 type Report struct {
-	SourceDigest, TargetDigest string // of the top manifests; TargetDigest is empty where there is none
+	SourceDigest, TargetDigest string // of the top manifests; TargetDigest is empty if it does not exist
 
-	Manifests, Blobs int   // compared, each once
-	Bytes            int64 // of blobs, read from the target; those a Checker has read before cost nothing
+	Manifests, Blobs int   // compared, without duplicates
+	Bytes            int64 // of blobs, read from the target; blobs that a Checker has read before are not read again
 
-	Differences []string // sentences; none: the target is as good as the source
+	Differences []string // sentences; none: the target is equivalent to the source
 }
 
 func (r *Report) differ(format string, args ...any) {
 	r.Differences = append(r.Differences, fmt.Sprintf(format, args...))
 }
 
-// Same compares two images with a Checker of its own.
+// Same compares two images with a new Checker.
 func Same(ctx context.Context, source, target Ref) (Report, error) {
 	return new(Checker).Same(ctx, source, target)
 }
 
-// Checker compares images and remembers the blobs it has read, by source and target repository. Its
-// zero value is ready; it may be used concurrently.
+// Checker compares images and remembers the blobs it has read, by source and target repository. Its zero value is ready
+// to use. It is safe for concurrent use.
 type Checker struct {
 	mu    sync.Mutex
 	blobs map[blobKey]blobResult
@@ -54,15 +54,15 @@ type Checker struct {
 type blobKey struct{ source, target, digest string }
 
 type blobResult struct {
-	got  string // digest of the target's bytes; of the uncompressed ones in SameContent; empty: absent
+	got  string // digest of the target's bytes; in SameContent, uncompressed; empty: absent
 	size int64  // bytes read
 	want int64  // size at the source
 }
 
-// Same compares every manifest and every blob of source with target's: the bytes of the manifest, and
-// for an index those of its children, however deep, then each config and layer. Layers that are
-// fetched from elsewhere (urls) are compared only if the source has them. What is missing or other at
-// the target is a difference; a source that cannot be read, or is damaged, is an error.
+// Same compares every manifest and every blob of source with target's: the bytes of the manifest, for an index
+// recursively those of its children, then each config and layer. Foreign layers (urls) are compared only if the source
+// has them. Content that is missing or different at the target is a difference. A source that cannot be read, or is
+// damaged, is an error.
 func (c *Checker) Same(ctx context.Context, source, target Ref) (Report, error) {
 	p, err := c.pair(ctx, source, target)
 	if err != nil {
@@ -72,7 +72,7 @@ func (c *Checker) Same(ctx context.Context, source, target Ref) (Report, error) 
 	return p.report, err
 }
 
-// pair is one comparison under way.
+// pair is one comparison in progress.
 type pair struct {
 	cache                            *Checker
 	source, target                   *repository
@@ -93,7 +93,7 @@ func (c *Checker) pair(ctx context.Context, source, target Ref) (*pair, error) {
 	return p, nil
 }
 
-// descriptor and manifest hold what the walk needs of any kind of manifest.
+// descriptor and manifest have the fields of all kinds of manifests that the comparison needs.
 type descriptor struct {
 	MediaType string   `json:"mediaType"`
 	Digest    string   `json:"digest"`
@@ -125,8 +125,8 @@ func (p *pair) sourceManifest(ctx context.Context, reference string) ([]byte, st
 	return raw, mediaType, err
 }
 
-// manifest compares a manifest of the source, and all that it refers to, with the one at the target
-// that the reference names, and returns the digest of that one.
+// manifest compares a manifest of the source, and everything that it refers to, with the target's manifest for the
+// reference, and returns the digest of the latter.
 func (p *pair) manifest(ctx context.Context, raw []byte, mediaType, targetReference string) (string, error) {
 	digest := digestOfBytes(raw)
 	p.seen = append(p.seen, digest)
@@ -148,7 +148,7 @@ func (p *pair) manifest(ctx context.Context, raw []byte, mediaType, targetRefere
 	return targetDigest, p.references(ctx, digest, raw)
 }
 
-// references compares what a manifest of the source refers to.
+// references compares everything that a manifest of the source refers to.
 func (p *pair) references(ctx context.Context, digest string, raw []byte) error {
 	var m manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -172,7 +172,7 @@ func (p *pair) references(ctx context.Context, digest string, raw []byte) error 
 	return nil
 }
 
-// child compares an index's child, which is a blob if its type is none that registries know.
+// child compares an index's child, which is treated as a blob if its media type is not that of a manifest.
 func (p *pair) child(ctx context.Context, child descriptor) error {
 	if slices.Contains(p.seen, child.Digest) {
 		return nil
@@ -214,8 +214,7 @@ func (p *pair) blob(ctx context.Context, kind string, d descriptor) error {
 	return nil
 }
 
-// readBlob reads a blob on both sides. The error is the source's, or one that says nothing about the
-// target's content.
+// readBlob reads a blob on both sides. The error is the source's, or one that says nothing about the target's content.
 func (p *pair) readBlob(ctx context.Context, d descriptor) (blobResult, error) {
 	sourceDigest, want, err := p.source.blob(ctx, d.Digest)
 	if err != nil {
@@ -234,7 +233,7 @@ func (p *pair) readBlob(ctx context.Context, d descriptor) (blobResult, error) {
 	return blobResult{got: got, size: size, want: want}, nil
 }
 
-// cached returns what read returned for key before, or reads now and keeps it, unless it failed.
+// cached returns the earlier result of read for the key, or calls read and keeps the result if it succeeds.
 func (p *pair) cached(key blobKey, read func() (blobResult, error)) (blobResult, error) {
 	c := p.cache
 	c.mu.Lock()
@@ -258,11 +257,11 @@ func (p *pair) cached(key blobKey, read func() (blobResult, error)) (blobResult,
 }
 
 func digestOfBytes(b []byte) string {
-	digest, _, _ := sum(bytes.NewReader(b)) // memory does not fail
+	digest, _, _ := sum(bytes.NewReader(b)) // reading from memory cannot fail
 	return digest
 }
 
-// Tags lists the tags of a repository (registry/name), in order; none if it does not exist.
+// Tags returns the sorted tags of a repository (registry/name), or none if it does not exist.
 func Tags(ctx context.Context, repo string, auth authn.Authenticator) ([]string, error) {
 	parsed, err := name.NewRepository(repo, name.Insecure)
 	if err != nil {
@@ -276,7 +275,7 @@ func Tags(ctx context.Context, repo string, auth authn.Authenticator) ([]string,
 	return tags, err
 }
 
-// Digest returns the digest that the registry answers for ref, "" if it has no such image.
+// Digest returns the digest that the registry reports for ref, or "" if there is no such image.
 func Digest(ctx context.Context, ref Ref) (string, error) {
 	parsed, err := ref.parse()
 	if err != nil {

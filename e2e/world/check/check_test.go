@@ -30,8 +30,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/registry"
 )
 
-// TestSameFindsEveryDifference damages a copy in one way at a time. The image is an index with a
-// nested index, and with one child twice.
+// TestSameFindsEveryDifference damages a copy in one way at a time. The image is an index with a nested index, and
+// lists one child twice.
 func TestSameFindsEveryDifference(t *testing.T) {
 	first, second, deep := randomImage(t), randomImage(t), randomImage(t)
 	nested := index(t, deep)
@@ -43,7 +43,7 @@ func TestSameFindsEveryDifference(t *testing.T) {
 	tests := []struct {
 		name   string
 		damage func(t *testing.T, target store)
-		want   []string // of each difference, a part; in order
+		want   []string // part of each difference, in order
 	}{
 		{"none", func(*testing.T, store) {}, nil},
 		{"a byte of a layer", func(t *testing.T, s store) { s.flip(t, layer.Digest) },
@@ -97,7 +97,7 @@ func TestSameByDigest(t *testing.T) {
 	}
 }
 
-// TestSameReportsTheOtherDigest compares two images that differ in their config alone.
+// TestSameReportsTheOtherDigest compares two images that differ only in their config.
 func TestSameReportsTheOtherDigest(t *testing.T) {
 	source, target, img := newStore(t), newStore(t), randomImage(t)
 	other := must(mutate.Config(img, v1.Config{User: "nobody"}))(t)
@@ -110,7 +110,7 @@ func TestSameReportsTheOtherDigest(t *testing.T) {
 	}
 }
 
-// TestSameErrors covers what says nothing about the target's content.
+// TestSameErrors covers errors that say nothing about the target's content.
 func TestSameErrors(t *testing.T) {
 	img := randomImage(t)
 	source, target := newStore(t), newStore(t)
@@ -158,7 +158,7 @@ func TestSameInGitLab(t *testing.T) {
 	}
 }
 
-// TestForeignLayers has a layer with a URL: it counts only where the source holds it.
+// TestForeignLayers has a layer with a URL, which is compared only if the source stores it.
 func TestForeignLayers(t *testing.T) {
 	foreign := static.NewLayer([]byte("windows base"), types.DockerForeignLayer)
 	img := must(mutate.Append(randomImage(t), mutate.Addendum{Layer: foreign, URLs: []string{"https://example.com/base"}}))(t)
@@ -167,11 +167,11 @@ func TestForeignLayers(t *testing.T) {
 	target.push(t, "app:v1", img)
 	expect(t, must(Same(t.Context(), source.ref("app:v1"), target.ref("app:v1")))(t))
 
-	source.push(t, "app:v2", img, remote.WithNondistributable) // another tag: the client skips one that is there
+	source.push(t, "app:v2", img, remote.WithNondistributable) // a new tag, because the client skips existing ones
 	expect(t, must(Same(t.Context(), source.ref("app:v1"), target.ref("app:v1")))(t), "is missing at the target")
 }
 
-// TestChildOfUnknownType has a blob for a child, which distribution would not take.
+// TestChildOfUnknownType has a blob as a child, which distribution would reject.
 func TestChildOfUnknownType(t *testing.T) {
 	server := httptest.NewServer(memory.New(memory.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
@@ -213,7 +213,7 @@ func TestCheckerReadsBlobsOnce(t *testing.T) {
 	}
 }
 
-// TestCheckerRemembersDifferences finds what is wrong with a shared layer in every image that has it.
+// TestCheckerRemembersDifferences finds a damaged shared layer in every image that uses it.
 func TestCheckerRemembersDifferences(t *testing.T) {
 	img := randomImage(t)
 	source, target := newStore(t), newStore(t)
@@ -226,7 +226,7 @@ func TestCheckerRemembersDifferences(t *testing.T) {
 	}
 }
 
-// TestSameContent stores the same files compressed in every way, and other files.
+// TestSameContent stores the same files with each compression, and then other files.
 func TestSameContent(t *testing.T) {
 	content := []byte(strings.Repeat("the same files\n", 1000))
 	img := packed(t, content, tarball.WithCompressionLevel(gzip.BestCompression))
@@ -304,7 +304,7 @@ func TestTagsAndDigest(t *testing.T) {
 	}
 }
 
-// store is a registry whose files a test can reach.
+// store is a registry whose files a test can access.
 type store struct{ host, dir string }
 
 func newStore(t *testing.T) store {
@@ -346,7 +346,7 @@ func (s store) truncate(t *testing.T, d v1.Hash) {
 	check(t, os.Truncate(s.data(d), 1))
 }
 
-// unlink takes a blob or manifest out of the repository "app".
+// unlink removes a blob or manifest from the repository "app".
 func (s store) unlink(t *testing.T, kind string, d v1.Hash) {
 	t.Helper()
 	check(t, os.Remove(filepath.Join(s.dir, "docker/registry/v2/repositories/app", kind, d.Algorithm, d.Hex, "link")))
@@ -371,7 +371,7 @@ func index(t *testing.T, children ...mutate.Appendable) v1.ImageIndex {
 	return idx
 }
 
-// packed is an image of one layer, compressed as opts say.
+// packed returns an image with one layer, compressed as opts say.
 func packed(t *testing.T, content []byte, opts ...tarball.LayerOption) v1.Image {
 	t.Helper()
 	layer := must(tarball.LayerFromOpener(func() (io.ReadCloser, error) {
@@ -380,7 +380,7 @@ func packed(t *testing.T, content []byte, opts ...tarball.LayerOption) v1.Image 
 	return must(mutate.AppendLayers(empty.Image, layer))(t)
 }
 
-// stored is img with its layer's bytes replaced, its config as it is.
+// stored returns img with its layer's bytes replaced, and its config unchanged.
 func stored(t *testing.T, img v1.Image, layer []byte) v1.Image {
 	t.Helper()
 	return replaced{mutate.MediaType(img, types.OCIManifestSchema1), static.NewLayer(layer, types.OCILayer)}
@@ -410,7 +410,7 @@ func digestOfIndex(t *testing.T, idx v1.ImageIndex) string {
 	return must(idx.Digest())(t).String()
 }
 
-// size is that of an image's blobs.
+// size returns the size of an image's blobs.
 func size(t *testing.T, img v1.Image) int64 {
 	t.Helper()
 	m := must(img.Manifest())(t)
@@ -432,7 +432,7 @@ func expect(t *testing.T, report Report, want ...string) {
 	}
 }
 
-// must makes a test of an error: must(f())(t).
+// must fails the test on an error: must(f())(t).
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// accept names every manifest there is; a registry may refuse those that a client does not name.
+// accept lists all manifest media types; a registry may reject those that a client does not list.
 var accept = strings.Join([]string{
 	"application/vnd.oci.image.manifest.v1+json",
 	"application/vnd.oci.image.index.v1+json",
@@ -29,13 +29,13 @@ var accept = strings.Join([]string{
 // errAbsent is a registry's 404.
 var errAbsent = errors.New("not found")
 
-// repository reads one repository without judging what it reads, which is the caller's to do.
+// repository reads one repository without validating the content, which is up to the caller.
 type repository struct {
 	name   name.Repository
 	client *http.Client
 }
 
-// open logs in to the repository of ref and returns it with ref's tag or digest.
+// open logs in to the repository of ref, and returns it with ref's tag or digest.
 func open(ctx context.Context, ref Ref) (*repository, string, error) {
 	parsed, err := ref.parse()
 	if err != nil {
@@ -72,7 +72,7 @@ func (r *repository) manifest(ctx context.Context, reference string) ([]byte, st
 	return raw, resp.Header.Get("Content-Type"), err
 }
 
-// blob reads a blob to its end and returns its digest and size in bytes.
+// blob reads a whole blob and returns its digest and size in bytes.
 func (r *repository) blob(ctx context.Context, digest string) (string, int64, error) {
 	resp, err := r.get(ctx, "blobs", digest)
 	if err != nil {
@@ -82,7 +82,7 @@ func (r *repository) blob(ctx context.Context, digest string) (string, int64, er
 	return sum(resp.Body)
 }
 
-// get asks for /v2/<name>/<kind>/<reference>. The error is errAbsent where there is nothing.
+// get requests /v2/<name>/<kind>/<reference>. The error is errAbsent if it does not exist.
 func (r *repository) get(ctx context.Context, kind, reference string) (*http.Response, error) {
 	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", r.name.Scheme(), r.name.RegistryStr(), r.name.RepositoryStr(), kind, reference)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -90,7 +90,7 @@ func (r *repository) get(ctx context.Context, kind, reference string) (*http.Res
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
-	// The bytes as they are stored, not as a proxy might pack them.
+	// The bytes as stored, without any compression by a proxy.
 	req.Header.Set("Accept-Encoding", "identity")
 	resp, err := r.client.Do(req)
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// errUnfit is content that is there, but is no image of one platform.
+// errUnfit marks content that exists, but is not a single-platform image.
 var errUnfit = errors.New("unfit")
 
-// SameContent compares two images of one platform whose manifests may differ, as those of an engine
-// that compresses layers again: the config must be the same bytes, and each layer of the target must
-// uncompress to the files that the source's config lists (rootfs.diff_ids). Errors are as in Same.
+// SameContent compares two single-platform images whose manifests may differ, as after an engine has recompressed
+// layers: the configs must be identical, and each layer of the target must uncompress to the content that the source's
+// config lists (rootfs.diff_ids). Errors are as in Same.
 func (c *Checker) SameContent(ctx context.Context, source, target Ref) (Report, error) {
 	p, err := c.pair(ctx, source, target)
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *pair) content(ctx context.Context) error {
 
 func (p *pair) layers(ctx context.Context, layers []descriptor, diffs []string) error {
 	for i, layer := range layers {
-		// No source in the key: what a layer holds is not relative to one.
+		// The key has no source, because a layer's content does not depend on it.
 		key := blobKey{target: p.target.name.Name(), digest: layer.Digest}
 		result, err := p.cached(key, func() (blobResult, error) { return p.diffID(ctx, layer.Digest) })
 		if err != nil {
@@ -87,8 +87,8 @@ func (p *pair) layers(ctx context.Context, layers []descriptor, diffs []string) 
 	return nil
 }
 
-// diffID uncompresses a layer of the target and returns the digest of what it holds. A layer that does
-// not uncompress holds what can be read of it.
+// diffID uncompresses a layer of the target and returns the digest of the content. For a damaged layer, it is the
+// digest of the readable part.
 func (p *pair) diffID(ctx context.Context, digest string) (blobResult, error) {
 	resp, err := p.target.get(ctx, "blobs", digest)
 	if errors.Is(err, errAbsent) {
@@ -107,7 +107,7 @@ func (p *pair) diffID(ctx context.Context, digest string) (blobResult, error) {
 	got, _, err := sum(content)
 	switch {
 	case counted.err != nil:
-		return blobResult{}, counted.err // the network's, not the layer's
+		return blobResult{}, counted.err // a network error, not the layer's
 	case err != nil:
 		got = "damaged data: " + err.Error()
 	}
@@ -141,7 +141,7 @@ func readImage(ctx context.Context, repo *repository, reference string) (*image,
 	return img, nil
 }
 
-// small returns a blob that fits into memory, which must have the digest it is asked for by.
+// small returns a blob that fits into memory, after checking its digest.
 func (r *repository) small(ctx context.Context, digest string) ([]byte, error) {
 	resp, err := r.get(ctx, "blobs", digest)
 	if err != nil {
@@ -155,7 +155,7 @@ func (r *repository) small(ctx context.Context, digest string) ([]byte, error) {
 	return content, err
 }
 
-// uncompress recognizes gzip and zstd by their first bytes, as engines do; all else is taken as it is.
+// uncompress detects gzip and zstd by their first bytes, as engines do, and leaves anything else unchanged.
 func uncompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReader(r)
 	magic, err := buffered.Peek(4)
@@ -175,7 +175,7 @@ func uncompress(r io.Reader) (io.ReadCloser, error) {
 	return io.NopCloser(buffered), nil
 }
 
-// counter counts what is read of r and keeps r's own error.
+// counter counts the bytes read from r, and keeps r's own error.
 type counter struct {
 	r   io.Reader
 	n   int64

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 )
 
-// replaced is an image with one layer in place of its own, under the config it had.
+// replaced is an image whose layer is replaced while its config stays the same.
 type replaced struct {
 	v1.Image
 
