@@ -12,41 +12,41 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Scale is how large the account's layers are, in bytes before compression, which leaves about a
-// third of them. The numbers of repositories, tags and blobs do not depend on it.
+// Scale is the size of the account's layers, in bytes before compression, which reduces them to about a third. The
+// numbers of repositories, tags and blobs do not depend on it.
 type Scale struct {
 	Base        int64 // each of the three base layers
 	Dependency  int64 // each of the 36 layers of libraries
 	Application int64 // each of the 84 layers on top
 }
 
-// Small is an account of about 50 MiB for tests, Large one of about 350 MiB for benchmarks, both
-// compressed, each blob counted once.
+// Small is an account of about 50 MiB for tests, and Large one of about 350 MiB for benchmarks, both compressed, with
+// each blob counted once.
 var (
 	Small = Scale{Base: 24 << 20, Dependency: 1 << 20, Application: 400 << 10}
 	Large = Scale{Base: 80 << 20, Dependency: 11 << 20, Application: 4 << 20}
 )
 
-// AccountOptions chooses an account. The zero value is a small one without oddities.
+// AccountOptions configures an account. The zero value is a small one without special cases.
 type AccountOptions struct {
-	CacheDir string // keeps packed layers between runs; empty: among the user's caches
+	CacheDir string // keeps compressed layers between runs; empty: in the user's cache directory
 	Scale    Scale  // zero: Small
 	Empty    bool   // add a repository without images
 	Untagged bool   // add a repository with untagged images only
 }
 
-// service is a repository of the account: how often it was released, and how it is tagged.
+// service is a repository of the account: its number of releases and its tagging scheme.
 type service struct {
 	repository   string
 	base         int // which of the base layers
 	releases     int // images
-	dependencies int // generations of its layer of libraries, spread over the releases
+	dependencies int // generations of the dependency layer, spread over the releases
 	docker       bool
 	tags         func(s service, release int) []string
 }
 
-// services have 84 images, 36 generations of dependencies and 108 tags; with three bases and the
-// configs, that makes 207 blobs.
+// services have 84 images, 36 generations of dependencies and 108 tags. With three bases and the configs, that makes
+// 207 blobs.
 var services = []service{
 	{"base/debian", 0, 6, 2, false, dateTags},
 	{"data/etl_jobs", 1, 8, 3, true, dateTags},
@@ -62,9 +62,9 @@ var services = []service{
 	{"tools/ci-runner", 2, 7, 3, true, versionTags},
 }
 
-// Account makes a plausible ECR account: 12 repositories with 108 tags on single-platform images
-// for this machine, which every engine can carry, in Docker's and in OCI's media types. Layers that
-// are not in the cache are packed first: seconds for Small, about half a minute for Large.
+// Account creates a plausible ECR account: 12 repositories with 108 tags on single-platform images for this machine,
+// which every engine can copy, with Docker and OCI media types. Layers that are not in the cache are packed first,
+// which takes seconds for Small, and about half a minute for Large.
 func Account(ctx context.Context, opts AccountOptions) ([]Repository, error) {
 	if opts.Scale == (Scale{}) {
 		opts.Scale = Small
@@ -86,8 +86,8 @@ func Account(ctx context.Context, opts AccountOptions) ([]Repository, error) {
 	return repositories, nil
 }
 
-// NextReleases makes one more image, with one tag, for each repository of Account: on the base and the libraries of the
-// repository's newest image, with a new layer on top.
+// NextReleases creates another image with one tag for each repository of Account: on the base and the dependencies of
+// the repository's newest image, with a new layer on top.
 func NextReleases(ctx context.Context, opts AccountOptions) ([]Repository, error) {
 	if opts.Scale == (Scale{}) {
 		opts.Scale = Small
@@ -117,7 +117,7 @@ func untagged(from Repository) Repository {
 	return r
 }
 
-// builder is what the account is made of.
+// builder holds what the account is built from.
 type builder struct {
 	store  store
 	scale  Scale
@@ -148,7 +148,7 @@ func newBuilder(ctx context.Context, opts AccountOptions) (b builder, err error)
 	return b, nil
 }
 
-// repositories makes every service's, with as many packers as there are processors.
+// repositories builds the repositories of all services, with one worker per processor.
 func (b builder) repositories(ctx context.Context) ([]Repository, error) {
 	repositories := make([]Repository, len(services))
 	if err := b.packBases(ctx); err != nil {
@@ -165,7 +165,7 @@ func (b builder) repositories(ctx context.Context) ([]Repository, error) {
 	return repositories, group.Wait()
 }
 
-// packBases has the shared layers in the store before several repositories want them at once.
+// packBases packs the shared layers before several repositories need them at the same time.
 func (b builder) packBases(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, base := range b.bases {
@@ -205,7 +205,7 @@ func (b builder) image(ctx context.Context, s service, release int) (Image, erro
 	return Image{Tags: s.tags(s, release), Object: image}, err
 }
 
-// layers are a base, the libraries of the release's time, and the release itself.
+// layers returns a base, the dependencies at the time of the release, and the release itself.
 func (b builder) layers(ctx context.Context, s service, release int) ([]layer, error) {
 	generation := min(release, s.releases-1) * s.dependencies / s.releases
 	dependencies := fmt.Sprintf("%s/dependencies-%d", s.repository, generation)
@@ -225,13 +225,13 @@ func (b builder) layers(ctx context.Context, s service, release int) ([]layer, e
 	return layers, nil
 }
 
-// released has a release every nine days.
+// released returns the time of a release, one every nine days.
 func released(release int) time.Time { return epoch.AddDate(0, 0, 9*release) }
 
-// version has three patches to a minor version.
+// version returns a version number, with three patches for each minor version.
 func version(release int) string { return fmt.Sprintf("1.%d.%d", release/3, release%3) }
 
-// commit is an abbreviated commit, a SHA-1 as git's are.
+// commit returns an abbreviated commit hash, in the form of git's SHA-1.
 func commit(s service, release int) string {
 	return fmt.Sprintf("%x", sha1.Sum(fmt.Append(nil, s.repository, release)))[:10]
 }

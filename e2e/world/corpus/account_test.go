@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// TestAccount pushes the small account and reads every tag back, blobs included.
+// TestAccount pushes the small account and reads every tag back, including its blobs.
 func TestAccount(t *testing.T) {
 	begin := time.Now()
 	repositories, err := Account(t.Context(), AccountOptions{})
@@ -63,7 +63,7 @@ func (c content) readRepository(t *testing.T, want Repository, repo name.Reposit
 	return len(tags)
 }
 
-// TestAccountAnew packs everything twice, without a cache to lean on.
+// TestAccountAnew packs everything twice, without using a cache.
 func TestAccountAnew(t *testing.T) {
 	scale := Scale{Base: 256 << 10, Dependency: 32 << 10, Application: 16 << 10}
 	digests := func(dir string) map[string]v1.Hash {
@@ -108,7 +108,7 @@ func truncateAll(t *testing.T, dir string) {
 	}
 }
 
-// TestNextReleases finds all layers of the new images but one each in the newest of the account.
+// TestNextReleases checks that all layers of the new images except one each are in the account's newest ones.
 func TestNextReleases(t *testing.T) {
 	options := AccountOptions{CacheDir: t.TempDir(), Scale: Scale{Base: 64 << 10, Dependency: 8 << 10, Application: 8 << 10}}
 	account, err := Account(t.Context(), options)

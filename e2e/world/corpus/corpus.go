@@ -1,8 +1,8 @@
-// Package corpus makes the images of the test world out of real files, so that they compress and
-// unpack as real ones do: an account of plausible repositories, and every shape of image there is.
+// Package corpus creates the images of the test world from real files, so that they compress and unpack like real
+// images: an account of plausible repositories, and images of every shape.
 //
-// Everything is deterministic on one machine: two calls make the same bytes for as long as its
-// files stay the same. Nothing in it is random.
+// Everything is deterministic on one machine: two calls produce the same bytes as long as the machine's files stay the
+// same. Nothing is random.
 package corpus
 
 import (
@@ -23,7 +23,7 @@ type Object interface {
 	partial.Describable
 }
 
-// Image is one object with all its tags. Without tags it can be had by digest alone.
+// Image is one object with all its tags. Without tags, it is available only by digest.
 type Image struct {
 	Tags   []string
 	Object Object
@@ -35,7 +35,7 @@ type Repository struct {
 	Images []Image
 }
 
-// Tags is the digest of every tag.
+// Tags maps each tag to its digest.
 func (r Repository) Tags() (map[string]v1.Hash, error) {
 	tags := map[string]v1.Hash{}
 	for _, image := range r.Images {
@@ -50,8 +50,8 @@ func (r Repository) Tags() (map[string]v1.Hash, error) {
 	return tags, nil
 }
 
-// Push uploads every image to repo, which must exist where the registry does not create
-// repositories by itself. A nil auth is anonymous.
+// Push uploads every image to repo, which must exist unless the registry creates repositories on push. A nil auth is
+// anonymous.
 func (r Repository) Push(ctx context.Context, repo name.Repository, auth authn.Authenticator) error {
 	p, err := newPusher(repo, auth)
 	if err != nil {
@@ -65,11 +65,11 @@ func (r Repository) Push(ctx context.Context, repo name.Repository, auth authn.A
 	return nil
 }
 
-// Classic says what an engine with the classic image store does with a shape.
+// Classic describes how an engine with the classic image store handles a shape.
 type Classic string
 
-// Carries means that pull, tag and push bring the image over whole, with another digest. Refuses
-// means that the pull fails, or that part of the image is lost without a word.
+// Carries means that pull, tag and push copy the complete image, with another digest. Refuses means that the pull
+// fails, or that part of the image is silently lost.
 const (
 	Carries Classic = "carries"
 	Refuses Classic = "refuses"
@@ -77,18 +77,18 @@ const (
 
 // Shape is one kind of content that a registry can hold.
 type Shape struct {
-	Name       string // says what is special, for people
+	Name       string // describes what is special
 	Repository string // at most two levels deep; some shapes share one
 	Tags       []string
 	Classic    Classic // for Object, whatever its referrers
 	Object     Object
 	Referrers  []Object // untagged manifests whose subject is Object or one of its children
 
-	// Kept has Push upload foreign layers, too, which are elsewhere otherwise.
+	// Kept makes Push upload foreign layers, which are otherwise left at their URLs.
 	Kept bool
 }
 
-// Digest is what tag points to; an error means that the shape has no such tag.
+// Digest returns the digest of the tag, or an error if the shape has no such tag.
 func (s Shape) Digest(tag string) (v1.Hash, error) {
 	if !slices.Contains(s.Tags, tag) {
 		return v1.Hash{}, fmt.Errorf("shape %q has no tag %q", s.Name, tag)

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// startRegistry is an empty registry that creates repositories by itself.
+// startRegistry starts an empty registry that creates repositories on push.
 func startRegistry(t *testing.T) name.Registry {
 	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
@@ -28,7 +28,7 @@ func startRegistry(t *testing.T) name.Registry {
 	return r
 }
 
-// content is all that has been read back from a registry.
+// content is everything that has been read back from a registry.
 type content struct {
 	blobs map[v1.Hash]int64   // sizes
 	diffs map[v1.Hash]v1.Hash // blob of a layer → diff ID
@@ -46,7 +46,7 @@ func (c content) size() (total int64) {
 	return total
 }
 
-// read fetches a manifest and all below it; go-containerregistry verifies each digest on the way.
+// read fetches a manifest and everything below it; go-containerregistry verifies each digest.
 func (c content) read(t *testing.T, ref name.Reference) v1.Hash {
 	t.Helper()
 	descriptor, err := remote.Get(ref)
@@ -138,7 +138,7 @@ func unpackedDigest(t *testing.T, l v1.Layer) v1.Hash {
 	return digest
 }
 
-// checkDiffIDs compares what the config says of the layers with what they are.
+// checkDiffIDs compares the config's diff IDs with the layers.
 func (c content) checkDiffIDs(t *testing.T, image v1.Image, parsed *v1.Manifest) {
 	t.Helper()
 	config, err := image.ConfigFile()

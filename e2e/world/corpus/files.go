@@ -18,11 +18,11 @@ import (
 // file is a regular file of a layer.
 type file struct {
 	name    string // in the layer, without a leading slash
-	source  string // where it is on this machine; empty: content holds it
+	source  string // path on this machine; empty: content holds the data
 	content []byte
 	size    int64
 	mode    int64
-	modTime time.Time // of source: tells whether it has changed since
+	modTime time.Time // of source: shows whether it has changed
 }
 
 func textFile(name, content string) file {
@@ -36,11 +36,11 @@ func (f file) open() (io.ReadCloser, error) {
 	return os.Open(f.source)
 }
 
-// pool is files to make layers of, in a fixed order.
+// pool is a fixed sequence of files to make layers from.
 type pool []file
 
-// take is files of about size bytes in all, without those larger than half of that. It starts at a
-// place that depends on key, and ends early where the pool is smaller.
+// take returns files of about size bytes in total, without those larger than half of that. The start depends on key. A
+// small pool may not have enough.
 func (p pool) take(key string, size int64) []file {
 	h := fnv.New32a()
 	h.Write([]byte(key))
@@ -57,7 +57,7 @@ func (p pool) take(key string, size int64) []file {
 	return files
 }
 
-// tree is a directory of this machine and its place in a layer.
+// tree is a directory on this machine and its path in a layer.
 type tree struct{ dir, as string }
 
 // newPool lists the world-readable regular files below each tree that exists.
@@ -104,7 +104,7 @@ func (p pool) walk(root, as string) (pool, error) {
 	return p, err
 }
 
-// skipUnreadable leaves out what only root may list, so that every user gets the same pool.
+// skipUnreadable skips what only root may list, so that every user gets the same pool.
 func skipUnreadable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fs.SkipDir
@@ -112,7 +112,7 @@ func skipUnreadable(err error) error {
 	return err
 }
 
-// plainMode drops set-user-id bits, and what depends on the umask of whoever installed the file.
+// plainMode removes set-user-id bits, and bits that depend on the umask during installation.
 func plainMode(mode fs.FileMode) int64 {
 	if mode&0o111 != 0 {
 		return 0o755
@@ -120,7 +120,7 @@ func plainMode(mode fs.FileMode) int64 {
 	return 0o644
 }
 
-// goroot asks the go command: runtime.GOROOT knows nothing in a binary built with -trimpath.
+// goroot asks the go command, because runtime.GOROOT is empty in a binary built with -trimpath.
 func goroot(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -129,7 +129,7 @@ func goroot(ctx context.Context) (string, error) {
 	return string(bytes.TrimSpace(out)), nil
 }
 
-// sourcePool is the source of Go's standard library: text, in files of a few KiB.
+// sourcePool returns the source of Go's standard library: text, in files of a few KiB.
 func sourcePool(ctx context.Context) (pool, error) {
 	root, err := goroot(ctx)
 	if err != nil {
@@ -138,7 +138,7 @@ func sourcePool(ctx context.Context) (pool, error) {
 	return newPool(tree{filepath.Join(root, "src"), ""})
 }
 
-// toolPool is the programs of the Go installation, and its tests where it has no programs.
+// toolPool returns the programs of the Go installation, or its tests if it has no programs.
 func toolPool(ctx context.Context) (pool, error) {
 	root, err := goroot(ctx)
 	if err != nil {
@@ -150,7 +150,7 @@ func toolPool(ctx context.Context) (pool, error) {
 		tree{filepath.Join(root, "lib"), "usr/local/go/lib"})
 }
 
-// systemPool is the machine's shared libraries and programs.
+// systemPool returns the machine's shared libraries and programs.
 func systemPool() (pool, error) {
 	libraries, err := filepath.Glob("/usr/lib/*-linux-gnu")
 	if err != nil {

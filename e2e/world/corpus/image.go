@@ -14,15 +14,15 @@ import (
 
 // imageSpec describes a container image.
 type imageSpec struct {
-	name     string // of the program in it
+	name     string // of the program in the image
 	platform v1.Platform
-	docker   bool // Docker's media types, else OCI's
+	docker   bool // Docker's media types instead of OCI's
 	layers   []layer
 	created  time.Time
 	version  string
 }
 
-// newImage makes the manifest and the config of a container image.
+// newImage creates the manifest and the config of a container image.
 func newImage(spec imageSpec) (v1.Image, error) {
 	config, err := json.Marshal(spec.config())
 	if err != nil {
@@ -48,7 +48,7 @@ func (spec imageSpec) config() *v1.ConfigFile {
 	}
 }
 
-// runtime is how a container of the image would be started.
+// runtime returns the config's settings for containers.
 func (spec imageSpec) runtime() v1.Config {
 	c := v1.Config{
 		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "APP_ENV=production"},
@@ -64,7 +64,7 @@ func (spec imageSpec) runtime() v1.Config {
 	return c
 }
 
-// history has an entry a layer, and two of instructions that add none.
+// history returns an entry per layer, and two for instructions without a layer.
 func (spec imageSpec) history() []v1.History {
 	created := v1.Time{Time: spec.created}
 	var entries []v1.History
@@ -85,8 +85,8 @@ func diffIDs(layers []layer) []v1.Hash {
 	return ids
 }
 
-// newManifest completes m with the descriptors of config and layers. Of m.Config it keeps the media
-// type, and embeds config where m.Config.Data is set.
+// newManifest adds the descriptors of config and layers to m. It keeps the media type in m.Config, and embeds config if
+// m.Config.Data is set.
 func newManifest(m v1.Manifest, config []byte, layers []layer) (v1.Image, error) {
 	var err error
 	if m.Config.Digest, m.Config.Size, err = v1.SHA256(bytes.NewReader(config)); err != nil {
@@ -104,7 +104,7 @@ func newManifest(m v1.Manifest, config []byte, layers []layer) (v1.Image, error)
 	return partial.CompressedToImage(&manifest{m, raw, config, layers})
 }
 
-// marshal indents as the builders do, so that a client that writes JSON anew changes the digest.
+// marshal indents like the builders do, so that a client that re-encodes the JSON changes the digest.
 func marshal(v any, mediaType types.MediaType) ([]byte, error) {
 	indent := "  "
 	if strings.Contains(string(mediaType), types.DockerVendorPrefix) {
@@ -113,7 +113,7 @@ func marshal(v any, mediaType types.MediaType) ([]byte, error) {
 	return json.MarshalIndent(v, "", indent)
 }
 
-// manifest is an image manifest with all that it refers to, byte for byte.
+// manifest is an image manifest with everything that it refers to, as exact bytes.
 type manifest struct {
 	parsed v1.Manifest
 	raw    []byte
@@ -121,16 +121,16 @@ type manifest struct {
 	layers []layer
 }
 
-// RawConfigFile is the bytes of the config, of whatever type.
+// RawConfigFile returns the bytes of the config, of whatever type.
 func (m *manifest) RawConfigFile() ([]byte, error) { return m.config, nil }
 
-// MediaType is the manifest's own.
+// MediaType returns the manifest's media type.
 func (m *manifest) MediaType() (types.MediaType, error) { return m.parsed.MediaType, nil }
 
-// RawManifest is the bytes that the digest is of.
+// RawManifest returns the exact bytes of the manifest.
 func (m *manifest) RawManifest() ([]byte, error) { return m.raw, nil }
 
-// LayerByDigest finds a layer; an error means that the manifest does not list it.
+// LayerByDigest returns a layer, or an error if the manifest does not list it.
 func (m *manifest) LayerByDigest(digest v1.Hash) (partial.CompressedLayer, error) {
 	for i, l := range m.layers {
 		if l.digest == digest {

@@ -11,12 +11,12 @@ import (
 // child is an entry of an index.
 type child struct {
 	object      Object
-	platform    *v1.Platform // nil: none is stated
+	platform    *v1.Platform // nil: not stated
 	annotations map[string]string
-	alter       func(*v1.Descriptor) // nil: the descriptor is right
+	alter       func(*v1.Descriptor) // nil: the descriptor is correct
 }
 
-// index is a manifest list or an OCI index with its children, byte for byte.
+// index is a manifest list or an OCI index with its children, as exact bytes.
 type index struct {
 	parsed   v1.IndexManifest
 	raw      []byte
@@ -45,8 +45,8 @@ func newIndex(mediaType types.MediaType, children ...child) (*index, error) {
 	return x, err
 }
 
-// describe is the descriptor by which another manifest refers to object. Unlike partial.Descriptor
-// it states no artifactType, since builders do not.
+// describe returns the descriptor for object in another manifest. Unlike partial.Descriptor, it does not set
+// artifactType, because builders do not either.
 func describe(object Object) (d v1.Descriptor, err error) {
 	if d.MediaType, err = object.MediaType(); err != nil {
 		return d, err
@@ -58,25 +58,25 @@ func describe(object Object) (d v1.Descriptor, err error) {
 	return d, err
 }
 
-// MediaType is that of a manifest list or an OCI index.
+// MediaType returns the type of a manifest list or an OCI index.
 func (x *index) MediaType() (types.MediaType, error) { return x.parsed.MediaType, nil }
 
-// RawManifest is the bytes that the digest is of.
+// RawManifest returns the exact bytes of the index.
 func (x *index) RawManifest() ([]byte, error) { return x.raw, nil }
 
-// IndexManifest is the index, parsed.
+// IndexManifest returns the parsed index.
 func (x *index) IndexManifest() (*v1.IndexManifest, error) { return x.parsed.DeepCopy(), nil }
 
-// Size is the number of bytes of the index itself.
+// Size returns the size of the index itself, in bytes.
 func (x *index) Size() (int64, error) { return int64(len(x.raw)), nil }
 
-// Digest is that of the index itself.
+// Digest returns the digest of the index itself.
 func (x *index) Digest() (v1.Hash, error) {
 	digest, _, err := v1.SHA256(bytes.NewReader(x.raw))
 	return digest, err
 }
 
-// Image is a child that is an image; any other digest is an error.
+// Image returns a child that is an image, or an error for any other digest.
 func (x *index) Image(digest v1.Hash) (v1.Image, error) {
 	if image, ok := x.children[digest].(v1.Image); ok {
 		return image, nil
@@ -84,7 +84,7 @@ func (x *index) Image(digest v1.Hash) (v1.Image, error) {
 	return nil, fmt.Errorf("index has no image %s", digest)
 }
 
-// ImageIndex is a child that is an index; any other digest is an error.
+// ImageIndex returns a child that is an index, or an error for any other digest.
 func (x *index) ImageIndex(digest v1.Hash) (v1.ImageIndex, error) {
 	if nested, ok := x.children[digest].(v1.ImageIndex); ok {
 		return nested, nil

@@ -19,7 +19,7 @@ import (
 // epoch is the time of every file in a layer, and of the oldest image.
 var epoch = time.Date(2024, time.January, 8, 9, 30, 0, 0, time.UTC)
 
-// compression is how a layer's tar is packed.
+// compression is the compression of a layer's tar archive.
 type compression string
 
 const (
@@ -30,16 +30,16 @@ const (
 	plain       compression = "tar"
 )
 
-// recipe is all that a layer's bytes depend on.
+// recipe determines a layer's bytes.
 type recipe struct {
-	name        string // told in a file of the layer: layers of different names differ
+	name        string // written to a file in the layer, so that layers with different names differ
 	prefix      string // directory of files
 	files       []file
-	extra       []file // left where they are, whatever the prefix
+	extra       []file // added under their own paths, without the prefix
 	compression compression
 }
 
-// contents is the layer's files, last the one that makes the layer unlike any other.
+// contents returns the layer's files, the last of which makes the layer unique.
 func (r recipe) contents() []file {
 	files := make([]file, 0, len(r.files)+len(r.extra)+1)
 	for _, f := range r.files {
@@ -50,7 +50,7 @@ func (r recipe) contents() []file {
 	return append(files, textFile(path.Join(r.prefix, "layer.txt"), r.name+"\n"))
 }
 
-// write writes the layer's tar to archive and returns when all of it is there.
+// write writes the complete tar archive of the layer.
 func (r recipe) write(ctx context.Context, archive io.Writer) error {
 	w := tar.NewWriter(archive)
 	dirs := map[string]bool{".": true}
@@ -68,7 +68,7 @@ func (r recipe) write(ctx context.Context, archive io.Writer) error {
 	return w.Close()
 }
 
-// writeDirs adds dir and its parents, unless they are there.
+// writeDirs adds dir and its parents, unless they have been added.
 func writeDirs(w *tar.Writer, dir string, written map[string]bool) error {
 	if written[dir] {
 		return nil
@@ -94,7 +94,7 @@ func writeFile(w *tar.Writer, f file) error {
 	return err
 }
 
-// compress returns a writer that packs what is written into w; closing it does not close w.
+// compress returns a writer that compresses into w. Closing it does not close w.
 func (c compression) compress(w io.Writer) (io.WriteCloser, error) {
 	switch c {
 	case gzipFast:
@@ -114,7 +114,7 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// mediaType is the layer's, as either family of manifests names it.
+// mediaType returns the layer's media type in either family of manifests.
 func (c compression) mediaType(docker bool) types.MediaType {
 	switch {
 	case c == plain && docker:
@@ -135,13 +135,13 @@ type layer struct {
 	digest, diffID v1.Hash
 	size           int64
 	compression    compression
-	mediaType      types.MediaType // empty: the manifest's family and the compression decide
+	mediaType      types.MediaType // empty: determined by the manifest's family and the compression
 	annotations    map[string]string
-	urls           []string // where a foreign layer is said to be
+	urls           []string // where a foreign layer is supposed to be
 	open           func() (io.ReadCloser, error)
 }
 
-// blob is a layer that is no archive: whatever an artifact holds.
+// blob is a layer that is not an archive: arbitrary content of an artifact.
 func blob(mediaType types.MediaType, content []byte, annotations map[string]string) (layer, error) {
 	digest, size, err := v1.SHA256(bytes.NewReader(content))
 	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
@@ -151,7 +151,7 @@ func blob(mediaType types.MediaType, content []byte, annotations map[string]stri
 	}, err
 }
 
-// descriptor is the layer's entry in a manifest of the Docker or the OCI family.
+// descriptor returns the layer's entry in a manifest of the Docker or the OCI family.
 func (l layer) descriptor(docker bool) v1.Descriptor {
 	mediaType := l.mediaType
 	if mediaType == "" {
@@ -160,23 +160,23 @@ func (l layer) descriptor(docker bool) v1.Descriptor {
 	return v1.Descriptor{MediaType: mediaType, Size: l.size, Digest: l.digest, Annotations: l.annotations, URLs: l.urls}
 }
 
-// blobLayer is a layer as go-containerregistry wants it for an upload.
+// blobLayer implements go-containerregistry's layer for uploads.
 type blobLayer struct {
 	layer
 	mediaType types.MediaType
 }
 
-// Digest is that of the packed layer.
+// Digest returns the digest of the compressed layer.
 func (b blobLayer) Digest() (v1.Hash, error) { return b.digest, nil }
 
-// DiffID is the digest of the unpacked layer.
+// DiffID returns the digest of the uncompressed layer.
 func (b blobLayer) DiffID() (v1.Hash, error) { return b.diffID, nil }
 
-// Compressed opens the packed layer.
+// Compressed opens the compressed layer.
 func (b blobLayer) Compressed() (io.ReadCloser, error) { return b.open() }
 
-// Size is the packed layer's, in bytes.
+// Size returns the size of the compressed layer, in bytes.
 func (b blobLayer) Size() (int64, error) { return b.size, nil }
 
-// MediaType is the one in the manifest.
+// MediaType returns the media type in the manifest.
 func (b blobLayer) MediaType() (types.MediaType, error) { return b.mediaType, nil }

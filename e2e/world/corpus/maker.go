@@ -26,17 +26,17 @@ var (
 	unknown      = v1.Platform{OS: "unknown", Architecture: "unknown"}
 )
 
-// maker makes the objects of shapes. The first error sticks and turns what follows into nothing, so
-// that a table of shapes can be written down without a check a line.
+// maker makes the objects of shapes. After the first error, it does nothing, so that a table of shapes needs no error
+// handling.
 type maker struct {
-	ctx    context.Context // lives for one call of Shapes
+	ctx    context.Context // for the duration of one call of Shapes
 	store  store
 	source pool
 	err    error
 }
 
-// base and application are the two layers of a shape. Those of one name have the same files, however
-// they are compressed.
+// base and application return the two layers of a shape. Layers with the same name have the same files, whatever the
+// compression.
 func (m *maker) base(name string, platform v1.Platform, c compression) layer {
 	return m.layer(recipe{
 		name: name + " base", prefix: root(platform) + "usr/src/go", compression: c,
@@ -51,7 +51,7 @@ func (m *maker) application(name string, platform v1.Platform, c compression) la
 	}, platform)
 }
 
-// root is where the file system begins in a layer.
+// root returns the path of the file system's root in a layer.
 func root(platform v1.Platform) string {
 	if platform.OS == "windows" {
 		return "Files/"
@@ -59,7 +59,7 @@ func root(platform v1.Platform) string {
 	return ""
 }
 
-// layer packs r, with the registry hive that a Windows layer has beside its files.
+// layer packs r, adding the registry hives that a Windows layer has next to its files.
 func (m *maker) layer(r recipe, platform v1.Platform) layer {
 	if platform.OS == "windows" {
 		r.extra = []file{textFile("Hives/System_Delta", "")}
@@ -72,7 +72,7 @@ func (m *maker) layer(r recipe, platform v1.Platform) layer {
 	return l
 }
 
-// layers are the base that all shapes of a platform share and a layer of the shape's own.
+// layers returns the base that all shapes of a platform share, and a layer of the shape's own.
 func (m *maker) layers(name string, platform v1.Platform) []layer {
 	return []layer{
 		m.base(platform.String(), platform, gzipDefault),
@@ -80,13 +80,12 @@ func (m *maker) layers(name string, platform v1.Platform) []layer {
 	}
 }
 
-// packed are two layers that no other shape has, so that no store knows their files under another
-// blob.
+// packed returns two layers that no other shape has, so that no store knows their files under another blob.
 func (m *maker) packed(name string, platform v1.Platform, c compression) []layer {
 	return []layer{m.base(name, platform, c), m.application(name, platform, c)}
 }
 
-// oci and docker are usual images, in either family of media types.
+// oci and docker return ordinary images, in either family of media types.
 func (m *maker) oci(name string, platform v1.Platform) v1.Image {
 	return m.image(imageSpec{name: name, platform: platform, layers: m.layers(name, platform)})
 }
@@ -105,7 +104,7 @@ func (m *maker) image(spec imageSpec) v1.Image {
 	return image
 }
 
-// manifest is for whatever is no container image; config and layers are its blobs.
+// manifest returns a manifest that is not a container image, with config and layers as its blobs.
 func (m *maker) manifest(parsed v1.Manifest, config []byte, layers ...layer) v1.Image {
 	if m.err != nil {
 		return nil
@@ -116,7 +115,7 @@ func (m *maker) manifest(parsed v1.Manifest, config []byte, layers ...layer) v1.
 	return image
 }
 
-// ociIndex and dockerList are indexes of either family.
+// ociIndex and dockerList return indexes of either family.
 func (m *maker) ociIndex(children ...child) v1.ImageIndex {
 	return m.index(types.OCIImageIndex, children)
 }
@@ -134,7 +133,7 @@ func (m *maker) index(mediaType types.MediaType, children []child) v1.ImageIndex
 	return x
 }
 
-// children are images of the platforms, as a build for all of them makes.
+// children returns images for the platforms, like those of a multi-platform build.
 func (m *maker) children(name string, platforms ...v1.Platform) []child {
 	var children []child
 	for _, platform := range platforms {
@@ -143,7 +142,7 @@ func (m *maker) children(name string, platforms ...v1.Platform) []child {
 	return children
 }
 
-// on is an entry of an index for a platform.
+// on returns an index entry for a platform.
 func on(platform v1.Platform, object Object) child {
 	return child{object: object, platform: &platform}
 }
@@ -154,14 +153,14 @@ func (m *maker) blob(mediaType types.MediaType, content []byte, annotations map[
 	return l
 }
 
-// json is v as a builder or signer would write it.
+// json encodes v as a builder or signer would.
 func (m *maker) json(v any) []byte {
 	raw, err := json.Marshal(v)
 	m.fail(err)
 	return raw
 }
 
-// digest is the object's, in full.
+// digest returns the object's full digest.
 func (m *maker) digest(object Object) v1.Hash {
 	if m.err != nil {
 		return v1.Hash{}
@@ -171,7 +170,7 @@ func (m *maker) digest(object Object) v1.Hash {
 	return digest
 }
 
-// describe is the descriptor by which another manifest refers to object.
+// describe returns the descriptor for object in another manifest.
 func (m *maker) describe(object Object) *v1.Descriptor {
 	if m.err != nil {
 		return nil

@@ -26,7 +26,7 @@ func newPusher(repo name.Repository, auth authn.Authenticator, options ...remote
 	return pusher{repo, p}, err
 }
 
-// push uploads object and what it refers to, under each tag, or by digest if there is none.
+// push uploads object and everything that it refers to, under each tag, or by digest if there are no tags.
 func (p pusher) push(ctx context.Context, object Object, tags []string) error {
 	refs := make([]name.Reference, 0, len(tags)+1)
 	for _, tag := range tags {
@@ -47,8 +47,8 @@ func (p pusher) push(ctx context.Context, object Object, tags []string) error {
 	return nil
 }
 
-// referrersAPI tells the client that the registry keeps the list of referrers by itself, as ECR
-// does. Else the client would add an index under a sha256-… tag, and ECR has no such tag.
+// referrersAPI tells the client that the registry itself maintains the list of referrers, as ECR does. Otherwise the
+// client would add an index under a sha256-… tag, which ECR does not have.
 type referrersAPI struct{ http.RoundTripper }
 
 func (t referrersAPI) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -9,12 +9,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Shapes makes every kind of image and artifact that an ECR repository may hold, small ones. The
-// host is taken to be linux/amd64. Packed layers are kept in cacheDir, or among the user's caches
-// if it is empty.
+// Shapes creates small images and artifacts of every kind that an ECR repository may hold. The host is assumed to be
+// linux/amd64. Compressed layers are kept in cacheDir; empty: in the user's cache directory.
 //
-// The same files are found in differently compressed layers in the rows that are named for it, and
-// in no other two.
+// Layers that have the same files in different compressions occur only in the rows named after that.
 func Shapes(ctx context.Context, cacheDir string) ([]Shape, error) {
 	m := &maker{ctx: ctx}
 	m.store, m.err = openStore(cacheDir)
@@ -32,12 +30,12 @@ func Shapes(ctx context.Context, cacheDir string) ([]Shape, error) {
 	return shapes, nil
 }
 
-// shape is a row with one tag in a repository of its own.
+// shape is a row with one tag in its own repository.
 func shape(name, repository string, classic Classic, object Object) Shape {
 	return Shape{Name: name, Repository: "shapes/" + repository, Tags: []string{"1.0"}, Classic: classic, Object: object}
 }
 
-// images are single manifests.
+// images are single-platform images.
 func (m *maker) images() []Shape {
 	return []Shape{
 		shape("Docker manifest", "docker-manifest", Carries, m.docker("docker-manifest", linuxAMD64)),
@@ -57,7 +55,7 @@ func (m *maker) images() []Shape {
 	}
 }
 
-// indexes are images for several platforms.
+// indexes are multi-platform images.
 func (m *maker) indexes() []Shape {
 	twice := m.oci("listed-twice", linuxAMD64)
 	return []Shape{
@@ -84,9 +82,9 @@ func (m *maker) indexes() []Shape {
 	}
 }
 
-// names are tags and repositories as odd as ECR's rules and the distribution specification permit.
+// names are the most unusual tags and repositories that ECR's rules and the distribution specification permit.
 func (m *maker) names() []Shape {
-	// ECR: (?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*, two levels of it here.
+	// ECR: (?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*, limited to two levels here.
 	odd := shape("repository with every character", "", Carries, m.docker("every-character", linuxAMD64))
 	odd.Repository = "0abcdefghijklm.nopqrstuvwxyz_1-2.3/4_5-6.7_8-9.0a"
 	long := shape("tag of 128 characters", "long-tag", Carries, m.docker("long-tag", linuxAMD64))
@@ -107,7 +105,7 @@ func (m *maker) shared() []Shape {
 	}
 }
 
-// recompressed are the rows in which the same files (diff IDs) are in different blobs.
+// recompressed are the rows in which different blobs have the same files (diff IDs).
 func (m *maker) recompressed() []Shape {
 	across := func(c compression) v1.Image {
 		return m.image(imageSpec{name: "recompressed", platform: linuxAMD64, docker: true, layers: m.packed("recompressed", linuxAMD64, c)})

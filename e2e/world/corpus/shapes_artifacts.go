@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Media types of artifacts, as helm, cosign and buildx write them.
+// Media types of artifacts, as written by helm, cosign and buildx.
 const (
 	helmConfig    types.MediaType = "application/vnd.cncf.helm.config.v1+json"
 	helmChart     types.MediaType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -24,7 +24,7 @@ const (
 	spdxPredicate                 = "https://spdx.dev/Document"
 )
 
-// attested are indexes as buildx makes them: each image with its provenance and its SBOM.
+// attested are indexes as created by buildx: each image with its provenance and its SBOM.
 func (m *maker) attested() []Shape {
 	one := m.children("attested", linuxAMD64)
 	several := m.children("attested-platforms", linuxAMD64, linuxARM64)
@@ -35,7 +35,7 @@ func (m *maker) attested() []Shape {
 	}
 }
 
-// attestations is an attestation manifest for each image.
+// attestations returns an attestation manifest for each image.
 func (m *maker) attestations(images []child) []child {
 	var attestations []child
 	for _, image := range images {
@@ -52,7 +52,7 @@ func (m *maker) attestations(images []child) []child {
 	return attestations
 }
 
-// attestation has the config of an image whose layers are in-toto statements.
+// attestation returns a manifest with an image's config, whose layers are in-toto statements.
 func (m *maker) attestation(subject v1.Hash) v1.Image {
 	var layers []layer
 	for _, predicate := range []string{spdxPredicate, slsaPredicate} {
@@ -61,7 +61,7 @@ func (m *maker) attestation(subject v1.Hash) v1.Image {
 	return m.signatureManifest(layers, unknown)
 }
 
-// statement is an in-toto statement about subject.
+// statement returns an in-toto statement about subject.
 func (m *maker) statement(subject v1.Hash, predicate string) []byte {
 	return m.json(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v0.1",
@@ -71,7 +71,7 @@ func (m *maker) statement(subject v1.Hash, predicate string) []byte {
 	})
 }
 
-// fileNames are some of the files that an SBOM would list.
+// fileNames returns some of the files that an SBOM would list.
 func (m *maker) fileNames() []string {
 	var names []string
 	for _, f := range m.source.take("SBOM", 128<<10) {
@@ -80,7 +80,7 @@ func (m *maker) fileNames() []string {
 	return names
 }
 
-// signatureManifest gives layers that are no archives an image's config, as cosign and buildx do.
+// signatureManifest uses an image's config for layers that are not archives, as cosign and buildx do.
 func (m *maker) signatureManifest(layers []layer, platform v1.Platform) v1.Image {
 	config := m.json(v1.ConfigFile{
 		Architecture: platform.Architecture, OS: platform.OS,
@@ -89,9 +89,9 @@ func (m *maker) signatureManifest(layers []layer, platform v1.Platform) v1.Image
 	return m.manifest(v1.Manifest{Config: v1.Descriptor{MediaType: types.OCIConfigJSON}}, config, layers...)
 }
 
-// artifacts are not images at all.
+// artifacts are manifests that are not images.
 func (m *maker) artifacts() []Shape {
-	// GitLab knows these types of artifacts and configs, and looks at no layer's.
+	// GitLab checks the types of artifacts and configs, but not those of layers.
 	own := v1.Manifest{Config: v1.Descriptor{MediaType: "application/vnd.cnab.config.v1+json"}}
 	empty := v1.Manifest{ArtifactType: "application/vnd.cncf.openpolicyagent.config.v1+json", Config: emptyConfig()}
 	chart := shape("Helm chart", "", Refuses, m.chart())
@@ -107,12 +107,12 @@ func (m *maker) artifacts() []Shape {
 	}
 }
 
-// emptyConfig is the config of an artifact that needs none, with its two bytes embedded.
+// emptyConfig is the empty config of an artifact, with its two bytes embedded.
 func emptyConfig() v1.Descriptor {
 	return v1.Descriptor{MediaType: types.OCIEmptyJSON, Data: []byte("{}")}
 }
 
-// text is the source of some program, for the content of an artifact.
+// text is the source of a program, as content for an artifact.
 func (m *maker) text(name string) []byte {
 	var b bytes.Buffer
 	for _, f := range m.source.take(name, 64<<10) {
@@ -154,7 +154,7 @@ spec:
           image: "{{ .Values.image }}:{{ .Chart.AppVersion }}"
 `
 
-// chart is what helm push makes of a packaged chart.
+// chart returns the artifact that helm push creates from a packaged chart.
 func (m *maker) chart() v1.Image {
 	var archive bytes.Buffer
 	_, err := pack(m.ctx, recipe{
@@ -176,7 +176,7 @@ func (m *maker) chart() v1.Image {
 	}, config, m.blob(helmChart, archive.Bytes(), nil))
 }
 
-// signed is an image with what cosign leaves beside it, under tags made of the image's digest.
+// signed is an image with cosign's signatures, under tags derived from the image's digest.
 func (m *maker) signed() []Shape {
 	image := m.oci("signed", linuxAMD64)
 	digest := m.digest(image)
@@ -193,14 +193,14 @@ func (m *maker) signed() []Shape {
 	}
 }
 
-// signingKey is no secret: signatures shall be real, and the same in every run.
+// signingKey is not secret: signatures must be real, and the same in every run.
 var signingKey = ed25519.NewKeyFromSeed([]byte("e2e/corpus: the key of the tests"))
 
 func sign(payload []byte) string {
 	return base64.StdEncoding.EncodeToString(ed25519.Sign(signingKey, payload))
 }
 
-// signature is a signed claim about the image's digest.
+// signature returns a signed claim about the image's digest.
 func (m *maker) signature(digest v1.Hash) v1.Image {
 	payload := m.json(map[string]any{
 		"critical": map[string]any{
@@ -215,7 +215,7 @@ func (m *maker) signature(digest v1.Hash) v1.Image {
 	}, v1.Platform{})
 }
 
-// envelope is a signed in-toto statement.
+// envelope returns a signed in-toto statement.
 func (m *maker) envelope(digest v1.Hash) layer {
 	statement := m.statement(digest, slsaPredicate)
 	content := m.json(map[string]any{
@@ -227,7 +227,7 @@ func (m *maker) envelope(digest v1.Hash) layer {
 	})
 }
 
-// spdx is an SBOM in SPDX's tag-value format.
+// spdx returns an SBOM in SPDX's tag-value format.
 func (m *maker) spdx(digest v1.Hash) []byte {
 	var b bytes.Buffer
 	b.WriteString("SPDXVersion: SPDX-2.3\nDataLicense: CC0-1.0\nSPDXID: SPDXRef-DOCUMENT\n")
@@ -248,7 +248,7 @@ func (m *maker) referred() []Shape {
 	return []Shape{image, index}
 }
 
-// referrers are an SBOM and a signature bundle, as oras and cosign attach them.
+// referrers returns an SBOM and a signature bundle, attached as oras and cosign do.
 func (m *maker) referrers(subject Object) []Object {
 	digest := m.digest(subject)
 	return []Object{

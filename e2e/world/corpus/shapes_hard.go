@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Media types that ECR holds and GitLab's registry does not know.
+// Media types that ECR accepts and GitLab's registry does not know.
 const (
 	SOCIIndex       types.MediaType = "application/vnd.amazon.soci.index.v2+json"
 	WasmConfig      types.MediaType = "application/vnd.wasm.config.v0+json"
@@ -17,11 +17,12 @@ const (
 	ModelConfig     types.MediaType = "application/vnd.example.model.config.v1+json"
 )
 
-// wrongBy is how many bytes too small a descriptor's size is, as old versions of docker manifest create made them.
+// wrongBy is by how many bytes a descriptor's size is too small, as in lists from old versions of docker manifest
+// create.
 const wrongBy = 94
 
-// HardShapes makes what ECR holds and GitLab's registry refuses, or takes in one order alone. They are none of Shapes:
-// an engine's one push of them fails.
+// HardShapes creates objects that ECR accepts, but GitLab's registry rejects, or accepts only in one order. They are
+// not part of Shapes, because a plain push by an engine fails.
 func HardShapes(ctx context.Context, cacheDir string) ([]Shape, error) {
 	m := &maker{ctx: ctx}
 	m.store, m.err = openStore(cacheDir)
@@ -38,7 +39,7 @@ func HardShapes(ctx context.Context, cacheDir string) ([]Shape, error) {
 	return shapes, nil
 }
 
-// misdescribed are indexes whose descriptors are not true of their children.
+// misdescribed are indexes with descriptors that do not match their children.
 func (m *maker) misdescribed() []Shape {
 	short := on(linuxAMD64, m.docker("wrong-size", linuxAMD64))
 	short.alter = func(d *v1.Descriptor) { d.Size -= wrongBy }
@@ -50,7 +51,7 @@ func (m *maker) misdescribed() []Shape {
 	}
 }
 
-// subjectBeside is an index as BuildKit 0.32 and later may make it: the attestation, which has a subject, is listed
+// subjectBeside is an index as BuildKit 0.32 and later may create it: the attestation, which has a subject, is listed
 // before that.
 func (m *maker) subjectBeside() []Shape {
 	image := on(linuxAMD64, m.oci("subject-beside", linuxAMD64))
@@ -67,7 +68,7 @@ func (m *maker) subjectBeside() []Shape {
 		}}, image))}
 }
 
-// unknownTypes are of media types that GitLab's registry does not know.
+// unknownTypes have media types that GitLab's registry does not know.
 func (m *maker) unknownTypes() []Shape {
 	image := on(linuxAMD64, m.oci("soci", linuxAMD64))
 	soci := on(linuxAMD64, m.manifest(v1.Manifest{Config: v1.Descriptor{MediaType: SOCIIndex}}, []byte("{}"),
@@ -90,7 +91,7 @@ func (m *maker) unknownTypes() []Shape {
 	}
 }
 
-// foreign are images whose first layer is said to be at a host that is down.
+// foreign are images whose first layer is hosted elsewhere, on a host that is down.
 func (m *maker) foreign() []Shape {
 	build := func(name string) v1.Image {
 		layers := m.packed(name, linuxAMD64, gzipDefault)

@@ -24,7 +24,7 @@ func makeHardShapes(t *testing.T) map[string]Shape {
 	return byRepository
 }
 
-// TestHardShapesPush reads every manifest back: a registry that compares nothing takes them all.
+// TestHardShapesPush reads every manifest back: a registry without these checks accepts all of them.
 func TestHardShapesPush(t *testing.T) {
 	registry := startRegistry(t)
 	for _, s := range makeHardShapes(t) {
@@ -44,7 +44,7 @@ func TestHardShapesPush(t *testing.T) {
 	}
 }
 
-// TestMisdescribed compares descriptors with what they describe.
+// TestMisdescribed compares descriptors with their manifests.
 func TestMisdescribed(t *testing.T) {
 	shapes := makeHardShapes(t)
 	tests := map[string]struct {
@@ -71,7 +71,7 @@ func TestMisdescribed(t *testing.T) {
 	}
 }
 
-// TestSubjectBeside has the attestation first, with the image after it as its subject.
+// TestSubjectBeside checks that the attestation comes first, followed by the image that is its subject.
 func TestSubjectBeside(t *testing.T) {
 	shape := makeHardShapes(t)["shapes/subject-beside"]
 	_, attestation := firstChild(t, shape)
@@ -84,7 +84,7 @@ func TestSubjectBeside(t *testing.T) {
 	}
 }
 
-// TestUnknownTypes finds the types that a manifest is of.
+// TestUnknownTypes checks the types of a manifest.
 func TestUnknownTypes(t *testing.T) {
 	shapes := makeHardShapes(t)
 	for repository, want := range map[string]types.MediaType{"shapes/wasm": WasmConfig, "shapes/own-type": ModelConfig} {
@@ -110,7 +110,7 @@ func TestUnknownTypes(t *testing.T) {
 	expectConfig(t, child, SOCIIndex)
 }
 
-// TestForeign uploads the layer with one of the two alone.
+// TestForeign checks that only one of the two images uploads its layer.
 func TestForeign(t *testing.T) {
 	registry := startRegistry(t)
 	shapes := makeHardShapes(t)

@@ -21,7 +21,7 @@ func makeShapes(t *testing.T, cacheDir string) []Shape {
 	return shapes
 }
 
-// TestShapes pushes every shape and reads it back, blobs included.
+// TestShapes pushes every shape and reads it back, including blobs.
 func TestShapes(t *testing.T) {
 	registry := startRegistry(t)
 	all := newContent()
@@ -65,7 +65,7 @@ func checkPushed(t *testing.T, s Shape, repo name.Repository, all content) {
 	}
 }
 
-// checkImage fails for an index: the classic store has no place for one.
+// checkImage fails for an index, which the classic store cannot hold.
 func checkImage(t *testing.T, s Shape) {
 	t.Helper()
 	if _, ok := s.Object.(v1.Image); !ok {
@@ -87,8 +87,8 @@ func checkMediaTypes(t *testing.T, all content) {
 	}
 }
 
-// checkRecompressed knows the layers whose files are in two blobs: two of the rows across
-// repositories, one of the row within an index.
+// checkRecompressed knows the layers whose files are in two blobs: two of the rows across repositories, and one of the
+// row within an index.
 func checkRecompressed(t *testing.T, all content) {
 	t.Helper()
 	blobs := map[v1.Hash]int{}
@@ -110,7 +110,7 @@ func TestShapesAnew(t *testing.T) {
 	}
 }
 
-// digests are the object's and its referrers'.
+// digests returns the digests of the object and its referrers.
 func digests(t *testing.T, s Shape) []v1.Hash {
 	t.Helper()
 	var all []v1.Hash
@@ -196,7 +196,7 @@ func TestShapeSubjects(t *testing.T) {
 	}
 }
 
-// contains says whether digest is the object's or that of a child.
+// contains reports whether the digest is that of the object or one of its children.
 func contains(t *testing.T, object Object, digest v1.Hash) bool {
 	t.Helper()
 	own, err := object.Digest()

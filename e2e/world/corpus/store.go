@@ -15,20 +15,20 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// storeVersion is part of every key: raise it whenever recipes come to mean other bytes.
+// storeVersion is part of every key. Increase it when the bytes for a recipe change.
 const storeVersion = 1
 
-// store keeps layers on disk, so that a second run need not pack them again.
+// store keeps layers on disk, so that later runs need not pack them again.
 type store struct{ dir string }
 
-// record is what the store knows of a layer, beside its bytes.
+// record is the metadata of a layer in the store.
 type record struct {
 	Digest v1.Hash `json:"digest"`
 	DiffID v1.Hash `json:"diffID"`
 	Size   int64   `json:"size"`
 }
 
-// openStore uses dir, or a directory among the user's caches if dir is empty.
+// openStore opens the store in dir, or in the user's cache directory if dir is empty.
 func openStore(dir string) (store, error) {
 	if dir == "" {
 		caches, err := os.UserCacheDir()
@@ -43,7 +43,7 @@ func openStore(dir string) (store, error) {
 	return store{dir}, nil
 }
 
-// layer returns the recipe's layer, packing it if that has not been done yet.
+// layer returns the recipe's layer, and packs it if necessary.
 func (s store) layer(ctx context.Context, r recipe) (layer, error) {
 	index := filepath.Join(s.dir, r.key()+".json")
 	known, err := s.lookup(index)
@@ -60,7 +60,7 @@ func (s store) layer(ctx context.Context, r recipe) (layer, error) {
 	}, nil
 }
 
-// key names the recipe and the state of the files in it.
+// key identifies the recipe and the state of its files.
 func (r recipe) key() string {
 	h := sha256.New()
 	h.Write(fmt.Appendln(nil, storeVersion, r.name, r.compression))
@@ -72,7 +72,7 @@ func (r recipe) key() string {
 
 func (s store) blob(r record) string { return filepath.Join(s.dir, r.Digest.Hex) }
 
-// lookup finds a layer that has been built; a blob cut short counts as missing.
+// lookup finds a layer that has been packed. A truncated blob counts as missing.
 func (s store) lookup(index string) (r record, err error) {
 	raw, err := os.ReadFile(index)
 	if err != nil {
@@ -88,8 +88,8 @@ func (s store) lookup(index string) (r record, err error) {
 	return r, err
 }
 
-// build packs the layer beside its final place and renames it, so that processes that build the
-// same layer at once do no harm.
+// build packs the layer next to its final path and renames it, so that several processes can safely build the same
+// layer.
 func (s store) build(ctx context.Context, r recipe, index string) (record, error) {
 	tmp, err := os.CreateTemp(s.dir, "layer-*")
 	if err != nil {
@@ -118,7 +118,7 @@ func (s store) remember(index string, r record) error {
 	return os.Rename(tmp, index)
 }
 
-// pack writes the compressed layer to w and digests both of its forms on the way.
+// pack writes the compressed layer to w and computes the digests of both forms.
 func pack(ctx context.Context, r recipe, w io.Writer) (record, error) {
 	blob := &digester{Hash: sha256.New()}
 	archive := &digester{Hash: sha256.New()}
@@ -133,7 +133,7 @@ func pack(ctx context.Context, r recipe, w io.Writer) (record, error) {
 	return record{Digest: blob.digest(), DiffID: archive.digest(), Size: blob.size}, nil
 }
 
-// digester hashes and counts what is written to it.
+// digester hashes and counts the bytes written to it.
 type digester struct {
 	hash.Hash
 	size int64

@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TinyOptions says how many images a tiny account has, and of what.
+// TinyOptions configures a tiny account.
 type TinyOptions struct {
 	CacheDir     string // as in AccountOptions
 	Repositories int
-	Tags         int   // of each repository, each on an image of its own
-	Aliases      int   // further tags of each image
-	Layers       int   // of each image alone, beside the two that it shares
-	Size         int64 // of each layer in bytes before compression, which leaves about a quarter
+	Tags         int   // of each repository, each on its own image
+	Aliases      int   // additional tags of each image
+	Layers       int   // of each image, in addition to the two shared ones
+	Size         int64 // of each layer in bytes before compression, which reduces it to about a quarter
 }
 
-// Tiny makes an account of many small images. Each has a layer that all of them have, one that those of its repository
-// have, and its own.
+// Tiny creates an account of many small images. Each has one layer shared by all images, one shared within its
+// repository, and its own.
 func Tiny(ctx context.Context, opts TinyOptions) ([]Repository, error) {
 	store, err := openStore(opts.CacheDir)
 	if err != nil {
