@@ -15,7 +15,7 @@ func (e *Engine) version(ctx context.Context) (string, error) {
 	return answer.Version, err
 }
 
-// get asks the engine's API over its socket.
+// get makes a GET request to the engine's API over its socket.
 func (e *Engine) get(ctx context.Context, path string, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+path, nil)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// cached returns the folder of that name in the cache. Where it is missing, fill makes its content
-// in a temporary folder beside it, so that a half install is never taken for a whole one, and under
-// a lock, so that processes which want the same install do the work once.
+// cached returns the folder of that name in the cache. If it does not exist, fill creates its content in a temporary
+// folder next to it, so that an incomplete install is never used, and under a lock, so that processes that need the
+// same install do the work only once.
 func cached(ctx context.Context, name string, fill func(ctx context.Context, dir string) error) (string, error) {
 	root, err := cacheRoot()
 	if err != nil {
@@ -48,7 +48,7 @@ func install(ctx context.Context, dir string, fill func(ctx context.Context, dir
 	return os.Rename(part, dir)
 }
 
-// cacheRoot is $ECR2GITLAB_E2E_CACHE, or the user's cache folder.
+// cacheRoot is $ECR2GITLAB_E2E_CACHE, or the user's cache directory.
 func cacheRoot() (string, error) {
 	base, err := os.UserCacheDir()
 	root := cmp.Or(os.Getenv("ECR2GITLAB_E2E_CACHE"), base)
@@ -59,7 +59,7 @@ func cacheRoot() (string, error) {
 	return root, os.MkdirAll(root, 0o755)
 }
 
-// lock waits for the lock file until ctx ends. The kernel releases it with the process.
+// lock waits for the lock on the file until ctx ends. The kernel releases it when the process ends.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	for {
 		file, err := tryLock(path)
@@ -77,7 +77,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-// tryLock locks the file until it is closed, or this process ends; EWOULDBLOCK is another's lock.
+// tryLock locks the file until it is closed or this process ends. EWOULDBLOCK means that another holds the lock.
 func tryLock(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

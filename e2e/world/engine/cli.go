@@ -7,8 +7,7 @@ import (
 	"path/filepath"
 )
 
-// Command is a docker CLI call, of version 20.10 with BuildKit, at this engine: to be run, or to be
-// started with input and output.
+// Command returns a docker CLI command, of version 20.10 with BuildKit, for this engine. The caller runs or starts it.
 func (e *Engine) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	bin, err := BinDir(ctx, Classic)
 	if err != nil {
@@ -17,7 +16,7 @@ func (e *Engine) Command(ctx context.Context, args ...string) (*exec.Cmd, error)
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "docker"), args...)
 	cmd.Env = []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), // docker-compose calls docker
-		"HOME=" + e.run.path,                    // no configuration of the user's
+		"HOME=" + e.run.path,                    // without the user's configuration
 		"DOCKER_HOST=" + e.Host,
 		"DOCKER_BUILDKIT=1",
 	}

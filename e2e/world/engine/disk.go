@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// disk is a filesystem in a sparse file. It is mounted in the engine's mount namespace alone, so that the kernel
-// unmounts it with the engine, however that ends.
+// disk is a file system in a sparse file. It is mounted only in the engine's mount namespace, so that the kernel
+// unmounts it when the engine ends, for whatever reason.
 type disk struct{ image, mountPoint string }
 
-// newDisk makes a filesystem of size bytes in the file image, with an inode for every 4 KiB, so that it is full when its
-// bytes are. It has a journal as the machine's own will have: without one, ext4 looks long for inodes that have not
-// been deleted lately.
+// newDisk creates a file system of size bytes in the file image, with an inode for every 4 KiB, so that it does not run
+// out of inodes first. It has a journal, like most machines: without one, ext4 spends a long time looking for inodes
+// that have not been deleted recently.
 func newDisk(size int64, image, mountPoint string) (*disk, error) {
 	if err := os.Mkdir(mountPoint, 0o711); err != nil {
 		return nil, err
@@ -33,13 +33,13 @@ func newDisk(size int64, image, mountPoint string) (*disk, error) {
 		"-q", "-F", "-m", "0", "-i", "4096", "-E", "lazy_itable_init=1,lazy_journal_init=1", image)
 }
 
-// mount is the command that mounts it.
+// mount returns the command that mounts the disk.
 func (d *disk) mount() string {
 	return fmt.Sprintf("mount -o loop,noinit_itable %q %q", d.image, d.mountPoint)
 }
 
-// released waits until the kernel has let go of the file, which it does a moment after the engine's end: a file that is
-// mounted twice is soon damaged.
+// released waits until the kernel has released the file, shortly after the engine ends: mounting a file twice soon
+// damages it.
 func (d *disk) released() error {
 	for end := time.Now().Add(stopTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		attached, err := d.attached()
@@ -50,14 +50,14 @@ func (d *disk) released() error {
 	return fmt.Errorf("%s is still mounted after %s", d.image, stopTimeout)
 }
 
-// attached tells whether a loop device has the file.
+// attached reports whether a loop device uses the file.
 func (d *disk) attached() (bool, error) {
 	backings, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
 		return false, err
 	}
 	for _, backing := range backings {
-		file, err := os.ReadFile(backing) // an error is a device that is just going
+		file, err := os.ReadFile(backing) // an error means that the device is being removed
 		if err == nil && string(bytes.TrimSpace(file)) == d.image {
 			return true, nil
 		}
@@ -65,7 +65,7 @@ func (d *disk) attached() (bool, error) {
 	return false, nil
 }
 
-// DiskUsed returns the bytes in use on the filesystem of a running engine with Options.Disk.
+// DiskUsed returns the bytes in use on the file system of a running engine with Options.Disk.
 func (e *Engine) DiskUsed() (int64, error) {
 	if e.disk == nil {
 		return 0, errors.New("the engine has no disk of its own")
@@ -78,8 +78,8 @@ func (e *Engine) DiskUsed() (int64, error) {
 	return int64(stat.Blocks-stat.Bfree) * stat.Bsize, nil
 }
 
-// FillDisk leaves so many bytes of the disk of a running engine with Options.Disk, up to a block of its filesystem.
-// The function that it returns gives the others back.
+// FillDisk fills the disk of a running engine with Options.Disk, leaving the given number of bytes, to within one file
+// system block. The returned function frees the space again.
 func (e *Engine) FillDisk(free int64) (empty func() error, err error) {
 	if e.disk == nil {
 		return nil, errors.New("the engine has no disk of its own")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestDisk measures and fills the filesystem of an engine, which outlives a power failure and goes with Close.
+// TestDisk measures and fills an engine's file system, which survives a power failure and is removed by Close.
 func TestDisk(t *testing.T) {
 	const size = 128 << 20
 	for _, kind := range Kinds() {
@@ -66,7 +66,7 @@ func fill(t *testing.T, e *Engine, name string, size int) {
 	}
 }
 
-// write writes a file beside what the engine keeps.
+// write writes a file next to the engine's data.
 func write(e *Engine, name string, size int) error {
 	return os.WriteFile(filepath.Join(procFile(e.PID(), "root"), e.DataRoot, name), make([]byte, size), 0o600)
 }

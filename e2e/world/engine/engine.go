@@ -1,5 +1,5 @@
-// Package engine finds or builds real Docker Engines, and starts and stops them beside each other
-// and beside one that the machine may have. It needs Linux and root.
+// Package engine finds or builds real Docker Engines, and starts and stops them alongside each other and any engine on
+// the machine. It requires Linux and root.
 package engine
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Kind tells engines apart by their image store.
+// Kind identifies an engine by its image store.
 type Kind string
 
 const (
@@ -23,7 +23,7 @@ const (
 	Containerd Kind = "containerd"
 )
 
-// Kinds are all kinds of engines.
+// Kinds lists all kinds of engines.
 func Kinds() []Kind { return []Kind{Classic, Containerd} }
 
 const (
@@ -31,44 +31,43 @@ const (
 	stopTimeout  = 30 * time.Second
 )
 
-// Options changes how an engine is started. The zero value is an engine without networks for
-// containers that listens on a Unix socket alone.
+// Options configures the start of an engine. The zero value is an engine without container networks that listens only
+// on a Unix socket.
 type Options struct {
-	Args     []string // further arguments of dockerd
-	Env      []string // further variables of dockerd, KEY=value
-	DataRoot string   // where images go: an existing folder, which Close leaves; empty: a temporary one
-	TCPAddr  string   // host:port to listen on, too, without TLS; with Bridge in the engine's own network
+	Args     []string // additional arguments of dockerd
+	Env      []string // additional variables of dockerd, KEY=value
+	DataRoot string   // an existing folder for images, which Close keeps; empty: a temporary one
+	TCPAddr  string   // additional host:port to listen on, without TLS; with Bridge, in the engine's own network
 
-	// Hosts are names that the engine alone resolves, with their addresses, as in /etc/hosts.
+	// Hosts maps names that only the engine resolves to their addresses, as in /etc/hosts.
 	Hosts map[string]string
 
-	// Disk puts the data root, a temporary one, on a filesystem of its own with this many bytes, which DiskUsed
-	// measures; 0: it shares that of temporary files.
+	// Disk puts the temporary data root on its own file system with this many bytes, which DiskUsed measures; 0: it is
+	// on the file system for temporary files.
 	Disk int64
 
-	// Bridge is for running containers: the engine gets a network namespace of its own, from which
-	// containers reach this machine at HostAddrs and nothing else. It pulls from there, too.
+	// Bridge allows running containers: the engine gets its own network namespace, from which containers reach this
+	// machine at HostAddrs, and nothing else. The engine also pulls from there.
 	Bridge bool
 
-	// Verify has an engine with Bridge want TLS of the registries at HostAddrs, with certificates that it trusts. Those on
-	// loopback it takes as they are, as every engine does.
+	// Verify makes an engine with Bridge require TLS, with certificates that it trusts, from the registries at
+	// HostAddrs. Like every engine, it accepts those on loopback unverified.
 	Verify bool
 }
 
-// Engine is a running Docker Engine with a containerd of its own. Its methods are not safe for
-// concurrent use.
+// Engine is a running Docker Engine with its own containerd. Its methods are not safe for concurrent use.
 type Engine struct {
 	Kind     Kind
 	Host     string // unix://…, for DOCKER_HOST
-	Version  string // as the engine says it
+	Version  string // as reported by the engine
 	DataRoot string
 	Hosts    map[string]string // as in Options
 
-	// HostAddrs are two IP addresses of this machine that an engine with Bridge, its containers and
-	// this machine itself reach. They may be listened on as soon as Start has returned.
+	// HostAddrs are two IP addresses of this machine that an engine with Bridge, its containers and this machine itself
+	// can reach. Servers can listen on them as soon as Start has returned.
 	HostAddrs []string
 
-	run     *folder // what an engine keeps in /run and /etc, and its log
+	run     *folder // the engine's files in /run and /etc, and its log
 	data    *folder // nil: the data root is the caller's
 	disk    *disk   // of an engine with Disk
 	etc     *etc
@@ -78,9 +77,9 @@ type Engine struct {
 	process *process
 }
 
-// Start starts an engine, which is ready when Start returns. ctx and a minute bound the start, a
-// first install not included; the engine runs until Close, or until this process ends. The error of
-// a failed start carries the end of the engine's log.
+// Start starts an engine, which is ready when Start returns. The start, without a first install, is limited by ctx and
+// to one minute. The engine runs until Close, or until this process ends. If the start fails, the error includes the
+// end of the engine's log.
 func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
 	bin, err := BinDir(ctx, kind)
 	if err != nil {
@@ -89,8 +88,8 @@ func Start(ctx context.Context, kind Kind, opts Options) (*Engine, error) {
 	return startFrom(ctx, kind, []string{bin}, opts)
 }
 
-// StartSmall starts a current engine that runs no containers, from as few programs as that takes, where the cache has not
-// got the whole: dockerd alone where that runs containerd inside itself, which is experimental, or else both.
+// StartSmall starts a current engine that cannot run containers, from as few programs as possible unless the cache has
+// the complete engine: only dockerd if it can run containerd inside itself, which is experimental, or else both.
 func StartSmall(ctx context.Context, opts Options) (*Engine, error) {
 	dirs, err := smallDirs(ctx, dockerdTool)
 	if err != nil {
@@ -109,7 +108,7 @@ func StartSmall(ctx context.Context, opts Options) (*Engine, error) {
 	return startFrom(ctx, Containerd, dirs, opts)
 }
 
-// EnsureSmall builds what StartSmall needs, as a step of its own: it takes minutes the first time.
+// EnsureSmall builds what StartSmall needs, as a separate step: it takes minutes the first time.
 func EnsureSmall(ctx context.Context) error {
 	_, err := smallDirs(ctx, dockerdTool)
 	return err
@@ -132,9 +131,9 @@ func startFrom(ctx context.Context, kind Kind, dirs []string, opts Options) (*En
 	return e, nil
 }
 
-// setUp makes what lasts from the first start to Close.
+// setUp creates what is needed from the first start until Close.
 func (e *Engine) setUp(path string, opts Options) (err error) {
-	// Not below TMPDIR, which may be deep: a socket's path has at most 107 bytes.
+	// Not below TMPDIR, whose path may be long: a socket's path is limited to 107 bytes.
 	if e.run, err = newFolder("/tmp", "engine-run-"); err != nil {
 		return err
 	}
@@ -164,7 +163,7 @@ func (e *Engine) setUp(path string, opts Options) (err error) {
 	return nil
 }
 
-// abandon is Close for an engine that may be too young to heed a signal.
+// abandon is Close for an engine that may not handle signals yet.
 func (e *Engine) abandon() error {
 	if e.process != nil {
 		e.process.kill()
@@ -172,7 +171,7 @@ func (e *Engine) abandon() error {
 	return e.Close()
 }
 
-// searchPath has the engine's own programs first, whatever the machine has installed.
+// searchPath puts the engine's own programs first, whatever is installed on the machine.
 func searchPath(dirs []string) string {
 	return strings.Join(append(slices.Clone(dirs), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":")
 }
@@ -222,7 +221,7 @@ func (e *Engine) start(ctx context.Context) error {
 	return nil
 }
 
-// mounts are the commands by which the engine gets folders of its own.
+// mounts returns the commands that give the engine its own folders.
 func (e *Engine) mounts() []string {
 	mounts := e.etc.mounts()
 	if e.disk != nil {
@@ -231,7 +230,7 @@ func (e *Engine) mounts() []string {
 	return mounts
 }
 
-// prepare leaves what a restart of a machine leaves: the data, but no PID files and sockets.
+// prepare leaves what survives a reboot: the data, but no PID files and sockets.
 func (e *Engine) prepare() error {
 	if err := os.RemoveAll(e.execRoot()); err != nil {
 		return err
@@ -246,7 +245,7 @@ func (e *Engine) prepare() error {
 	}
 	config := "{}"
 	if e.Kind == Classic {
-		config = fmt.Sprintf(`{"deprecated-key-path": %q}`, e.path("key.json")) // not in /etc/docker
+		config = fmt.Sprintf(`{"deprecated-key-path": %q}`, e.path("key.json")) // instead of /etc/docker
 	}
 	return os.WriteFile(e.path("daemon.json"), []byte(config), 0o644)
 }
@@ -270,10 +269,10 @@ func (e *Engine) waitUntilReady(ctx context.Context) error {
 	}
 }
 
-// PID is dockerd's, for looking at what it costs: its containerd is among its descendants.
+// PID returns dockerd's process ID, for measurements: its containerd is among its descendants.
 func (e *Engine) PID() int { return e.process.cmd.Process.Pid }
 
-// Log returns all that the engine has logged so far.
+// Log returns everything that the engine has logged so far.
 func (e *Engine) Log() string {
 	log, err := os.ReadFile(e.logFile())
 	if err != nil {
@@ -282,11 +281,11 @@ func (e *Engine) Log() string {
 	return string(log)
 }
 
-// Kill ends the engine as a power failure would. Its data stay until Close.
+// Kill ends the engine like a power failure. Its data are kept until Close.
 func (e *Engine) Kill() { e.process.kill() }
 
-// Restart stops the engine, unless it has ended already, and starts it again with the same data
-// and the same addresses. After an error only Close is of use.
+// Restart stops the engine, unless it has ended, and starts it again with the same data and the same addresses. After
+// an error, the engine can only be closed.
 func (e *Engine) Restart(ctx context.Context) error {
 	if err := e.process.stop(stopTimeout); err != nil {
 		return fmt.Errorf("restart the %s engine: %w", e.Kind, err)
@@ -297,8 +296,8 @@ func (e *Engine) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Close stops the engine with everything that it runs and removes its folders. It reports an engine
-// that had to be killed. Closing again is harmless.
+// Close stops the engine with everything that it runs, and removes its folders. It returns an error if the engine had
+// to be killed. It may be called more than once.
 func (e *Engine) Close() error {
 	var errs []error
 	if e.process != nil {

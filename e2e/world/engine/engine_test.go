@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestEngines starts two engines of each kind beside each other and leaves nothing of them behind.
+// TestEngines starts two engines of each kind in parallel, and checks that nothing is left of them.
 func TestEngines(t *testing.T) {
 	stores := map[Kind]string{Classic: "overlay2", Containerd: "io.containerd.snapshotter.v1"}
 	versions := map[Kind]string{Classic: classicVersion, Containerd: mobyVersion}
@@ -59,7 +59,7 @@ func TestEngines(t *testing.T) {
 	}
 }
 
-// TestStartSmall starts dockerd alone, and beside a containerd where dockerd does not take that in: it cannot with CRI.
+// TestStartSmall starts dockerd on its own, and with a containerd if dockerd cannot run it: it cannot with CRI.
 func TestStartSmall(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -165,8 +165,8 @@ func TestTCPAddr(t *testing.T) {
 	}
 }
 
-// TestBridge looks at the network from both sides: the engine answers this machine over TCP, and logs
-// in to a registry here.
+// TestBridge checks the network from both sides: the engine answers this machine over TCP, and logs in to a registry
+// here.
 func TestBridge(t *testing.T) {
 	e := start(t, Containerd, Options{Bridge: true})
 	other := start(t, Containerd, Options{Bridge: true})
@@ -192,7 +192,7 @@ func TestBridge(t *testing.T) {
 	}
 }
 
-// TestIsolation gives the engine what could lead it astray.
+// TestIsolation gives the engine an environment that could mislead it.
 func TestIsolation(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -258,7 +258,7 @@ func start(t *testing.T, kind Kind, opts Options) *Engine {
 	return e
 }
 
-// store returns the driver's name and all that it says of itself.
+// store returns the storage driver's name and status.
 func store(t *testing.T, e *Engine) []string {
 	t.Helper()
 	var info struct {
@@ -295,7 +295,7 @@ func volumes(t *testing.T, e *Engine) []string {
 	return names
 }
 
-// loginStatus has the engine log in to a registry that admits everybody, at that address of this machine.
+// loginStatus has the engine log in to an open registry at the given address of this machine.
 func loginStatus(t *testing.T, e *Engine, addr string) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
@@ -359,7 +359,7 @@ func checkGone(t *testing.T, e *Engine, pids []int) {
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
-// TestHosts finds a registry by a name that this machine does not know, and leaves the machine's /etc as it is.
+// TestHosts finds a registry by a name that this machine does not know, and does not change the machine's /etc.
 func TestHosts(t *testing.T) {
 	const name = "registry.of-this-test.example"
 	asked := make(chan string, 10)

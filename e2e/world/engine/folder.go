@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// folder is a temporary folder that is locked while its process lives: what a killed process leaves
-// is removed by the next that makes a folder beside it.
+// folder is a temporary folder that is locked during the life of its process: the next process that creates a folder in
+// the same place removes what a killed process left behind.
 type folder struct {
 	path  string
 	owner *os.File
@@ -16,7 +16,7 @@ type folder struct {
 
 const ownerFile = "owner"
 
-// newFolder makes a folder in parent; empty: in the system's folder for temporary files.
+// newFolder creates a folder in parent; empty: in the system's folder for temporary files.
 func newFolder(parent, prefix string) (*folder, error) {
 	path, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
@@ -50,7 +50,7 @@ func removeAbandoned(parent, prefix string) error {
 		}
 		owner, err := tryLock(path)
 		if err != nil {
-			continue // in use, or gone meanwhile
+			continue // in use, or already removed
 		}
 		f := folder{filepath.Dir(path), owner}
 		if err := f.remove(); err != nil {
@@ -60,7 +60,7 @@ func removeAbandoned(parent, prefix string) error {
 	return nil
 }
 
-// own tells a file of this user from one that somebody else may have put there.
+// own reports whether a file is this user's, because somebody else may have put it there.
 func own(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil {

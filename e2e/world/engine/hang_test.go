@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// startAndHang, when it is set, makes the test's binary start an engine and wait to be killed.
+// startAndHang, if set, makes the test binary start an engine and wait to be killed.
 const startAndHang = "ENGINE_TEST_START_AND_HANG"
 
 func hang() {
@@ -25,7 +25,7 @@ func hang() {
 	select {}
 }
 
-// startHanging returns the process, when its engine is ready, and the engine's address.
+// startHanging returns the process when its engine is ready, and the engine's address.
 func startHanging(t *testing.T) (parent *os.Process, host string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -45,7 +45,7 @@ func startHanging(t *testing.T) (parent *os.Process, host string) {
 	return cmd.Process, strings.TrimSpace(line)
 }
 
-// descendants returns the process and all that come from it.
+// descendants returns the process and all of its descendants.
 func descendants(t *testing.T, pid int) []int {
 	t.Helper()
 	pids := []int{pid}
@@ -56,7 +56,7 @@ func descendants(t *testing.T, pid int) []int {
 	for _, file := range children {
 		list, err := os.ReadFile(file)
 		if err != nil {
-			continue // the thread is gone
+			continue // the thread has ended
 		}
 		for _, child := range strings.Fields(string(list)) {
 			number, err := strconv.Atoi(child)

@@ -12,8 +12,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/build"
 )
 
-// The versions of the engines. 20.10.24 is Debian 12's and the tutorial's; 2.0.0-beta.24 is the
-// code line of Engine 29.
+// The versions of the engines. 20.10.24 is that of Debian 12 and the tutorial; 2.0.0-beta.24 is the code line of Engine
+// 29.
 const (
 	classicVersion    = "20.10.24"
 	mobyVersion       = "2.0.0-beta.24"
@@ -21,16 +21,15 @@ const (
 	runcVersion       = "1.5.2"
 )
 
-// Ensure finds the engine of that kind in the cache, or installs it there: the classic one from
-// Debian's packages, without installing these on the machine, the current one from its published
-// Go modules. It says on standard error what it does, as a first build lasts minutes.
+// Ensure finds the engine of that kind in the cache, or installs it there: the classic one from Debian packages,
+// without installing these on the machine, and the current one from its published Go modules. It reports progress on
+// standard error, because a first build takes minutes.
 func Ensure(ctx context.Context, kind Kind) error {
 	_, err := BinDir(ctx, kind)
 	return err
 }
 
-// BinDir is the folder of the engine's programs, after Ensure. The classic engine's has the docker
-// CLI, too.
+// BinDir returns the folder of the engine's programs, after Ensure. The classic engine's includes the docker CLI.
 func BinDir(ctx context.Context, kind Kind) (string, error) {
 	install, ok := map[Kind]func(context.Context) (string, error){
 		Classic:    installClassic,
@@ -46,11 +45,11 @@ func BinDir(ctx context.Context, kind Kind) (string, error) {
 	return filepath.Join(dir, "bin"), nil
 }
 
-// goTool is what one go install builds, statically, so that it works in a container, too.
+// goTool is one go install, statically linked, so that the program also works in a container.
 type goTool struct {
 	name               string
 	module, version    string
-	packages           []string // below the module
+	packages           []string // relative to the module
 	cgo, tags, ldflags string
 }
 
@@ -67,14 +66,14 @@ var (
 		name: "containerd's shim", module: containerdTool.module, version: containerdTool.version,
 		packages: []string{"/cmd/containerd-shim-runc-v2"}, cgo: "0",
 	}
-	// The engine's BuildKit does not start without a runc, and runs nothing without seccomp.
+	// The engine's BuildKit does not start without runc, and runs nothing without seccomp.
 	runcTool = goTool{
 		name: "runc " + runcVersion, module: "github.com/opencontainers/runc", version: "v" + runcVersion, packages: []string{""},
 		cgo: "1", tags: "netgo,osusergo,seccomp", ldflags: "-linkmode external -extldflags -static",
 	}
 )
 
-// containerdInstall is the folder of a whole current engine in the cache.
+// containerdInstall is the folder of a complete current engine in the cache.
 const containerdInstall = "engine-" + mobyVersion + "-containerd-" + containerdVersion + "-runc-" + runcVersion
 
 func installContainerd(ctx context.Context) (string, error) {
@@ -83,7 +82,8 @@ func installContainerd(ctx context.Context) (string, error) {
 	})
 }
 
-// smallDirs are the folders of the programs that pull and push images, from the whole engine where that is in the cache.
+// smallDirs returns the folders of the programs that pull and push images, from the complete engine if it is in the
+// cache.
 func smallDirs(ctx context.Context, tools ...goTool) (dirs []string, err error) {
 	root, err := cacheRoot()
 	if err != nil {
@@ -107,7 +107,7 @@ func smallDirs(ctx context.Context, tools ...goTool) (dirs []string, err error) 
 	return dirs, nil
 }
 
-// noRunc is in runc's place in an engine that runs no containers: dockerd's BuildKit does not start where there is none.
+// noRunc replaces runc in an engine that runs no containers: dockerd's BuildKit does not start without one.
 const noRunc = "#!/bin/sh\necho 'this engine is for pulling and pushing, and runs no containers' >&2\nexit 1\n"
 
 func installTools(ctx context.Context, dir string, tools ...goTool) error {
@@ -120,8 +120,8 @@ func installTools(ctx context.Context, dir string, tools ...goTool) error {
 	return nil
 }
 
-// Tool is the path of a program that is built from its Go module, once, and kept beside the engines. The version is a
-// module version, such as v1.2.3.
+// Tool returns the path of a program that is built from its Go module once, and kept next to the engines. The version
+// is a module version, such as v1.2.3.
 func Tool(ctx context.Context, pkg, version string) (string, error) {
 	name := path.Base(pkg)
 	dir, err := cached(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
@@ -135,8 +135,8 @@ func Tool(ctx context.Context, pkg, version string) (string, error) {
 	return filepath.Join(dir, "bin", name), nil
 }
 
-// Plugin is Tool for a program that go install refuses, because its module excludes or replaces others: it is built in a
-// module of its own, and has that name.
+// Plugin is like Tool for a program that go install rejects, because its module has exclude or replace directives: it
+// is built from a module of its own, under the given name.
 func Plugin(ctx context.Context, name, pkg, version string) (string, error) {
 	dir, err := cached(ctx, name+"-"+version, func(ctx context.Context, dir string) error {
 		say("building %s %s from its Go module, once", name, version)
@@ -168,7 +168,7 @@ func (g goTool) install(ctx context.Context, dir string) error {
 	return p.Build(ctx)
 }
 
-// goEnv has go install into dir/bin, for this machine, whatever the caller's own build is for.
+// goEnv makes go install build for this machine into dir/bin, whatever the caller's own build is for.
 func goEnv(dir string) []string {
 	return append(os.Environ(), "GOBIN="+filepath.Join(dir, "bin"), "GOFLAGS=", "GOOS=", "GOARCH=", "GOWORK=off", "GO111MODULE=on")
 }
@@ -197,7 +197,7 @@ func unpackDebs(ctx context.Context, root string, packages ...string) error {
 		return err
 	}
 	defer os.RemoveAll(debs) //nolint:errcheck // what is left is only larger
-	// apt's own user may not write here: as root, fetch as root.
+	// apt's own user may not be able to write here: root downloads as root.
 	args := append([]string{"download", "-q", "-o", "APT::Sandbox::User=root"}, packages...)
 	if err := run(ctx, os.Environ(), debs, "apt-get", args...); err != nil {
 		return fmt.Errorf("%w\nthe packages are Debian 12's; where apt does not know them, run apt-get update", err)
@@ -231,7 +231,7 @@ func flatten(root, bin string) error {
 	return nil
 }
 
-// checkLibraries finds out here, rather than at the engine's start, what the machine lacks.
+// checkLibraries detects missing libraries here, before the engine starts.
 func checkLibraries(ctx context.Context, bin string) error {
 	var missing []string
 	for _, program := range []string{"dockerd", "containerd", "runc"} {
@@ -251,7 +251,7 @@ func checkLibraries(ctx context.Context, bin string) error {
 	return nil
 }
 
-// run runs a command to its end. The error carries what it printed.
+// run runs a command to its end. The error includes its output.
 func run(ctx context.Context, env []string, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir = env, dir
@@ -265,7 +265,7 @@ func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "engine: "+format+"\n", args...)
 }
 
-// tail returns the last lines of a log: enough to see why something ended.
+// tail returns the last lines of a log, enough to see why something ended.
 func tail(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")

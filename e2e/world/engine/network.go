@@ -11,13 +11,12 @@ import (
 	"strings"
 )
 
-// Subnet holds the addresses by which containers reach this machine, and an engine with Bridge itself.
-// It is set aside for tests between networks (RFC 2544), so hardly a machine uses it.
+// Subnet holds the addresses at which containers, and an engine with Bridge itself, reach this machine. It is reserved
+// for network tests (RFC 2544), so few machines use it.
 var Subnet = netip.MustParsePrefix("198.18.0.0/15")
 
-// network joins an engine's network namespace, with the bridges and firewall rules that the engine
-// makes there, to this machine's: one cable, without a route to anywhere else. The kernel removes it
-// with the namespace.
+// network connects an engine's network namespace, with the bridges and firewall rules that the engine creates there, to
+// this machine's: a veth pair, without a route to anywhere else. The kernel removes it with the namespace.
 type network struct {
 	name   string // of the interface on this side
 	prefix netip.Prefix
@@ -25,7 +24,7 @@ type network struct {
 
 const hostAddrs = 2
 
-// newNetwork takes a part of Subnet that no interface has.
+// newNetwork takes a part of Subnet that no interface uses.
 func newNetwork() (*network, error) {
 	taken, err := net.InterfaceAddrs()
 	if err != nil {
@@ -40,7 +39,7 @@ func newNetwork() (*network, error) {
 }
 
 func randomNetwork() *network {
-	id := rand.Uint32N(1<<14) << 3 // the /29s in a /15
+	id := rand.Uint32N(1<<14) << 3 // one of the /29s in a /15
 	first := Subnet.Addr().As4()
 	binary.BigEndian.PutUint32(first[:], binary.BigEndian.Uint32(first[:])+id)
 	return &network{name: fmt.Sprintf("engine%05x", id), prefix: netip.PrefixFrom(netip.AddrFrom4(first), 29)}
@@ -65,7 +64,7 @@ func (n *network) addr(i int) netip.Addr {
 	return addr
 }
 
-// hosts are the addresses on this side.
+// hosts returns the addresses on this side.
 func (n *network) hosts() []string {
 	var hosts []string
 	for i := range hostAddrs {
@@ -74,7 +73,7 @@ func (n *network) hosts() []string {
 	return hosts
 }
 
-// connect makes the cable between this machine and the namespace of the process.
+// connect creates the link between this machine and the namespace of the process.
 func (n *network) connect(pid int) error {
 	n.disconnect()
 	inside := []string{"nsenter", "--net", "--target", strconv.Itoa(pid)}
@@ -95,7 +94,7 @@ func (n *network) connect(pid int) error {
 	return nil
 }
 
-// disconnect removes the cable now. The kernel, which removes it with the namespace, takes its time.
+// disconnect removes the link now. The kernel, which removes it with the namespace, may take a while.
 func (n *network) disconnect() {
 	exec.Command("ip", "link", "delete", n.name).Run() //nolint:errcheck // fails where it is gone already
 }

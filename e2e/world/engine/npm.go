@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// NPM is the folder of the programs that the npm package in dir brings, as its lock file has them: installed once, and
-// kept beside the engines. It needs Node and npm.
+// NPM returns the folder of the programs that the npm package in dir provides, according to its lock file: installed
+// once, and kept next to the engines. It requires Node.js and npm.
 func NPM(ctx context.Context, dir string) (string, error) {
 	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
 	if err != nil {

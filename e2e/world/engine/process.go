@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// process is a daemon that is the first process of PID and mount namespaces of its own. When it
-// ends, however it ends, the kernel ends everything that it started and undoes all that it mounted.
+// process is a daemon that is the first process of its own PID and mount namespaces. When it ends, for whatever reason,
+// the kernel ends everything that it started and undoes everything that it mounted.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-// startProcess starts the daemon with its output in log. The kernel kills it with this process. With
-// a network, the process gets a network namespace, too, which that is to connect before the daemon runs;
-// what is mounted is mounted for the process alone.
+// startProcess starts the daemon with its output in log. The kernel kills it when this process ends. With a network,
+// the process also gets a network namespace, which is connected before the daemon runs. Mounts are visible only to the
+// process.
 func startProcess(log *os.File, network *network, mounts []string, env []string, name string, args ...string) (*process, error) {
 	cmd := exec.Command("/bin/sh", append(shellArgs(mounts), append([]string{name}, args...)...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
@@ -54,14 +54,14 @@ func startProcess(log *os.File, network *network, mounts []string, env []string,
 	return p, nil
 }
 
-// shellArgs has the shell wait for a line from standard input, mount, and become the command that follows.
-// A PID namespace needs a /proc of its own.
+// shellArgs returns a shell command that waits for a line from standard input, mounts, and executes the command that
+// follows. A PID namespace needs its own /proc.
 func shellArgs(mounts []string) []string {
 	steps := append([]string{"read -r _", "mount -t proc proc /proc"}, mounts...)
 	return []string{"-c", strings.Join(steps, " && ") + ` && exec "$@" </dev/null`, "sh"}
 }
 
-// start starts the command from a thread that lasts as long: Pdeathsig comes when the thread ends.
+// start starts the command from a thread that lives as long as the command: Pdeathsig is sent when the thread ends.
 func (p *process) start() error {
 	started := make(chan error)
 	go func() {
@@ -77,7 +77,7 @@ func (p *process) start() error {
 	return <-started
 }
 
-// stop asks the process to end, and kills it when grace has passed, which is an error.
+// stop asks the process to exit, and kills it after the grace period, which is an error.
 func (p *process) stop(grace time.Duration) error {
 	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // fails when it has ended, which is what we want
 	select {
@@ -89,7 +89,7 @@ func (p *process) stop(grace time.Duration) error {
 	}
 }
 
-// kill returns when the process and all that it started are gone.
+// kill returns when the process and everything that it started have ended.
 func (p *process) kill() {
 	p.cmd.Process.Kill() //nolint:errcheck // fails when it has ended, which is what we want
 	<-p.ended
