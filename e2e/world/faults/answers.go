@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Unavailable answers a share of all requests with 503, until it has struck so many times. It is at random, but the same
-// in every run: it depends on the seed, on what is asked for, and on how often that was asked for before.
+// Unavailable answers a share of all requests with 503, up to times requests. The choice is random, but the same in
+// every run: it depends on the seed, on the request, and on how often it has been made before.
 func Unavailable(share float64, times int, seed uint64) *Fault {
 	return answerShare(Any, share, times, seed, func(w http.ResponseWriter, r *http.Request) {
 		if BucketRead(r) {
@@ -25,7 +25,7 @@ func Unavailable(share float64, times int, seed uint64) *Fault {
 	})
 }
 
-// Throttled answers a share of the calls of ECR's API as ECR does at its limits, chosen as Unavailable chooses.
+// Throttled answers a share of the ECR API calls with a throttling error, chosen as in Unavailable.
 func Throttled(share float64, times int, seed uint64) *Fault {
 	return answerShare(ECRCall, share, times, seed, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -47,8 +47,8 @@ func answerShare(concerns Match, share float64, times int, seed uint64, answer f
 	return f
 }
 
-// TooMany lets so many requests to a registry pass, and answers all that come within a while after those with 429 and
-// the rest of that while as Retry-After, as a limit a minute does.
+// TooMany simulates a rate limit: after a number of requests to a registry, it answers all others within a period with
+// 429, and the rest of that period as Retry-After.
 func TooMany(allowed int, pause time.Duration) *Fault {
 	f := &Fault{concerns: Registry}
 	var mu sync.Mutex
@@ -75,7 +75,7 @@ func TooMany(allowed int, pause time.Duration) *Fault {
 	return f
 }
 
-// Bucket answers the first reads at the bucket with one of S3's own failures, such as 500 InternalError.
+// Bucket answers the first reads from the bucket with an S3 error, such as 500 InternalError.
 func Bucket(status int, code, message string, times int) *Fault {
 	f := &Fault{concerns: BucketRead}
 	strikes := f.atMost(times)
@@ -89,7 +89,7 @@ func Bucket(status int, code, message string, times int) *Fault {
 	return f
 }
 
-// Answered is no fault: it counts those of the requests that the registry itself answers with the status.
+// Answered is not a fault: it counts matching requests that the registry itself answers with the status.
 func Answered(concerns Match, status int) *Fault {
 	f := &Fault{concerns: concerns}
 	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -102,7 +102,7 @@ func Answered(concerns Match, status int) *Fault {
 	return f
 }
 
-// statusWriter tells of a status that is written.
+// statusWriter reports the status that is written.
 type statusWriter struct {
 	http.ResponseWriter
 	tell func(status int)
@@ -111,13 +111,13 @@ type statusWriter struct {
 // Unwrap gives http.ResponseController the connection behind it.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader is not called by those who mean 200.
+// WriteHeader is not called by handlers that mean 200.
 func (w *statusWriter) WriteHeader(status int) {
 	w.tell(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// writeError answers as a registry does.
+// writeError writes a registry's error response.
 func writeError(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -126,14 +126,14 @@ func writeError(w http.ResponseWriter, status int, code, message string) {
 	})
 }
 
-// writeS3Error answers as S3 does.
+// writeS3Error writes an S3 error response.
 func writeS3Error(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>%s</Message></Error>", code, message)
 }
 
-// lots are drawn for requests.
+// lots draws random numbers for requests.
 type lots struct {
 	seed uint64
 
@@ -141,7 +141,7 @@ type lots struct {
 	seen map[string]int
 }
 
-// draw returns a number from 0 to 1. Uploads have names that are new in every run, which are left out.
+// draw returns a number from 0 to 1. It ignores the IDs of uploads, which differ in every run.
 func (l *lots) draw(r *http.Request) float64 {
 	path, _, _ := strings.Cut(r.URL.Path, "/uploads/")
 	what := strings.Join([]string{r.Method, path, r.Header.Get("X-Amz-Target")}, " ")

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// CutReads ends the connection of the first downloads of blobs that reach so many bytes.
+// CutReads closes the connection of the first blob downloads that reach the given number of bytes.
 func CutReads(times int, after int64) *Fault {
 	return tripReads(times, after, func(*http.Request) { panic(http.ErrAbortHandler) })
 }
 
-// StallReads sends nothing more of the first downloads of blobs that reach so many bytes, until the client leaves.
+// StallReads stalls the first blob downloads that reach the given number of bytes, until the client disconnects.
 func StallReads(times int, after int64) *Fault { return tripReads(times, after, untilGone) }
 
-// tripReads has the first downloads of blobs that reach so many bytes trip, which ends them.
+// tripReads calls trip for the first blob downloads that reach the given number of bytes, and ends them.
 func tripReads(times int, after int64, trip func(*http.Request)) *Fault {
 	f := &Fault{concerns: BlobRead}
 	strikes := f.atMost(times)
@@ -29,7 +29,7 @@ func tripReads(times int, after int64, trip func(*http.Request)) *Fault {
 	return f
 }
 
-// CutWrites ends the connection of the first uploads of blobs that reach so many bytes.
+// CutWrites closes the connection of the first blob uploads that reach the given number of bytes.
 func CutWrites(times int, after int64) *Fault {
 	f := &Fault{concerns: BlobWrite}
 	strikes := f.atMost(times)
@@ -44,19 +44,19 @@ func CutWrites(times int, after int64) *Fault {
 	return f
 }
 
-// Hang answers nothing to the first of these requests, until the client leaves. It takes their content in: a server hears
-// of a client that leaves once it has read all that was sent.
+// Hang does not answer the first matching requests until the client disconnects. It reads their bodies, because a
+// server only notices that a client has disconnected once it has read everything that was sent.
 func Hang(concerns Match, times int) *Fault { return HangFor(concerns, times, longerThanAnyTest) }
 
 const longerThanAnyTest = 24 * time.Hour
 
-// HangFor is Hang with a server that hangs up after a time, as proxies before registries do.
+// HangFor is like Hang, but closes the connection after a while, as proxies in front of registries do.
 func HangFor(concerns Match, times int, patience time.Duration) *Fault {
 	f := &Fault{concerns: concerns}
 	strikes := f.atMost(times)
 	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strikes() {
-			_, _ = io.Copy(io.Discard, r.Body) // an error is a client that has left
+			_, _ = io.Copy(io.Discard, r.Body) // an error means that the client has disconnected
 			ctx, cancel := context.WithTimeout(r.Context(), patience)
 			defer cancel()
 			untilGone(r.WithContext(ctx))
@@ -71,10 +71,10 @@ func untilGone(r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// tripWriter calls trip before what follows the first left bytes, which the client has by then.
+// tripWriter calls trip after the first left bytes, which the client has received by then.
 type tripWriter struct {
 	http.ResponseWriter
-	left int64 // less than 0: it has been called
+	left int64 // less than 0: trip was called
 	trip func()
 }
 
@@ -102,10 +102,10 @@ func (w *tripWriter) Write(data []byte) (int, error) {
 	return n + rest, err
 }
 
-// tripReader calls trip before it reads what follows the first left bytes.
+// tripReader calls trip after the first left bytes have been read.
 type tripReader struct {
 	io.ReadCloser
-	left int64 // less than 0: it has been called
+	left int64 // less than 0: trip was called
 	trip func()
 }
 

@@ -19,14 +19,14 @@ const (
 	blobSize   = 100_000
 )
 
-// server has one blob and takes any in.
+// server has one blob and accepts any other.
 type server struct{ url string }
 
 func serve(t *testing.T, f *Fault) server {
 	t.Helper()
 	s := httptest.NewServer(f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			return // the client is gone
+			return // the client has disconnected
 		}
 		if BlobRead(r) {
 			w.Write(make([]byte, blobSize)) //nolint:errcheck // the client may be gone
@@ -36,7 +36,7 @@ func serve(t *testing.T, f *Fault) server {
 	return server{s.URL}
 }
 
-// answer is what a client has got by the end, which may be an error.
+// answer is what a client received, possibly an error.
 type answer struct {
 	status     int
 	retryAfter string
@@ -44,7 +44,7 @@ type answer struct {
 	err        error
 }
 
-// patience is how long the client waits for an answer that stalls.
+// patience is how long the client waits for a stalled response.
 const patience = time.Second
 
 func (s server) ask(t *testing.T, method, path string, body []byte, header ...string) (a answer) {
@@ -126,7 +126,7 @@ func TestWrites(t *testing.T) {
 	})
 }
 
-// TestBucket fails in S3's own words, and lets the registry before it alone.
+// TestBucket fails with S3's own errors, and does not affect the registry.
 func TestBucket(t *testing.T) {
 	for name, f := range map[string]*Fault{
 		"InternalError": Bucket(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.", 1),
@@ -150,21 +150,21 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// TestOwnClient fills ECR and compares in spite of a fault.
+// TestOwnClient fills ECR and checks the results despite a fault.
 func TestOwnClient(t *testing.T) {
 	f := Unavailable(1, 1, 1)
 	s := serve(t, f)
 	if got := s.ask(t, http.MethodGet, blobPath, nil, "User-Agent", "go-containerregistry/v0.22.1"); got.status != http.StatusOK || f.Struck() > 0 {
 		t.Errorf("got %d, struck %d times", got.status, f.Struck())
 	}
-	for _, want := range []int{http.StatusServiceUnavailable, http.StatusOK} { // once is all
+	for _, want := range []int{http.StatusServiceUnavailable, http.StatusOK} { // only once
 		if got := s.read(t); got.status != want || f.Struck() != 1 {
 			t.Errorf("anybody else: got %d, want %d, struck %d times", got.status, want, f.Struck())
 		}
 	}
 }
 
-// TestShare finds about the share, and the same requests with the same seed alone.
+// TestShare checks that about the right share is affected, and the same requests with the same seed.
 func TestShare(t *testing.T) {
 	statuses := func(f *Fault) (all []int) {
 		s := serve(t, f)

@@ -12,11 +12,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Link is a proxy before a registry, over which things take their time. Its zero value is ready for Announce.
+// Link is a proxy in front of a registry that simulates a slow network. Its zero value is ready for Announce.
 type Link struct{ proxy *toxiproxy.Proxy }
 
-// Announce starts the proxy on the registry's own IP address, by which an engine knows a registry, and returns where it
-// listens. It is fast until it is told otherwise.
+// Announce starts the proxy on the registry's own IP address, because engines identify a registry by it, and returns
+// its listening address. It is fast until configured otherwise.
 func (l *Link) Announce(registry string) (string, error) {
 	host, _, err := net.SplitHostPort(registry)
 	if err != nil {
@@ -31,18 +31,18 @@ func (l *Link) Announce(registry string) (string, error) {
 	return l.proxy.Listen, nil
 }
 
-// Delay makes every round trip from now on last as long, half of it each way, up to jitter more or less.
+// Delay sets the round-trip time from now on, half of it in each direction, with the given jitter.
 func (l *Link) Delay(roundTrip, jitter time.Duration) error {
 	return l.add(`{"type": "latency", "stream": %q, "attributes": {"latency": %d, "jitter": %d}}`,
 		roundTrip.Milliseconds()/2, jitter.Milliseconds()/2)
 }
 
-// Limit lets so many thousands of bytes a second through each connection from now on, each way.
+// Limit sets the bandwidth of each connection from now on, in kB/s in each direction.
 func (l *Link) Limit(kilobytes int) error {
 	return l.add(`{"type": "bandwidth", "stream": %q, "attributes": {"rate": %d}}`, kilobytes)
 }
 
-// add adds a toxic, of which format has the JSON, to both directions.
+// add adds a toxic to both directions. format contains its JSON.
 func (l *Link) add(format string, attributes ...any) error {
 	for _, direction := range []string{"upstream", "downstream"} {
 		toxic := fmt.Sprintf(format, append([]any{direction}, attributes...)...)
@@ -56,7 +56,7 @@ func (l *Link) add(format string, attributes ...any) error {
 // Restore makes the link fast again.
 func (l *Link) Restore(ctx context.Context) { l.proxy.Toxics.ResetToxics(ctx) }
 
-// Close ends the proxy, if it was started.
+// Close stops the proxy, if it was started.
 func (l *Link) Close() {
 	if l.proxy != nil {
 		l.proxy.Stop()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestLink measures requests on a connection that is there already.
+// TestLink measures requests on an established connection.
 func TestLink(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -48,7 +48,7 @@ func ping(t *testing.T, host string) time.Duration {
 	return send(t, host, "ping")
 }
 
-// send has the server return what it gets.
+// send sends data that the server echoes.
 func send(t *testing.T, host, content string) time.Duration {
 	t.Helper()
 	started := time.Now()
