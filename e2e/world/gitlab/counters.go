@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// counters counts what arrives in blob uploads.
+// counters counts blob uploads.
 type counters struct {
 	bytes atomic.Int64
 
@@ -26,7 +26,7 @@ func (c *counters) wrap(next http.Handler) http.Handler {
 		r.Body = &countedBody{r.Body, &c.bytes}
 		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(answer, r)
-		// A mount names its blob "mount"; an upload ends with the "digest" it promises.
+		// A mount names its blob in "mount"; an upload ends with the "digest" of its content.
 		if digest := r.URL.Query().Get("digest"); digest != "" && answer.status == http.StatusCreated {
 			c.add(digest)
 		}

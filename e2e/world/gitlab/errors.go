@@ -22,14 +22,14 @@ func writeErrors(w http.ResponseWriter, status int, errors ...registryError) {
 	json.NewEncoder(w).Encode(map[string]any{"errors": errors}) //nolint:errcheck // the client is gone
 }
 
-// writePage answers with HTML, as what stands before GitLab does.
+// writePage writes an HTML page, as a proxy in front of GitLab does.
 func writePage(w http.ResponseWriter, status int, title, body string) {
 	w.Header().Set("Content-Type", "text/html")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, "<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n%s\r\n</body>\r\n</html>\r\n", title, body)
 }
 
-// codes are the error codes that registries send with a status.
+// codes maps HTTP statuses to registry error codes.
 var codes = map[int]string{
 	http.StatusUnauthorized:       "UNAUTHORIZED",
 	http.StatusForbidden:          "DENIED",

@@ -1,5 +1,5 @@
-// Package gitlab stands in for GitLab's container registry: a real registry behind a token service
-// like GitLab's /jwt/auth, which refuses what GitLab refuses.
+// Package gitlab emulates GitLab's container registry: a real registry behind a token service like GitLab's /jwt/auth,
+// which rejects what GitLab rejects.
 package gitlab
 
 import (
@@ -19,43 +19,39 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
-// Options configures the stand-in. The zero value is a project "group/project" on loopback, with a
-// job token made at random.
+// Options configures the stand-in. The zero value is a project "group/project" on loopback, with a random job token.
 type Options struct {
-	Dir string // holds what is pushed; empty: a temporary one, removed by Close
+	Dir string // stores pushed content; empty: a temporary folder, removed by Close
 
-	// Addr is the host:port the registry listens on, which clients must be able to reach by that
-	// name; empty: 127.0.0.1:0.
+	// Addr is the host:port the registry listens on, at which clients must be able to reach it; empty: 127.0.0.1:0.
 	Addr string
 
-	// Announce returns the host:port that clients are told, such as a proxy's, for the one the registry
-	// listens on; nil: that one.
+	// Announce maps the registry's listening host:port to the one given to clients, such as a proxy's; nil: unchanged.
 	Announce func(listening string) (string, error)
 
-	// TokenAddr is the host:port /jwt/auth listens on; empty: it shares the registry's. On GitLab.com
-	// it is another host's, but go-containerregistry follows a realm to a private address only if the
-	// address is the registry's own.
+	// TokenAddr is the host:port /jwt/auth listens on; empty: the registry's. On GitLab.com it is a different host, but
+	// go-containerregistry follows a realm to a private address only if the address is the registry's own.
 	TokenAddr string
 
-	// StorageAddr is the host:port of the object storage that blob reads are redirected to, as at GitLab.com; empty: the
-	// registry sends blobs itself, as a small instance does.
+	// StorageAddr is the host:port of the object storage that blob reads are redirected to, as on GitLab.com; empty:
+	// the registry sends blobs itself, as small instances do.
 	StorageAddr string
 
 	Project  string // full path of the job's project; empty: group/project
 	User     string // empty: gitlab-ci-token, as in a CI job
 	Password string // the job token; empty: a random one
 
-	// TokenLifetime is how long the registry accepts a token of /jwt/auth; 0: 5 minutes, GitLab's default.
+	// TokenLifetime is how long a token from /jwt/auth is valid; 0: 5 minutes, GitLab's default.
 	TokenLifetime time.Duration
 
-	// Secure has the registry, the token service and the object storage speak TLS with certificates of this authority;
+	// Secure makes the registry, the token service and the object storage use TLS with certificates of this authority;
 	// nil: plain HTTP.
 	Secure *secure.Authority
 
-	// Refusals are those at the start; Refuse changes them.
+	// Refusals are the initial refusals; Refuse changes them.
 	Refusals Refusals
 
-	// Wrap puts middleware around the registry and the token service, outside everything else.
+	// Wrap adds middleware around the registry and the token service, outside everything else.
 	Wrap func(http.Handler) http.Handler
 }
 
@@ -72,11 +68,11 @@ type Server struct {
 	rules    *rules
 	storage  storage
 	counters counters
-	tmp      string // to be removed by Close; may be empty
+	tmp      string // removed by Close; may be empty
 }
 
-// Start starts the registry and its token service, both ready when it returns. ctx bounds the start
-// alone: they run until Close.
+// Start starts the registry and its token service, both ready when it returns. ctx applies only to the start: they run
+// until Close.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	s := &Server{
 		User:     cmp.Or(opts.User, "gitlab-ci-token"),
@@ -133,7 +129,7 @@ func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
 			inner = next
 			mux := http.NewServeMux()
 			mux.Handle("/", s.counters.wrap(s.storage.wrap(s.rules.wrap(next))))
-			if opts.TokenAddr == "" || opts.Secure != nil { // to which Guard leads the tests' own client
+			if opts.TokenAddr == "" || opts.Secure != nil { // Guard sends the tests' own client there
 				mux.Handle(tokenPath, s.tokens)
 			}
 			return s.wrap(opts, mux)
@@ -160,7 +156,7 @@ func (s *Server) wrap(opts Options, h http.Handler) http.Handler {
 	return h
 }
 
-// Close ends both servers within seconds.
+// Close stops both servers within seconds.
 func (s *Server) Close() error {
 	var errs []error
 	if s.registry != nil {
@@ -176,7 +172,7 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// Env returns the variables GitLab gives a job for its registry, as NAME=value.
+// Env returns the variables that GitLab sets in a job for its registry, as NAME=value.
 func (s *Server) Env() []string {
 	return []string{
 		"CI_REGISTRY=" + s.Registry,
@@ -191,23 +187,24 @@ func (s *Server) Auth() authn.Authenticator {
 	return &authn.Basic{Username: s.User, Password: s.Password}
 }
 
-// Fail lets f answer requests to the registry and to /jwt/auth before they are looked at: where ok,
-// with that status and a registry's error body. f is called concurrently; nil ends it.
+// Fail has f check requests to the registry and to /jwt/auth first: if ok is true, they are answered with the status
+// and a registry's error body. f is called concurrently; nil disables it.
 func (s *Server) Fail(f func(*http.Request) (status int, ok bool)) { s.rules.fail(f) }
 
-// Revoke ends the job token: /jwt/auth refuses it from now on. The registry's tokens that it was traded for live on.
+// Revoke revokes the job token: /jwt/auth rejects it from now on. Registry tokens that it was exchanged for remain
+// valid.
 func (s *Server) Revoke() { s.tokens.revoked.Store(true) }
 
 // Reinstate undoes Revoke.
 func (s *Server) Reinstate() { s.tokens.revoked.Store(false) }
 
-// BytesIn returns the bytes of blobs sent to the registry so far, refused uploads included.
+// BytesIn returns the bytes of blobs sent to the registry so far, including rejected uploads.
 func (s *Server) BytesIn() int64 { return s.counters.bytes.Load() }
 
-// Uploads returns how often each blob was uploaded whole, by digest. Mounts do not count.
+// Uploads returns how often each blob was completely uploaded, by digest. Mounts do not count.
 func (s *Server) Uploads() map[string]int { return s.counters.snapshot() }
 
-// StorageRequests returns the number of requests to the object storage so far, refused ones included.
+// StorageRequests returns the number of requests to the object storage so far, including rejected ones.
 func (s *Server) StorageRequests() int { return int(s.storage.requests.Load()) }
 
 // Tokens returns the number of tokens that /jwt/auth has issued.

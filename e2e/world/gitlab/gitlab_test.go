@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// TestWhatAJobMayPush pushes and pulls by every kind of path.
+// TestWhatAJobMayPush pushes to and pulls from every kind of path.
 func TestWhatAJobMayPush(t *testing.T) {
 	s := start(t, Options{Project: "acme/shop"})
 	tests := []struct {
@@ -73,8 +73,8 @@ func TestInProject(t *testing.T) {
 	}
 }
 
-// TestDeniedIsInsufficientScope looks at what makes Docker say "denied: requested access to the
-// resource is denied".
+// TestDeniedIsInsufficientScope checks the challenge that makes Docker print "denied: requested access to the resource
+// is denied".
 func TestDeniedIsInsufficientScope(t *testing.T) {
 	s := start(t, Options{})
 	for repo, want := range map[string]string{
@@ -130,7 +130,7 @@ func TestTokenService(t *testing.T) {
 	}
 }
 
-// TestTokensCarryWhatWasGranted asks for several scopes at once, and uses each.
+// TestTokensCarryWhatWasGranted requests several scopes at a time, and uses each.
 func TestTokensCarryWhatWasGranted(t *testing.T) {
 	s := start(t, Options{})
 	repeated := s.token(t, "repository:group/project/a:pull,push", "repository:group/project/b:pull", "registry:catalog:*")
@@ -188,7 +188,7 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// TestRevoke uses a token of the registry that the password was traded for before it was refused.
+// TestRevoke uses a registry token that was issued before the job token was revoked.
 func TestRevoke(t *testing.T) {
 	s := start(t, Options{})
 	token := s.token(t, "")
@@ -228,7 +228,7 @@ func TestFail(t *testing.T) {
 	s.token(t, "")
 }
 
-// TestCounters pushes one image twice, and to a second repository that can mount its blobs.
+// TestCounters pushes an image twice, and once to another repository that can mount its blobs.
 func TestCounters(t *testing.T) {
 	s := start(t, Options{})
 	auth := remote.WithAuth(s.Auth())
@@ -334,7 +334,7 @@ func start(t *testing.T, opts Options) testServer {
 	return testServer{s}
 }
 
-// realm returns the token service's address by the registry's challenge, as a client finds it.
+// realm returns the token service's address from the registry's challenge, as clients do.
 func (s testServer) realm(t *testing.T) string {
 	t.Helper()
 	challenge := s.do(t, http.MethodGet, "/v2/", "", "").Header.Get("WWW-Authenticate")
@@ -433,7 +433,7 @@ func tag(t *testing.T, ref string) name.Tag {
 	return parsed
 }
 
-// status returns the HTTP status that made err, 0 if none did.
+// status returns the HTTP status in err, or 0 if there is none.
 func status(err error) int {
 	if e := (*transport.Error)(nil); errors.As(err, &e) {
 		return e.StatusCode

@@ -28,7 +28,7 @@ type issuer struct {
 	lifetime time.Duration
 }
 
-// newIssuer makes a key pair and writes its certificate to dir.
+// newIssuer generates a key pair and writes its certificate to dir.
 func newIssuer(dir string, lifetime time.Duration) (*issuer, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -74,7 +74,7 @@ type claims struct {
 	Access   []access `json:"access"`
 }
 
-// sign makes the token that lets subject have the access listed.
+// sign returns a token that gives subject the listed access.
 func (is *issuer) sign(subject string, list []access) (string, error) {
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodRS256, claims{
@@ -85,7 +85,7 @@ func (is *issuer) sign(subject string, list []access) (string, error) {
 			Audience:  jwt.ClaimStrings{service},
 			IssuedAt:  jwt.NewNumericDate(now),
 			NotBefore: jwt.NewNumericDate(now.Add(-5 * time.Second)),
-			// The registry accepts tokens for a minute more: taken off here, lifetime is what a client sees.
+			// The registry allows a minute of clock skew, which is deducted here so that lifetime is what clients see.
 			ExpiresAt: jwt.NewNumericDate(now.Add(is.lifetime - token.Leeway)),
 		},
 		AuthType: "build",

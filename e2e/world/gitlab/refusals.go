@@ -64,7 +64,7 @@ func (s *Server) Immutable(globs ...string) {
 	s.Refuse(func(r *Refusals) { r.ImmutableTags = globs })
 }
 
-// refusal is an answer to a push.
+// refusal is an error response to a push.
 type refusal struct {
 	status int
 	errors []registryError

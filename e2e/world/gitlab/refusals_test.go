@@ -54,7 +54,7 @@ func TestMediaTypes(t *testing.T) {
 	}
 }
 
-// TestManifests pushes manifests that break one rule each.
+// TestManifests pushes manifests that each break one rule.
 func TestManifests(t *testing.T) {
 	s := start(t, Options{})
 	img := image(t)
@@ -134,7 +134,7 @@ func TestTagRules(t *testing.T) {
 		}
 		expectRefusal(t, err, http.StatusUnauthorized, want.code, want.message, want.detail)
 	}
-	check(t, remote.Write(tag(t, s.Image+":v1"), first, auth)) // the digest that it has
+	check(t, remote.Write(tag(t, s.Image+":v1"), first, auth)) // which keeps its digest
 	s.Protect()
 	check(t, remote.Write(tag(t, s.Image+":prod-1"), image(t), auth))
 }
@@ -152,7 +152,7 @@ func TestProtectedRepository(t *testing.T) {
 	check(t, remote.Write(tag(t, s.Image+"/team/api:v1"), image(t), auth))
 }
 
-// TestSwitches turns what concerns the whole registry on and off again.
+// TestSwitches turns registry-wide refusals on and off again.
 func TestSwitches(t *testing.T) {
 	s := start(t, Options{})
 	auth := remote.WithAuth(s.Auth())
@@ -188,7 +188,7 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
-// TestReadOnlyMethods asks for all that a registry in maintenance mode has no handler for.
+// TestReadOnlyMethods uses every method that a registry in maintenance mode has no handler for.
 func TestReadOnlyMethods(t *testing.T) {
 	s := start(t, Options{Refusals: Refusals{ReadOnly: true}})
 	token := s.token(t, "repository:group/project:pull,push")
@@ -205,7 +205,7 @@ func TestReadOnlyMethods(t *testing.T) {
 	}
 }
 
-// TestNoMounts uploads what it may not mount.
+// TestNoMounts uploads a blob that it may not mount.
 func TestNoMounts(t *testing.T) {
 	s := start(t, Options{Refusals: Refusals{NoMounts: true}})
 	token := s.token(t, "repository:group/project/b:pull,push")
@@ -219,7 +219,7 @@ func TestNoMounts(t *testing.T) {
 	}
 }
 
-// TestChunkedBody has no length to look at.
+// TestChunkedBody sends a body without a length.
 func TestChunkedBody(t *testing.T) {
 	for size, want := range map[int64]bool{10: false, 11: true} {
 		r, err := http.NewRequest(http.MethodPatch, "/", io.LimitReader(zeros{}, size))
@@ -238,7 +238,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-// expectRefusal looks at the first error that a registry answers with.
+// expectRefusal checks the first error in a registry's response.
 func expectRefusal(t *testing.T, err error, status int, code, message, detail string) {
 	t.Helper()
 	var answer *transport.Error
@@ -252,7 +252,7 @@ func expectRefusal(t *testing.T, err error, status int, code, message, detail st
 	}
 }
 
-// withLayer is the image with one more layer, of some type.
+// withLayer adds a layer of the given type to the image.
 func withLayer(t *testing.T, img v1.Image, mediaType types.MediaType, urls []string) v1.Image {
 	t.Helper()
 	other, err := image(t).Layers()
@@ -262,7 +262,7 @@ func withLayer(t *testing.T, img v1.Image, mediaType types.MediaType, urls []str
 	return img
 }
 
-// edit is the image's manifest with changes.
+// edit returns the image's manifest with changes.
 func edit(t *testing.T, img v1.Image, change func(map[string]any)) []byte {
 	t.Helper()
 	raw, err := img.RawManifest()
@@ -281,7 +281,7 @@ func (s testServer) put(t *testing.T, tagName string, body []byte, img v1.Image)
 	return s.putAs(t, tagName, string(types.OCIManifestSchema1), body, img)
 }
 
-// putAs pushes the image's blobs and then the manifest as it is.
+// putAs pushes the image's blobs, and then the manifest unchanged.
 func (s testServer) putAs(t *testing.T, tagName, mediaType string, body []byte, img v1.Image) error {
 	t.Helper()
 	repo := tag(t, s.Image+":"+tagName).Context()
@@ -305,7 +305,7 @@ func (s testServer) putBlobs(t *testing.T, repo name.Repository, img v1.Image) {
 	}
 }
 
-// staticLayer is a config, uploaded as a layer is.
+// staticLayer uploads a config in the same way as a layer.
 type staticLayer struct {
 	v1.Layer
 	content []byte

@@ -16,7 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxManifest is the largest manifest a registry takes, in bytes.
+// maxManifest is the registry's maximum manifest size, in bytes.
 const maxManifest = 4 << 20
 
 var (
@@ -24,9 +24,9 @@ var (
 	uploadsPath  = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/$`)
 )
 
-// rules refuses pushes that GitLab refuses and distribution would take, and fails requests on demand.
+// rules rejects pushes that GitLab rejects and distribution would accept, and fails requests on demand.
 type rules struct {
-	realm func() string // of a challenge
+	realm func() string // in challenges
 
 	mu       sync.RWMutex
 	refusals Refusals
@@ -41,14 +41,14 @@ func (ru *rules) set(change func()) {
 	change()
 }
 
-// now is what is refused at this moment.
+// now returns the current refusals.
 func (ru *rules) now() Refusals {
 	ru.mu.RLock()
 	defer ru.mu.RUnlock()
 	return ru.refusals
 }
 
-// wrapFailures answers what Fail wants answered, and what a proxy before GitLab answers.
+// wrapFailures answers requests in place of Fail, and of a proxy in front of GitLab.
 func (ru *rules) wrapFailures(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ru.mu.RLock()
@@ -66,7 +66,7 @@ func (ru *rules) wrapFailures(next http.Handler) http.Handler {
 	})
 }
 
-// wrap refuses pushes that break a rule. A client without access gets the registry's own answer.
+// wrap rejects pushes that break a rule. A client without access gets the registry's own response.
 func (ru *rules) wrap(registry http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refusals := ru.now()
@@ -91,7 +91,7 @@ func (ru *rules) push(registry http.Handler, refusals Refusals, name, reference 
 	}
 	_, err := digest.Parse(reference)
 	byTag := err != nil
-	if byTag && matches(refusals.ProtectedTags, reference) { // the patterns are in the token, so this comes first
+	if byTag && matches(refusals.ProtectedTags, reference) { // first, because the token contains the patterns
 		protectedTag(reference).write(w)
 		return
 	}
@@ -108,7 +108,7 @@ func (ru *rules) push(registry http.Handler, refusals Refusals, name, reference 
 	registry.ServeHTTP(w, r)
 }
 
-// denyMount answers as to a token that may not pull from the other repository.
+// denyMount responds as if the token did not allow pulling from the other repository.
 func (ru *rules) denyMount(w http.ResponseWriter, r *http.Request) {
 	name := uploadsPath.FindStringSubmatch(r.URL.Path)[1]
 	w.Header().Set("WWW-Authenticate", `Bearer realm="`+ru.realm()+`",service="`+service+`",scope="repository:`+name+
@@ -116,13 +116,13 @@ func (ru *rules) denyMount(w http.ResponseWriter, r *http.Request) {
 	writeError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 }
 
-// found is what a registry answers about a reference.
+// found is a registry's response about a reference.
 type found struct {
 	status int
-	digest string // empty: there is nothing
+	digest string // empty: it does not exist
 }
 
-// head asks the registry for a manifest in the name of the client that sent r.
+// head makes a HEAD request to the registry for a manifest, with the credentials of r.
 func head(registry http.Handler, r *http.Request, name, reference string) found {
 	req := httptest.NewRequestWithContext(r.Context(), http.MethodHead, "/v2/"+name+"/manifests/"+reference, nil)
 	req.Header.Set("Authorization", r.Header.Get("Authorization"))
@@ -137,7 +137,7 @@ func head(registry http.Handler, r *http.Request, name, reference string) found 
 	return found{answer.Code, answer.Header().Get("Docker-Content-Digest")}
 }
 
-// pushed is a manifest on its way in: all that is looked at, of an image or an index.
+// pushed is a manifest being pushed: the checked fields of an image or an index.
 type pushed struct {
 	MediaType    string
 	ArtifactType string
@@ -152,7 +152,7 @@ type pushed struct {
 	look        func(reference string) found // in the same repository
 }
 
-// readManifest reads the manifest in r's body, and leaves the body as it was.
+// readManifest parses the manifest in r's body, and restores the body.
 func readManifest(r *http.Request) pushed {
 	m := pushed{contentType: r.Header.Get("Content-Type")}
 	var err error
@@ -167,7 +167,7 @@ func readManifest(r *http.Request) pushed {
 	}
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(m.syntax, &wrongType) {
-		m.syntax = nil // the registry will say what is wrong with it
+		m.syntax = nil // the registry reports the error itself
 	}
 	return m
 }
@@ -181,7 +181,7 @@ func (m pushed) subject() string {
 	return m.Subject.Digest.String()
 }
 
-// references are the descriptors of the manifest, its config included.
+// references returns the descriptors in the manifest, including the config's.
 func (m pushed) references() int {
 	n := len(m.Layers) + len(m.Manifests)
 	if m.Config.Digest != "" {
@@ -190,7 +190,7 @@ func (m pushed) references() int {
 	return n
 }
 
-// optionalType is what the message about another media type starts with: OCI's manifests may do without one.
+// optionalType is the beginning of the message about an unexpected media type, which is optional in OCI manifests.
 func (m pushed) optionalType() string {
 	if strings.HasPrefix(m.contentType, "application/vnd.oci.") {
 		return "if present, "
@@ -198,12 +198,12 @@ func (m pushed) optionalType() string {
 	return ""
 }
 
-// tooLarge tells whether a body is longer than the limit, and leaves one that is not as it was.
+// tooLarge reports whether a body exceeds the limit, and restores it if it does not.
 func tooLarge(r *http.Request, limit int64) bool {
 	if r.ContentLength >= 0 {
 		return r.ContentLength > limit
 	}
-	start, _ := io.ReadAll(io.LimitReader(r.Body, limit+1)) // an error comes again
+	start, _ := io.ReadAll(io.LimitReader(r.Body, limit+1)) // an error will be returned again
 	rest := r.Body
 	r.Body = struct {
 		io.Reader

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// TestStorage reads a blob by the redirect, as an engine does, and spoils the URL.
+// TestStorage reads a blob through the redirect, as an engine does, and tampers with the URL.
 func TestStorage(t *testing.T) {
 	s := start(t, Options{StorageAddr: "127.0.0.1:0"})
 	img := image(t)
@@ -44,7 +44,7 @@ func TestStorage(t *testing.T) {
 	}
 }
 
-// redirect returns where the registry sends a client that asks for a blob.
+// redirect returns where the registry redirects a request for a blob.
 func (s testServer) redirect(t *testing.T, blob, token string) string {
 	t.Helper()
 	req := request(t, "http://"+s.Registry+blob)

@@ -18,11 +18,11 @@ import (
 
 const tokenPath = "/jwt/auth"
 
-// accessDenied is what GitLab answers to a wrong or expired job token.
+// accessDenied is GitLab's response to a wrong or expired job token.
 const accessDenied = "HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect " +
 	"or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped."
 
-// tokenService is /jwt/auth: job token in, registry token out.
+// tokenService is /jwt/auth, which exchanges a job token for a registry token.
 type tokenService struct {
 	user, password, project string
 
@@ -35,7 +35,7 @@ type tokenService struct {
 	server  *http.Server // nil: the registry's serves it
 }
 
-// listen serves handler, the service in its middleware, on an address of its own until close.
+// listen serves handler, the service with its middleware, on its own address until close.
 func (ts *tokenService) listen(ctx context.Context, addr string, authority *secure.Authority, handler http.Handler) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
@@ -58,7 +58,7 @@ func (ts *tokenService) close() error {
 	return ts.server.Close()
 }
 
-// accessController configures a registry to take this service's tokens and no others.
+// accessController configures a registry to accept tokens from this service only.
 func (ts *tokenService) accessController() configuration.Auth {
 	return configuration.Auth{"token": {
 		"realm":          ts.realm,
@@ -68,7 +68,7 @@ func (ts *tokenService) accessController() configuration.Auth {
 	}}
 }
 
-// ServeHTTP answers as GitLab does, 404 to the POST that Docker tries first included.
+// ServeHTTP responds as GitLab does, including 404 to the POST that Docker tries first.
 func (ts *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	user, password, ok := r.BasicAuth()
@@ -96,8 +96,8 @@ func (ts *tokenService) known(user, password string) bool {
 	return sameUser&samePassword == 1 && !ts.revoked.Load()
 }
 
-// issue answers with a token for the scopes, each a list separated by spaces. Scopes that are not the
-// job's to have are left out of the token, not refused: the registry does that.
+// issue issues a token for the scopes, each of which is a list separated by spaces. Scopes that the job does not have
+// are omitted from the token; the registry then rejects the request.
 func (ts *tokenService) issue(w http.ResponseWriter, user string, loggedIn bool, scopes []string) {
 	list := []access{}
 	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
@@ -115,7 +115,7 @@ func (ts *tokenService) issue(w http.ResponseWriter, user string, loggedIn bool,
 	json.NewEncoder(w).Encode(map[string]string{"token": signed}) //nolint:errcheck // the client is gone
 }
 
-// pushProtected tells whether a scope asks for a push to a protected repository: then there is no token at all.
+// pushProtected reports whether a scope includes pushing to a protected repository: then no token is issued.
 func (ts *tokenService) pushProtected(scopes []string) bool {
 	protected := ts.refusals().ProtectedRepositories
 	return slices.ContainsFunc(strings.Fields(strings.Join(scopes, " ")), func(scope string) bool {
@@ -124,7 +124,7 @@ func (ts *tokenService) pushProtected(scopes []string) bool {
 	})
 }
 
-// grant returns what a job may do with "repository:name:action,…": pull and push, in its own project.
+// grant returns a job's permissions for "repository:name:action,…": pull and push, in its own project.
 func (ts *tokenService) grant(scope string) (access, bool) {
 	kind, rest, _ := strings.Cut(scope, ":")
 	name, actions, _ := strings.Cut(rest, ":")
