@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// Verb is what a call asks the engine to do.
+// Verb is the operation that a call requests of the engine.
 type Verb string
 
-// The calls that a migration makes; all others are Other.
+// The calls that a migration makes. All others are Other.
 const (
 	Info         Verb = "info"
 	Login        Verb = "login"
-	Distribution Verb = "distribution" // what a registry answers for the reference
+	Distribution Verb = "distribution" // looks up a reference at the registry
 	Pull         Verb = "pull"
-	Load         Verb = "load" // without a reference
+	Load         Verb = "load" // has no reference
 	Inspect      Verb = "inspect"
 	Tag          Verb = "tag"
 	Push         Verb = "push"
@@ -26,10 +26,10 @@ const (
 // Call is a call of the engine's API, read from its URL.
 type Call struct {
 	Verb Verb
-	Ref  string // complete; empty where the call is about no image
+	Ref  string // complete; empty if the call is not about an image
 }
 
-// paths tells the verbs; the version in front of the path is cut off before.
+// paths matches the verbs, after the version prefix has been removed.
 var paths = []struct {
 	verb    Verb
 	method  string
@@ -48,7 +48,7 @@ var paths = []struct {
 
 var version = regexp.MustCompile(`^/v[0-9.]+/`)
 
-// CallOf reads the call from the request.
+// CallOf parses the call from the request.
 func CallOf(r *http.Request) Call {
 	path := version.ReplaceAllString(r.URL.Path, "/")
 	for _, p := range paths {

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Lines passes a call on and edits its answer, line by line: the client gets what edit returns, line ends included.
-// When edit returns false the answer ends there, as a complete one does, and the engine is told to stop.
+// Lines forwards a call and edits its response line by line: the client gets what edit returns, including line ends. If
+// edit returns false, the response ends there as if it were complete, and the engine is told to stop.
 func Lines(engine http.Handler, edit func(line []byte) (answer []byte, more bool)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, stop := context.WithCancel(r.Context())
@@ -18,7 +18,7 @@ func Lines(engine http.Handler, edit func(line []byte) (answer []byte, more bool
 	})
 }
 
-// Replace passes a call on and replaces what its answer says, wherever it says so within one line.
+// Replace forwards a call and replaces a text in its response, wherever it occurs within one line.
 func Replace(engine http.Handler, old, new string) http.Handler {
 	return Lines(engine, func(line []byte) ([]byte, bool) {
 		return bytes.ReplaceAll(line, []byte(old), []byte(new)), true
@@ -29,14 +29,14 @@ type lineWriter struct {
 	http.ResponseWriter
 	edit    func([]byte) ([]byte, bool)
 	stop    func()
-	rest    []byte // of a line whose end has not come
+	rest    []byte // of an incomplete line
 	stopped bool
 }
 
 // Unwrap lets http.ResponseController flush.
 func (w *lineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader takes the length away, which may not stay what it is.
+// WriteHeader removes the length, which may change.
 func (w *lineWriter) WriteHeader(status int) {
 	w.Header().Del("Content-Length")
 	w.ResponseWriter.WriteHeader(status)
@@ -67,11 +67,11 @@ func (w *lineWriter) line(line []byte) error {
 	return err
 }
 
-// end sends the last line, if it has no end, and hides that an answer was cut off.
+// end sends an incomplete last line, and hides that a response was cut off.
 func (w *lineWriter) end() {
 	if !w.stopped {
 		if len(w.rest) > 0 {
-			_ = w.line(w.rest) // the client is gone
+			_ = w.line(w.rest) // an error means that the client has disconnected
 		}
 		return
 	}

@@ -1,5 +1,5 @@
-// Package proxy stands between the program and those it talks to: in front of a real engine, where a test sees each
-// call and may delay it, change its answer or cut it off, and beside the registries, where secrets pass by.
+// Package proxy provides proxies for tests: in front of a real engine, to observe, delay, change or cut off calls, and
+// next to the registries, to observe secrets.
 package proxy
 
 import (
@@ -19,14 +19,14 @@ import (
 	"time"
 )
 
-// Around decides what becomes of a call of the engine's API; engine passes it on. It is called concurrently.
+// Around handles a call of the engine's API; engine forwards it. It is called concurrently.
 type Around func(w http.ResponseWriter, r *http.Request, engine http.Handler)
 
-// Options are a proxy's. Engine must be set.
+// Options configures a proxy. Engine is required.
 type Options struct {
 	Engine string // unix://…
-	Listen string // unix:///path or tcp://host:port; empty: a socket of the proxy's own
-	Around Around // nil: every call is passed on as it is
+	Listen string // unix:///path or tcp://host:port; empty: a new socket
+	Around Around // nil: every call is forwarded unchanged
 }
 
 // Proxy is a running proxy.
@@ -38,10 +38,10 @@ type Proxy struct {
 	transport *http.Transport
 }
 
-// Start starts a proxy, which listens when Start returns and runs until Close. Answers are
-// streamed, requests are not. Connections that the API takes over (attach, exec) do not go through it.
+// Start starts a proxy, which listens when Start returns and runs until Close. Responses are streamed, requests are
+// not. It does not support calls that hijack the connection (attach, exec).
 func Start(ctx context.Context, opts Options) (*Proxy, error) {
-	dir, err := os.MkdirTemp("/tmp", "proxy-") // a socket's path has at most 107 bytes
+	dir, err := os.MkdirTemp("/tmp", "proxy-") // a socket's path is limited to 107 bytes
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +78,11 @@ func (p *Proxy) handler(around Around) http.Handler {
 		around = func(w http.ResponseWriter, r *http.Request, engine http.Handler) { engine.ServeHTTP(w, r) }
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The server closes the request's body with the first byte of the answer, so all of it has to be here before.
+		// The server closes the request's body with the first byte of the response, so it has to be read completely
+		// first.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // the program is gone
+			return // the program has disconnected
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		around(w, r, engine)
@@ -96,7 +97,7 @@ func Transport(engine string) *http.Transport {
 	}}
 }
 
-// Close cuts off what is under way.
+// Close cuts off all calls in progress.
 func (p *Proxy) Close() error {
 	var err error
 	if p.server != nil {

@@ -26,7 +26,7 @@ func startEngine(t *testing.T, handler http.HandlerFunc) string {
 	return "unix://" + socket
 }
 
-// ask makes a call through a proxy and returns the answer's body and how its reading ended.
+// ask makes a call through a proxy and returns the response's body and the error at its end.
 func ask(t *testing.T, around Around, engine http.HandlerFunc) (string, error) {
 	t.Helper()
 	p, err := Start(t.Context(), Options{Engine: startEngine(t, engine), Listen: "tcp://127.0.0.1:0", Around: around})
@@ -111,7 +111,7 @@ func TestSecretsPassBy(t *testing.T) {
 	}
 }
 
-// Requests come by the thousand, and processes are looked at a few times a second.
+// Requests arrive by the thousand, but processes are only checked a few times a second.
 func TestLooksAtProcessesNowAndThen(t *testing.T) {
 	var secrets Secrets
 	began := time.Now()

@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// Secrets collects what must not be shown: the passwords, tokens and temporary keys that pass by on their way to the
-// registries and the APIs, and the command lines of the processes that run meanwhile. Its zero value is ready.
+// Secrets collects what must not be shown: the passwords, tokens and temporary keys in requests to the registries and
+// the APIs, and the command lines of the processes that run at that time. Its zero value is ready to use.
 type Secrets struct {
 	mu       sync.Mutex
 	kinds    map[string]string // by secret
 	commands map[string]bool
-	looked   time.Time // when the processes were looked at last
+	looked   time.Time // when the processes were last checked
 }
 
-// lookInterval is how long the processes go without being looked at again, in spite of further requests. A program that
-// is worth hiding secrets from has a command line for longer than that: reading all of /proc for each of thousands of
+// lookInterval is the minimum time between two checks of the processes, however many requests there are. A program
+// worth hiding secrets from keeps its command line for longer than that: reading all of /proc for each of thousands of
 // requests takes more processor time than the engine does.
 const lookInterval = 100 * time.Millisecond
 
-// Add makes a secret known; its first kind stays. What is shorter than eight characters is none: it would be found
+// Add adds a secret; the first kind is kept. It ignores values shorter than eight characters, which would be found
 // anywhere.
 func (s *Secrets) Add(kind, secret string) {
 	if len(secret) < 8 {
@@ -44,7 +44,7 @@ func (s *Secrets) Add(kind, secret string) {
 	}
 }
 
-// Wrap listens in on a server.
+// Wrap observes the requests to a server.
 func (s *Secrets) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hear(r)
@@ -55,13 +55,13 @@ func (s *Secrets) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		answer := &copyWriter{ResponseWriter: w} // of AWS's APIs, which have one path
+		answer := &copyWriter{ResponseWriter: w} // responses of AWS's APIs, which have one path
 		next.ServeHTTP(answer, r)
 		s.read(answer.copy.String())
 	})
 }
 
-// hear takes the secrets out of a request's header and query.
+// hear collects the secrets in a request's header and query.
 func (s *Secrets) hear(r *http.Request) {
 	s.Add("session token", r.Header.Get("X-Amz-Security-Token"))
 	query := r.URL.Query() // of a signed URL
@@ -75,7 +75,7 @@ func (s *Secrets) hear(r *http.Request) {
 		s.Add("registry token of GitLab", value)
 	case "Basic":
 		s.Add("encoded password", value)
-		decoded, _ := base64.StdEncoding.DecodeString(value) // then it is no password
+		decoded, _ := base64.StdEncoding.DecodeString(value) // an error means that it is not a password
 		_, password, _ := strings.Cut(string(decoded), ":")
 		s.Add("password", password)
 	}
@@ -83,14 +83,14 @@ func (s *Secrets) hear(r *http.Request) {
 
 var answered = regexp.MustCompile(`<(SecretAccessKey|SessionToken)>([^<]+)<|"(authorizationToken)":"([^"]+)"`)
 
-// read takes the secrets out of an answer of AWS.
+// read collects the secrets in a response from AWS.
 func (s *Secrets) read(answer string) {
 	for _, match := range answered.FindAllStringSubmatch(answer, -1) {
 		s.Add(match[1]+match[3], match[2]+match[4])
 	}
 }
 
-// due reports whether it is time to look at the processes, which is then the caller's to do.
+// due reports whether the processes should be checked, which the caller must then do.
 func (s *Secrets) due(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,11 +103,11 @@ func (s *Secrets) due(now time.Time) bool {
 
 // look reads the command lines of all processes.
 func (s *Secrets) look() {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is good
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is valid
 	for _, file := range files {
 		line, err := os.ReadFile(file)
 		if err != nil {
-			continue // the process is gone
+			continue // the process has ended
 		}
 		s.mu.Lock()
 		if s.commands == nil {
@@ -118,7 +118,7 @@ func (s *Secrets) look() {
 	}
 }
 
-// Shown returns the kinds of secrets that the text holds.
+// Shown returns the kinds of secrets that the text contains.
 func (s *Secrets) Shown(text string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,7 +132,7 @@ func (s *Secrets) Shown(text string) []string {
 	return kinds
 }
 
-// Kinds returns what kinds of secrets are known.
+// Kinds returns the kinds of the known secrets.
 func (s *Secrets) Kinds() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +146,8 @@ func (s *Secrets) Kinds() []string {
 	return kinds
 }
 
-// Commands returns the command lines of the processes that ran while something passed by, looked at now and whenever
-// lookInterval was over.
+// Commands returns the command lines of the processes that were running when requests were observed, checked now and at
+// most once per lookInterval.
 func (s *Secrets) Commands() []string {
 	s.look()
 	s.mu.Lock()
