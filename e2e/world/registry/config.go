@@ -4,9 +4,8 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 )
 
-// config is a registry as lenient as ECR and GitLab's are: any artifact, foreign layers with any
-// URL, deletion; but no index whose children are missing. No blob cache: the directory is the
-// truth, also when a test damages it.
+// config configures a registry as lenient as ECR's and GitLab's: it accepts any artifact, foreign layers with any URL,
+// and deletion, but no index with missing children. There is no blob cache, so that tests can damage the directory.
 func config(opts Options) *configuration.Configuration {
 	cfg := &configuration.Configuration{
 		Version: configuration.CurrentVersion,

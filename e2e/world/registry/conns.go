@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// silent holds the connections on which nothing has been asked yet. Clients dial spare ones, and
-// http.Server.Shutdown waits five seconds for each.
+// silent holds connections without a request so far. Clients open spare ones, and http.Server.Shutdown waits five
+// seconds for each.
 type silent struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool

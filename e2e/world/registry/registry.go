@@ -23,25 +23,24 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
-// drainTimeout is how long Close lets requests under way finish.
+// drainTimeout is how long Close waits for requests in progress.
 const drainTimeout = 3 * time.Second
 
-// Options says where a registry listens, what it stores and who may use it. The zero value is an
-// open registry on a free loopback port with a directory of its own.
+// Options configures a registry. The zero value is an open registry on a free loopback port with its own directory.
 type Options struct {
-	Dir  string // holds blobs and tags; empty: a temporary one, removed by Close
+	Dir  string // stores blobs and tags; empty: a temporary one, removed by Close
 	Addr string // host:port to listen on; empty: 127.0.0.1:0
 
-	// Listener is used in place of Addr, for those who need the port before the start; the registry closes it.
+	// Listener replaces Addr for callers that need to know the port before the start. The registry closes it.
 	Listener net.Listener
 
-	// Secure has the registry speak TLS with a certificate of this authority; nil: plain HTTP.
+	// Secure makes the registry use TLS with a certificate of this authority; nil: plain HTTP.
 	Secure *secure.Authority
 
-	// Wrap puts middleware around the registry. It sees requests before they are authorized.
+	// Wrap adds middleware around the registry. It sees requests before they are authorized.
 	Wrap func(http.Handler) http.Handler
 
-	// Auth configures one of distribution's access controllers ("token"); nil admits everybody.
+	// Auth configures one of distribution's access controllers ("token"); nil: access is open.
 	Auth configuration.Auth
 }
 
@@ -52,13 +51,13 @@ type Server struct {
 	app    *handlers.App
 	server *http.Server
 	silent silent
-	tmp    string // to be removed by Close; may be empty
+	tmp    string // removed by Close; may be empty
 	closed sync.Once
 	err    error
 }
 
-// Start starts a registry, which is ready when Start returns. ctx bounds the start alone: the
-// registry runs until Close.
+// Start starts a registry, which is ready when Start returns. ctx applies only to the start: the registry runs until
+// Close.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	listener, err := listen(ctx, opts)
 	if err != nil {
@@ -103,7 +102,7 @@ func newServer(ctx context.Context, opts Options) (s *Server, err error) {
 	return s, nil
 }
 
-// newApp turns distribution's panics about its configuration into errors.
+// newApp converts distribution's panics about its configuration to errors.
 func newApp(ctx context.Context, cfg *configuration.Configuration) (app *handlers.App, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -114,13 +113,13 @@ func newApp(ctx context.Context, cfg *configuration.Configuration) (app *handler
 	return handlers.NewApp(ctx, cfg), nil
 }
 
-// quiet discards distribution's logs, which go to logrus's global logger and nowhere else.
+// quiet discards distribution's logs, which go only to logrus's global logger.
 var quiet = sync.OnceFunc(func() {
 	logrus.SetOutput(io.Discard)
 	logrus.SetLevel(logrus.PanicLevel)
 })
 
-// Close lets requests under way finish for a few seconds, then ends them. Closing again is harmless.
+// Close waits a few seconds for requests in progress, then ends them. It may be called more than once.
 func (s *Server) Close() error {
 	s.closed.Do(func() { s.err = s.close() })
 	return s.err

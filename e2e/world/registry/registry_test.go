@@ -31,7 +31,7 @@ const (
 	dockerList  = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
-// TestManifests pushes raw manifests of every shape that ECR takes and reads the same bytes back.
+// TestManifests pushes raw manifests of every shape that ECR accepts, and reads the same bytes back.
 func TestManifests(t *testing.T) {
 	s := start(t, Options{})
 	blob := s.pushBlob(t, `{}`)
@@ -89,7 +89,7 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// TestImages has a client push and pull what it makes itself: several layers, chunked uploads, tags, deletion.
+// TestImages lets a client push and pull its own images: several layers, chunked uploads, tags, deletion.
 func TestImages(t *testing.T) {
 	s := start(t, Options{})
 	img, err := random.Image(4096, 3)
@@ -185,7 +185,7 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
-// TestCloseEndsHangingRequests holds a request open for ever: Close must not wait for it.
+// TestCloseEndsHangingRequests keeps a request open forever: Close must not wait for it.
 func TestCloseEndsHangingRequests(t *testing.T) {
 	entered := make(chan struct{})
 	s := start(t, Options{Wrap: func(http.Handler) http.Handler {
@@ -206,13 +206,13 @@ func TestCloseEndsHangingRequests(t *testing.T) {
 	}
 }
 
-// TestCloseIgnoresSilentConnections holds a connection on which nothing is asked, as clients do.
+// TestCloseIgnoresSilentConnections keeps a connection open without a request, as clients do.
 func TestCloseIgnoresSilentConnections(t *testing.T) {
 	s := start(t, Options{})
 	conn, err := net.Dial("tcp", s.Host)
 	check(t, err)
 	defer conn.Close() //nolint:errcheck // nothing is under way
-	// Connections are accepted in order: an answer on the next one says that this one is known.
+	// Connections are accepted in order: a response on the next one means that this one has been accepted.
 	s.get(t, "http://"+s.Host+"/v2/", "*/*")
 	begin := time.Now()
 	check(t, s.Close())
@@ -280,7 +280,7 @@ func (s testServer) get(t *testing.T, url, accept string) string {
 	return string(body)
 }
 
-// descriptor describes content of which only the digest matters: the registry checks no sizes.
+// descriptor returns a descriptor of which only the digest matters: the registry does not check sizes.
 func descriptor(mediaType string, d digest.Digest) string {
 	return descriptorWith(mediaType, d, 0, `"annotations":{}`)
 }
