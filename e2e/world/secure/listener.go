@@ -9,7 +9,7 @@ import (
 // recordTypeHandshake is the first byte a TLS client sends.
 const recordTypeHandshake = 0x16
 
-// listener tells TLS from plain HTTP by the first byte of a connection.
+// listener distinguishes TLS from plain HTTP by the first byte of a connection.
 type listener struct {
 	net.Listener
 	config *tls.Config
@@ -18,7 +18,7 @@ type listener struct {
 
 	mu     sync.Mutex
 	err    error
-	silent map[net.Conn]bool // nothing has been sent yet
+	silent map[net.Conn]bool // no data received yet
 }
 
 // accept passes connections on until the inner listener is closed.
@@ -91,7 +91,7 @@ func (l *listener) end(err error) {
 	}
 }
 
-// begunConn is a connection whose first bytes have been read already.
+// begunConn is a connection whose first bytes have already been read.
 type begunConn struct {
 	net.Conn
 	begun []byte
