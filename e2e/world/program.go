@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// Program is the built program, with the file that it is shown as /etc/hosts, in which it finds the names of a world.
+// Program is the compiled program, with the file that it sees as /etc/hosts, which has the host names of a world.
 type Program struct{ path, hosts string }
 
-// Built is the program that is at the path, in a temporary folder.
+// Built returns the program at the path, in a temporary folder.
 func Built(path string) (Program, error) {
 	hosts, err := writeHosts(path + ".hosts")
 	return Program{path: path, hosts: hosts}, err
 }
 
-// Build compiles the program into dir, with the race detector if it is wanted.
+// Build compiles the program into dir, optionally with the race detector.
 func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	_, here, _, _ := runtime.Caller(0)
 	path := filepath.Join(dir, "ecr2gitlab")
@@ -39,7 +39,7 @@ func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	return Built(path)
 }
 
-// writeHosts writes the machine's own names and those of a world.
+// writeHosts writes the machine's own host names and those of a world.
 func writeHosts(path string) (string, error) {
 	lines, err := os.ReadFile("/etc/hosts")
 	if err != nil {
@@ -51,15 +51,15 @@ func writeHosts(path string) (string, error) {
 	return path, os.WriteFile(path, lines, 0o644)
 }
 
-// Outcome is how a run of the program ended, and what it wrote.
+// Outcome is the exit code and the output of a run of the program.
 type Outcome struct {
 	ExitCode       int
 	Stdout, Stderr string
 	Took           time.Duration
 }
 
-// Run runs the program with this environment and no other, and waits for its end. ctx interrupts it as a runner
-// does, with SIGTERM. An error is one of starting it.
+// Run runs the program with only the given environment, and waits for its end. When ctx ends, it interrupts the program
+// with SIGTERM, as a runner does. The error is about starting the program.
 func (p Program) Run(ctx context.Context, env []string, args ...string) (Outcome, error) {
 	var stdout, stderr bytes.Buffer
 	started := time.Now()
@@ -73,18 +73,18 @@ func (p Program) Run(ctx context.Context, env []string, args ...string) (Outcome
 	return outcome, err
 }
 
-// Command is the program with this environment and no other, for a caller who starts it and looks at it as it runs.
-// ctx interrupts it with SIGTERM.
+// Command returns a command for the program with only the given environment, for callers that observe it while it runs.
+// When ctx ends, it is interrupted with SIGTERM.
 func (p Program) Command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `mount --bind "$0" /etc/hosts && exec "$@"`, p.hosts, p.path}, args...)...)
-	command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // no other process sees that mount
+	command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // hides the mount from others
 	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, env...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 30 * time.Second
 	return command
 }
 
-// Stream is Run for a caller who reads along; a failure of the program is an *exec.ExitError.
+// Stream is like Run for callers that read the output as it is written. A failure of the program is an *exec.ExitError.
 func (p Program) Stream(ctx context.Context, stdout, stderr io.Writer, env []string, args ...string) error {
 	command := p.Command(ctx, env, args...)
 	command.Stdout, command.Stderr = stdout, stderr

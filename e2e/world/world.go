@@ -1,5 +1,5 @@
-// Package world puts the test world together: an account at the AWS stand-in, a project at the GitLab stand-in, a
-// real engine between them, and the program as a CI job would run it.
+// Package world sets up a test environment: an account at the AWS stand-in, a project at the GitLab stand-in, a real
+// engine between them, and the program as a CI job would run it.
 package world
 
 import (
@@ -19,27 +19,27 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
-// Options are those of the parts.
+// Options combines the options of the parts.
 type Options struct {
 	AWS    aws.Options
 	GitLab gitlab.Options
 
-	// TLS has all registries and the bucket speak TLS, with certificates of an authority of the world's own, which the
-	// engine and the program are told to trust. With E2E_TLS in the environment every world has it.
+	// TLS makes all registries and the bucket use TLS, with certificates of the world's own authority, which the engine
+	// and the program trust. If E2E_TLS is set in the environment, every world uses TLS.
 	TLS bool
 }
 
-// World is a running world. The engine is the caller's, who may use one for several worlds in turn.
+// World is a running test environment. The engine belongs to the caller, who may use it for several worlds in turn.
 type World struct {
 	AWS    *aws.Server
 	GitLab *gitlab.Server
-	Engine *engine.Engine // nil: the program finds none
+	Engine *engine.Engine // nil: the program finds no engine
 
-	authority string // file of its certificate; empty: no TLS
+	authority string // file with its certificate; empty: no TLS
 }
 
-// Start starts both stand-ins, on addresses of their own: an engine remembers by host, without the port, where blobs
-// came from, and would take the two registries for one.
+// Start starts both stand-ins, on separate addresses: an engine remembers the source of blobs by host, without the
+// port, and would confuse the two registries.
 func Start(ctx context.Context, e *engine.Engine, options Options) (*World, error) {
 	if options.GitLab.Addr == "" {
 		options.GitLab.Addr = "127.0.0.2:0"
@@ -71,7 +71,7 @@ func (w *World) start(ctx context.Context, options Options) (err error) {
 	return w.trust(authority)
 }
 
-// trust tells the engine and the program of the authority, if there is one.
+// trust makes the engine and the program trust the authority, if there is one.
 func (w *World) trust(authority *secure.Authority) error {
 	if authority == nil {
 		return nil
@@ -90,13 +90,13 @@ func (w *World) trust(authority *secure.Authority) error {
 	return errors.Join(w.Engine.Trust(w.AWS.RegistryHost, authority.PEM), w.Engine.Trust(w.GitLab.Registry, authority.PEM))
 }
 
-// bucketName is the one in the region that a world has unless it is told otherwise.
+// bucketName is the bucket's name in the default region of a world.
 var bucketName = aws.BucketHost("eu-central-1")
 
-// Hosts are the names of a world with the addresses that it gives them, for the engines that are to know them.
+// Hosts returns the names of a world with their addresses, for the engines that need them.
 func Hosts() map[string]string { return map[string]string{bucketName: "127.0.0.3"} }
 
-// resolved is where the engine finds the bucket by its name; empty: it does not know the name.
+// resolved returns the address that the engine has for the bucket's name; empty: the engine does not know the name.
 func resolved(e *engine.Engine) string {
 	if e == nil {
 		return ""
@@ -104,7 +104,7 @@ func resolved(e *engine.Engine) string {
 	return e.Hosts[bucketName]
 }
 
-// Close ends both stand-ins.
+// Close stops both stand-ins.
 func (w *World) Close() error {
 	var errs []error
 	if w.AWS != nil {
@@ -119,7 +119,7 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// Env is what a CI job's environment holds in this world.
+// Env returns the environment of a CI job in this world.
 func (w *World) Env() []string {
 	env := append(w.AWS.Env(), w.GitLab.Env()...)
 	if w.Engine != nil {
@@ -131,13 +131,13 @@ func (w *World) Env() []string {
 	return env
 }
 
-// Owner returns a repository at ECR as the account's owner may push to it.
+// Owner returns access to a repository in ECR with the permissions of the account's owner, including push.
 func (w *World) Owner(repository string) (name.Repository, authn.Authenticator, error) {
 	repo, err := name.NewRepository(w.AWS.RegistryHost+"/"+repository, name.Insecure)
 	return repo, authn.FromConfig(w.AWS.AdminAuth()), err
 }
 
-// Fill creates an account's repositories at ECR and pushes their images.
+// Fill creates an account's repositories in ECR and pushes their images.
 func (w *World) Fill(ctx context.Context, account []corpus.Repository) error {
 	for _, repository := range account {
 		if _, err := w.AWS.CreateRepository(repository.Name); err != nil {
@@ -154,12 +154,12 @@ func (w *World) Fill(ctx context.Context, account []corpus.Repository) error {
 	return nil
 }
 
-// Source is an image at ECR, for the independent client.
+// Source returns an image in ECR, for the independent client.
 func (w *World) Source(repository, reference string) check.Ref {
 	return check.Ref{Name: w.AWS.RegistryHost + "/" + repository + reference, Auth: authn.FromConfig(w.AWS.AdminAuth())}
 }
 
-// Target is an image at GitLab, for the independent client.
+// Target returns an image in GitLab, for the independent client.
 func (w *World) Target(repository, reference string) check.Ref {
 	return check.Ref{Name: w.GitLab.Image + "/" + repository + reference, Auth: w.GitLab.Auth()}
 }

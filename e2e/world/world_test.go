@@ -20,8 +20,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
-// TestTLS copies an image from one registry to the other as a client that trusts the world's authority, over HTTP/2, and
-// compares both as the tests' own client, over plain HTTP.
+// TestTLS copies an image from one registry to the other with a client that trusts the world's authority, over HTTP/2,
+// and compares both with the tests' own client, over plain HTTP.
 func TestTLS(t *testing.T) {
 	var http2, http1 atomic.Int64
 	count := func(next http.Handler) http.Handler {
@@ -84,7 +84,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// trusted is the pool of the file that the program is told to trust.
+// trusted returns the certificate pool in the file that the program trusts.
 func trusted(t *testing.T, env []string) *x509.CertPool {
 	t.Helper()
 	const variable = "SSL_CERT_FILE="
