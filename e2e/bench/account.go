@@ -12,7 +12,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 )
 
-// account is what the contenders migrate: the images of the first run, and those that get their tag for the last.
+// account is what the contenders migrate: the images of the first run, and those that are tagged for the last.
 type account struct {
 	images []corpus.Repository
 	next   []corpus.Repository
@@ -28,8 +28,8 @@ func newAccount(ctx context.Context, scale corpus.Scale) (*account, error) {
 	return &account{images, next}, err
 }
 
-// all is every repository with all its images, those to come without their tags: so that ECR holds the same content for
-// every contender, and what a run adds is taken away by taking the tag.
+// all returns all repositories with all their images, future ones without their tags: ECR then holds the same content
+// for every contender, and removing the tags undoes what a run adds.
 func (a *account) all() []corpus.Repository {
 	var repositories []corpus.Repository
 	for i, r := range a.images {
@@ -42,12 +42,12 @@ func (a *account) all() []corpus.Repository {
 	return repositories
 }
 
-// tag is one that is at ECR.
+// tag is a tag in ECR.
 type tag struct {
 	repository, name, digest string
 }
 
-// tags are those at ECR in a phase, repository by repository.
+// tags returns the tags in ECR during a phase, by repository.
 func (a *account) tags(phase Phase) []tag {
 	tags := tagsOf(a.images)
 	if phase == Added {
@@ -62,7 +62,7 @@ func tagsOf(repositories []corpus.Repository) []tag {
 		for _, image := range r.Images {
 			digest, err := image.Object.Digest()
 			if err != nil {
-				panic(err) // of bytes in memory
+				panic(err) // from bytes in memory
 			}
 			for _, name := range image.Tags {
 				tags = append(tags, tag{r.Name, name, digest.String()})
@@ -72,7 +72,7 @@ func tagsOf(repositories []corpus.Repository) []tag {
 	return tags
 }
 
-// addTags gives the images to come their tags at ECR, and removeTags takes them again.
+// addTags adds the tags of the future images in ECR, and removeTags removes them.
 func (a *account) addTags(server *aws.Server) error {
 	for _, t := range tagsOf(a.next) {
 		if err := server.Tag(t.repository, t.name, digest.Digest(t.digest)); err != nil {
@@ -91,8 +91,8 @@ func (a *account) removeTags(server *aws.Server) error {
 	return nil
 }
 
-// uniqueBytes is the size of the blobs that a phase is the first to bring, each counted once. A second run brings none,
-// and is measured by what there is.
+// uniqueBytes returns the size of the blobs that a phase is the first to copy, each counted once. A second run copies
+// none, and is measured by what exists.
 func (a *account) uniqueBytes(phase Phase) (n int64) {
 	blobs := blobsOf(a.images)
 	if phase == Added {
@@ -108,7 +108,7 @@ func (a *account) uniqueBytes(phase Phase) (n int64) {
 	return n
 }
 
-// blobsOf are the sizes of configs and layers by digest.
+// blobsOf returns the sizes of configs and layers by digest.
 func blobsOf(repositories []corpus.Repository) map[v1.Hash]int64 {
 	blobs := map[v1.Hash]int64{}
 	for _, r := range repositories {
@@ -126,7 +126,7 @@ func blobsOf(repositories []corpus.Repository) map[v1.Hash]int64 {
 	return blobs
 }
 
-// unpackedBytes is the size of the unpacked archives of all layers of the first run, each counted once.
+// unpackedBytes returns the uncompressed size of all layers of the first run, each counted once.
 func (a *account) unpackedBytes() (n int64, err error) {
 	seen := map[v1.Hash]bool{}
 	for _, r := range a.images {
@@ -147,7 +147,7 @@ func (a *account) unpackedBytes() (n int64, err error) {
 	return n, nil
 }
 
-// unpackedSize is that of a layer that has not been seen yet, and 0 of others.
+// unpackedSize returns the uncompressed size of a layer that has not been seen yet, and 0 for others.
 func unpackedSize(layer v1.Layer, seen map[v1.Hash]bool) (int64, error) {
 	digest, err := layer.Digest()
 	if err != nil || seen[digest] {

@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 )
 
-// TestAccount has one more tag in each repository appear and go again.
+// TestAccount adds one tag to each repository and removes it again.
 func TestAccount(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	a, err := newAccount(t.Context(), corpus.Scale{Base: 256 << 10, Dependency: 32 << 10, Application: 16 << 10})
@@ -49,7 +49,7 @@ func apply(t *testing.T, server *aws.Server, change func(*aws.Server) error) {
 	}
 }
 
-// expectAtECR makes sure that these tags are there and no others.
+// expectAtECR checks that exactly these tags are in ECR.
 func expectAtECR(t *testing.T, w *world.World, want []tag) {
 	t.Helper()
 	left := map[string]int{}

@@ -16,30 +16,30 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// Phase is one of the runs of a contender, all on the same engine and the same target.
+// Phase is one of the runs of a contender, all with the same engine and the same target.
 type Phase string
 
-// The phases in their order: everything is new, nothing is, and one tag in each repository.
+// The phases in order: everything is new, nothing is new, one tag in each repository is new.
 const (
 	First Phase = "first"
 	Again Phase = "again"
 	Added Phase = "new"
 )
 
-// Phases are all phases.
+// Phases lists all phases.
 func Phases() []Phase { return []Phase{First, Again, Added} }
 
-// Options chooses what is measured. Empty lists are everything.
+// Options selects what to measure. Empty lists select everything.
 type Options struct {
 	Rounds    int             // 0: 3
-	Latencies []time.Duration // round trips between clients and registries; 0: no proxy at all
+	Latencies []time.Duration // round-trip times between clients and registries; 0: no proxy
 	Kinds     []engine.Kind
 	Only      []string // names of contenders
 	Phases    []Phase
-	Progress  io.Writer // gets a line a measurement; nil: nobody
+	Progress  io.Writer // gets a line per measurement; nil: discarded
 }
 
-// DefaultLatencies are those that the targets speak of.
+// DefaultLatencies are those for which there are targets.
 func DefaultLatencies() []time.Duration { return []time.Duration{30 * time.Millisecond, 0} }
 
 func (o Options) withDefaults() Options {
@@ -83,7 +83,7 @@ func (o Options) check() error {
 
 func (o Options) wants(name string) bool { return slices.Contains(o.Only, name) }
 
-// bench is what all measurements share.
+// bench is shared by all measurements.
 type bench struct {
 	Options
 	dir     string // for temporary files
@@ -92,8 +92,8 @@ type bench struct {
 	results *Results
 }
 
-// Run measures everything that is asked for, and returns it when all of it has been measured: a contender that fails,
-// or leaves out a tag, fails the benchmark.
+// Run measures everything that is selected, and returns the results once all are complete: a contender that fails, or
+// misses a tag, fails the benchmark.
 func Run(ctx context.Context, options Options) (results *Results, err error) {
 	if err := options.check(); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func Run(ctx context.Context, options Options) (results *Results, err error) {
 	return b.results, nil
 }
 
-// prepare makes what no measurement is to wait for.
+// prepare creates everything that should not be part of a measurement.
 func (b *bench) prepare(ctx context.Context) (err error) {
 	b.say("preparing: the program, the tools and the account")
 	if b.program, err = world.Build(ctx, b.dir, false); err != nil {
@@ -141,7 +141,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// measureLatency takes the contenders in turn, round after round, with the same account.
+// measureLatency alternates between the contenders, round after round, with the same account.
 func (b *bench) measureLatency(ctx context.Context, latency time.Duration) (err error) {
 	source, err := b.startSource(ctx, latency)
 	if err != nil {
@@ -166,7 +166,8 @@ func (b *bench) measureLatency(ctx context.Context, latency time.Duration) (err 
 	return nil
 }
 
-// best tells whether a daemonless tool has this parallelism in later rounds: the one of its quickest first run.
+// best reports whether to run a daemonless tool with this parallelism in later rounds: only that of its fastest first
+// run.
 func (b *bench) best(latency time.Duration, c contender) bool {
 	return c.parallel == 0 || b.results.best(latency, c.name) == c.parallel
 }
@@ -175,7 +176,7 @@ func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.Progress, "bench: "+format+"\n", args...)
 }
 
-// latencyName is how people read a round trip.
+// latencyName formats a round-trip time.
 func latencyName(latency time.Duration) string {
 	if latency == 0 {
 		return "no latency"

@@ -13,7 +13,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// Names of contenders, for -only and the tables. Scale is no contender, but measured beside them.
+// Names of contenders, for -only and the tables. Scale is not a contender, but is measured as well.
 const (
 	nameScript  = "script"
 	nameScript8 = "script8"
@@ -24,7 +24,7 @@ const (
 	nameScale   = "scale"
 )
 
-// Names are all that Options.Only may name.
+// Names lists the valid names in Options.Only.
 func Names() []string {
 	return []string{nameScript, nameScript8, nameOurs, nameDisk, nameCrane, nameRegsync, nameScale}
 }
@@ -32,17 +32,17 @@ func Names() []string {
 // contender is one way to migrate the account.
 type contender struct {
 	name       string
-	kind       engine.Kind // empty: it needs no engine
+	kind       engine.Kind // empty: needs no engine
 	engineArgs []string    // of dockerd, as the contender's own documentation starts it
-	parallel   int         // of a daemonless tool
-	atOnce     int         // commands at a time; 0: 1
-	single     bool        // it is one process, whose memory says something
+	parallel   int         // for daemonless tools
+	atOnce     int         // concurrent commands; 0: 1
+	single     bool        // a single process, whose memory is meaningful
 
-	// commands are those of one phase, for what is at ECR then. Making them is not measured.
+	// commands returns the commands of one phase, for the current tags in ECR. Creating them is not measured.
 	commands func(ctx context.Context, s *site) ([]*exec.Cmd, error)
 }
 
-// String names the contender in progress and errors.
+// String names the contender in progress output and errors.
 func (c contender) String() string {
 	switch {
 	case c.kind != "":
@@ -53,13 +53,13 @@ func (c contender) String() string {
 	return c.name
 }
 
-// exact tells whether digests stay the same: the classic store packs layers anew.
+// exact reports whether digests stay the same: the classic store recompresses layers.
 func (c contender) exact() bool { return c.kind != engine.Classic }
 
-// parallelisms are those of which the daemonless tools may have their best.
+// parallelisms are the values from which the best of each daemonless tool is chosen.
 func parallelisms() []int { return []int{4, 8, 16} }
 
-// contenders are those that are wanted, in the order of a round.
+// contenders returns the selected contenders, in the order of a round.
 func (b *bench) contenders(ctx context.Context) ([]contender, error) {
 	var list []contender
 	for _, kind := range b.Kinds {
@@ -83,7 +83,7 @@ func (b *bench) contenders(ctx context.Context) ([]contender, error) {
 	return slices.DeleteFunc(list, func(c contender) bool { return !b.wants(c.name) }), nil
 }
 
-// onEngine are the contenders of a kind of engine. Eight loops and the disk's limit are for the current one.
+// onEngine returns the contenders for a kind of engine. Eight loops and the disk limit are only for the current one.
 func (b *bench) onEngine(kind engine.Kind) []contender {
 	ours := contender{name: nameOurs, kind: kind, engineArgs: shippedArgs(), single: true, commands: b.ours()}
 	list := []contender{{name: nameScript, kind: kind, commands: script(tutorial)}, ours}
@@ -96,7 +96,7 @@ func (b *bench) onEngine(kind engine.Kind) []contender {
 	return append(list, contender{name: nameScript8, kind: kind, commands: script(eightLoops)}, limited)
 }
 
-// shippedArgs are those of the engine in the README's job. The tutorial's job gives its engine none.
+// shippedArgs are those of the engine in the README's job. The tutorial's job does not set any.
 func shippedArgs() []string {
 	return []string{"--max-concurrent-downloads=8", "--max-concurrent-uploads=8"}
 }
@@ -114,7 +114,7 @@ var (
 	eightLoops string
 )
 
-// script runs a shell script with the AWS CLI of the machine and the docker CLI of the classic engine.
+// script runs a shell script with the machine's AWS CLI and the classic engine's docker CLI.
 func script(text string) func(context.Context, *site) ([]*exec.Cmd, error) {
 	return func(ctx context.Context, s *site) ([]*exec.Cmd, error) {
 		docker, err := s.Engine.Command(ctx)
@@ -128,7 +128,7 @@ func script(text string) func(context.Context, *site) ([]*exec.Cmd, error) {
 	}
 }
 
-// command ends with ctx, and so do the processes that it has started.
+// command returns a command that ends with ctx, along with the processes that it has started.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = os.Environ()

@@ -24,7 +24,7 @@ const (
 	regsyncVersion = "v0.11.7"
 )
 
-// newCrane copies each tag with a process of its own. It is given the tags, which costs it nothing.
+// newCrane copies each tag with a separate process. It is given the tags; listing them is not measured.
 func newCrane(ctx context.Context, parallel int) (contender, error) {
 	crane, err := engine.Tool(ctx, "github.com/google/go-containerregistry/cmd/crane", craneVersion)
 	return contender{
@@ -44,7 +44,7 @@ func newCrane(ctx context.Context, parallel int) (contender, error) {
 	}, err
 }
 
-// newRegsync copies all tags with one process, which is given them.
+// newRegsync copies all tags with one process, which is given the tags.
 func newRegsync(ctx context.Context, parallel int) (contender, error) {
 	regsync, err := engine.Tool(ctx, "github.com/regclient/regclient/cmd/regsync", regsyncVersion)
 	return contender{
@@ -62,7 +62,7 @@ func newRegsync(ctx context.Context, parallel int) (contender, error) {
 func (s *site) source(t tag) string { return s.AWS.RegistryHost + "/" + t.repository + ":" + t.name }
 func (s *site) target(t tag) string { return s.GitLab.Image + "/" + t.repository + ":" + t.name }
 
-// login is what a client has to say to a registry.
+// login holds the credentials for a registry.
 type login struct{ registry, user, password string }
 
 func (s *site) logins(ctx context.Context) ([]login, error) {
@@ -70,7 +70,7 @@ func (s *site) logins(ctx context.Context) ([]login, error) {
 	return []login{ecr, {s.GitLab.Registry, s.GitLab.User, s.GitLab.Password}}, err
 }
 
-// ecrLogin has ECR issue a token, as a user gets it: what the owner reads is not counted.
+// ecrLogin gets a token from ECR as a user, because reads by the owner are not counted.
 func ecrLogin(ctx context.Context, server *aws.Server) (login, error) {
 	out, err := ecrClient(server).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
@@ -94,7 +94,7 @@ func ecrClient(server *aws.Server) *ecr.Client {
 	})
 }
 
-// writeDockerConfig logs in as docker login does, to both registries.
+// writeDockerConfig logs in to both registries, as docker login does.
 func (s *site) writeDockerConfig(ctx context.Context) error {
 	logins, err := s.logins(ctx)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *site) writeDockerConfig(ctx context.Context) error {
 	return err
 }
 
-// writeRegsyncConfig lets regsync send as many requests to a registry as it copies images, which by default are three.
+// writeRegsyncConfig allows as many requests to a registry as concurrent images; the default is three.
 func (s *site) writeRegsyncConfig(ctx context.Context, parallel int) (path string, err error) {
 	logins, err := s.logins(ctx)
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *site) writeRegsyncConfig(ctx context.Context, parallel int) (path strin
 	})
 }
 
-// writeJSON writes a file that only this user may read. JSON is YAML, too.
+// writeJSON writes a file that only this user can read. JSON is also valid YAML.
 func (s *site) writeJSON(name string, content any) (path string, err error) {
 	raw, err := json.Marshal(content)
 	if err != nil {

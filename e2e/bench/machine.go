@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Machine is where and when measurements were taken, as far as they depend on it.
+// Machine describes where and when measurements were taken.
 type Machine struct {
 	Date      time.Time
 	Processor string
@@ -19,7 +19,7 @@ type Machine struct {
 	Memory    int64
 	Kernel    string
 	Go        string
-	AWSCLI    string // empty: there is none
+	AWSCLI    string // empty: not installed
 }
 
 func describeMachine(ctx context.Context) (m Machine, err error) {
@@ -29,7 +29,7 @@ func describeMachine(ctx context.Context) (m Machine, err error) {
 		return m, err
 	}
 	if m.Processor, err = field(string(cpu), "model name"); err != nil {
-		m.Processor = runtime.GOARCH // arm64 tells no name
+		m.Processor = runtime.GOARCH // arm64 does not report a name
 	}
 	memory, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -52,7 +52,7 @@ func describeMachine(ctx context.Context) (m Machine, err error) {
 	return m, err
 }
 
-// String is a line for people.
+// String returns a one-line description.
 func (m Machine) String() string {
 	return fmt.Sprintf("%s, %d × %s, %.0f GiB of memory, Linux %s, %s, %s",
 		m.Date.Format("2006-01-02 15:04 UTC"), m.Count, m.Processor, float64(m.Memory)/(1<<30), m.Kernel, m.Go, m.AWSCLI)

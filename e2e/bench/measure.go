@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// phaseLimit bounds one run: the script on the classic store takes three minutes for the account at 30 ms.
+	// phaseLimit limits one run: the script on the classic store takes three minutes for the account at 30 ms.
 	phaseLimit = 20 * time.Minute
 
-	// pollInterval is how often what has a peak is looked at.
+	// pollInterval is the interval between samples for peak values.
 	pollInterval = 20 * time.Millisecond
 )
 
-// measureContender runs the phases on a site that is new for it.
+// measureContender runs the phases on a new site.
 func (b *bench) measureContender(ctx context.Context, src *source, c contender, where string) (err error) {
 	s, err := newSite(ctx, src, c)
 	if err != nil {
@@ -44,7 +44,7 @@ func (b *bench) measureContender(ctx context.Context, src *source, c contender, 
 	return nil
 }
 
-// measurePhase prepares a phase, measures it and checks what it has done.
+// measurePhase prepares a phase, measures it and checks the result.
 func (b *bench) measurePhase(ctx context.Context, s *site, c contender, phase Phase) (sample Sample, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, phaseLimit, errors.New("not done after "+phaseLimit.String()))
 	defer cancel()
@@ -69,7 +69,7 @@ func (b *bench) measurePhase(ctx context.Context, s *site, c contender, phase Ph
 	return sample, s.checkTags(ctx, c.exact())
 }
 
-// measure runs the commands, so many at once, and takes what they cost the site.
+// measure runs the commands, up to atOnce at a time, and measures their use of the site's resources.
 func (s *site) measure(ctx context.Context, commands []*exec.Cmd, atOnce int) (Sample, error) {
 	before, err := s.counters()
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *site) measure(ctx context.Context, commands []*exec.Cmd, atOnce int) (S
 	}, err
 }
 
-// counters only grow.
+// counters only increase.
 type counters struct {
 	bytesOut, bytesIn int64 // of blobs
 	engineCPU         time.Duration
@@ -109,7 +109,7 @@ func (s *site) counters() (c counters, err error) {
 	return c, err
 }
 
-// watchDisk looks at the engine's disk until the function that it returns is called, which tells the peak, in bytes.
+// watchDisk samples the engine's disk until the returned function is called, which returns the peak in bytes.
 func (s *site) watchDisk() (stop func() (int64, error)) {
 	if s.Engine == nil {
 		return func() (int64, error) { return 0, nil }
@@ -126,14 +126,15 @@ func (s *site) watchDisk() (stop func() (int64, error)) {
 	}
 }
 
-// usage is what commands took for themselves: processor time, that of their children included, and the peak of the
-// memory of one of them, without its children, in bytes.
+// usage is what commands used themselves: processor time, including that of their children, and the peak memory of one
+// of them, without its children, in bytes.
 type usage struct {
 	cpu    time.Duration
 	memory int64
 }
 
-// runAll runs commands, so many at once. The error of one ends the others, and carries the end of its output.
+// runAll runs commands, up to atOnce at a time. If one fails, the others are stopped, and the error includes the end of
+// its output.
 func runAll(ctx context.Context, commands []*exec.Cmd, atOnce int) (all usage, err error) {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
@@ -154,7 +155,7 @@ func runAll(ctx context.Context, commands []*exec.Cmd, atOnce int) (all usage, e
 	return all, group.Wait()
 }
 
-// runOne runs a command to its end. Its error carries the end of the output.
+// runOne runs a command to its end. The error includes the end of the output.
 func runOne(ctx context.Context, command *exec.Cmd) (usage, error) {
 	var output bytes.Buffer
 	u, err := runWith(ctx, command, &output)
@@ -164,8 +165,9 @@ func runOne(ctx context.Context, command *exec.Cmd) (usage, error) {
 	return u, err
 }
 
-// runWith runs a command with both outputs in one, until it ends or ctx does, which need not be its own. Its peak of memory is looked at from outside: the kernel's own count
-// (ru_maxrss) begins with that of the process which started it, and this one holds two registries.
+// runWith runs a command with combined output until it ends or ctx does, which need not be the command's own. Its peak
+// memory is sampled from outside: the kernel's own count (ru_maxrss) starts with that of the parent process, which
+// holds two registries here.
 func runWith(ctx context.Context, command *exec.Cmd, output io.Writer) (u usage, err error) {
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
@@ -173,7 +175,7 @@ func runWith(ctx context.Context, command *exec.Cmd, output io.Writer) (u usage,
 	}
 	defer context.AfterFunc(ctx, func() { command.Cancel() })() //nolint:errcheck // it may have ended
 	done := poll(func() {
-		if peak, err := peakMemory(command.Process.Pid); err == nil { // else it has just ended
+		if peak, err := peakMemory(command.Process.Pid); err == nil { // an error means that it has just ended
 			u.memory = max(u.memory, peak)
 		}
 	})
@@ -183,7 +185,7 @@ func runWith(ctx context.Context, command *exec.Cmd, output io.Writer) (u usage,
 	return u, err
 }
 
-// poll calls look now and then until the function that it returns is called, which waits for the last call.
+// poll calls look periodically until the returned function is called, which waits for the last call.
 func poll(look func()) (stop func()) {
 	quit, gone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -205,7 +207,7 @@ func poll(look func()) (stop func()) {
 	}
 }
 
-// tail is the last lines of an output.
+// tail returns the last lines of an output.
 func tail(output string) string {
 	lines := slices.Collect(strings.Lines(output))
 	return strings.Join(lines[max(0, len(lines)-40):], "")

@@ -16,7 +16,7 @@ func TestRunAll(t *testing.T) {
 		}
 		return commands
 	}
-	ballast := make([]byte, 64<<20) // of this process, and not of what it starts
+	ballast := make([]byte, 64<<20) // in this process, not in its child
 	for i := range ballast {
 		ballast[i] = 1
 	}
@@ -34,7 +34,7 @@ func TestRunAll(t *testing.T) {
 	}
 }
 
-// TestRunAllEnds ends what was started, children included, and says why.
+// TestRunAllEnds checks that started commands are stopped, including children, and that the error says why.
 func TestRunAllEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("enough"))
 	defer cancel()

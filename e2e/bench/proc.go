@@ -16,10 +16,10 @@ const tick = 10 * time.Millisecond
 // process is a line of /proc/PID/stat.
 type process struct {
 	pid, parent int
-	cpu         time.Duration // its own, and that of the children it has waited for
+	cpu         time.Duration // including that of the children it has waited for
 }
 
-// cpuOfTree is the processor time of a process, all its descendants, and those of them that have ended.
+// cpuOfTree returns the processor time of a process and all its descendants, including those that have ended.
 func cpuOfTree(root int) (time.Duration, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -43,7 +43,7 @@ func cpuOfTree(root int) (time.Duration, error) {
 	return sumTree(processes, root), nil
 }
 
-// sumTree adds up those of which root is an ancestor, or which is root.
+// sumTree adds up the times of root and its descendants.
 func sumTree(processes map[int]process, root int) (sum time.Duration) {
 	for _, p := range processes {
 		for pid := p.pid; pid != 0; pid = processes[pid].parent {
@@ -56,7 +56,7 @@ func sumTree(processes map[int]process, root int) (sum time.Duration) {
 	return sum
 }
 
-// parseStat reads PID (NAME) STATE PPID …, where NAME may hold anything; utime to cstime are the fields 14 to 17.
+// parseStat parses PID (NAME) STATE PPID …, where NAME may contain any characters. utime to cstime are fields 14 to 17.
 func parseStat(line []byte) (p process, err error) {
 	end := bytes.LastIndexByte(line, ')')
 	fields := strings.Fields(string(line[end+1:]))
@@ -80,7 +80,7 @@ func parseStat(line []byte) (p process, err error) {
 	return p, nil
 }
 
-// peakMemory is the most that a process has had in memory so far, in bytes.
+// peakMemory returns the peak memory of a process so far, in bytes.
 func peakMemory(pid int) (int64, error) {
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
@@ -94,7 +94,7 @@ func peakMemory(pid int) (int64, error) {
 	return n << 10, err
 }
 
-// field is what follows "name:" in one of the files that list so.
+// field returns the value after "name:" in a file with such lines.
 func field(text, name string) (string, error) {
 	for line := range strings.Lines(text) {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {

@@ -52,7 +52,7 @@ func TestOwnProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if now >= before+3*tick { // it takes time to look
+		if now >= before+3*tick { // measuring takes time, too
 			break
 		}
 		if time.Now().After(end) {

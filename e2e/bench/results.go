@@ -9,38 +9,38 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// Sample is what one run took.
+// Sample is the result of one run.
 type Sample struct {
 	Seconds    float64
-	BytesOut   int64 // of blobs, out of ECR
-	BytesIn    int64 // of blobs, into GitLab
+	BytesOut   int64 // of blobs, from ECR
+	BytesIn    int64 // of blobs, to GitLab
 	EngineCPU  float64
-	OwnCPU     float64 // of the contender's own processes, in seconds as EngineCPU
+	OwnCPU     float64 // of the contender's own processes, in seconds, like EngineCPU
 	PeakDisk   int64   // of the engine, in bytes
-	PeakMemory int64   // of a contender that is one process, in bytes; 0: it is several
+	PeakMemory int64   // of a contender with one process, in bytes; 0: it has several
 
-	UniqueBytes int64 // that the phase is about
+	UniqueBytes int64 // that the phase has to copy
 }
 
 func (s Sample) ratioOut() float64 { return float64(s.BytesOut) / float64(s.UniqueBytes) }
 func (s Sample) ratioIn() float64  { return float64(s.BytesIn) / float64(s.UniqueBytes) }
 
-// String is a line of progress.
+// String returns a line of progress.
 func (s Sample) String() string {
 	return fmt.Sprintf("%.1f s, engine CPU %.1f s, own CPU %.1f s, out of ECR %.2f, into GitLab %.2f, peak disk %d MB, peak memory %d MiB",
 		s.Seconds, s.EngineCPU, s.OwnCPU, s.ratioOut(), s.ratioIn(), s.PeakDisk/1e6, s.PeakMemory>>20)
 }
 
-// Key tells what samples are of.
+// Key identifies what samples measure.
 type Key struct {
 	Latency   time.Duration
 	Kind      engine.Kind // empty: no engine
 	Contender string
-	Parallel  int // of daemonless tools
+	Parallel  int // for daemonless tools
 	Phase     Phase
 }
 
-// Results are all that was measured.
+// Results holds everything that was measured.
 type Results struct {
 	Rounds      int
 	Tags        int
@@ -59,7 +59,7 @@ func newResults() *Results {
 
 func (r *Results) add(key Key, sample Sample) { r.samples[key] = append(r.samples[key], sample) }
 
-// best is the parallelism with which a daemonless tool's first run was the quickest in the first round; 0: none was.
+// best returns the parallelism of a daemonless tool's fastest first run in the first round; 0: there was none.
 func (r *Results) best(latency time.Duration, tool string) (parallel int) {
 	quickest := 0.0
 	for _, n := range parallelisms() {
@@ -71,7 +71,7 @@ func (r *Results) best(latency time.Duration, tool string) (parallel int) {
 	return parallel
 }
 
-// of returns the samples of a contender, of a daemonless tool those of its best parallelism.
+// of returns the samples of a contender; for a daemonless tool, those with its best parallelism.
 func (r *Results) of(latency time.Duration, kind engine.Kind, contender string, phase Phase) []Sample {
 	if contender == nameCrane || contender == nameRegsync {
 		return r.samples[Key{latency, "", contender, r.best(latency, contender), phase}]
@@ -79,12 +79,12 @@ func (r *Results) of(latency time.Duration, kind engine.Kind, contender string, 
 	return r.samples[Key{latency, kind, contender, 0, phase}]
 }
 
-// seconds is the median; 0: not measured.
+// seconds returns the median; 0: not measured.
 func (r *Results) seconds(latency time.Duration, kind engine.Kind, contender string, phase Phase) float64 {
 	return median(r.of(latency, kind, contender, phase), func(s Sample) float64 { return s.Seconds })
 }
 
-// median is that of what value takes from each item; 0 where there is none.
+// median returns the median of value over the items; 0 if there are none.
 func median[T any](items []T, value func(T) float64) float64 {
 	if len(items) == 0 {
 		return 0
@@ -101,7 +101,7 @@ func median[T any](items []T, value func(T) float64) float64 {
 	return values[middle]
 }
 
-// most is the largest of what value takes from each item; 0 where there is none.
+// most returns the maximum of value over the items; 0 if there are none.
 func most[T any, N cmp.Ordered](items []T, value func(T) N) (largest N) {
 	for i, item := range items {
 		if v := value(item); i == 0 || v > largest {

@@ -37,12 +37,12 @@ func TestMost(t *testing.T) {
 	}
 }
 
-// took adds a first run of so many seconds.
+// took adds a first run that took the given number of seconds.
 func (r *Results) took(latency time.Duration, kind engine.Kind, contender string, parallel int, seconds float64) {
 	r.add(Key{latency, kind, contender, parallel, First}, Sample{Seconds: seconds, BytesOut: 100, BytesIn: 100, UniqueBytes: 100})
 }
 
-// TestBest counts the first round alone, in which all parallelisms were tried.
+// TestBest considers only the first round, in which all parallelisms were tried.
 func TestBest(t *testing.T) {
 	r := newResults()
 	if got := r.best(slow, nameCrane); got != 0 {

@@ -14,16 +14,16 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// planLimit bounds the wait for a plan of the simulated account.
+// planLimit limits the wait for a plan of the simulated account.
 const planLimit = 2 * time.Minute
 
-// ScaleSample is what planning the simulated account took.
+// ScaleSample is the result of planning the simulated account.
 type ScaleSample struct {
-	Planned    float64 // seconds from the program's start until it said what its plan is; 0: it did not
+	Planned    float64 // seconds from the program's start until it printed its plan; 0: it did not
 	PeakMemory int64   // bytes
 }
 
-// measureScale has the program plan an account of which there are manifests alone, and interrupts it then.
+// measureScale has the program plan an account that consists only of manifests, and then interrupts it.
 func (b *bench) measureScale(ctx context.Context) (err error) {
 	e, err := engine.Start(ctx, engine.Containerd, engine.Options{Args: shippedArgs()})
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *bench) measureScale(ctx context.Context) (err error) {
 	return nil
 }
 
-// planOnly starts the program and interrupts it when it tells its plan, or when that has taken too long.
+// planOnly starts the program and interrupts it when it prints its plan, or after a time limit.
 func planOnly(ctx context.Context, program func(context.Context, []string, ...string) *exec.Cmd, env []string) (ScaleSample, error) {
 	limited, cancel := context.WithTimeout(ctx, planLimit)
 	defer cancel()
@@ -85,8 +85,8 @@ type lineWatcher struct {
 	found  func()
 
 	mu   sync.Mutex
-	text bytes.Buffer // all that was written
-	line []byte       // that is not yet whole
+	text bytes.Buffer // everything written
+	line []byte       // the incomplete last line
 	done bool
 }
 

@@ -56,7 +56,7 @@ func TestPlanOnly(t *testing.T) {
 	}
 }
 
-// TestSimulate reads the first repositories of the account as a client does.
+// TestSimulate reads the first repositories of the account as a client would.
 func TestSimulate(t *testing.T) {
 	server, err := aws.Start(t.Context(), aws.Options{})
 	if err != nil {

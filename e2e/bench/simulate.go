@@ -11,18 +11,18 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 )
 
-// The simulated account: as many repositories, and images with one tag each in every one of them. A fifth of them are
-// indexes of two platforms, each with its attestation, as BuildKit makes them.
+// The size of the simulated account: repositories, and images with one tag each per repository. A fifth of the images
+// are indexes of two platforms, each with its attestation, as created by BuildKit.
 const (
 	scaleRepositories  = 2000
 	scaleImages        = 25
 	scaleTags          = scaleRepositories * scaleImages
 	scaleBases         = 20 // in the whole account
 	scaleBaseLayers    = 5
-	imagesOfGeneration = 5 // that share their libraries
+	imagesOfGeneration = 5 // that share their dependencies
 )
 
-// simulate lists so many repositories of the account at the stand-in, whose registry holds nothing of it.
+// simulate lists the first repositories of the account at the stand-in, whose registry has none of the content.
 func simulate(server *aws.Server, repositories int) error {
 	for i := range repositories {
 		r := simulated{server, fmt.Sprintf("team-%02d/service-%02d", i/50, i%50), i}
@@ -93,7 +93,8 @@ func (r simulated) record(tag, mediaType string, manifest any) (ocispec.Descript
 	return descriptor, r.server.Record(r.name, tag, mediaType, raw)
 }
 
-// image has a base that other repositories have, too, libraries of its time, and a layer of its own: 8 to 12 layers.
+// image returns an image with a base shared across repositories, the dependencies of its generation, and its own layer:
+// 8 to 12 layers in total.
 func (r simulated) image(architecture string, image int) ocispec.Manifest {
 	m := emptyManifest(ocispec.MediaTypeImageConfig, r.name, architecture, "config", image)
 	base := r.number % scaleBases
@@ -108,7 +109,7 @@ func (r simulated) image(architecture string, image int) ocispec.Manifest {
 	return m
 }
 
-// attestation has a provenance and an SBOM.
+// attestation returns an attestation with a provenance and an SBOM.
 func (r simulated) attestation(architecture string, image int) ocispec.Manifest {
 	m := emptyManifest(ocispec.MediaTypeImageConfig, r.name, architecture, "attestation config", image)
 	for _, kind := range []string{"provenance", "sbom"} {
@@ -125,7 +126,7 @@ func emptyManifest(config string, key ...any) ocispec.Manifest {
 	}
 }
 
-// blob is the descriptor of content that nobody has: the same for the same key.
+// blob returns a descriptor of content that does not exist: the same for the same key.
 func blob(mediaType string, size int64, key ...any) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(fmt.Sprintf("%q", key)), Size: size}
 }

@@ -17,7 +17,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
-// source is the account at ECR, filled once for all contenders.
+// source is the account in ECR, filled once for all contenders.
 type source struct {
 	*aws.Server
 	latency time.Duration
@@ -45,21 +45,21 @@ func (b *bench) startSource(ctx context.Context, latency time.Duration) (_ *sour
 	return s, nil
 }
 
-// Close ends the stand-in and its proxy.
+// Close stops the stand-in and its proxy.
 func (s *source) Close() error {
 	s.link.Close()
 	return s.Server.Close()
 }
 
-// site is where one contender works: a GitLab and an engine of its own.
+// site is the environment of one contender, with its own GitLab and engine.
 type site struct {
 	world.World
 	link faults.Link
 	dir  string // for the contender's configuration
-	tags []tag  // what is at ECR now
+	tags []tag  // currently in ECR
 }
 
-// Engines get more disk than any contender has filled; the file behind it is sparse.
+// Engines get more disk space than any contender has filled. The file behind it is sparse.
 const engineDisk = 8 << 30
 
 func newSite(ctx context.Context, src *source, c contender) (_ *site, err error) {
@@ -74,7 +74,7 @@ func newSite(ctx context.Context, src *source, c contender) (_ *site, err error)
 }
 
 func (s *site) start(ctx context.Context, latency time.Duration, c contender) (err error) {
-	options := gitlab.Options{Addr: "127.0.0.2:0"} // not ECR's, by which an engine would take the two for one
+	options := gitlab.Options{Addr: "127.0.0.2:0"} // not ECR's address, because an engine would confuse the two
 	if latency > 0 {
 		options.Announce = s.link.Announce
 	}
@@ -93,7 +93,7 @@ func (s *site) start(ctx context.Context, latency time.Duration, c contender) (e
 	return err
 }
 
-// Close ends the site's parts. The source stays.
+// Close stops the site's parts. The source keeps running.
 func (s *site) Close() error {
 	var errs []error
 	if s.Engine != nil {
@@ -106,8 +106,8 @@ func (s *site) Close() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// checkTags makes sure that every tag is at GitLab, so that a quick failure is never taken for speed: with the same
-// digest where exact, else with any.
+// checkTags checks that every tag is in GitLab, so that a fast failure does not count as speed: with the same digest if
+// exact, otherwise with any.
 func (s *site) checkTags(ctx context.Context, exact bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)

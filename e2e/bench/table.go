@@ -9,12 +9,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// title is a phase as a table's head has it.
+// title is the phase's title in a table header.
 func (p Phase) title() string {
 	return map[Phase]string{First: "first run", Again: "run again", Added: "one new tag in each repository"}[p]
 }
 
-// labels are the contenders as people read them, in the order of tables.
+// labels are the contenders' names in tables, in order.
 func labels() [][2]string {
 	return [][2]string{
 		{nameScript, "the tutorial's script"},
@@ -26,7 +26,7 @@ func labels() [][2]string {
 	}
 }
 
-// Markdown is everything as tables.
+// Markdown returns all tables.
 func (r *Results) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d tags, %.0f MB in blobs, each counted once. %s.", r.Tags, float64(r.UniqueBytes)/1e6, r.Machine)
@@ -45,7 +45,7 @@ func (r *Results) Markdown() string {
 	return b.String()
 }
 
-// notes say how to read the tables, and what is not the same for all.
+// notes explain the tables, and the differences between the contenders.
 func (r *Results) notes() string {
 	return fmt.Sprintf("Medians of %d rounds. In brackets: how many times as long the script takes. "+
 		"Out of ECR and into GitLab: bytes of blobs over those of the first run's unique blobs, or of what the new tags add. "+
@@ -55,7 +55,7 @@ func (r *Results) notes() string {
 		r.Rounds, strings.Join(shippedArgs(), " "))
 }
 
-// latencies are those measured, the longest first.
+// latencies returns the measured latencies, the longest first.
 func (r *Results) latencies() []time.Duration {
 	var list []time.Duration
 	for key := range r.samples {
@@ -67,7 +67,7 @@ func (r *Results) latencies() []time.Duration {
 	return list
 }
 
-// kinds are those of the engines measured, or none at all where daemonless tools alone were.
+// kinds returns the kinds of engines that were measured, or the empty kind if there were only daemonless tools.
 func (r *Results) kinds(latency time.Duration) []engine.Kind {
 	measured := map[engine.Kind]bool{}
 	for key := range r.samples {
@@ -100,7 +100,7 @@ func (r *Results) table(latency time.Duration, kind engine.Kind) string {
 	return fmt.Sprintf("\n%s:\n\n%s", title, markdown(columns, rows))
 }
 
-// roundTrip is a latency as a title.
+// roundTrip formats a latency for a title.
 func roundTrip(latency time.Duration) string {
 	if latency == 0 {
 		return "Without latency"
@@ -127,7 +127,7 @@ func (r *Results) row(latency time.Duration, kind engine.Kind, contender, label 
 	)
 }
 
-// secondsCell has the median and, for all but the script, how many times as long the script takes.
+// secondsCell has the median and, except for the script, how many times as long the script takes.
 func (r *Results) secondsCell(latency time.Duration, kind engine.Kind, contender string, phase Phase) string {
 	own, script := r.seconds(latency, kind, contender, phase), r.seconds(latency, kind, nameScript, phase)
 	switch {
@@ -139,7 +139,7 @@ func (r *Results) secondsCell(latency time.Duration, kind engine.Kind, contender
 	return fmt.Sprintf("%.1f s (%.1f×)", own, script/own)
 }
 
-// cell is a median, or a dash where there is nothing to tell.
+// cell has the median, or a dash if there is none.
 func cell(samples []Sample, format string, value func(Sample) float64) string {
 	m := median(samples, value)
 	if m == 0 && !strings.HasPrefix(format, "%.2f") || len(samples) == 0 {
@@ -148,7 +148,7 @@ func cell(samples []Sample, format string, value func(Sample) float64) string {
 	return fmt.Sprintf(format, m)
 }
 
-// markdown is a table, the first column to the left and the others to the right.
+// markdown returns a table, with the first column left-aligned and the others right-aligned.
 func markdown(head []string, rows [][]string) string {
 	var b strings.Builder
 	line := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }

@@ -8,8 +8,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// target is what the program has set itself. Judge says what was measured and whether that is enough; measured is empty
-// where that is not known.
+// target is one of the program's own targets. Judge returns what was measured and whether it meets the target; measured
+// is empty if that is unknown.
 type target struct {
 	what, want string
 	judge      func(r *Results) (measured string, reached bool)
@@ -45,7 +45,7 @@ func atLeast(factor float64) func(float64) bool {
 
 func ahead(ratio float64) bool { return ratio > 1 }
 
-// speed is how many times as long the quickest of the rivals takes.
+// speed returns how many times as long the fastest of the rivals takes.
 func speed(latency time.Duration, kind engine.Kind, phase Phase, want string, enough func(float64) bool, rivals ...string) target {
 	what := fmt.Sprintf("%s, %s, %s store: times as fast as %s", phase.title(), latencyName(latency), kind, rivalNames(rivals))
 	return target{what, want, func(r *Results) (string, bool) {
@@ -71,7 +71,7 @@ func rivalNames(rivals []string) string {
 	return "the better of " + rivals[0] + " and " + rivals[1]
 }
 
-// bytesOnce is the larger of the two ratios of a first run, to two decimals.
+// bytesOnce returns the larger of the two ratios of a first run, to two decimals.
 func bytesOnce(latency time.Duration) target {
 	what := fmt.Sprintf("first run, %s, containerd store: bytes out of ECR, and into GitLab, over unique bytes", latencyName(latency))
 	return target{what, "1.00 to 1.02", func(r *Results) (string, bool) {
@@ -86,7 +86,7 @@ func bytesOnce(latency time.Duration) target {
 
 func hundredths(x float64) float64 { return math.Round(x*100) / 100 }
 
-// diskWithin is the largest peak of all rounds.
+// diskWithin returns the largest peak of all rounds.
 func diskWithin(latency time.Duration) target {
 	what := fmt.Sprintf("first run, %s, with a disk budget of a quarter of the unpacked account: peak", latencyName(latency))
 	return target{what, "≤ the budget", func(r *Results) (string, bool) {
@@ -146,7 +146,7 @@ func judgeScalePlan(r *Results) (string, bool) {
 	return fmt.Sprintf("%.1f s", seconds), seconds <= 15
 }
 
-// targetTable has those targets of which there are measurements.
+// targetTable lists the targets that were measured.
 func (r *Results) targetTable() string {
 	var rows [][]string
 	for _, t := range targets() {

@@ -8,7 +8,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// TestTargets judges each target by results that reach it just so, and by some that just miss it.
+// TestTargets judges each target by results that just meet it, and by some that just miss it.
 func TestTargets(t *testing.T) {
 	took := func(latency time.Duration, kind engine.Kind, ours, script float64) func(*Results) {
 		return func(r *Results) {
@@ -35,7 +35,7 @@ func TestTargets(t *testing.T) {
 		return func(r *Results) { r.Scale = []ScaleSample{{planned, memory}} }
 	}
 	tests := []struct {
-		what     string // in the target's
+		what     string // part of the target's what
 		fill     func(*Results)
 		measured string
 		reached  bool
@@ -69,7 +69,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestNothingMeasured has no opinion on anything.
+// TestNothingMeasured expects no verdict on anything.
 func TestNothingMeasured(t *testing.T) {
 	for _, target := range targets() {
 		if measured, reached := target.judge(newResults()); measured != "" || reached {
