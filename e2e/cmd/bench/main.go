@@ -1,5 +1,5 @@
-// Bench measures migrations of one account side by side, and prints tables of what each took and of what was to be
-// reached. It says on standard error what it does.
+// Bench measures migrations of one account side by side, and prints tables of the results and the targets. It reports
+// progress on standard error.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// parse reads the command line. Lists are separated by commas; out is where the tables go, too.
+// parse parses the command line. Lists are comma-separated; out is a file that also receives the tables.
 func parse(args []string) (options bench.Options, out string, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&options.Rounds, "rounds", 3, "rounds, of which the tables have the medians")

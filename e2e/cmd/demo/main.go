@@ -1,5 +1,5 @@
-// Command demo builds what the demonstration needs, saying how far it is, and starts it: cmd/tour. It imports next to
-// nothing itself, so that it is there at once. Its flags are cmd/tour's.
+// Command demo builds what the demonstration needs, reporting progress, and starts it: cmd/tour. It has hardly any
+// imports, so that it starts immediately. Its flags are those of cmd/tour.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode()) // the tour has said why
+		os.Exit(exit.ExitCode()) // the tour has printed the error
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
@@ -52,6 +52,6 @@ func demo(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, tour, append([]string{"-program", program}, os.Args[1:]...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it then stops its engine
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // lets it stop its engine
 	return cmd.Run()
 }

@@ -1,5 +1,5 @@
-// Command engines finds the Docker Engines of the end-to-end tests in the cache, or installs them
-// there, and says where they are.
+// Command engines finds the Docker Engines of the end-to-end tests in the cache, or installs them there, and prints
+// where they are.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// ensure starts each engine once: that it answers, with its version, is the proof that it works.
+// ensure starts each engine once, to verify that it works and reports its version.
 func ensure(ctx context.Context, kinds []engine.Kind) error {
 	for _, kind := range kinds {
 		dir, err := engine.BinDir(ctx, kind)

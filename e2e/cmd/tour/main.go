@@ -1,6 +1,6 @@
-// Command tour shows the main job: a real migration of an account at the AWS stand-in to a project at the GitLab
-// stand-in, through a real engine, planned, run, verified, and compared by an independent client. With -stay it leaves
-// the commands to its user. It is run from e2e/, by cmd/demo.
+// Command tour demonstrates a real migration of an account at the AWS stand-in to a project at the GitLab stand-in,
+// through a real engine: planned, run, verified, and compared by an independent client. With -stay, it leaves the
+// commands to the user. It must be run from e2e/, by cmd/demo.
 package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-// What the tour leaves, beside the program's sources.
+// The names of the tour's files, next to the program's source.
 const (
 	reportDir = "../demo-report"
 	envFile   = "../world.env"
@@ -46,11 +46,11 @@ const (
 // archivedRepository and archivedTag name an image that nothing can pull, so that a refusal is among what is shown.
 const archivedRepository, archivedTag = "tools/ci-runner", "1.0.0"
 
-// tour takes one step after the other and says which.
+// tour performs and announces the steps.
 func tour(ctx context.Context, path string, stay bool) (err error) {
 	step("1. A Docker Engine")
 	var options engine.Options
-	if !stay { // a user's own program would not find the bucket by its name
+	if !stay { // otherwise the user's own program could not resolve the bucket's name
 		options.Hosts = world.Hosts()
 	}
 	e, err := engine.StartSmall(ctx, options)
@@ -111,7 +111,7 @@ func fill(ctx context.Context, w *world.World) ([]corpus.Repository, error) {
 	return account, nil
 }
 
-// archive moves the one image to ECR's archive.
+// archive archives the one image in ECR.
 func archive(w *world.World, account []corpus.Repository) error {
 	for _, repository := range account {
 		if repository.Name != archivedRepository {
@@ -126,7 +126,7 @@ func archive(w *world.World, account []corpus.Repository) error {
 	return fmt.Errorf("the account has no repository %s", archivedRepository)
 }
 
-// migrate runs the program's commands one after the other, with the variables of a CI job.
+// migrate runs the program's commands in order, with the variables of a CI job.
 func migrate(ctx context.Context, program world.Program, w *world.World) error {
 	if err := os.RemoveAll(reportDir); err != nil {
 		return err
@@ -149,7 +149,7 @@ func migrate(ctx context.Context, program world.Program, w *world.World) error {
 	return nil
 }
 
-// someMissing is the program's exit code when it has not migrated every tag, as the archived image wants it.
+// someMissing is the program's exit code when some tags are not migrated, as with the archived image.
 const someMissing = 3
 
 func runOne(ctx context.Context, program world.Program, env, args []string) error {
@@ -165,7 +165,7 @@ func runOne(ctx context.Context, program world.Program, env, args []string) erro
 	return err
 }
 
-// sayWhatIsLeft is the end of the tour.
+// sayWhatIsLeft ends the tour.
 func sayWhatIsLeft() {
 	step("To look at")
 	for _, file := range []struct{ name, what string }{
@@ -178,7 +178,7 @@ func sayWhatIsLeft() {
 	fmt.Print("\nmake world keeps all this running, for you to try the commands in.\n")
 }
 
-// waitForUser keeps the world until the user has had enough of it.
+// waitForUser keeps the world running until the user ends it.
 func waitForUser(ctx context.Context, w *world.World) (err error) {
 	var exports strings.Builder
 	for _, variable := range w.Env() {
@@ -202,7 +202,7 @@ func absolute(path string) string {
 	return path
 }
 
-// compare fails where a tag is missing or differs.
+// compare fails if a tag is missing or differs.
 func compare(ctx context.Context, w *world.World, account []corpus.Repository) error {
 	started := time.Now()
 	var checker check.Checker
