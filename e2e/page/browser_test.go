@@ -18,10 +18,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is for the browser to come up on a busy machine, and no promise.
+// patience is how long a browser may take to start on a busy machine. It is not a target.
 const patience = 2 * time.Minute
 
-// window is how a reader looks at the page.
+// window is the viewport of a reader.
 type window struct {
 	width, height int64
 	dark          bool
@@ -45,23 +45,23 @@ func (w window) emulate(ctx context.Context, tab *chromedp.Target) error {
 	return err
 }
 
-// browser shows one page. It has a process of its own, and notes what a page must not do.
+// browser shows one page in its own process, and records what a page must not do.
 type browser struct {
 	t   *testing.T
 	tab context.Context
 
 	mu       sync.Mutex
-	messages []string // of the console
+	messages []string // from the console
 	requests []string
 }
 
-// open opens the page in the window. A machine without a browser fails the test.
+// open opens the page in the window. It fails the test if there is no browser.
 func open(t *testing.T, address string, w window) *browser {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, // which root cannot have
+		chromedp.NoSandbox, // required for root
 	)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -86,7 +86,7 @@ func open(t *testing.T, address string, w window) *browser {
 	return b
 }
 
-// listen notes what the browser's console would show, and what the page asks others for.
+// listen records the browser's console messages, and the page's requests.
 func (b *browser) listen(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,7 +109,7 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// run runs statements of JavaScript.
+// run runs JavaScript statements.
 func (b *browser) run(statements string) {
 	b.t.Helper()
 	b.do(chromedp.Evaluate[chromedp.Void](statements))
@@ -123,7 +123,7 @@ func (b *browser) press(keys ...string) {
 	}
 }
 
-// value is what an expression of JavaScript is, or promises.
+// value returns the value of a JavaScript expression, or of its promise.
 func value[T any](b *browser, expression string) T {
 	b.t.Helper()
 	result, err := chromedp.Run(b.tab, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -133,7 +133,7 @@ func value[T any](b *browser, expression string) T {
 	return result
 }
 
-// expect fails the test where an expression is not what it should be.
+// expect fails the test unless the expressions have the expected values.
 func expect[T comparable](b *browser, expression string, want T) {
 	b.t.Helper()
 	if got := value[T](b, expression); got != want {
@@ -141,10 +141,10 @@ func expect[T comparable](b *browser, expression string, want T) {
 	}
 }
 
-// painted is a promise that is kept once the page shows what it has been told to.
+// painted is a promise that resolves when the page has been rendered.
 const painted = `new Promise((done) => requestAnimationFrame(() => setTimeout(done)))`
 
-// took measures how long the page takes from a statement until it shows the result, in milliseconds.
+// took returns the time from a statement until the page shows the result, in milliseconds.
 func (b *browser) took(statement string) float64 {
 	b.t.Helper()
 	return value[float64](b, `(async () => {
@@ -155,7 +155,7 @@ func (b *browser) took(statement string) float64 {
 	})()`)
 }
 
-// picture keeps what can be seen of the page: with go test -artifacts for good.
+// picture saves a screenshot of the page; go test -artifacts keeps it.
 func (b *browser) picture(name string) {
 	b.t.Helper()
 	image, err := chromedp.Run(b.tab, chromedp.CaptureScreenshot())
@@ -167,7 +167,7 @@ func (b *browser) picture(name string) {
 	}
 }
 
-// quiet fails the test where the console has anything, or the page has asked for anything but itself.
+// quiet fails the test if the console has messages, or the page has requested anything but itself.
 func (b *browser) quiet() {
 	b.t.Helper()
 	b.mu.Lock()

@@ -8,10 +8,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// fits is whether the page is no wider than the window, whatever part of it is in view.
+// fits reports whether the page is no wider than the window, at any scroll position.
 const fits = `document.documentElement.scrollWidth <= innerWidth`
 
-// faint are the texts that have too little contrast to what is behind them, by WCAG 2.2, level AA.
+// faint returns the texts with too little contrast to their background, according to WCAG 2.2, level AA.
 const faint = `(() => {
 	const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 	const rgba = (colour) => {
@@ -46,12 +46,12 @@ const faint = `(() => {
 	return [...found];
 })()`
 
-// narrow are the controls that are too small for a finger.
+// narrow returns the controls that are too small for touch.
 const narrow = `Array.from(document.querySelectorAll("button, summary, input, nav a, .repositories a"))
 	.filter((it) => it.checkVisibility({ visibilityProperty: true }) && !it.closest(".row") && it.getBoundingClientRect().height < 40)
 	.map((it) => it.outerHTML.slice(0, 80))`
 
-// The page is looked at on desks and phones, by day and by night, after good and after bad nights.
+// The page is checked on desktops and phones, in light and dark mode, after successful and failed runs.
 func TestLooks(t *testing.T) {
 	phone := window{width: 400, height: 800, touch: true}
 	night := phone
@@ -112,7 +112,7 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// What registries call things does nothing but be read.
+// Names from registries have no effect other than being displayed.
 func TestHostileNames(t *testing.T) {
 	b := open(t, sample(t, "hostile", 60), desk)
 	b.run(`document.getElementById("tags").scrollIntoView()`)
@@ -130,12 +130,12 @@ func TestHostileNames(t *testing.T) {
 	b.run(filterBy(""))
 	expect(b, `document.title`, title)
 	expect(b, `document.querySelectorAll("main img, main script, [onerror], [onfocus], a[href^=javascript]").length`, 0)
-	// Neither control characters nor such as turn text round are in what is shown.
+	// Control characters and characters that reverse the text direction are not displayed.
 	expect(b, `/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/.test(document.body.innerText)`, false)
 	b.quiet()
 }
 
-// Without JavaScript there is the summary, with everything that did not arrive, and nothing that does not work.
+// Without JavaScript, the page has the summary, everything that did not arrive, and no controls that do not work.
 func TestWithoutScript(t *testing.T) {
 	b := open(t, sample(t, "night", 1500), window{width: 1280, height: 900, noScript: true})
 	b.do(

@@ -15,18 +15,18 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// What a reader waits for at most, with as many tags as a large account has.
+// The maximum waiting times, with as many tags as a large account has.
 const (
 	tags        = 20000
-	longestLoad = 2000 // milliseconds, until it is there
-	longestWait = 100  // until the table shows what a key or a click asks for
+	longestLoad = 2000 // milliseconds, until the page is loaded
+	longestWait = 100  // milliseconds, until the table reacts to a key or a click
 )
 
-// tries is how often the page may be too slow: whatever else the machine does can stop it at any moment, and what
-// counts is whether the page by itself is fast enough.
+// tries is how often the page may be too slow: other processes can delay it at any moment, and the test is about the
+// speed of the page itself.
 const tries = 10
 
-// program is what writes reports of made-up runs.
+// program writes reports of made-up runs.
 var program string
 
 func TestMain(m *testing.M) {
@@ -50,7 +50,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// sample writes the report of a made-up run, and returns the address of its page.
+// sample writes the report of a made-up run, and returns the URL of its page.
 func sample(t *testing.T, story string, tags int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -66,11 +66,11 @@ func filterBy(words string) string {
 		document.getElementById("search").dispatchEvent(new Event("input"))`, words)
 }
 
-// seen are the rows that the table has elements for.
+// seen returns the rows that the table has elements for.
 const seen = `document.querySelectorAll("#rows .row:not([hidden])")`
 
-// Nobody waits for 20,000 tags, neither for the page nor for its table. The first letter of a filter is measured on a
-// page that has just been loaded, because what it prepares is there for the next ones.
+// With 20,000 tags, both the page and its table are fast. The first letter of a filter is measured on a newly loaded
+// page, because its preparation also benefits the next ones.
 func TestLargePage(t *testing.T) {
 	steps := []struct {
 		name, statement string
@@ -125,7 +125,7 @@ func TestLargePage(t *testing.T) {
 	b.quiet()
 }
 
-// The table shows just what is asked for.
+// The table shows exactly what the filters select.
 func TestTable(t *testing.T) {
 	b := open(t, sample(t, "night", 1500), desk)
 	rows := `Array.from(` + seen + `, (row) => row.innerText)`
@@ -161,7 +161,7 @@ func TestTable(t *testing.T) {
 	b.quiet()
 }
 
-// The tables can be sorted, and the one of the repositories opened.
+// The tables can be sorted, and the table of repositories expanded.
 func TestSorting(t *testing.T) {
 	b := open(t, sample(t, "night", 4000), desk)
 	first := `document.querySelector(".repositories tbody tr").dataset.missing`
@@ -186,7 +186,7 @@ func TestSorting(t *testing.T) {
 	b.quiet()
 }
 
-// expectSizes compares the sizes in the table's first rows with those that the report has.
+// expectSizes compares the sizes in the table's first rows with those in the report.
 func expectSizes(t *testing.T, b *browser, largestFirst bool) {
 	t.Helper()
 	shown := value[[]string](b, `[...`+seen+`].sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map((row) => row.querySelector(".bytes").textContent)`)
@@ -200,7 +200,7 @@ func expectSizes(t *testing.T, b *browser, largestFirst bool) {
 	}
 }
 
-// The Tab key finds the table wherever the window is, even before a busy browser has drawn what it has scrolled to.
+// The Tab key finds the table wherever the window is, even before a busy browser has rendered the scrolled view.
 func TestTabOrder(t *testing.T) {
 	b := open(t, sample(t, "night", 1500), desk)
 	stops := `document.querySelectorAll("#rows .row:not([hidden]) [tabindex='0']").length`
@@ -216,7 +216,7 @@ func TestTabOrder(t *testing.T) {
 	b.quiet()
 }
 
-// All of it can be had without a mouse: the Tab key leads into the table once, and the arrows from row to row.
+// Everything works without a mouse: the Tab key enters the table once, and the arrow keys move between rows.
 func TestKeyboard(t *testing.T) {
 	b := open(t, sample(t, "night", 1500), desk)
 	inTable := `document.getElementById("rows").contains(document.activeElement)`
@@ -233,7 +233,7 @@ func TestKeyboard(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
 	expect(b, inTable, true)
 
-	// From row to row, over the edge of the window, and into one of them.
+	// From row to row, beyond the edge of the window, and into one of them.
 	place := `Number(document.activeElement.closest(".row").ariaRowIndex)`
 	expect(b, place, 2)
 	for range 60 {
