@@ -76,10 +76,10 @@ func TestWhatAnEngineSaysOfGitLab(t *testing.T) {
 // engineAnswer is the error of a push that GitLab rejects.
 type engineAnswer struct {
 	name   string
-	before string // what is at GitLab already as v1
+	before string // already in GitLab as v1
 	tag    string // "": v1
 	refuse func(*gitlab.Refusals)
-	says   map[engine.Kind]string // a regular expression
+	says   map[engine.Kind]string // regular expression for the error
 }
 
 // says maps each engine to a regular expression for its error; "" means that the push succeeds.
@@ -121,7 +121,7 @@ var engineAnswers = []engineAnswer{
 			`^push access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed$`),
 	},
 	{
-		name: "body too large", refuse: func(r *gitlab.Refusals) { r.MaxBody, r.NoMounts = 10_000, true }, // a mount has no body
+		name: "body too large", refuse: func(r *gitlab.Refusals) { r.MaxBody, r.NoMounts = 10_000, true }, // mounts have no body
 		says: says(`^error parsing HTTP 413 response body: invalid character '<' .*413 Request Entity Too Large`, `413 Request Entity Too Large`),
 	},
 	{
@@ -167,7 +167,7 @@ func TestWhatAnEngineSaysOfHardShapes(t *testing.T) {
 	}
 }
 
-// hardAnswer is the error with which copying a hard shape ends.
+// hardAnswer is the expected error from copying a hard shape.
 type hardAnswer struct {
 	name, repository string
 	pulled           bool // from ECR by either store
@@ -212,7 +212,7 @@ var hardAnswers = []hardAnswer{
 	{name: "a foreign layer, URLs taken", repository: "foreign-kept", lifted: func(r *gitlab.Refusals) { r.LayerURLs = true }},
 }
 
-// bring copies tag 1.0 of a hard shape and returns the engine's error; "" is success.
+// bring copies tag 1.0 of a hard shape and returns the engine's error, or "" on success.
 func (s *scene) bring(t *testing.T, repository string, pulled bool) string {
 	t.Helper()
 	if pulled || s.Engine.Kind == engine.Classic {
@@ -225,7 +225,7 @@ func (s *scene) bring(t *testing.T, repository string, pulled bool) string {
 	return s.push(t, repository+":1.0", repository, "1.0")
 }
 
-// load loads a whole hard shape into the engine, under its name in ECR.
+// load loads a complete hard shape into the engine, under its name in ECR.
 func (s *scene) load(t *testing.T, repository string) {
 	t.Helper()
 	shapes, err := hardShapes()
@@ -240,7 +240,7 @@ func (s *scene) load(t *testing.T, repository string) {
 	}
 	name := layout.WithAnnotations(map[string]string{
 		"io.containerd.image.name":  s.AWS.RegistryHost + "/" + repository + ":1.0",
-		"vnd.docker.reference.type": "none", // not to be unpacked
+		"vnd.docker.reference.type": "none", // so that it is not unpacked
 	})
 	switch object := object.(type) {
 	case v1.Image:
@@ -259,14 +259,14 @@ func (s *scene) load(t *testing.T, repository string) {
 	expectSaid(t, s.call(t, http.MethodPost, "/images/load?quiet=1", authn.AuthConfig{}, &archive), "")
 }
 
-// pull pulls an image from ECR with the credentials of the program, and returns the engine's error; "" is success.
+// pull pulls an image from ECR with the program's credentials, and returns the engine's error, or "" on success.
 func (s *scene) pull(t *testing.T, image string) string {
 	t.Helper()
 	query := url.Values{"fromImage": {s.AWS.RegistryHost + "/" + image}}
 	return s.call(t, http.MethodPost, "/images/create?"+query.Encode(), s.AWS.PullAuth(), nil)
 }
 
-// push tags an image that the engine has from ECR, pushes it, and removes the tag. It returns the engine's error.
+// push tags an image from ECR in the engine, pushes it, and removes the tag. It returns the engine's error.
 func (s *scene) push(t *testing.T, image, repository, tag string) string {
 	t.Helper()
 	target := s.GitLab.Image + "/" + repository
@@ -280,7 +280,7 @@ func (s *scene) push(t *testing.T, image, repository, tag string) string {
 	return said
 }
 
-// remove removes an image of ECR from the engine, if it is there.
+// remove removes an image from ECR from the engine, if it exists.
 func (s *scene) remove(t *testing.T, image string) {
 	t.Helper()
 	if said := s.call(t, http.MethodDelete, "/images/"+s.AWS.RegistryHost+"/"+image, authn.AuthConfig{}, nil); said != "" && !strings.Contains(said, "o such image") {
@@ -288,7 +288,7 @@ func (s *scene) remove(t *testing.T, image string) {
 	}
 }
 
-// call makes a call of the engine's API and returns its error, "" if there is none.
+// call makes a call to the engine's API and returns its error, or "" on success.
 func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, body io.Reader) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://engine"+path, body)
@@ -307,12 +307,12 @@ func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, b
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	var message struct{ Message, Error string } // a status's, or the stream's
+	var message struct{ Message, Error string } // in an error response, or in the stream
 	for decoder := json.NewDecoder(response.Body); ; {
 		if err := decoder.Decode(&message); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return "" // the answer to a removal is a list
+			return "" // a removal returns a list
 		}
 	}
 	return cmp.Or(message.Error, message.Message)

@@ -44,7 +44,7 @@ func TestSignedURLsStayHidden(t *testing.T) {
 					test.prepare(s)
 				}
 				reports := t.TempDir()
-				outcome := s.run(t, "MIGRATE_REPORT_DIR="+reports, "MIGRATE_DEADLINE=10s") // it would try again for minutes
+				outcome := s.run(t, "MIGRATE_REPORT_DIR="+reports, "MIGRATE_DEADLINE=10s") // it would retry for minutes
 				expectExit(t, outcome, test.exit)
 				written := outcome.Stdout + outcome.Stderr
 				if test.exit == 3 {
@@ -57,10 +57,10 @@ func TestSignedURLsStayHidden(t *testing.T) {
 	}
 }
 
-// forEver is the number of times a permanent fault strikes.
+// forEver is the number of times that a permanent fault strikes.
 const forEver = 1 << 30
 
-// The engine does quote signed URLs; otherwise the test above would prove nothing.
+// Engines do quote signed URLs; otherwise the test above would prove nothing.
 func TestTheEngineQuotesSignedURLs(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest")
@@ -73,7 +73,7 @@ func TestTheEngineQuotesSignedURLs(t *testing.T) {
 	}
 }
 
-// expectNoSignature looks for parts of the bucket's signed URLs, and makes sure that there were some.
+// expectNoSignature searches for parts of the bucket's signed URLs, and checks that there were any.
 func (s *scene) expectNoSignature(t *testing.T, written string) {
 	t.Helper()
 	for _, kind := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"} {
@@ -110,7 +110,7 @@ func readAll(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// An engine that pulls a blob by digest asks the registry for it first. Images arrive whole whatever the answer is.
+// Engines that pull a blob by digest ask the registry for it first. Images arrive complete, whatever the response.
 func TestBlobsAskedFor(t *testing.T) {
 	for _, status := range []int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusTemporaryRedirect,
@@ -132,7 +132,7 @@ func TestBlobsAskedFor(t *testing.T) {
 	}
 }
 
-// A plan reports whether the job can read the bucket, on which neither ECR nor IAM policies decide.
+// A plan reports whether the job can read the bucket, which neither ECR nor IAM policies determine.
 func TestPlanReadsTheBucket(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest")

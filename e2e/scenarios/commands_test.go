@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// A plan says what a migration then does, and moves nothing.
+// A plan predicts what a migration then does, and copies nothing.
 func TestPlan(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "shared-one", "shared-two", "twelve-tags", "referred-image")
@@ -31,7 +31,7 @@ func TestPlan(t *testing.T) {
 	expectOutput(t, after.Stdout, "17  are at GitLab already", " 0  to copy, of 0 images", "0 B  to fetch from ECR")
 }
 
-// What the engine's store does not carry is known before the night.
+// A plan shows what the engine's store cannot carry.
 func TestPlanForTheClassicStore(t *testing.T) {
 	s := startScene(t, engine.Classic, world.Options{})
 	s.fillWith(t, "docker-manifest", "oci-index", "zstd")
@@ -41,7 +41,7 @@ func TestPlanForTheClassicStore(t *testing.T) {
 	expectNothingLeft(t, s.Engine)
 }
 
-// Each action that the policy lacks is named, without a pull.
+// Each action that the policy lacks is reported, without a pull.
 func TestPlanNamesWhatThePolicyLacks(t *testing.T) {
 	for action, code := range map[string]int{
 		"GetAuthorizationToken": 1, "DescribeRepositories": 1, "DescribeImages": 1, "BatchGetImage": 3,
@@ -58,7 +58,7 @@ func TestPlanNamesWhatThePolicyLacks(t *testing.T) {
 	}
 }
 
-// A verification finds all that is there, pulls some of it, and finds what is not.
+// A verification finds everything that is present, pulls some of it, and reports what is missing.
 func TestVerify(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestVerify(t *testing.T) {
 					expectLine(t, outcome.Stdout, good, shape.Repository+":"+tag)
 				}
 			}
-			if pulled := strings.Count(outcome.Stdout, "  pulled  "); pulled != len(shapes)+1 { // and the summary's line
+			if pulled := strings.Count(outcome.Stdout, "  pulled  "); pulled != len(shapes)+1 { // and in the summary
 				t.Errorf("%d lines of pulls for %d images:\n%s", pulled, len(shapes), outcome.Stdout)
 			}
 			expectNothingLeft(t, s.Engine)
@@ -106,7 +106,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Tags that this engine could not have brought are compared all the same.
+// Tags that this engine could not have copied are compared, too.
 func TestVerifyOnAnotherEngine(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "zstd")

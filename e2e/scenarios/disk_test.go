@@ -18,7 +18,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// diskWorld is an account with its own engine of that kind, whose disk has so many bytes.
+// diskWorld is an account with its own engine of that kind, whose disk has the given size in bytes.
 func diskWorld(t *testing.T, kind engine.Kind, bytes int64) (*world.World, []corpus.Repository) {
 	t.Helper()
 	account, err := corpus.Account(t.Context(), corpus.AccountOptions{})
@@ -30,7 +30,7 @@ func diskWorld(t *testing.T, kind engine.Kind, bytes int64) (*world.World, []cor
 	return w, account
 }
 
-// The images of a run take up no more of the engine's disk than MIGRATE_DISK, a quarter of what they would unpacked.
+// The images of a run use no more of the engine's disk than MIGRATE_DISK, a quarter of their unpacked size.
 func TestStaysWithinMigrateDisk(t *testing.T) {
 	const budget = 60e6
 	w, account := diskWorld(t, engine.Containerd, 4<<30)
@@ -66,7 +66,7 @@ func TestStaysWithinMigrateDisk(t *testing.T) {
 	expectNothingLeft(t, w.Engine)
 }
 
-// A disk that is full before the budget is used up costs time, and no image: all arrives.
+// If the disk is full before the budget is used up, the run takes longer, but all images arrive.
 func TestEngineDiskFull(t *testing.T) {
 	for kind, size := range map[engine.Kind]int64{engine.Containerd: 40 << 20, engine.Classic: 80 << 20} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -82,8 +82,8 @@ func TestEngineDiskFull(t *testing.T) {
 	}
 }
 
-// A containerd that finds no room for noting a write locks the write's name for good, and every load writes one of the
-// same name: no load ends any more. All arrives without.
+// If containerd has no space to record a write, it leaves the write's name locked, and every load uses that same name:
+// from then on, no load ends. All images arrive without loads.
 func TestEngineLoadsLocked(t *testing.T) {
 	w, account := diskWorld(t, engine.Containerd, 1<<30)
 	lockLoads(t, w.Engine)
@@ -93,7 +93,7 @@ func TestEngineLoadsLocked(t *testing.T) {
 	expectNothingLeft(t, w.Engine)
 }
 
-// lockLoads fills the engine's disk to the block that a load needs to note that it writes its index.
+// lockLoads fills the engine's disk up to the block that a load needs to record the write of its index.
 func lockLoads(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	for free := int64(4 << 10); free < 64<<10; free += 4 << 10 {
@@ -112,7 +112,7 @@ func lockLoads(t *testing.T, e *engine.Engine) {
 	t.Fatal("loads still end")
 }
 
-// loadNothing has the engine load an image layout of no image, and reports whether that comes to an end.
+// loadNothing has the engine load an empty image layout, and reports whether the load ends.
 func loadNothing(t *testing.T, e *engine.Engine) bool {
 	t.Helper()
 	var archive bytes.Buffer

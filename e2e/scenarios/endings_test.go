@@ -26,8 +26,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// A password that is refused from some moment on ends the run soon, and not tag by tag: it says why, what has arrived is
-// there, and a second run with a good password brings the rest.
+// If the password is rejected during a run, the run ends soon instead of failing tag by tag: it reports the cause, the
+// tags that it calls copied are there, and a second run with a valid password copies the rest.
 func TestPasswordRefusedHalfway(t *testing.T) {
 	t.Parallel()
 	for _, kind := range engine.Kinds() {
@@ -63,12 +63,13 @@ func TestPasswordRefusedHalfway(t *testing.T) {
 	}
 }
 
-// A run that comes to its deadline ends by it, says what is left and that another run goes on from there, which is so.
+// A run that reaches its deadline ends in time, and reports what is left and that another run will continue, which it
+// does.
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel() // it waits most of its time
+			t.Parallel() // it mostly waits
 			var h hazards
 			h.slowLinks(crawl)
 			s, account := h.start(t, kind)
@@ -89,7 +90,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// deadlineFor says it in the program's own variable, or in GitLab's.
+// deadlineFor sets the deadline with the program's own variable, or with GitLab's.
 func deadlineFor(kind engine.Kind, deadline time.Duration) []string {
 	if kind == engine.Containerd {
 		return []string{"MIGRATE_DEADLINE=" + deadline.String()}
@@ -97,23 +98,23 @@ func deadlineFor(kind engine.Kind, deadline time.Duration) []string {
 	return []string{"CI_JOB_STARTED_AT=" + time.Now().Format(time.RFC3339), fmt.Sprintf("CI_JOB_TIMEOUT=%d", int(deadline.Seconds()))}
 }
 
-// crawl takes two or three seconds for a layer of the usual account.
+// crawl slows the link so that a layer of the usual account takes two or three seconds.
 func crawl(link *faults.Link) error { return link.Limit(60) }
 
-// stopTimeout is how long docker stop, and with it a runner, waits for a container's end before it kills it.
+// stopTimeout is how long docker stop, and therefore a runner, waits for a container before killing it.
 const stopTimeout = 10 * time.Second
 
-// A job that is cancelled ends before its runner kills it, says what it has done, and leaves nothing in the engine.
+// A canceled job ends before its runner kills it, reports what it has done, and leaves nothing in the engine.
 func TestTerminated(t *testing.T) {
 	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel() // it waits most of its time
+			t.Parallel() // it mostly waits
 			var h hazards
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			var at atomic.Pointer[time.Time]
-			h.alone = true // the classic engine may end a push much later
+			h.alone = true // the classic engine may take much longer to end a push
 			h.slowLinks(crawl)
 			h.atGitLab(faults.At(faults.ManifestWrite, 3, func() {
 				now := time.Now()
@@ -142,13 +143,13 @@ func TestTerminated(t *testing.T) {
 	}
 }
 
-// A program that is killed has left what it has done where the next one finds it. It writes its report in pauses of half
-// a second: here a push waits until the report has all tags before, and the program is killed.
+// A killed program leaves its results for the next run. It writes its report at intervals of half a second: here, a
+// push waits until the report has all earlier tags, and then the program is killed.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel() // it waits most of its time
+			t.Parallel() // it mostly waits
 			var h hazards
 			h.alone = true
 			ctx, kill := context.WithTimeout(t.Context(), rowLimit)
@@ -177,8 +178,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// A job that is cancelled ends soon, says what it has done, and leaves nothing in the engine: neither the image that
-// waits for its push, nor those from before the pull that is cut off. In each row one call is under way at most.
+// A canceled job ends soon, reports what it has done, and leaves nothing in the engine: neither the image that waits to
+// be pushed, nor those from before the interrupted pull. Each row has at most one call in progress.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -214,7 +215,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// hold keeps the nth call of a kind from the engine until the program gives up, and calls then.
+// hold delays the nth call of a kind until the program gives up, and then calls then.
 func hold(verb proxy.Verb, nth int32, then func()) proxy.Around {
 	var calls atomic.Int32
 	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
@@ -227,7 +228,7 @@ func hold(verb proxy.Verb, nth int32, then func()) proxy.Around {
 	}
 }
 
-// waitForTags waits until report.json has so many tags with an outcome.
+// waitForTags waits until report.json has the given number of tags with an outcome.
 func waitForTags(ctx context.Context, t *testing.T, dir string, want int) {
 	t.Helper()
 	for {
@@ -250,7 +251,7 @@ func waitForTags(ctx context.Context, t *testing.T, dir string, want int) {
 
 var outcomeLine = regexp.MustCompile(`(?m)^ *\d+/\d+ +(exact|present|changed|one platform|refused|failed|not started) +(\S+)`)
 
-// outcomes reads in a log what became of each tag.
+// outcomes reads the outcome of each tag from a log.
 func outcomes(log string) map[string]string {
 	found := map[string]string{}
 	for _, match := range outcomeLine.FindAllStringSubmatch(log, -1) {
@@ -259,8 +260,8 @@ func outcomes(log string) map[string]string {
 	return found
 }
 
-// expectAsTold compares the tags that the log calls copied with the target, and wants so many of them at least, but not
-// all.
+// expectAsTold compares the tags that the log calls copied with the target, and expects at least the given number of
+// them, but not all.
 func (s *scene) expectAsTold(t *testing.T, account []corpus.Repository, log string, least int) {
 	t.Helper()
 	told := outcomes(log)
@@ -271,7 +272,7 @@ func (s *scene) expectAsTold(t *testing.T, account []corpus.Repository, log stri
 	}
 }
 
-// onlyTags is the part of the account with the tags ("team/app:1.0") that are wanted.
+// onlyTags returns the part of the account with the given tags ("team/app:1.0").
 func onlyTags(account []corpus.Repository, wanted func(named string) bool) (part []corpus.Repository) {
 	for _, repository := range account {
 		kept := corpus.Repository{Name: repository.Name}
@@ -300,12 +301,12 @@ func countTags(account []corpus.Repository) (n int) {
 	return n
 }
 
-// slack is what a run may move beside the blobs that are missing, of each hundred bytes of which: configs that are read
-// twice, layers that are compressed anew.
+// slack is what a run may transfer in addition to the missing blobs, in percent: configs that are read twice, and
+// recompressed layers.
 const slack = 20
 
-// expectRest runs the program once more: all of the account is at the target then, and nothing has moved but blobs of
-// images that were missing.
+// expectRest runs the program once more: afterwards, the target has the entire account, and only blobs of missing
+// images have been transferred.
 func (s *scene) expectRest(t *testing.T, account, missing []corpus.Repository, changes ...string) {
 	t.Helper()
 	out, in := s.AWS.BlobBytesOut(), s.GitLab.BytesIn()
@@ -322,7 +323,7 @@ func (s *scene) expectRest(t *testing.T, account, missing []corpus.Repository, c
 	expectPresent(t, again.Stdout, countTags(account)-countTags(missing))
 }
 
-// expectPresent makes sure that so many tags were found at the target.
+// expectPresent checks that the given number of tags were found at the target.
 func expectPresent(t *testing.T, log string, want int) {
 	t.Helper()
 	present := 0
@@ -337,7 +338,7 @@ func expectPresent(t *testing.T, log string, want int) {
 }
 
 // missing is the part of the account that a second run has to copy: what is not at the target, or on the classic store
-// what the first run has not said that it copied, for of that alone the digest at the target is known.
+// what the first run did not report as copied, because the target's digest is only known for those.
 func (s *scene) missing(t *testing.T, account []corpus.Repository, log string) []corpus.Repository {
 	t.Helper()
 	told := outcomes(log)
@@ -354,7 +355,7 @@ func (s *scene) missing(t *testing.T, account []corpus.Repository, log string) [
 	})
 }
 
-// blobBytes is the size of all blobs of the images, each counted once.
+// blobBytes returns the size of all blobs of the images, each counted once.
 func blobBytes(t *testing.T, account []corpus.Repository) (sum int64) {
 	t.Helper()
 	seen := map[v1.Hash]bool{}
@@ -371,7 +372,7 @@ func blobBytes(t *testing.T, account []corpus.Repository) (sum int64) {
 	return sum
 }
 
-// blobsOf are the layers of an image and, last, its config.
+// blobsOf returns the layers of an image, followed by its config.
 func blobsOf(t *testing.T, object corpus.Object) []v1.Descriptor {
 	t.Helper()
 	image, ok := object.(v1.Image)

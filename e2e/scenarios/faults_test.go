@@ -15,23 +15,23 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// hazards are what goes wrong in one row of a table.
+// hazards are the faults in one row of a table.
 type hazards struct {
 	world.Options
 	account corpus.TinyOptions
-	alone   bool            // the row has an engine of its own
-	only    engine.Kind     // of engines that the row is about; empty: all
-	around  proxy.Around    // calls of the engine; nil: they are left alone
+	alone   bool            // the row has its own engine
+	only    engine.Kind     // the only kind of engine for the row; empty: all
+	around  proxy.Around    // changes the engine's calls; nil: none
 	changes []string        // of the environment
-	faults  []*faults.Fault // each has to strike
+	faults  []*faults.Fault // each must strike
 	links   []*faults.Link
-	slow    func(*faults.Link) error // what the links are like once ECR is filled
+	slow    func(*faults.Link) error // slows the links once ECR is filled
 
-	scene    *scene         // once it runs
-	restarts sync.WaitGroup // of the engine
+	scene    *scene         // set when it runs
+	restarts sync.WaitGroup // of restarting the engine
 }
 
-// usualAccount has layers of about 150 KB, of which cutAfter is less than a half.
+// usualAccount has layers of about 150 KB. cutAfter is less than half of that.
 var usualAccount = corpus.TinyOptions{Repositories: 4, Tags: 5, Layers: 1, Size: 600 << 10}
 
 const cutAfter = 64 << 10
@@ -46,14 +46,14 @@ func (h *hazards) atGitLab(f *faults.Fault) {
 	h.faults = append(h.faults, f)
 }
 
-// slowLinks puts links before both registries.
+// slowLinks puts links in front of both registries.
 func (h *hazards) slowLinks(slow func(*faults.Link) error) {
 	h.links = []*faults.Link{{}, {}}
 	h.AWS.Announce, h.GitLab.Announce = h.links[0].Announce, h.links[1].Announce
 	h.slow = slow
 }
 
-// start starts the row's world, with its account at ECR.
+// start starts the row's world, with its account in ECR.
 func (h *hazards) start(t *testing.T, kind engine.Kind) (*scene, []corpus.Repository) {
 	t.Helper()
 	if h.account == (corpus.TinyOptions{}) {
@@ -80,7 +80,7 @@ func (h *hazards) start(t *testing.T, kind engine.Kind) (*scene, []corpus.Reposi
 	return h.scene, account
 }
 
-// restore ends what the links do.
+// restore makes the links fast again.
 func (h *hazards) restore(t *testing.T) {
 	t.Helper()
 	for _, link := range h.links {
@@ -88,10 +88,10 @@ func (h *hazards) restore(t *testing.T) {
 	}
 }
 
-// downtime is how long an engine that was killed is not there.
+// downtime is how long a killed engine is unavailable.
 const downtime = 3 * time.Second
 
-// restartEngine kills the row's engine, and brings it back after its downtime. It returns at once.
+// restartEngine kills the row's engine, and restarts it after the downtime. It returns immediately.
 func (h *hazards) restartEngine(t *testing.T) {
 	t.Helper()
 	h.restarts.Go(func() {
@@ -103,7 +103,7 @@ func (h *hazards) restartEngine(t *testing.T) {
 	})
 }
 
-// expectStruck makes sure that the row was about something.
+// expectStruck checks that the row's faults have occurred.
 func (h *hazards) expectStruck(t *testing.T) {
 	t.Helper()
 	for _, f := range h.faults {
@@ -114,10 +114,10 @@ func (h *hazards) expectStruck(t *testing.T) {
 	}
 }
 
-// rowLimit bounds a row's run.
+// rowLimit limits the run of a row.
 const rowLimit = 3 * time.Minute
 
-// What passes costs time, and no tag: all arrive, and the engine is as empty as before.
+// Temporary faults delay tags, but lose none: all arrive, and the engine is left as empty as before.
 func TestSurvives(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -151,7 +151,8 @@ func TestSurvives(t *testing.T) {
 			h.changes = []string{"MIGRATE_STALL=5s"}
 		}},
 		{"GitLab stalls", func(_ *testing.T, h *hazards) {
-			// The classic engine does not end an upload that waits for its answer: all that have the layer wait with it.
+			// The classic engine does not end an upload that waits for a response: other images with the layer wait as
+			// well.
 			h.atGitLab(faults.HangFor(faults.BlobWrite, 2, 10*time.Second))
 			h.changes = []string{"MIGRATE_STALL=5s"}
 		}},
@@ -175,7 +176,7 @@ func TestSurvives(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // it waits most of its time
+			t.Parallel() // it mostly waits
 			for _, kind := range engine.Kinds() {
 				t.Run(string(kind), func(t *testing.T) {
 					t.Parallel()
@@ -206,7 +207,7 @@ func survive(t *testing.T, kind engine.Kind, with func(*testing.T, *hazards)) {
 	expectNothingLeft(t, s.Engine)
 }
 
-// stuckLoads has no load end, as a containerd whose disk was full at the wrong moment does until it is started again.
+// stuckLoads makes all loads hang, as in a containerd whose disk was full at the wrong moment, until it is restarted.
 func stuckLoads(t *testing.T, h *hazards) {
 	h.only = engine.Containerd
 	var loads atomic.Int32
@@ -225,21 +226,21 @@ func stuckLoads(t *testing.T, h *hazards) {
 	})
 }
 
-// A layer's upload may outlast the token that it began with. Nothing runs beside this, because its times count.
+// A layer's upload may take longer than its token is valid. This test runs on its own, because it depends on timing.
 func TestSurvivesTheEndOfATokenDuringAPush(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) { survive(t, kind, tokenExpires) })
 	}
 }
 
-// tokenExpires makes the layers of one image so many and so slow that some of them are uploaded with a token that expires
-// meanwhile. An engine uploads five at a time, here for four to seven seconds, and uses a token for a minute.
+// tokenExpires makes the layers of one image so numerous and slow that the token expires while some of them are being
+// uploaded. An engine uploads five at a time, here for four to seven seconds each, and uses a token for a minute.
 func tokenExpires(_ *testing.T, h *hazards) {
 	h.account = corpus.TinyOptions{Repositories: 1, Tags: 1, Layers: 8, Size: 1200 << 10}
 	h.GitLab.TokenLifetime = 9 * time.Second
 	h.slowLinks(func(link *faults.Link) error {
 		if link == h.links[0] {
-			return nil // to ECR it is fast
+			return nil // the link to ECR stays fast
 		}
 		return link.Limit(80)
 	})

@@ -28,7 +28,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// What all tests share: the program, and engines that are lent to one test at a time.
+// Shared by all tests: the program, and engines that are lent to one test at a time.
 var (
 	program world.Program
 	engines = enginePool{free: map[engine.Kind][]*engine.Engine{}}
@@ -57,13 +57,13 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-// enginePool keeps engines between tests. There are as many of each kind as tests have had at a time.
+// enginePool keeps engines between tests: as many of each kind as tests have used at the same time.
 type enginePool struct {
 	mu   sync.Mutex
 	free map[engine.Kind][]*engine.Engine
 }
 
-// take returns a free engine, nil if there is none.
+// take returns a free engine, or nil if there is none.
 func (p *enginePool) take(kind engine.Kind) *engine.Engine {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,8 +93,8 @@ func (p *enginePool) close() error {
 	return errors.Join(errs...)
 }
 
-// borrowEngine lends the test an engine of that kind until its end. A missing engine fails the test. An engine of a test
-// that fails is not lent again, for what it may have in it.
+// borrowEngine lends the test an engine of that kind until the test ends. It fails the test if there is none. An engine
+// of a failed test is not lent again, because of what it may contain.
 func borrowEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	t.Helper()
 	e := engines.take(kind)
@@ -118,7 +118,7 @@ func borrowEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	return e
 }
 
-// keepLog writes what an engine has logged, from some byte on, to a file of the test's, which go test -artifacts keeps.
+// keepLog saves an engine's log, from the given byte on, as a file of the test, which go test -artifacts keeps.
 func keepLog(t *testing.T, e *engine.Engine, from int) {
 	t.Helper()
 	file, err := os.CreateTemp(t.ArtifactDir(), strings.ReplaceAll(t.Name(), "/", "-")+"-"+string(e.Kind)+"-*.log")
@@ -131,7 +131,7 @@ func keepLog(t *testing.T, e *engine.Engine, from int) {
 	}
 }
 
-// ownEngine starts an engine for one test: one that it kills, spoils or fills up.
+// ownEngine starts an engine for a test that kills it, breaks it or fills it up.
 func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
 	t.Helper()
 	options.Hosts = world.Hosts()
@@ -164,13 +164,13 @@ func startWorld(t *testing.T, e *engine.Engine, options world.Options) *world.Wo
 	return w
 }
 
-// scene is a world whose secrets are known, so that no run in it may show one.
+// scene is a world whose secrets are known, so that every run can be checked for them.
 type scene struct {
 	*world.World
 	secrets *proxy.Secrets
 }
 
-// startScene starts a world on a borrowed engine.
+// startScene starts a world with a borrowed engine.
 func startScene(t *testing.T, kind engine.Kind, options world.Options) *scene {
 	t.Helper()
 	return startSceneOn(t, borrowEngine(t, kind), options)
@@ -188,7 +188,7 @@ func startSceneOn(t *testing.T, e *engine.Engine, options world.Options) *scene 
 	return &scene{w, secrets}
 }
 
-// both puts the middleware outer around inner, which may be nil.
+// both wraps the middleware inner, which may be nil, with outer.
 func both(outer, inner func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	if inner == nil {
 		return outer
@@ -203,7 +203,7 @@ func fill(t *testing.T, w *world.World, account []corpus.Repository) {
 	}
 }
 
-// fillShapes pushes the shapes to ECR, where several may share a repository.
+// fillShapes pushes the shapes to ECR. Several may share a repository.
 func fillShapes(t *testing.T, w *world.World, shapes []corpus.Shape) {
 	t.Helper()
 	repositories := map[string]bool{}
@@ -249,7 +249,7 @@ func (s *scene) fillWith(t *testing.T, repositories ...string) []corpus.Shape {
 	return chosen
 }
 
-// putAtTarget pushes an image to GitLab beside the program, and returns its digest.
+// putAtTarget pushes an image to GitLab directly, and returns its digest.
 func putAtTarget(t *testing.T, s *scene, repository, tag string, object corpus.Object) string {
 	t.Helper()
 	ref, err := name.NewTag(s.GitLab.Image+"/"+repository+":"+tag, name.Insecure)
@@ -262,7 +262,7 @@ func putAtTarget(t *testing.T, s *scene, repository, tag string, object corpus.O
 	return digestOf(t, object).String()
 }
 
-// named is an account with one small image in each of the repositories.
+// named returns an account with one small image in each of the repositories.
 func named(t *testing.T, repositories ...string) []corpus.Repository {
 	t.Helper()
 	all, err := allShapes()
@@ -278,7 +278,7 @@ func named(t *testing.T, repositories ...string) []corpus.Repository {
 	return account
 }
 
-// through has the program reach the engine through a proxy, and returns the variable that does it.
+// through makes the program reach the engine through a proxy, and returns the variable for that.
 func (s *scene) through(t *testing.T, around proxy.Around) string {
 	t.Helper()
 	return "DOCKER_HOST=" + startProxy(t, proxy.Options{Engine: s.Engine.Host, Around: around}).Host
@@ -298,7 +298,7 @@ func startProxy(t *testing.T, options proxy.Options) *proxy.Proxy {
 	return p
 }
 
-// ask makes a call of the engine's API beside the program, and returns the answer.
+// ask makes a call to the engine's API directly, and returns the response.
 func (s *scene) ask(t *testing.T, method, path string, header http.Header) string {
 	t.Helper()
 	client := http.Client{Transport: proxy.Transport(s.Engine.Host)}
@@ -320,7 +320,7 @@ func (s *scene) ask(t *testing.T, method, path string, header http.Header) strin
 	return string(body)
 }
 
-// runLimit bounds one run of the program.
+// runLimit limits one run of the program.
 const runLimit = 10 * time.Minute
 
 func run(t *testing.T, env []string, args ...string) world.Outcome {
@@ -335,7 +335,7 @@ func run(t *testing.T, env []string, args ...string) world.Outcome {
 	return outcome
 }
 
-// run runs the program with the scene's environment and what changes it.
+// run runs the program with the scene's environment and the given changes to it.
 func (s *scene) run(t *testing.T, changes ...string) world.Outcome {
 	t.Helper()
 	outcome := run(t, append(s.Env(), changes...))
@@ -343,7 +343,7 @@ func (s *scene) run(t *testing.T, changes ...string) world.Outcome {
 	return outcome
 }
 
-// command runs another command than the migration, with the scene's environment and what changes it.
+// command runs another command than the migration, with the scene's environment.
 func (s *scene) command(t *testing.T, args []string, changes ...string) world.Outcome {
 	t.Helper()
 	outcome := run(t, append(s.Env(), changes...), args...)
@@ -351,7 +351,7 @@ func (s *scene) command(t *testing.T, args []string, changes ...string) world.Ou
 	return outcome
 }
 
-// runWithin is run with a limit: a program that does not end by itself is interrupted, and its exit code is 143.
+// runWithin is run with a limit: a program that does not end in time is interrupted, and its exit code is 143.
 func (s *scene) runWithin(t *testing.T, limit time.Duration, changes ...string) world.Outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -381,7 +381,7 @@ func expectOutput(t *testing.T, output string, parts ...string) {
 	}
 }
 
-// expectLine makes sure that the log has a line for the tag, with that outcome.
+// expectLine checks that the log has a line for the tag with that outcome.
 func expectLine(t *testing.T, output, outcome, named string) {
 	t.Helper()
 	for line := range strings.Lines(output) {
@@ -421,7 +421,7 @@ func (s *scene) expectNoSecrets(t *testing.T, outcome world.Outcome) {
 	}
 }
 
-// expectNothingLeft makes sure that the engine holds no image any more.
+// expectNothingLeft checks that the engine no longer has any images.
 func expectNothingLeft(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -457,7 +457,7 @@ func (s *scene) expectArrived(t *testing.T, output string, shapes ...corpus.Shap
 	}
 }
 
-// expectAbsent makes sure that the target does not have the tag.
+// expectAbsent checks that the target does not have the tag.
 func (s *scene) expectAbsent(t *testing.T, repository, tag string) {
 	t.Helper()
 	if got, err := check.Digest(t.Context(), s.Target(repository, ":"+tag)); err != nil || got != "" {
@@ -465,7 +465,7 @@ func (s *scene) expectAbsent(t *testing.T, repository, tag string) {
 	}
 }
 
-// expectTags wants these tags at GitLab, and no others.
+// expectTags checks that GitLab has exactly these tags.
 func (s *scene) expectTags(t *testing.T, repository string, want ...string) {
 	t.Helper()
 	got, err := check.Tags(t.Context(), s.GitLab.Image+"/"+repository, s.GitLab.Auth())
@@ -477,7 +477,7 @@ func (s *scene) expectTags(t *testing.T, repository string, want ...string) {
 	}
 }
 
-// compareTag returns exact, changed or refused, and fails the test where that is not what the row promises.
+// compareTag returns exact, changed or refused, and fails the test unless the row expects it.
 func compareTag(t *testing.T, w *world.World, checker *check.Checker, shape corpus.Shape, tag, output string) string {
 	t.Helper()
 	source, target := w.Source(shape.Repository, ":"+tag), w.Target(shape.Repository, ":"+tag)
@@ -506,7 +506,7 @@ func compareTag(t *testing.T, w *world.World, checker *check.Checker, shape corp
 	return became
 }
 
-// compareTags compares every tag with the target, byte for byte, or on the classic store file by file, and counts.
+// compareTags compares every tag with the target, byte for byte, or file by file on the classic store, and counts them.
 func compareTags(t *testing.T, w *world.World, account []corpus.Repository, kind engine.Kind) (tags, repositories int) {
 	t.Helper()
 	var checker check.Checker
@@ -537,7 +537,7 @@ func compareTags(t *testing.T, w *world.World, account []corpus.Repository, kind
 	return tags, repositories
 }
 
-// childFor finds an image of the platform in an index, or in an index within it.
+// childFor returns an image for the platform in an index, or in an index within it.
 func childFor(t *testing.T, object corpus.Object, platform v1.Platform) v1.Hash {
 	t.Helper()
 	index, ok := object.(v1.ImageIndex)

@@ -20,8 +20,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// No way may lead to a green result with less at the target than in ECR. Each row makes a real engine, or the wire to
-// it, do less than it should for one image, and that image fails by name; the other arrives.
+// A run never succeeds if the target has less than ECR. In each row, a real engine, or the connection to it, does less
+// than it should for one image: that image fails by name, and the other arrives.
 func TestIncompleteAnswers(t *testing.T) {
 	t.Parallel()
 	const truncated = "the engine's answer ended before it said that it was done"
@@ -45,10 +45,10 @@ func TestIncompleteAnswers(t *testing.T) {
 	} {
 		for _, kind := range engine.Kinds() {
 			if kind == engine.Classic && test.victim == "oci-index" {
-				continue // refused before
+				continue // refused beforehand
 			}
 			t.Run(test.name+"/"+string(kind), func(t *testing.T) {
-				t.Parallel() // it waits for its next attempt most of its time
+				t.Parallel() // it mostly waits for the next attempt
 				s := startScene(t, kind, wholeImages)
 				shapes := s.fillWith(t, test.victim, "docker-manifest", "odd-tags")
 				s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
@@ -57,7 +57,7 @@ func TestIncompleteAnswers(t *testing.T) {
 	}
 }
 
-// expectVictim runs the program, with the engine's calls for one image changed: it fails by name, the others arrive.
+// expectVictim runs the program with changed calls for one image, which must fail by name. The others must arrive.
 func (s *scene) expectVictim(t *testing.T, victim corpus.Shape, others []corpus.Shape, around proxy.Around, says []string) {
 	t.Helper()
 	outcome := s.boundedRun(t, s.through(t, onlyFor(victim.Repository, around)))
@@ -69,8 +69,8 @@ func (s *scene) expectVictim(t *testing.T, victim corpus.Shape, others []corpus.
 	expectNothingLeft(t, s.Engine)
 }
 
-// An engine that does not hold what it should pushes what it has, and says so on the way. Each row has an engine of
-// its own: after its content was taken away, it takes the files that are left for the blobs.
+// An engine with missing content pushes what it has, and its messages show this. Each row has its own engine: once
+// content has been removed, the engine takes the remaining files for the blobs.
 func TestContentMissing(t *testing.T) {
 	t.Parallel()
 	const (
@@ -89,15 +89,15 @@ func TestContentMissing(t *testing.T) {
 		{"an image goes away after the check", "oci-manifest", removed("amd64"), []string{"push ", misses}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel() // likewise
+			t.Parallel() // it mostly waits for the next attempt
 			s := startSceneOn(t, ownEngine(t, engine.Containerd, engine.Options{}), wholeImages)
-			shapes := s.fillWith(t, test.victim, "uncompressed-docker", "zstd") // others, without a layer in common
+			shapes := s.fillWith(t, test.victim, "uncompressed-docker", "zstd") // others, with no layer in common
 			s.expectVictim(t, shapes[0], shapes[1:], test.around(t, s, shapes[0]), test.says)
 		})
 	}
 }
 
-// wholeImages is a world whose ECR does not tell of a blob that it has it, so that images are pulled whole, as those with
+// wholeImages is a world whose ECR does not confirm that it has a blob, so that images are pulled whole, as those with
 // large layers are.
 var wholeImages = world.Options{AWS: aws.Options{Wrap: func(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -109,7 +109,7 @@ var wholeImages = world.Options{AWS: aws.Options{Wrap: func(next http.Handler) h
 	})
 }}}
 
-// incompleteLimit ends a run whose engine waits for ever for content that it does not have.
+// incompleteLimit limits a run whose engine waits forever for content that it does not have.
 const incompleteLimit = time.Minute
 
 func (s *scene) boundedRun(t *testing.T, changes ...string) world.Outcome {
@@ -117,7 +117,7 @@ func (s *scene) boundedRun(t *testing.T, changes ...string) world.Outcome {
 	return s.runWithin(t, incompleteLimit, changes...)
 }
 
-// onlyFor leaves the calls for other repositories alone. A load has no reference, and is passed on.
+// onlyFor leaves calls for other repositories unchanged. A load has no reference, and is forwarded.
 func onlyFor(repository string, around proxy.Around) proxy.Around {
 	return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
 		if !strings.Contains(proxy.CallOf(r).Ref, "/"+repository) {
@@ -128,7 +128,7 @@ func onlyFor(repository string, around proxy.Around) proxy.Around {
 	}
 }
 
-// on changes what becomes of one kind of call.
+// on changes one kind of call.
 func on(verb proxy.Verb, handle proxy.Around) func(*testing.T, *scene, corpus.Shape) proxy.Around {
 	return func(*testing.T, *scene, corpus.Shape) proxy.Around {
 		return func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
@@ -141,8 +141,8 @@ func on(verb proxy.Verb, handle proxy.Around) func(*testing.T, *scene, corpus.Sh
 	}
 }
 
-// pullEnds and pullEmpty have the engine pull nothing, and its answer end with its first line or before it. A pull that
-// is cut off on the way may have brought everything by then.
+// pullEnds and pullEmpty make the engine pull nothing, and end the response after its first line or before it. An
+// interrupted pull may have pulled everything by then.
 var (
 	pullEnds = on(proxy.Pull, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		say(w, "Pulling from "+proxy.CallOf(r).Ref)
@@ -152,7 +152,7 @@ var (
 	})
 )
 
-// cutPush ends the answer to a push after so many lines, as a complete answer ends, and stops the engine.
+// cutPush ends the response to a push after the given number of lines, as if it were complete, and stops the engine.
 func cutPush(lines int) func(*testing.T, *scene, corpus.Shape) proxy.Around {
 	return on(proxy.Push, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
 		left := lines
@@ -166,7 +166,7 @@ func cutPush(lines int) func(*testing.T, *scene, corpus.Shape) proxy.Around {
 	})
 }
 
-// torn ends the last line of a push in its middle.
+// torn truncates the last line of a push.
 var torn = on(proxy.Push, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
 	proxy.Lines(engine, func(line []byte) ([]byte, bool) {
 		if i := bytes.Index(line, []byte("digest: sha256:")); i > 0 {
@@ -180,14 +180,14 @@ const otherDigest = "sha256:00112233445566778899aabbccddeeff00112233445566778899
 
 var pushedDigest = regexp.MustCompile(`digest: sha256:[0-9a-f]{64} size`)
 
-// otherPushed has the engine name another digest.
+// otherPushed makes the engine report another digest.
 var otherPushed = on(proxy.Push, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
 	proxy.Lines(engine, func(line []byte) ([]byte, bool) {
 		return pushedDigest.ReplaceAll(line, []byte("digest: "+otherDigest+" size")), true
 	}).ServeHTTP(w, r)
 })
 
-// replacedAtTarget has someone else push to the tag between the program's push and its look at the result.
+// replacedAtTarget pushes another image to the tag between the program's push and its check of the result.
 func replacedAtTarget(t *testing.T, s *scene, victim corpus.Shape) proxy.Around {
 	t.Helper()
 	other := named(t, "other")[0].Images[0].Object
@@ -199,7 +199,7 @@ func replacedAtTarget(t *testing.T, s *scene, victim corpus.Shape) proxy.Around 
 	}
 }
 
-// neverPushed answers a push as an engine does that has pushed everything.
+// neverPushed answers a push like an engine that has pushed everything.
 func neverPushed(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
 	t.Helper()
 	last := "1.0: digest: " + digestOf(t, victim.Object).String() + " size: 669"
@@ -212,7 +212,7 @@ func neverPushed(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
 	}
 }
 
-// say writes a status as engines do.
+// say writes a status line in the engine's format.
 func say(w http.ResponseWriter, status string) {
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(map[string]string{"status": status}) //nolint:errcheck // the program is gone
@@ -223,7 +223,7 @@ func foreignChild(t *testing.T, victim corpus.Shape) string {
 	return childFor(t, victim.Object, v1.Platform{OS: "linux", Architecture: "arm64"}).String()
 }
 
-// pullSkipped keeps the engine from pulling a child: its answer says nothing.
+// pullSkipped keeps the engine from pulling a child: the response does not mention it.
 func pullSkipped(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
 	t.Helper()
 	child := foreignChild(t, victim)
@@ -236,7 +236,7 @@ func pullSkipped(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
 	}
 }
 
-// withoutChild keeps the engine from pulling a child, says that it has, and lies when the program checks.
+// withoutChild keeps the engine from pulling a child, reports that it was pulled, and lies when the program checks.
 func withoutChild(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
 	t.Helper()
 	child := foreignChild(t, victim)
@@ -252,7 +252,7 @@ func withoutChild(t *testing.T, _ *scene, victim corpus.Shape) proxy.Around {
 	}
 }
 
-// removed has someone else remove a platform's content from the engine between the program's check and its push.
+// removed removes a platform's content from the engine between the program's check and its push.
 func removed(architecture string) func(*testing.T, *scene, corpus.Shape) proxy.Around {
 	return func(t *testing.T, s *scene, _ corpus.Shape) proxy.Around {
 		platform := url.QueryEscape(`{"os":"linux","architecture":"` + architecture + `"}`)
@@ -265,8 +265,8 @@ func removed(architecture string) func(*testing.T, *scene, corpus.Shape) proxy.A
 	}
 }
 
-// An image of someone else's on the engine, with the same files in other blobs, keeps the engine from pulling ours
-// (moby/moby#52897). It is not ours to remove: what it stands in the way of fails by name, and all else arrives.
+// Another user's image in the engine, with the same files in different blobs, keeps the engine from pulling ours
+// (moby/moby#52897). The program must not remove it: the affected images fail by name, and all others arrive.
 func TestImageInTheWay(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -303,7 +303,7 @@ func TestImageInTheWay(t *testing.T) {
 	}
 }
 
-// pullBeforehand pulls an image into the engine and leaves it there for the rest of the test.
+// pullBeforehand pulls an image into the engine and keeps it there until the test ends.
 func (s *scene) pullBeforehand(t *testing.T, shape corpus.Shape) {
 	t.Helper()
 	auth, err := json.Marshal(s.AWS.AdminAuth())

@@ -17,7 +17,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// A listing that is throttled is tried again.
+// A throttled list call is retried.
 func TestThrottledListing(t *testing.T) {
 	var s *scene
 	var once sync.Once
@@ -63,7 +63,7 @@ func TestManyPages(t *testing.T) {
 	}
 }
 
-// A tag that moves during the run: what was listed is what arrives.
+// If a tag moves during the run, the image that was listed arrives.
 func TestTagMoves(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestTagMoves(t *testing.T) {
 	}
 }
 
-// retag has the account's owner push another image under a tag.
+// retag pushes another image under a tag, as the account's owner.
 func (s *scene) retag(t *testing.T, repository, tag string, object corpus.Object) {
 	t.Helper()
 	repo, auth, err := s.Owner(repository)

@@ -13,7 +13,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// A whole account goes over, on both engines, and an independent client compares every tag at the target.
+// An entire account is migrated by both engines, and an independent client compares every tag at the target.
 func TestMigratesAnAccount(t *testing.T) {
 	account, err := corpus.Account(t.Context(), corpus.AccountOptions{Empty: true, Untagged: true})
 	if err != nil {
@@ -29,7 +29,7 @@ func TestMigratesAnAccount(t *testing.T) {
 			expectExit(t, outcome, 0)
 			compareAccount(t, w, account, kind)
 			expectNothingLeft(t, w.Engine)
-			if kind == engine.Containerd { // for the classic store configs are read twice, to know their platforms
+			if kind == engine.Containerd { // configs are read twice for the classic store, to get their platforms
 				expectOnce(t, "left ECR", w.AWS.BlobPulls())
 			}
 			expectOnce(t, "reached GitLab", w.GitLab.Uploads())
@@ -46,7 +46,7 @@ func TestMigratesAnAccount(t *testing.T) {
 	}
 }
 
-// expectOnce makes sure that no blob crossed the network twice.
+// expectOnce checks that no blob was transferred twice.
 func expectOnce(t *testing.T, crossed string, blobs map[string]int) {
 	t.Helper()
 	if len(blobs) < 200 {
@@ -67,7 +67,7 @@ func compareAccount(t *testing.T, w *world.World, account []corpus.Repository, k
 	}
 }
 
-// A run after a complete one asks, and moves nothing.
+// A run after a complete one makes requests, but copies nothing.
 func TestSecondRun(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, append(slices.Clone(tinyAccount), "oci-index", "nested-index", "referred-image")...)

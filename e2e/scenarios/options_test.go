@@ -17,7 +17,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// What is not chosen stays where it is; what belongs to a chosen image comes.
+// Only selected images are copied, together with what belongs to them.
 func TestChoice(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	all := s.fillWith(t, "docker-manifest", "oci-manifest", "twelve-tags", "referred-image")
@@ -69,7 +69,7 @@ func TestChoice(t *testing.T) {
 	}
 }
 
-// fillSigned pushes an image with what cosign leaves beside it, and returns the image.
+// fillSigned pushes an image with its cosign signatures, and returns the image.
 func (s *scene) fillSigned(t *testing.T) corpus.Object {
 	t.Helper()
 	all, err := allShapes()
@@ -81,7 +81,7 @@ func (s *scene) fillSigned(t *testing.T) corpus.Object {
 	return signed[0].Object
 }
 
-// One platform on purpose: an index arrives as that platform's manifest, what lacks it fails by name.
+// With MIGRATE_PLATFORM, an index arrives as that platform's manifest, and images without the platform fail by name.
 func TestOnePlatform(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -109,8 +109,8 @@ func TestOnePlatform(t *testing.T) {
 	}
 }
 
-// fillForeign pushes the Docker manifest list's image for linux/arm64 as an image of its own. Of an OCI image no engine
-// tells the platform before it is pulled.
+// fillForeign pushes the Docker manifest list's image for linux/arm64 as a separate image. Engines cannot report the
+// platform of an OCI image before pulling it.
 func (s *scene) fillForeign(t *testing.T, list corpus.Shape) corpus.Shape {
 	t.Helper()
 	index, _ := list.Object.(v1.ImageIndex) // nil fails below
@@ -143,7 +143,7 @@ func (s *scene) expectReduced(t *testing.T, shape corpus.Shape, output string) {
 	}
 }
 
-// Names that GitLab does not take are found before anything is copied.
+// Names that GitLab rejects are found before anything is copied.
 func TestNames(t *testing.T) {
 	repositories := []string{"team/app", "a/b/c/d", "x/y-z", "x/y/z"}
 	tooDeep := "set MIGRATE_NAME_SEPARATOR"
@@ -188,7 +188,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// expectSame compares the tag 1.0 of a repository with that of another at the target.
+// expectSame compares the tag 1.0 of one repository with that of another at the target.
 func (s *scene) expectSame(t *testing.T, repository, target string) {
 	t.Helper()
 	report, err := check.Same(t.Context(), s.Source(repository, ":1.0"), s.Target(target, ":1.0"))
@@ -200,7 +200,7 @@ func (s *scene) expectSame(t *testing.T, repository, target string) {
 	}
 }
 
-// repositories are those below the project that have a tag, among all that the tests of names could write.
+// repositories returns the repositories below the project with a tag, of all that the tests of names could create.
 func (s *scene) repositories(t *testing.T) []string {
 	t.Helper()
 	var found []string
@@ -216,7 +216,7 @@ func (s *scene) repositories(t *testing.T) []string {
 	return found
 }
 
-// The bound on copies is kept, at its ends, too.
+// MIGRATE_CONCURRENCY is respected, including its smallest and largest value.
 func TestConcurrency(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		for _, bound := range []string{"1", "16"} {
@@ -242,13 +242,13 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// gauge counts what goes on at a time.
+// gauge counts concurrent operations.
 type gauge struct {
 	mu        sync.Mutex
 	now, most int
 }
 
-// enter returns what is to be called at the end.
+// enter returns a function to call at the end.
 func (g *gauge) enter() func() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
-// What concerns single tags leaves the others alone: they arrive, and the run ends with those that did not by name.
+// Problems with single tags do not affect the others: those arrive, and the run ends with the failed ones by name.
 func TestSomeTagsFail(t *testing.T) {
 	const victim = "shapes/docker-manifest"
 	for _, test := range []struct {
@@ -67,7 +67,7 @@ func TestSomeTagsFail(t *testing.T) {
 	}
 }
 
-// GitLab's rules are for tags: the others of the same image arrive.
+// GitLab's rules apply to tags: other tags of the same image arrive.
 func TestOneTagOfAnImageIsProtected(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestOneTagOfAnImageIsProtected(t *testing.T) {
 	}
 }
 
-// Without the permission to read manifests nothing can be planned, and the report names the permission.
+// Without permission to read manifests, nothing can be planned, and the report names the permission.
 func TestManifestsMayNotBeRead(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest", "oci-manifest")
@@ -100,7 +100,7 @@ func TestManifestsMayNotBeRead(t *testing.T) {
 	expectOutput(t, outcome.Stdout, "0 of 2 tags are at", "must allow ecr:BatchGetImage", "shapes/docker-manifest:1.0", "shapes/oci-manifest:1.0")
 }
 
-// Layers need a permission of their own, which the pull shows.
+// Layers require a separate permission, which shows when pulling.
 func TestLayersMayNotBeRead(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestLayersMayNotBeRead(t *testing.T) {
 	}
 }
 
-// Referrers that the target lists already are nobody's to replace.
+// Referrers that the target already lists are not replaced.
 func TestOtherReferrersAtTheTarget(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "referred-image", "docker-manifest")
@@ -132,8 +132,8 @@ func TestOtherReferrersAtTheTarget(t *testing.T) {
 	}
 }
 
-// What GitLab, or a proxy in front of it, refuses for one image has its own words and remedy, is not tried again, and
-// leaves the others alone.
+// What GitLab, or a proxy in front of it, rejects for one image has its own message and remedy, is not retried, and
+// does not affect the others.
 func TestRefusedByGitLab(t *testing.T) {
 	const victim, spared = "shapes/docker-manifest", "shapes/oci-manifest"
 	toVictim := func(r *http.Request) bool { return strings.Contains(r.URL.Path, victim) }
@@ -178,7 +178,7 @@ func TestRefusedByGitLab(t *testing.T) {
 	}
 }
 
-// A registry that takes nothing stops the run, before most of ECR has been pulled for nothing.
+// A registry that rejects everything ends the run before most of ECR has been pulled in vain.
 func TestReadOnlyRegistry(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {

@@ -23,8 +23,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/faults"
 )
 
-// The jobs of parallel: 4, each with an engine of its own, share the work: every tag arrives, copied by one of them, and
-// no blob leaves ECR more than once for each of them.
+// The jobs of parallel: 4, each with its own engine, share the work: every tag is copied by exactly one of them, and no
+// blob is pulled from ECR more than once by each.
 func TestShares(t *testing.T) {
 	const jobs = 4
 	for _, kind := range engine.Kinds() {
@@ -67,7 +67,7 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// expectOneJobEach makes sure that each tag was copied by one job, and that no job was idle.
+// expectOneJobEach checks that each tag was copied by one job, and that no job was idle.
 func expectOneJobEach(t *testing.T, account []corpus.Repository, logs []string) {
 	t.Helper()
 	jobs := map[string]int{}
@@ -92,11 +92,12 @@ func expectOneJobEach(t *testing.T, account []corpus.Repository, logs []string) 
 	})
 }
 
-// expectPullsOfShares makes sure that no blob was read more often than there are jobs, and that of one image alone once.
-// For the classic store each job reads all configs, too: what is refused for its platform is known before the night.
+// expectPullsOfShares checks that no blob was read more often than there are jobs, and that blobs of a single image
+// were read once. For the classic store, each job also reads all configs, because images are refused for their platform
+// in advance.
 func expectPullsOfShares(t *testing.T, s *scene, account []corpus.Repository, jobs int) {
 	t.Helper()
-	images, plans := map[string]int{}, map[string]int{} // by blob: those that have it, and jobs that plan with it
+	images, plans := map[string]int{}, map[string]int{} // by blob: images that have it, and jobs that plan with it
 	for _, repository := range account {
 		for _, image := range repository.Images {
 			blobs := blobsOf(t, image.Object)
@@ -149,7 +150,7 @@ func (p *pushedTags) expectOnce(t *testing.T, tags int) {
 	}
 }
 
-// usage is what a process uses at a moment.
+// usage is the resource usage of a process at one moment.
 type usage struct {
 	at                               time.Duration // since its start
 	done                             int           // tags by then
@@ -179,8 +180,8 @@ func usageOf(pid int) (u usage, err error) {
 	return u, err
 }
 
-// Two thousand tags in one run take no more memory, goroutines, threads and descriptors at the end than at the
-// beginning. On one store: what is the program's is the same on both.
+// After two thousand tags in one run, the program uses no more memory, goroutines, threads and descriptors than at the
+// start. One store is enough: the program's own usage is the same on both.
 func TestTwoThousandTags(t *testing.T) {
 	options := corpus.TinyOptions{Repositories: 40, Tags: 10, Aliases: 4, Size: 8 << 10}
 	account, err := corpus.Tiny(t.Context(), options)
@@ -205,7 +206,7 @@ func TestTwoThousandTags(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	countGoroutines(t, used, stderr.String())
-	early, late := used[2], used[len(used)-1] // after a tenth of the tags, and before the last
+	early, late := used[2], used[len(used)-1] // after a tenth of the tags, and before the end
 	t.Logf("early %+v, late %+v", early, late)
 	if late.threads > early.threads+4 || late.descriptors > early.descriptors+16 ||
 		late.goroutines > early.goroutines*5/4 || early.goroutines == 0 {
@@ -226,7 +227,7 @@ func TestTwoThousandTags(t *testing.T) {
 // both; the trace of the garbage collector has whole megabytes, and the results of a thousand tags are less than one.
 const heapGrowth = 1
 
-// live is what the program had in use after a garbage collection.
+// live is the program's heap in use after a garbage collection.
 type live struct {
 	at        time.Duration // since its start
 	megabytes int
@@ -234,7 +235,7 @@ type live struct {
 
 var collectionLine = regexp.MustCompile(`(?m)^gc \d+ @([0-9.]+)s .* \d+->\d+->(\d+) MB`)
 
-// liveHeap reads Go's trace of its garbage collector.
+// liveHeap reads Go's garbage collector trace.
 func liveHeap(t *testing.T, trace string) (all []live) {
 	t.Helper()
 	for _, match := range collectionLine.FindAllStringSubmatch(trace, -1) {
@@ -251,7 +252,7 @@ func liveHeap(t *testing.T, trace string) (all []live) {
 	return all
 }
 
-// smallest is the least that was in use between two moments, -1 if nothing was collected then.
+// smallest returns the minimum in use between two moments, or -1 if there was no collection in between.
 func smallest(heap []live, from, to time.Duration) int {
 	least := -1
 	for _, l := range heap {
@@ -262,10 +263,10 @@ func smallest(heap []live, from, to time.Duration) int {
 	return least
 }
 
-// samples are taken of a run, the last before a twentieth of its tags.
+// samples are taken during a run, the last one before the final twentieth of its tags.
 const samples = 20
 
-// sample reads the program's log to its end, and looks at the process whenever so many tags more are done.
+// sample reads the program's log to its end, and samples the process each time a certain number of tags are done.
 func sample(t *testing.T, pid int, started time.Time, log io.Reader, step int) (used []usage) {
 	t.Helper()
 	lines := bufio.NewScanner(log)
@@ -302,11 +303,10 @@ var (
 	goroutineLine = regexp.MustCompile(`^  G\d+: status=(\d)`)
 )
 
-// statusDead is that of a goroutine that has ended (runtime2.go in Go's runtime).
+// statusDead is the status of a goroutine that has ended (runtime2.go in Go's runtime).
 const statusDead = "6"
 
-// countGoroutines fills in how many goroutines there were at each moment, or up to a second later, as Go's trace of its
-// scheduler tells.
+// countGoroutines sets the number of goroutines at each moment, or up to a second later, from Go's scheduler trace.
 func countGoroutines(t *testing.T, used []usage, trace string) {
 	t.Helper()
 	next, count := 0, new(int)
@@ -327,7 +327,7 @@ func countGoroutines(t *testing.T, used []usage, trace string) {
 	}
 }
 
-// expectDigests makes sure that the target answers for every tag with the digest that ECR has.
+// expectDigests checks that the target returns ECR's digest for every tag.
 func expectDigests(t *testing.T, w *world.World, account []corpus.Repository) {
 	t.Helper()
 	var group errgroup.Group

@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// The checks for secrets in the other tests are worth something: all kinds are known, and the processes were seen.
+// The checks for secrets in the other tests are meaningful: all kinds are known, and the processes were checked.
 func TestSecretsStayHidden(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest")

@@ -17,8 +17,8 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// Every shape of image and artifact goes through both engines: to the containerd store's target byte for byte, to the
-// classic store's file by file or not at all.
+// Both engines migrate every shape of image and artifact: with the containerd store byte for byte, with the classic
+// store file by file or not at all.
 func TestShapes(t *testing.T) {
 	shapes, err := corpus.Shapes(t.Context(), "")
 	if err != nil {
@@ -36,7 +36,7 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// compareShapes checks each row by the independent client, and prints what became of it.
+// compareShapes checks each row with the independent client, and prints its outcome.
 func compareShapes(t *testing.T, w *world.World, shapes []corpus.Shape, output string) {
 	t.Helper()
 	var table strings.Builder
@@ -64,7 +64,7 @@ func keys(set map[string]bool) []string {
 	return all
 }
 
-// compareReferrers finds the referrers as cosign and oras do on a registry without a referrers API, and compares them.
+// compareReferrers finds the referrers as cosign and oras do in a registry without a referrers API, and compares them.
 func compareReferrers(t *testing.T, w *world.World, checker *check.Checker, shape corpus.Shape, output string) {
 	t.Helper()
 	for _, referrer := range shape.Referrers {
@@ -101,7 +101,7 @@ func subjectAndDigest(t *testing.T, referrer corpus.Object) (subject, digest str
 	return manifest.Subject.Digest, fmt.Sprintf("sha256:%x", sha256.Sum256(raw))
 }
 
-// hasReferrer asks the target as clients of OCI 1.1 do.
+// hasReferrer asks the target as OCI 1.1 clients do.
 func hasReferrer(t *testing.T, w *world.World, repository, subject, digest string) bool {
 	t.Helper()
 	ref, err := name.NewDigest(w.Target(repository, "@"+subject).Name, name.Insecure)

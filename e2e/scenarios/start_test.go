@@ -17,7 +17,7 @@ import (
 
 const otherAccount = "210987654321"
 
-// What stops a run as a whole: each cause has its exit code, and a message that names it and what to do.
+// Each cause that ends an entire run has its exit code, and a message with the cause and a remedy.
 func TestNothingCanBeDone(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -78,7 +78,7 @@ func TestNothingCanBeDone(t *testing.T) {
 	}
 }
 
-// expectUntouched makes sure that no image was read at ECR and nothing was written to GitLab.
+// expectUntouched checks that no image was read from ECR and nothing was written to GitLab.
 func expectUntouched(t *testing.T, s *scene) {
 	t.Helper()
 	if n := s.AWS.Calls()["BatchGetImage"]; n > 0 {
@@ -92,7 +92,7 @@ func expectUntouched(t *testing.T, s *scene) {
 	}
 }
 
-// All that is missing is said at once, before any call.
+// All missing variables are reported at once, before any call.
 func TestMissingVariables(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	missing := []string{"AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"}
@@ -110,7 +110,7 @@ func TestMissingVariables(t *testing.T) {
 	}
 }
 
-// A registry that does not take AWS's own token ends the run before anything is listed.
+// A registry that rejects AWS's own token ends the run before anything is listed.
 func TestRegistryTokenRefused(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	s.fillWith(t, "docker-manifest")
@@ -127,9 +127,9 @@ func TestRegistryTokenRefused(t *testing.T) {
 	}
 }
 
-// Without an engine the program gives up after its minute, and says what it tried and what is usually wrong.
+// Without an engine, the program gives up after a minute, and reports what it tried and the usual causes.
 func TestNoEngine(t *testing.T) {
-	t.Parallel() // it is all waiting
+	t.Parallel() // it only waits
 	w, err := world.Start(t.Context(), nil, world.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestNoEngine(t *testing.T) {
 	}
 }
 
-// An engine that comes up late is waited for. It is on TCP, as in a job's service.
+// The program waits for an engine that starts late. It is on TCP, like a job's service.
 func TestEngineComesUpLate(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index")
@@ -164,7 +164,7 @@ func TestEngineComesUpLate(t *testing.T) {
 	s.expectNoSecrets(t, world.Outcome{Stdout: stdout.String(), Stderr: stderr.String()})
 }
 
-// lineWatch calls then once, when the program has written what is wanted.
+// lineWatch calls then once, when the program has printed the line.
 type lineWatch struct {
 	written *bytes.Buffer
 	wanted  string
@@ -230,7 +230,7 @@ func TestWebIdentityRefused(t *testing.T) {
 	}
 }
 
-// An identity of another account may migrate where the registry's policy allows it, and is told what it needs.
+// An identity of another account can migrate if the registry's policy allows it, and is told what it needs.
 func TestAllowedIdentityOfAnotherAccount(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{IdentityAccountID: otherAccount, CrossAccount: true}})
 	shapes := s.fillWith(t, "docker-manifest")
