@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// The component is the pipeline's job, and nothing else: what its inputs add is empty where they are not set.
+// The component is the pipeline's job and nothing else: what its inputs add is empty if they are not set.
 func TestComponentIsTheMigrationJob(t *testing.T) {
 	component, plain := readComponent(t), readJob(t, ".gitlab-ci.yml")
 	name, included := component.include(t, nil)
@@ -29,7 +29,7 @@ func TestComponentIsTheMigrationJob(t *testing.T) {
 			delete(included.Variables, variable)
 		}
 	}
-	// The plain job has a project for itself; components may be included twice. Loopback is insecure anyway.
+	// The plain job has its own project; components may be included twice. Loopback is insecure anyway.
 	own := strings.NewReplacer("ecr2gitlab-migration-", "ecr2gitlab-", "ecr2gitlab migrate ", "ecr2gitlab ",
 		" --insecure-registry=127.0.0.0/8", "")
 	command := included.Services[0].Command
@@ -99,7 +99,7 @@ func TestComponentChecksInputs(t *testing.T) {
 	}
 }
 
-// What a user can set, an input can.
+// There is an input for every variable that users can set.
 func TestComponentReachesEveryVariable(t *testing.T) {
 	excluded := map[string]string{"MIGRATE_REPORT_DIR": "the artifacts and the cache are taken from the project's folder"}
 	reached := readComponent(t).inputVariables(t)
@@ -113,7 +113,7 @@ func TestComponentReachesEveryVariable(t *testing.T) {
 	}
 }
 
-// Inputs that are not set must not set variables to what the program refuses, and those that are, to what it takes.
+// Inputs that are not set must not set variables to values that the program rejects, and the others must be accepted.
 func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 	region := map[string]any{"aws_account_id": "123456789012", "aws_region": "eu-west-1"}
 	all := map[string]any{
@@ -128,7 +128,7 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 			for variable, value := range included.Variables {
 				env = append(env, variable+"="+value)
 			}
-			// One that has to be there is not, and nothing else is wrong.
+			// A required variable is missing, and nothing else is wrong.
 			outcome := run(t, env)
 			expectExit(t, outcome, 2)
 			if problems := regexp.MustCompile(`(?m)^  - (\w+)`).FindAllString(outcome.Stderr, -1); len(problems) != 1 {
@@ -139,7 +139,7 @@ func TestComponentSetsWhatTheProgramTakes(t *testing.T) {
 	}
 }
 
-// The pages show an include from the reader's own instance, with inputs that exist.
+// The documentation shows an include from the reader's own instance, with inputs that exist.
 func TestPagesIncludeTheComponent(t *testing.T) {
 	component := readComponent(t)
 	for _, page := range []string{"README.md", "docs/pipeline.md"} {
@@ -156,7 +156,7 @@ func TestPagesIncludeTheComponent(t *testing.T) {
 	}
 }
 
-// GitLab puts a pipeline's own input into the rules, as it does with a component's.
+// GitLab interpolates a pipeline's own input in rules, as it does with a component's.
 func TestPipelineInputDecides(t *testing.T) {
 	var blocks []string
 	for _, block := range yamlBlocks(t, "docs/pipeline.md") {
@@ -194,16 +194,18 @@ func TestPageHasEveryInput(t *testing.T) {
 	}
 }
 
-// publishedImage is the one that the pipeline of a project named ecr2gitlab publishes, in the reader's top-level group.
+// publishedImage is the image that the pipeline of a project named ecr2gitlab publishes, in the reader's top-level
+// group.
 const publishedImage = "$CI_REGISTRY/$CI_PROJECT_ROOT_NAMESPACE/ecr2gitlab:latest"
 
-// component is templates/migration.yml: a header with the inputs, and the configuration that they are put into.
+// component is templates/migration.yml: a header with the inputs, followed by the configuration that they are inserted
+// into.
 type component struct {
 	inputs map[string]input
 	body   map[any]any
 }
 
-// input is what GitLab checks a value by.
+// input holds the rules by which GitLab validates a value.
 type input struct {
 	Description string `yaml:"description"`
 	Type        string `yaml:"type"`
@@ -239,7 +241,7 @@ func readWithInputs[T any](t *testing.T, text string) (inputs map[string]input, 
 	return header.Spec.Inputs, body
 }
 
-// include does what GitLab does with the include: it checks the inputs, and puts them in.
+// include processes an include like GitLab: it validates the inputs and inserts them.
 func (c component) include(t *testing.T, inputs map[string]any) (name string, included job) {
 	t.Helper()
 	values := map[string]any{}
@@ -266,7 +268,7 @@ func (c component) include(t *testing.T, inputs map[string]any) (name string, in
 	return name, included
 }
 
-// check knows the rules for the types that the component uses.
+// check implements the rules for the types that the component uses.
 func (i input) check(value any) error {
 	if want := map[string]reflect.Kind{"string": reflect.String, "number": reflect.Int, "array": reflect.Slice}[i.Type]; reflect.ValueOf(value).Kind() != want {
 		return fmt.Errorf("%v is not of the type %q", value, i.Type)
@@ -285,7 +287,7 @@ func (i input) check(value any) error {
 
 var inputBlock = regexp.MustCompile(`\$\[\[ inputs\.([a-z_]+) \]\]`)
 
-// interpolate puts values in as they are where a block stands alone, and as text within others.
+// interpolate inserts values unchanged if a block stands alone, and as text within other text.
 func interpolate(t *testing.T, node any, values map[string]any) any {
 	t.Helper()
 	valueOf := func(block string) any {
@@ -318,7 +320,7 @@ func interpolate(t *testing.T, node any, values map[string]any) any {
 	return node
 }
 
-// job is the only job, with its blocks.
+// job returns the only job.
 func (c component) job() map[any]any {
 	for _, job := range c.body {
 		return job.(map[any]any)
@@ -326,7 +328,7 @@ func (c component) job() map[any]any {
 	return nil
 }
 
-// inputVariables are the job's variables that inputs set.
+// inputVariables returns the job's variables that inputs set.
 func (c component) inputVariables(t *testing.T) map[string]bool {
 	t.Helper()
 	set := map[string]bool{}
@@ -340,7 +342,7 @@ func (c component) inputVariables(t *testing.T) map[string]bool {
 
 func (c component) keywords() []string { return sortedKeys(c.job()) }
 
-// readKeywords are those of a pipeline's migration job.
+// readKeywords returns the keywords of a pipeline's migration job.
 func readKeywords(t *testing.T, name string) []string {
 	t.Helper()
 	var pipeline map[string]any
@@ -365,7 +367,7 @@ type include struct {
 	Inputs    map[string]any `yaml:"inputs"`
 }
 
-// readIncludes reads what a page includes, in its order.
+// readIncludes returns the includes on a page, in order.
 func readIncludes(t *testing.T, page string) (all []include) {
 	t.Helper()
 	for _, block := range yamlBlocks(t, page) {

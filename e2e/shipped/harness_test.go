@@ -1,5 +1,5 @@
-// Package shipped holds the tests of what readers copy and run: the image, the compose file, the pipeline's job and the
-// component, as they are in the repository.
+// Package shipped tests what readers copy and run: the image, the compose file, the pipeline's job and the component,
+// exactly as they are in the repository.
 package shipped
 
 import (
@@ -12,7 +12,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 )
 
-// program is the program itself, for what the files say about it.
+// program is the program itself, to compare the files with.
 var program world.Program
 
 func TestMain(m *testing.M) {

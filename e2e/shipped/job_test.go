@@ -13,11 +13,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 )
 
-// jobLimit bounds a job, which takes some ten seconds, and the wait for a line of its log.
+// jobLimit limits a job, which takes about ten seconds, and the wait for a line of its log.
 const jobLimit = 3 * time.Minute
 
-// enginePauses is what an engine logs before it waits for 15 s, where it is to listen without TLS and has not been told that
-// this is meant.
+// enginePauses is what an engine logs before it pauses for 15 s, if it listens without TLS and has not been told
+// that this is intended.
 const enginePauses = "Startup is intentionally being slowed down"
 
 // jobRun is one run of the pipeline's migration job: two containers in a network, with a world to migrate.
@@ -26,15 +26,15 @@ type jobRun struct {
 	world   *world.World
 	job     job
 	network string
-	certs   string   // the volume that a runner shares between the two
+	certs   string   // the volume that a runner shares between job and service
 	env     []string // of both
-	service string   // the service's container, once it is started
-	builds  string   // the job's folder
+	service string   // the service's container, once started
+	builds  string   // the job's working directory
 	command *exec.Cmd
 	output  *transcript
 }
 
-// newJobRun prepares a run with that DOCKER_TLS_CERTDIR.
+// newJobRun prepares a run with the given DOCKER_TLS_CERTDIR.
 func (s shipping) newJobRun(t *testing.T, certDir string) *jobRun {
 	t.Helper()
 	run := &jobRun{s: s, world: s.startWorld(t), job: readJob(t, ".gitlab-ci.yml"), builds: t.TempDir(), output: newTranscript()}
@@ -42,7 +42,7 @@ func (s shipping) newJobRun(t *testing.T, certDir string) *jobRun {
 	t.Cleanup(func() { s.docker(t, "network", "rm", run.network) })
 	run.certs = s.volume(t)
 	run.env = []string{"DOCKER_TLS_CERTDIR=" + certDir}
-	// The runner clones as root, and lets everybody write.
+	// The runner clones as root, and makes the files world-writable.
 	if err := os.Chmod(run.builds, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func (r *jobRun) startService(t *testing.T) {
 	})
 }
 
-// start starts the job, whose output goes to the transcript that it returns.
+// start starts the job, and returns the transcript that receives its output.
 func (r *jobRun) start(t *testing.T) *transcript {
 	t.Helper()
 	args := []string{"run", "--rm", "--network", r.network, "--volume", r.builds + ":/builds", "--workdir", "/builds"}
@@ -88,7 +88,7 @@ func (r *jobRun) start(t *testing.T) *transcript {
 	return r.output
 }
 
-// shared is what job and service have in common.
+// shared returns the options that job and service have in common.
 func (r *jobRun) shared() []string {
 	args := []string{"--volume", r.certs + ":/certs/client"}
 	for _, variable := range r.env {
@@ -97,7 +97,7 @@ func (r *jobRun) shared() []string {
 	return args
 }
 
-// expectMigrated waits for the job's end, and compares what arrived, and the log.
+// expectMigrated waits for the job to end, and checks the target and the log.
 func (r *jobRun) expectMigrated(t *testing.T) {
 	t.Helper()
 	limit := time.AfterFunc(jobLimit, func() { _ = r.command.Process.Kill() })
@@ -115,11 +115,11 @@ func (r *jobRun) expectMigrated(t *testing.T) {
 	}
 }
 
-// transcript keeps what a command prints, for those who wait for a part of it.
+// transcript records a command's output, and lets callers wait for a part of it.
 type transcript struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
-	added chan struct{} // has an element when there is something new
+	added chan struct{} // receives a value when there is new output
 }
 
 func newTranscript() *transcript { return &transcript{added: make(chan struct{}, 1)} }

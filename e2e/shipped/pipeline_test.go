@@ -21,10 +21,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// pipelineLimit bounds a pipeline, which takes some twenty seconds.
+// pipelineLimit limits a pipeline, which takes about twenty seconds.
 const pipelineLimit = 3 * time.Minute
 
-// How a pipeline is made to migrate: in the form for a new pipeline, with and without its variable.
+// The variables that start a migration: in the form for a new pipeline, with and without its variable.
 const (
 	newPipeline = "CI_PIPELINE_SOURCE=web"
 	bulkMigrate = "BULK_MIGRATE=true"
@@ -33,7 +33,7 @@ const (
 // artifacts are what a migration's job leaves.
 var artifacts = []string{"report.html", "junit.xml", "report.json", "references.csv", "migration.log"}
 
-// The packages come from whichever registry npm is set up for, and are the ones whose hashes the lock file has.
+// The packages come from the registry that npm is configured to use, and must match the hashes in the lock file.
 func TestLockFileNamesNoRegistry(t *testing.T) {
 	lock := read(t, "e2e/shipped/gitlab-ci-local/package-lock.json")
 	if strings.Contains(lock, `"resolved"`) {
@@ -44,7 +44,7 @@ func TestLockFileNamesNoRegistry(t *testing.T) {
 	}
 }
 
-// testPipelines has gitlab-ci-local read the pipelines, and run them in containers with their service beside them.
+// testPipelines has gitlab-ci-local parse the pipelines, and run them in containers with their service.
 func (s shipping) testPipelines(t *testing.T, maker standin.Maker) {
 	if err := maker.MakeRunner(t.Context()); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func (s shipping) testPipelines(t *testing.T, maker standin.Maker) {
 	t.Run("private CA", func(t *testing.T) { s.testTrust(t, s.withPrivateCA, "certificate signed by unknown authority") })
 }
 
-// Which jobs a pipeline has depends on what it was started by, and on nobody's settings by accident.
+// The jobs of a pipeline depend only on how it was started, not accidentally on anyone's settings.
 func TestWhatStartsAMigration(t *testing.T) {
 	const off, byHand, atOnce = "", "manual", "on_success"
 	tests := []struct {
@@ -98,7 +98,7 @@ func TestWhatStartsAMigration(t *testing.T) {
 	}
 }
 
-// The page's schedule is told by its description, where nobody may set variables.
+// The schedule in the documentation is recognized by its description, for users who cannot set variables.
 func TestScheduleIsToldByItsDescription(t *testing.T) {
 	includes := readIncludes(t, "docs/pipeline.md")
 	shown := includes[len(includes)-1]
@@ -111,8 +111,8 @@ func TestScheduleIsToldByItsDescription(t *testing.T) {
 	}
 }
 
-// whenOf is when a job of gitlab-ci-local's list runs; a job that never does counts as absent. With parallel, a job's name
-// has a number.
+// whenOf returns when a job in gitlab-ci-local's list runs. A job that never does counts as absent. With parallel, a
+// job's name ends with a number.
 func whenOf(list, name string) string {
 	for line := range strings.Lines(list) {
 		columns := strings.Split(line, ";")
@@ -123,8 +123,9 @@ func whenOf(list, name string) string {
 	return ""
 }
 
-// testComponent is the page's pipeline, in a project of the reader's: the include comes from another project's branch, the
-// account, the region and the role from the inputs, and the job assumes the role. Between job and service there is TLS.
+// testComponent runs the documented pipeline in a project of the reader's: the include comes from a branch of another
+// project, the account, the region and the role come from the inputs, and the job assumes the role. The connection
+// between job and service uses TLS.
 func (s shipping) testComponent(t *testing.T) {
 	shown := readIncludes(t, "docs/pipeline.md")[0]
 	input := func(name string) string { return shown.Inputs[name].(string) }
@@ -141,8 +142,8 @@ func (s shipping) testComponent(t *testing.T) {
 	}
 }
 
-// testOwnPipeline is that of this project, whose migration is started by hand. It has an access key, and the ID token that
-// its job always gets.
+// testOwnPipeline runs this project's pipeline, whose migration is started manually. It has an access key, and the ID
+// token that its job always gets.
 func (s shipping) testOwnPipeline(t *testing.T) {
 	w := s.startWorld(t)
 	s.docker(t, "tag", jobImage, w.GitLab.Image+":latest")
@@ -154,14 +155,14 @@ func (s shipping) testOwnPipeline(t *testing.T) {
 	p.expectArtifacts(t, output, "cache/ecr2gitlab-/report.json")
 }
 
-// project is a user's clone of one at GitLab.
+// project is a user's clone of a GitLab project.
 type project struct {
 	dir    string
-	gitlab string // folder of what else there is at GitLab
-	runner string // gitlab-ci-local
+	gitlab string // folder with the other projects at GitLab
+	runner string // path of gitlab-ci-local
 	env    []string
 
-	certificates string // the volume at /certs/client, which the runner shares between job and service; empty: it does not
+	certificates string // the volume at /certs/client, which the runner shares between job and service; empty: none
 }
 
 func newProject(t *testing.T, env []string, path string, files map[string]string) project {
@@ -171,7 +172,7 @@ func newProject(t *testing.T, env []string, path string, files map[string]string
 		t.Fatal(err)
 	}
 	p := project{dir: filepath.Join(t.TempDir(), filepath.Base(path)), gitlab: t.TempDir(), runner: filepath.Join(bin, "gitlab-ci-local")}
-	// Git finds gitlab.com in a folder, so that nothing is asked for from anywhere.
+	// Git resolves gitlab.com to a folder, so that nothing is downloaded.
 	p.env = append(slices.Clone(env), "NO_COLOR=1",
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+p.gitlab+"/.insteadOf", "GIT_CONFIG_VALUE_0=https://gitlab.com:443/")
 	makeRepository(t, p.dir, files)
@@ -179,7 +180,7 @@ func newProject(t *testing.T, env []string, path string, files map[string]string
 	return p
 }
 
-// includingProject is one of the reader's that includes the component, from a project in the same group.
+// includingProject returns a reader's project that includes the component, from a project in the same group.
 func includingProject(t *testing.T, env []string, shown include) project {
 	t.Helper()
 	pipeline, err := yaml.Marshal(map[string][]include{"include": {shown}})
@@ -191,8 +192,8 @@ func includingProject(t *testing.T, env []string, shown include) project {
 	return p
 }
 
-// includingProject is one whose pipeline can run: with the variables of that world, but for what the inputs set, and with
-// the image where the component looks for it.
+// includingProject returns one whose pipeline can run: it has the world's variables, except those that the inputs set,
+// and the image under the name that the component uses.
 func (s shipping) includingProject(t *testing.T, w *world.World, shown include) project {
 	t.Helper()
 	s.docker(t, "tag", jobImage, w.GitLab.Registry+"/your-group/ecr2gitlab:latest")
@@ -202,7 +203,7 @@ func (s shipping) includingProject(t *testing.T, w *world.World, shown include) 
 	return p
 }
 
-// volume is one for a test, that a runner shares between job and service.
+// volume creates a volume for a test, which a runner shares between job and service.
 func (s shipping) volume(t *testing.T) string {
 	t.Helper()
 	name := strings.TrimSpace(s.docker(t, "volume", "create"))
@@ -210,13 +211,13 @@ func (s shipping) volume(t *testing.T) string {
 	return name
 }
 
-// offer puts another project at GitLab.
+// offer adds another project at GitLab.
 func (p project) offer(t *testing.T, path string, files map[string]string) {
 	t.Helper()
 	makeRepository(t, filepath.Join(p.gitlab, path+".git"), files)
 }
 
-// setVariables sets those of Settings > CI/CD > Variables, without some.
+// setVariables sets those of Settings > CI/CD > Variables, except some.
 func (p project) setVariables(t *testing.T, env []string, without ...string) {
 	t.Helper()
 	variables := map[string]string{}
@@ -234,8 +235,8 @@ func (p project) setVariables(t *testing.T, env []string, without ...string) {
 	}
 }
 
-// run runs the pipeline, which must succeed. Job and service run as a runner's do: privileged, and as the images' users.
-// The schema is GitLab's for editors, stricter than GitLab in that it wants runner tags.
+// run runs the pipeline, which must succeed. Job and service run as with a runner: privileged, and as the images'
+// users. The schema is GitLab's for editors, which is stricter than GitLab in requiring runner tags.
 func (p project) run(t *testing.T, args ...string) string {
 	t.Helper()
 	output, err := p.tryRun(t, args...)
@@ -257,14 +258,14 @@ func (p project) tryRun(t *testing.T, args ...string) (output string, err error)
 		"--ignore-schema-paths", "#/definitions/tags/minItems",
 		"--helper-image", standin.Runner.Helper, "--wait-image", standin.Runner.Wait)...)
 	cmd.Dir, cmd.Env = p.dir, p.env
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it then removes its containers
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // lets it remove its containers
 	cmd.WaitDelay = 30 * time.Second
 	both, err := cmd.CombinedOutput()
 	t.Logf("gitlab-ci-local %s: %s", strings.Join(args, " "), time.Since(began).Round(100*time.Millisecond))
 	return string(both), err
 }
 
-// expectArtifacts looks for what the job has left in the project's folder, and for the next job's cache.
+// expectArtifacts checks the files that the job left in the project's folder, and those for the next job's cache.
 func (p project) expectArtifacts(t *testing.T, output string, cache string) {
 	t.Helper()
 	for _, name := range append([]string{".gitlab-ci-local/" + cache}, artifacts...) {

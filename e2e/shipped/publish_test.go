@@ -17,7 +17,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 )
 
-// A release is described by its own section of the changelog, and there is none without one.
+// A release is described by its own section of the changelog, and fails without one.
 func TestReleaseDescription(t *testing.T) {
 	const changelog = "# Changelog\n\n## [Unreleased]\n\n- new\n\n## [1.2.0] - 2026-12-01\n\n### Added\n\n- old\n\n## [1.1.0] - 2026-11-01\n\n- older\n"
 	for version, want := range map[string]string{"1.2.0": "\n### Added\n\n- old\n\n", "1.1.0": "\n- older\n", "1.2": "", "1.3.0": ""} {
@@ -37,7 +37,7 @@ func TestReleaseDescription(t *testing.T) {
 	}
 }
 
-// jobScript is the script of a job of the pipeline.
+// jobScript returns the script of a job of the pipeline.
 func jobScript(t *testing.T, name string) string {
 	t.Helper()
 	jobs := map[string]any{}
@@ -51,8 +51,8 @@ func jobScript(t *testing.T, name string) string {
 	return strings.Join(lines, "\n")
 }
 
-// publishing is the script of the pipeline's publish job, for this machine's platform alone: the base images' stand-ins
-// are for no other.
+// publishing returns the script of the pipeline's publish job, for this machine's platform only: the base images'
+// stand-ins do not support others.
 func publishing(t *testing.T) string {
 	t.Helper()
 	script := jobScript(t, "publish")
@@ -63,8 +63,8 @@ func publishing(t *testing.T) string {
 	return strings.Replace(script, platforms, "--platform linux/amd64", 1)
 }
 
-// testPublishing runs the publish job's script. GitLab's registry before 4.42 refuses a manifest whose subject is not there
-// yet, so that the attestations must have none; BuildKit gives them one unless it is told otherwise.
+// testPublishing runs the publish job's script. GitLab's registry before 4.42 rejects a manifest whose subject does not
+// exist yet, so the attestations must not have one; BuildKit gives them one by default.
 func (s shipping) testPublishing(t *testing.T, maker standin.Maker) {
 	if err := maker.MakeScanner(t.Context()); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func readIndex(t *testing.T, w *world.World, tag string) v1.ImageIndex {
 	return index
 }
 
-// expectAttestations looks for an SBOM and a provenance in the index, and counts the manifests with a subject.
+// expectAttestations checks that the index has an SBOM and a provenance, and counts the manifests with a subject.
 func expectAttestations(t *testing.T, index v1.ImageIndex) (subjects int) {
 	t.Helper()
 	manifest, err := index.IndexManifest()

@@ -17,7 +17,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// GitLab's schema knows every keyword, where it belongs and which type it has. gitlab-ci-local brings it along.
+// GitLab's schema, which comes with gitlab-ci-local, accepts every keyword, its position and its type.
 func TestPipelinesFollowTheSchema(t *testing.T) {
 	schema := compileSchema(t)
 	pipelines := map[string]string{".gitlab-ci.yml": read(t, ".gitlab-ci.yml"), "the component, included": includedComponent(t)}
@@ -37,7 +37,7 @@ func TestPipelinesFollowTheSchema(t *testing.T) {
 	}
 }
 
-// A schema that takes everything would be none.
+// A schema that accepts everything would prove nothing.
 func TestSchemaRefusesMistakes(t *testing.T) {
 	schema := compileSchema(t)
 	for name, text := range map[string]string{
@@ -82,8 +82,8 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 	return schema
 }
 
-// includedComponent is what GitLab makes of an include without inputs. Its tags are left out: the schema, stricter than
-// GitLab, wants at least one.
+// includedComponent is GitLab's result of an include without inputs. The tags are removed: the schema, which is
+// stricter than GitLab, requires at least one.
 func includedComponent(t *testing.T) string {
 	t.Helper()
 	component := readComponent(t)
@@ -104,7 +104,7 @@ func includedComponent(t *testing.T) string {
 
 var yamlBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$")
 
-// yamlBlocks are the YAML blocks of a Markdown file, without the indentation of the list that they are in.
+// yamlBlocks returns the YAML blocks of a Markdown file, without the indentation of the list that they are in.
 func yamlBlocks(t *testing.T, name string) (blocks []string) {
 	t.Helper()
 	for _, match := range yamlBlock.FindAllStringSubmatch(read(t, name), -1) {
@@ -120,7 +120,7 @@ func yamlBlocks(t *testing.T, name string) (blocks []string) {
 	return blocks
 }
 
-// readDocuments reads YAML documents as a JSON schema sees them.
+// readDocuments parses YAML documents as a JSON schema expects them.
 func readDocuments(t *testing.T, text string) (documents []any) {
 	t.Helper()
 	decoder := yaml.NewDecoder(strings.NewReader(text))

@@ -15,8 +15,8 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// The job's script is what the runner's shell sees, busybox's in the job image: the program's exit code has to come
-// out of it, and all its output, also that after a cancel, which the runner sends to every process of the job.
+// The runner passes the job's script to a shell, which is busybox's in the job image: it must return the program's exit
+// code and all its output, even after a cancellation, which the runner sends to every process of the job.
 func TestMigrationJobScript(t *testing.T) {
 	tests := []struct {
 		name, program string
@@ -63,7 +63,7 @@ func TestMigrationJobScript(t *testing.T) {
 	}
 }
 
-// Readers copy the job from the page about the pipeline.
+// Readers copy the job from the pipeline documentation.
 func TestPageHasTheMigrationJob(t *testing.T) {
 	shipped, shown := readJob(t, ".gitlab-ci.yml"), readJob(t, "docs/pipeline.md")
 	if want := "$CI_REGISTRY/your-group/ecr2gitlab:latest"; shown.Image != want {
@@ -92,7 +92,7 @@ func TestPagesHaveEveryVariable(t *testing.T) {
 	}
 }
 
-// helpVariables are the names of all variables that the program knows.
+// helpVariables returns the names of all variables that the program knows.
 func helpVariables(t *testing.T) (names []string) {
 	t.Helper()
 	help, err := program.Run(t.Context(), nil, "help")
@@ -108,7 +108,7 @@ func helpVariables(t *testing.T) (names []string) {
 	return names
 }
 
-// job is what a reader's copy of the migration job has in common with the original.
+// job holds what a reader's copy of the migration job has in common with the original.
 type job struct {
 	Stage         string            `yaml:"stage"`
 	Image         string            `yaml:"image"`
@@ -126,7 +126,7 @@ type job struct {
 	Artifacts     map[string]any    `yaml:"artifacts"`
 }
 
-// service is a container beside the job's own.
+// service is an additional container of a job.
 type service struct {
 	Name      string            `yaml:"name"`
 	Alias     string            `yaml:"alias"`
@@ -136,7 +136,7 @@ type service struct {
 
 var migrationBlock = regexp.MustCompile("(?s)```yaml\n([^`]*\nmigration:\n  stage:[^`]*)```")
 
-// readJob reads the migration job of the pipeline, or of the block of a Markdown file that has it.
+// readJob reads the migration job of the pipeline, or of the code block in a Markdown file that has it.
 func readJob(t *testing.T, name string) job {
 	t.Helper()
 	text := read(t, name)

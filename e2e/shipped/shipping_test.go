@@ -29,8 +29,8 @@ const (
 	buildxVersion  = "v0.38.2"
 )
 
-// The image is built from the Dockerfile as it is, and used in both ways that the README shows, with a dind service
-// named docker. Only the images from elsewhere are stand-ins.
+// The image is built from the unchanged Dockerfile, and used in both ways that the README shows, with a dind service
+// named docker. Only the external images are replaced.
 func TestShippedFiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the image twice, which lasts minutes")
@@ -57,7 +57,7 @@ func TestShippedFiles(t *testing.T) {
 	t.Run("another platform", func(t *testing.T) { s.testPlatform(t, maker) })
 }
 
-// shipping is an engine that runs containers, and what is migrated with it.
+// shipping is an engine that runs containers, with a world to migrate.
 type shipping struct {
 	engine  *engine.Engine
 	account []corpus.Repository
@@ -77,7 +77,7 @@ func startBridgeEngine(t *testing.T) *engine.Engine {
 	return e
 }
 
-// testImage looks at what a runner and a reader see of the image.
+// testImage checks what a runner and a reader see of the image.
 func (s shipping) testImage(t *testing.T) {
 	version := s.docker(t, "run", "--rm", jobImage, "ecr2gitlab", "version")
 	expectOutput(t, version, "v1.2.3", "0123abc")
@@ -91,7 +91,7 @@ func (s shipping) testImage(t *testing.T) {
 	}
 }
 
-// testJob does as a runner with the migration job: its service beside it, its script in a shell, as the image's user.
+// testJob runs the migration job like a runner: with its service, and its script in a shell, as the image's user.
 func (s shipping) testJob(t *testing.T) {
 	t.Run("TLS, and certificates that come late", func(t *testing.T) {
 		run := s.newJobRun(t, "/certs")
@@ -111,17 +111,17 @@ func (s shipping) testJob(t *testing.T) {
 	})
 }
 
-// testCompose does as the README says, in a copy of the files that it needs: with docker-compose 1, and with the plugin
-// of the docker CLI.
+// testCompose follows the README, in a copy of the files that it needs: with docker-compose 1, and with the docker
+// CLI's plugin.
 func (s shipping) testCompose(t *testing.T) {
 	t.Run("docker-compose", func(t *testing.T) { s.testComposeWith(t, s.dockerCompose, s.overPlainHTTP) })
 	t.Run("docker compose", func(t *testing.T) { s.testComposeWith(t, s.composePlugin(t), s.withPrivateCA) })
 }
 
-// composeCommand is a call of one of the two, in that folder.
+// composeCommand returns a call of one of the two, in that folder.
 type composeCommand func(t *testing.T, dir string, args ...string) *exec.Cmd
 
-// testComposeWith plans and migrates. The engine has to be told of the registry, in .env.
+// testComposeWith plans and migrates. The engine needs the registry in .env.
 func (s shipping) testComposeWith(t *testing.T, compose composeCommand, meet func(*testing.T) meeting) {
 	m := meet(t)
 	dir := filepath.Join(t.TempDir(), "ecr2gitlab")
@@ -154,7 +154,7 @@ func (s shipping) testComposeWith(t *testing.T, compose composeCommand, meet fun
 	}
 }
 
-// copySources copies what docker-compose and the build read.
+// copySources copies the files that docker-compose and the build read.
 func copySources(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(dir, "internal"), os.DirFS("../../internal")); err != nil {
@@ -175,7 +175,7 @@ func copySources(t *testing.T, dir string) {
 	}
 }
 
-// fillIn makes an .env of the example: its variables get the world's values, and what it does not have is added.
+// fillIn creates an .env from the example: its variables get the world's values, and missing ones are added.
 func fillIn(t *testing.T, example, env string, variables []string) {
 	t.Helper()
 	text, err := os.ReadFile(example)
@@ -204,7 +204,7 @@ func fillIn(t *testing.T, example, env string, variables []string) {
 	}
 }
 
-// testPlatform builds the image for the other platform it is published for. It replaces the base's stand-in.
+// testPlatform builds the image for the other published platform. It replaces the base image's stand-in.
 func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
 	const platform, machine = "linux/arm64", elf.EM_AARCH64
 	if err := maker.MakeFor(t.Context(), platform, "../../Dockerfile"); err != nil {
@@ -230,7 +230,7 @@ func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
 
 func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(t, world.Options{}) }
 
-// startWorldOf starts the stand-ins where containers reach them, and fills the account.
+// startWorldOf starts the stand-ins at addresses that containers can reach, and fills the account.
 func (s shipping) startWorldOf(t *testing.T, options world.Options) *world.World {
 	t.Helper()
 	amazon := s.engine.HostAddrs[0] + ":0"
@@ -278,7 +278,7 @@ func (s shipping) eachTag(t *testing.T, compare func(repository, tag string)) {
 	}
 }
 
-// docker runs the docker CLI, which has to succeed, and returns what it prints.
+// docker runs the docker CLI, which must succeed, and returns its output.
 func (s shipping) docker(t *testing.T, args ...string) string {
 	t.Helper()
 	output, code := s.run(t, s.command(t, args...))
@@ -288,7 +288,7 @@ func (s shipping) docker(t *testing.T, args ...string) string {
 	return output
 }
 
-// command is a docker CLI call, also for a test's cleanup.
+// command returns a docker CLI call, also for a test's cleanup.
 func (s shipping) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd, err := s.engine.Command(context.WithoutCancel(t.Context()), args...)
@@ -305,7 +305,7 @@ func (s shipping) dockerCompose(t *testing.T, dir string, args ...string) *exec.
 	return cmd
 }
 
-// composePlugin is docker compose, whose plugin is built from its Go module.
+// composePlugin returns docker compose, whose plugin is built from its Go module.
 func (s shipping) composePlugin(t *testing.T) composeCommand {
 	t.Helper()
 	env := s.withPlugin(t, "docker-compose", "github.com/docker/compose/v5/cmd", composeVersion)
@@ -317,7 +317,7 @@ func (s shipping) composePlugin(t *testing.T) composeCommand {
 	}
 }
 
-// withPlugin is the variable that has the docker CLI find a plugin.
+// withPlugin returns the variable that makes the docker CLI find a plugin.
 func (s shipping) withPlugin(t *testing.T, name, pkg, version string) string {
 	t.Helper()
 	plugin, err := engine.Plugin(t.Context(), name, pkg, version)

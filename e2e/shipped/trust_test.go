@@ -28,21 +28,21 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
-// meeting is a world whose registries the engine does not trust by itself.
+// meeting is a world with registries that the engine does not trust by default.
 type meeting struct {
 	world            *world.World
-	trusted          string // the insecure registries that the stand-in is told of all the same
-	insecureRegistry string // what the user says
+	trusted          string // the insecure registries in the stand-in's configuration
+	insecureRegistry string // set by the user
 	ca               string // PEM; empty: none
 }
 
-// overPlainHTTP is a world in which both registries speak plain HTTP.
+// overPlainHTTP returns a world in which both registries use plain HTTP.
 func (s shipping) overPlainHTTP(t *testing.T) meeting {
 	t.Helper()
 	return meeting{world: s.startWorld(t), insecureRegistry: engine.Subnet.String()}
 }
 
-// withPrivateCA is a world in which GitLab's registry has a certificate of a CA that nobody knows.
+// withPrivateCA returns a world in which GitLab's registry has a certificate of a private CA.
 func (s shipping) withPrivateCA(t *testing.T) meeting {
 	t.Helper()
 	certificate := selfSigned(t, s.engine.HostAddrs[1])
@@ -53,7 +53,7 @@ func (s shipping) withPrivateCA(t *testing.T) meeting {
 	return meeting{world: w, trusted: s.engine.HostAddrs[0] + "/32", insecureRegistry: "127.0.0.0/8", ca: string(ca)}
 }
 
-// caFile is for compose, which mounts it.
+// caFile writes the file that compose mounts.
 func (m meeting) caFile(t *testing.T) string {
 	t.Helper()
 	if m.ca == "" {
@@ -66,7 +66,7 @@ func (m meeting) caFile(t *testing.T) string {
 	return file
 }
 
-// testTrust runs the component without and with the input that the engine needs to trust GitLab's registry.
+// testTrust runs the component with and without the input that makes the engine trust GitLab's registry.
 func (s shipping) testTrust(t *testing.T, meet func(*testing.T) meeting, refusal string) {
 	m := meet(t)
 	shown := include{Component: readIncludes(t, "docs/pipeline.md")[0].Component, Inputs: map[string]any{}}
@@ -85,7 +85,7 @@ func (s shipping) testTrust(t *testing.T, meet func(*testing.T) meeting, refusal
 	s.compare(t, m.world)
 }
 
-// selfSigned is a certificate for an address that is its own CA.
+// selfSigned returns a self-signed certificate for an address.
 func selfSigned(t *testing.T, address string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -103,8 +103,8 @@ func selfSigned(t *testing.T, address string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{certificate}, PrivateKey: key}
 }
 
-// startTLSFront puts TLS before a registry and its token service, and returns where it listens. The independent client
-// knows no CAs: the same port takes plain HTTP, too.
+// startTLSFront adds TLS in front of a registry and its token service, and returns its address. The port also accepts
+// plain HTTP, because the independent client does not trust the CA.
 func startTLSFront(t *testing.T, host string, certificate tls.Certificate, registry string) (string, error) {
 	t.Helper()
 	listener, err := net.Listen("tcp", host+":0")
@@ -166,14 +166,14 @@ func (l eitherListener) Accept() (net.Conn, error) {
 	}
 }
 
-// detectTLS waits for what the client sends first.
+// detectTLS reads the first byte from the client.
 func detectTLS(conn net.Conn, config *tls.Config) net.Conn {
 	const handshake = 0x16 // the first byte of a TLS connection
 	buffered := bufferedConn{conn, bufio.NewReader(conn)}
 	if first, err := buffered.reader.Peek(1); err == nil && first[0] == handshake {
 		return tls.Server(buffered, config)
 	}
-	return buffered // one that ends at once is the server's to notice
+	return buffered // the server handles a closed connection
 }
 
 type bufferedConn struct {

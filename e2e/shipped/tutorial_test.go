@@ -18,11 +18,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// tutorialDind is the service that GitLab's tutorial names.
+// tutorialDind is the service in GitLab's tutorial.
 const tutorialDind = "docker:20.10-dind"
 
-// testTutorial takes the file of GitLab's tutorial with only its image and its script replaced. Its engine has the classic
-// image store, and so has a current one, because of the file's DOCKER_DRIVER.
+// testTutorial uses the file from GitLab's tutorial with only its image and its script replaced. Its engine has the
+// classic image store, and because of the file's DOCKER_DRIVER, so does a current engine.
 func (s shipping) testTutorial(t *testing.T, maker standin.Maker) {
 	if err := maker.MakeEngine(t.Context(), tutorialDind, engine.Classic); err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func (s shipping) testTutorial(t *testing.T, maker standin.Maker) {
 			output := s.runTutorial(t, w, service)
 			s.compareContent(t, w)
 			expectOutput(t, output, "with the classic image store", multi.Name)
-			// Before anything else is said, the log of a current engine names the line to change.
+			// The log of a current engine begins with the line to change.
 			before, _, _ := strings.Cut(output, "ECR: logged in")
 			if named := strings.Contains(before, "remove DOCKER_DRIVER from variables:"); named != (service == dind) {
 				t.Errorf("the log's start names DOCKER_DRIVER: %t:\n%s", named, output)
@@ -63,7 +63,7 @@ func (s shipping) runTutorial(t *testing.T, w *world.World, service string) stri
 	return output
 }
 
-// multiPlatform is a repository with an image for several platforms.
+// multiPlatform is a repository with a multi-platform image.
 func multiPlatform(t *testing.T) corpus.Repository {
 	t.Helper()
 	shapes, err := corpus.Shapes(t.Context(), "")
@@ -79,7 +79,7 @@ func multiPlatform(t *testing.T) corpus.Repository {
 	return corpus.Repository{}
 }
 
-// arrived tells whether a registry has that image.
+// arrived reports whether a registry has the image.
 func arrived(t *testing.T, image check.Ref) bool {
 	t.Helper()
 	ref, err := name.ParseReference(image.Name, name.Insecure)
@@ -94,7 +94,7 @@ func arrived(t *testing.T, image check.Ref) bool {
 	return err == nil
 }
 
-// compareContent compares what an engine with the classic store has compressed again.
+// compareContent compares images that an engine with the classic store has recompressed.
 func (s shipping) compareContent(t *testing.T, w *world.World) {
 	t.Helper()
 	var checker check.Checker

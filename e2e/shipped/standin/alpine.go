@@ -11,7 +11,7 @@ import (
 
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
-// fillAlpine writes what a base image has: a shell and its tools, users and CA certificates.
+// fillAlpine writes the contents of a base image: a shell with tools, users and CA certificates.
 func fillAlpine(ctx context.Context, t *tree) error {
 	for _, dir := range []string{"bin", "etc", "etc/ssl", "etc/ssl/certs", "root", "usr", "usr/bin", "usr/local", "usr/local/bin", "var"} {
 		if err := t.dir(dir, 0o755); err != nil {
@@ -33,7 +33,7 @@ func fillAlpine(ctx context.Context, t *tree) error {
 	return addBusybox(ctx, t)
 }
 
-// addBusybox adds this machine's busybox, under all the names that it answers to.
+// addBusybox adds this machine's busybox, under the names of all its applets.
 func addBusybox(ctx context.Context, t *tree) error {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -60,7 +60,7 @@ func addBusybox(ctx context.Context, t *tree) error {
 	return nil
 }
 
-// checkStatic refuses a program that would look for its libraries in the image.
+// checkStatic rejects a program that would need shared libraries in the image.
 func checkStatic(program string) error {
 	file, err := elf.Open(program)
 	if err != nil {

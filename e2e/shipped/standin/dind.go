@@ -8,14 +8,14 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// InsecureRegistries is the variable of an engine's stand-in with the registries that it reaches without TLS. By default
-// those are the registries of the test world, which speak plain HTTP and are not on the engine's loopback.
+// InsecureRegistries is the variable for the registries that the stand-in of an engine accesses without TLS. The
+// default is the registries of the test world, which use plain HTTP and are not on the engine's loopback.
 const InsecureRegistries = "STANDIN_INSECURE_REGISTRIES"
 
 //go:embed dockerd-entrypoint.sh
 var dockerdEntrypoint string
 
-// dind is an engine that starts as the official image's does. Arguments are dockerd's, or a command to run instead.
+// dind is an engine that starts like the official image's. The arguments are dockerd's, or a command to run instead.
 func dind(kind engine.Kind) *image {
 	return &image{
 		fill: func(ctx context.Context, t *tree) error { return fillDind(ctx, t, kind) },
@@ -50,7 +50,7 @@ func fillDind(ctx context.Context, t *tree, kind engine.Kind) error {
 	if err := addInstalled(ctx, t, "openssl", "printenv"); err != nil {
 		return err
 	}
-	// No networks for containers: none are run in it.
+	// No container networks: it runs no containers.
 	daemon := `{"bridge": "none", "iptables": false, "ip6tables": false, "userland-proxy": false}`
 	if err := t.text("etc/docker/daemon.json", daemon); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// golang has this machine's Go, and the modules that the program needs, as a proxy in the file
-// system: the Dockerfile's go mod download and go build work as they would anywhere.
+// golang has this machine's Go, and the modules that the program needs as a file system module proxy, so that the
+// Dockerfile's go mod download and go build work unchanged.
 func (m Maker) golang() *image {
 	return &image{
 		fill: m.fillGolang,
@@ -45,13 +45,13 @@ func (m Maker) fillGolang(ctx context.Context, t *tree) error {
 	return m.addProxy(ctx, t)
 }
 
-// forTests tells what no build of a program needs: a third of Go.
+// forTests reports whether only tests need the file, as a third of Go's files.
 func forTests(name string) bool {
 	return path.Base(name) == "testdata" || strings.HasSuffix(name, "_test.go")
 }
 
-// addProxy has go mod download fill an empty cache, from this machine's as far as possible: what it
-// leaves there is just what the same call asks a proxy for.
+// addProxy makes go mod download fill an empty cache, from this machine's if possible: the result is exactly what the
+// same call requests from a proxy.
 func (m Maker) addProxy(ctx context.Context, t *tree) error {
 	cache, err := os.MkdirTemp("", "standin-modules-")
 	if err != nil {

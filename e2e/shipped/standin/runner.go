@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Runner are the names of the images that gitlab-ci-local works with beside those of a job.
+// Runner holds the names of the helper images that gitlab-ci-local uses.
 var Runner = struct{ Helper, Wait string }{"gitlab-ci-local-helper:standin", "gitlab-ci-local-wait:standin"}
 
-// MakeRunner makes them: one that moves caches and artifacts, and one that waits for a service's port.
+// MakeRunner creates them: one that moves caches and artifacts, and one that waits for a service's port.
 func (m Maker) MakeRunner(ctx context.Context) error {
 	if err := m.build(ctx, Runner.Helper, "", &image{fill: fillHelper}); err != nil {
 		return fmt.Errorf("stand-in for a runner's helper: %w", err)
 	}
-	// It is given host:port. After 30 s it gives up, as a runner does; the job then starts all the same.
+	// It gets host:port. After 30 s it gives up, like a runner, and the job starts anyway.
 	wait := &image{fill: fillAlpine, changes: []string{
 		`ENTRYPOINT ["timeout", "30", "sh", "-c", "until timeout 2 nc \"${1%:*}\" \"${1#*:}\" </dev/null; do sleep 1; done", "wait"]`,
 	}}
@@ -34,7 +34,7 @@ func fillHelper(ctx context.Context, t *tree) error {
 	return addInstalled(ctx, t, "bash", "rsync")
 }
 
-// addInstalled adds programs that this machine has installed.
+// addInstalled adds programs that are installed on this machine.
 func addInstalled(ctx context.Context, t *tree, names ...string) error {
 	var programs []string
 	for _, name := range names {
@@ -47,7 +47,7 @@ func addInstalled(ctx context.Context, t *tree, names ...string) error {
 	return addPrograms(ctx, t, programs...)
 }
 
-// addPrograms adds programs with the libraries that they are linked with, each once.
+// addPrograms adds programs with their shared libraries, each once.
 func addPrograms(ctx context.Context, t *tree, programs ...string) error {
 	copied := map[string]bool{}
 	for _, program := range programs {
@@ -73,7 +73,7 @@ func addPrograms(ctx context.Context, t *tree, programs ...string) error {
 
 var libraryPattern = regexp.MustCompile(`(?m)^\s+(?:\S+ => )?(/\S+) \(`)
 
-// libraries are the files that a program of this machine is linked with, its loader among them.
+// libraries returns the shared libraries of a program on this machine, including the loader.
 func libraries(ctx context.Context, program string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()
 	if strings.Contains(string(out), "not a dynamic executable") {

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// scanner is the image that BuildKit has look for the packages in a build's result.
+// scanner is the image that BuildKit uses to find the packages in a build's result.
 const scanner = "docker/buildkit-syft-scanner:stable-1"
 
-// MakeScanner makes a stand-in for it, which finds no packages.
+// MakeScanner creates a stand-in for it that finds no packages.
 func (m Maker) MakeScanner(ctx context.Context) error {
 	from := &image{
 		fill: func(ctx context.Context, t *tree) error {

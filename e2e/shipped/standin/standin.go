@@ -1,5 +1,5 @@
-// Package standin makes local stand-ins for the images that the repository's Dockerfile and compose
-// file name, from what this machine has, so that both can be tried as they are without a registry.
+// Package standin creates local stand-ins for the images that the repository's Dockerfile and compose file use, from
+// this machine's files, so that both can be tested unchanged without a registry.
 package standin
 
 import (
@@ -13,20 +13,19 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// Maker makes stand-ins in one engine.
+// Maker creates stand-ins in one engine.
 type Maker struct {
 	Engine *engine.Engine
-	Module string // folder of the Go module that the golang image is to build offline
+	Module string // folder of the Go module that the golang image must build offline
 }
 
-// image is what a stand-in consists of: its files, and the instructions of a Dockerfile that
-// configure it.
+// image describes a stand-in: its files, and the Dockerfile instructions that configure it.
 type image struct {
 	fill    func(context.Context, *tree) error
 	changes []string
 }
 
-// family returns how images of that repository are made, nil for one that has no stand-in.
+// family returns the function that creates images of that repository, or nil if there is no stand-in.
 func (m Maker) family(repository string) *image {
 	switch repository {
 	case "alpine":
@@ -39,7 +38,7 @@ func (m Maker) family(repository string) *image {
 	return nil
 }
 
-// MakeEngine makes a stand-in for docker:dind under that name, with an engine of that kind.
+// MakeEngine creates a stand-in for docker:dind under that name, with an engine of that kind.
 func (m Maker) MakeEngine(ctx context.Context, name string, kind engine.Kind) error {
 	if err := m.build(ctx, name, "", dind(kind)); err != nil {
 		return fmt.Errorf("stand-in for %s: %w", name, err)
@@ -47,10 +46,10 @@ func (m Maker) MakeEngine(ctx context.Context, name string, kind engine.Kind) er
 	return nil
 }
 
-// reference is where a Dockerfile or a compose file names an official image with a tag.
+// reference matches an official image with a tag in a Dockerfile or a compose file.
 type reference struct {
 	name, repository string
-	fixed            bool // to one platform, whichever is built for
+	fixed            bool // to one platform, whatever the target platform
 }
 
 var pattern = regexp.MustCompile(`(?m)^\s*(?:FROM(?: +(--platform=\S+))?|image:) +(([a-z0-9]+):[\w.-]+)`)
@@ -62,15 +61,13 @@ func references(text string) (all []reference) {
 	return all
 }
 
-// Make makes stand-ins, under the very names that the files use, for all official images that they
-// name with a tag.
+// Make creates stand-ins, under the exact names in the files, for all official images with a tag that the files use.
 func (m Maker) Make(ctx context.Context, files ...string) error {
 	return m.make(ctx, "", files)
 }
 
-// MakeFor replaces stand-ins by ones for another platform, say linux/arm64: those that a Dockerfile
-// builds upon for any platform. The files in them are this machine's all the same: they can be built
-// upon, but not run.
+// MakeFor replaces stand-ins with ones for another platform, such as linux/arm64: those that a Dockerfile uses as the
+// base for any platform. Their files are still this machine's: images can be built from them, but not run.
 func (m Maker) MakeFor(ctx context.Context, platform string, files ...string) error {
 	return m.make(ctx, platform, files)
 }
@@ -95,7 +92,7 @@ func (m Maker) make(ctx context.Context, platform string, files []string) error 
 	return nil
 }
 
-// build imports the image's files into the engine, as docker import takes them: a tar archive.
+// build imports the image's files into the engine with docker import, as a tar archive.
 func (m Maker) build(ctx context.Context, name, platform string, from *image) error {
 	if from == nil {
 		return errors.New("there is none")

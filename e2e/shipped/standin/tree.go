@@ -66,7 +66,7 @@ func (t *tree) file(name, source string) error {
 	return err
 }
 
-// copy copies a folder of this machine, without what skip tells, which may be nil.
+// copy copies a folder of this machine, except what skip reports. skip may be nil.
 func (t *tree) copy(ctx context.Context, name, source string, skip func(below string) bool) error {
 	return fs.WalkDir(os.DirFS(source), ".", func(below string, entry fs.DirEntry, err error) error {
 		if err = errors.Join(err, ctx.Err()); err != nil {
