@@ -51,7 +51,13 @@ func TestUnknownMediaTypeRefused(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillHardWith(t, "soci", "wasm")
 	spared := s.fillWith(t, "docker-manifest")
-	outcome := s.run(t)
+	outcome := s.command(t, []string{"plan"})
+	expectExit(t, outcome, 0) // a forecast is no failure
+	expectOutput(t, outcome.Stdout, "media types that GitLab container registry 4.32 (November 2025) does not take",
+		string(corpus.SOCIIndex)+" (1 tags)", string(corpus.WasmConfig)+" (1 tags, of which 1 cannot arrive without it)",
+		"MIGRATE_LEAVE_OUT="+string(corpus.SOCIIndex)+"\n")
+
+	outcome = s.run(t)
 	expectExit(t, outcome, 3)
 	for _, shape := range shapes {
 		expectLine(t, outcome.Stdout, "refused", shape.Repository+":1.0")
