@@ -47,10 +47,11 @@ type planJSON struct {
 	Times          []jobTimeJSON `json:"times"`
 	Within         *withinJSON   `json:"within,omitempty"` // nil: no time was given
 
-	Renamed     []renamingJSON `json:"renamed"`
-	Denied      []denialJSON   `json:"denied"`
-	Buckets     []string       `json:"buckets"`
-	NotMigrated []record.Entry `json:"notMigrated"`
+	UnknownMediaTypes []unknownTypeJSON `json:"unknownMediaTypes"`
+	Renamed           []renamingJSON    `json:"renamed"`
+	Denied            []denialJSON      `json:"denied"`
+	Buckets           []string          `json:"buckets"`
+	NotMigrated       []record.Entry    `json:"notMigrated"`
 }
 
 type jobTimeJSON struct {
@@ -61,6 +62,13 @@ type jobTimeJSON struct {
 type withinJSON struct {
 	Seconds float64 `json:"seconds"`
 	Jobs    int     `json:"jobs"` // 0: no number of them is enough
+}
+
+type unknownTypeJSON struct {
+	MediaType string `json:"mediaType"`
+	Tags      int    `json:"tags"`
+	BoundTags int    `json:"boundTags"`
+	Referrers int    `json:"referrers"`
 }
 
 type renamingJSON struct {
@@ -98,7 +106,7 @@ func WritePlan(w io.Writer, about record.About, o migrate.Forecast, disk int64) 
 		Blobs: o.Blobs, FetchedBytes: o.Fetched, UnsharedBytes: o.Unshared, AddedBytes: o.Added,
 		LargestImage: about.Printable(o.Largest), LargestBytes: o.LargestBytes, DiskBytes: disk,
 		BytesPerSecond: o.Pace.Bytes, SecondsPerTag: inSeconds(o.Pace.PerTag),
-		Times: []jobTimeJSON{}, Renamed: []renamingJSON{}, Denied: []denialJSON{}, Buckets: printables(about, o.Buckets),
+		Times: []jobTimeJSON{}, UnknownMediaTypes: []unknownTypeJSON{}, Renamed: []renamingJSON{}, Denied: []denialJSON{}, Buckets: printables(about, o.Buckets),
 		NotMigrated: entries(about, o.Results),
 	}
 	for _, t := range o.Times {
@@ -106,6 +114,9 @@ func WritePlan(w io.Writer, about record.About, o migrate.Forecast, disk int64) 
 	}
 	if o.Pace.Within > 0 {
 		p.Within = &withinJSON{inSeconds(o.Pace.Within), o.Enough}
+	}
+	for _, u := range o.Unknown {
+		p.UnknownMediaTypes = append(p.UnknownMediaTypes, unknownTypeJSON{about.Printable(u.MediaType), u.Tags, u.Bound, u.Referrers})
 	}
 	for _, r := range o.Renamed {
 		p.Renamed = append(p.Renamed, renamingJSON{about.Printable(r.Repository), about.Printable(r.Target)})

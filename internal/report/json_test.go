@@ -26,6 +26,7 @@ func aForecast() migrate.Forecast {
 		Pace:    plan.Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Hour},
 		Times:   []plan.JobTime{{Jobs: 1, Takes: 200 * time.Minute}, {Jobs: 2, Takes: 100*time.Minute + 1234567*time.Microsecond}},
 		Enough:  4,
+		Unknown: []plan.UnknownType{{MediaType: "application/vnd.example", Tags: 3, Bound: 1, Referrers: 2}},
 		Renamed: []migrate.Renaming{{Repository: "a/b/c", Target: target + "/a/b-c"}},
 		Denied: []migrate.Denial{{
 			Action: "ecr:GetDownloadUrlForLayer", Repositories: []string{"a", "b"}, Err: errors.New("cannot get a layer of a: no\n  must allow it"),
@@ -93,7 +94,7 @@ func TestJSONFormatsShowNoSecret(t *testing.T) {
 	r.Repository, r.Target = "team\x1b[2J", "host/\x1b[2J"
 	hostile := migrate.Forecast{
 		Results: []transfer.Result{r}, Denied: []migrate.Denial{{Action: "a\x1b", Repositories: []string{"r\x1b"}, Err: said}},
-		Largest: "l\x1b", Buckets: []string{"b\x1b"}, Renamed: []migrate.Renaming{{Repository: "r\x1b", Target: "t\x1b"}},
+		Largest: "l\x1b", Buckets: []string{"b\x1b"}, Unknown: []plan.UnknownType{{MediaType: "m\x1b"}}, Renamed: []migrate.Renaming{{Repository: "r\x1b", Target: "t\x1b"}},
 	}
 	var planned, compared strings.Builder
 	if err := errors.Join(WritePlan(hide.Writer(&planned), about, hostile, 1),
