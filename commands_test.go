@@ -14,8 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layerAnswers are ECR's for a layer that may be pulled. Its URL, which is as good as a password, is that of a bucket
-// which answers with the status.
+// layerAnswers are ECR's responses for a layer that can be pulled. Its URL, which is as good as a password, points to a
+// bucket that responds with the status.
 func layerAnswers(t *testing.T, status int) map[string]http.HandlerFunc {
 	t.Helper()
 	bucket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,7 +29,7 @@ func layerAnswers(t *testing.T, status int) map[string]http.HandlerFunc {
 	}
 }
 
-// expectNothingMoved looks at what the engine was asked.
+// expectNothingMoved checks the requests to the engine.
 func (w *world) expectNothingMoved(t *testing.T) {
 	t.Helper()
 	for _, call := range []string{pullPath, pushPath, loadPath, tagPath} {
@@ -47,7 +47,7 @@ func TestPlan(t *testing.T) {
 		args           []string
 		env            map[string]string
 		changes        map[string]http.HandlerFunc
-		bucket         int // what it answers with; 0: the layer
+		bucket         int // the bucket's status; 0: the layer
 		code           int
 		stdout, stderr []string
 	}{
@@ -147,7 +147,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// A plan leaves the report of earlier runs as it is, and goes by it.
+// A plan does not change the report of earlier runs, but takes it into account.
 func TestPlanReadsTheReport(t *testing.T) {
 	w := classicWorld(t)
 	maps.Copy(w.amazon.answers, layerAnswers(t, http.StatusPartialContent))
@@ -207,7 +207,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// The digest that the classic store has made is known by the report alone.
+// Only the report knows the digest that the classic store has created.
 func TestVerifyGoesByTheReport(t *testing.T) {
 	w := classicWorld(t)
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
@@ -229,7 +229,7 @@ func TestVerifyGoesByTheReport(t *testing.T) {
 	}
 }
 
-// What was not chosen is not taken for deleted: a later run of everything still knows it.
+// Tags that were not selected are not taken for deleted: a later run of everything still knows them.
 func TestChosenRunKeepsTheReport(t *testing.T) {
 	w := classicWorld(t)
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()

@@ -21,7 +21,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
-// job is what a CI job with everything required has in its environment.
+// job is the environment of a CI job with everything required.
 var job = map[string]string{
 	"AWS_ACCOUNT_ID":       "123456789012",
 	"AWS_DEFAULT_REGION":   "eu-west-1",
@@ -31,7 +31,7 @@ var job = map[string]string{
 	"CI_REGISTRY_PASSWORD": "glcbt-secret",
 }
 
-// jobWith is the job's environment with changes. Every other variable of the program is set but empty.
+// jobWith is the job's environment with changes. All other variables of the program are set but empty.
 func jobWith(changes map[string]string) usage.Environment {
 	env := usage.Environment{}
 	for _, v := range variables() {
@@ -41,7 +41,7 @@ func jobWith(changes map[string]string) usage.Environment {
 	return env
 }
 
-// setEnv makes the process's environment, which the AWS SDK reads by itself, that of the job, with changes.
+// setEnv sets the process's environment, which the AWS SDK reads itself, to that of the job, with changes.
 func setEnv(t *testing.T, changes map[string]string) {
 	t.Helper()
 	for _, entry := range os.Environ() {
@@ -205,7 +205,7 @@ func TestChoice(t *testing.T) {
 func TestLoadConfigRefuses(t *testing.T) {
 	tests := []struct {
 		name, value string
-		want        string // the line's beginning
+		want        string // the beginning of the line
 	}{
 		{"AWS_ACCOUNT_ID", "", `AWS_ACCOUNT_ID: missing; it is the ID of the AWS account whose ECR registry is migrated, 12 digits (Settings > CI/CD > Variables)`},
 		{"AWS_ACCOUNT_ID", "12345", `AWS_ACCOUNT_ID "12345": must be 12 digits; it is the ID of the AWS account`},
@@ -354,7 +354,7 @@ func TestDiskBytes(t *testing.T) {
 	}
 }
 
-// exposures are the ways in which a value ends up in a log.
+// exposures are the ways in which a value can end up in a log.
 func exposures(t *testing.T, value any) map[string]string {
 	t.Helper()
 	texts := map[string]string{}

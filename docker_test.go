@@ -33,13 +33,13 @@ import (
 const (
 	sourceHost = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 	targetHost = "registry.example.com"
-	// otherSourceHost is ECR's, too: not the one that the token comes with.
+	// otherSourceHost also belongs to ECR, but is not the one that the token is for.
 	otherSourceHost = "123456789012.dkr-ecr.eu-west-1.on.aws"
 	imageHash       = "sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
 	sourceRef       = sourceHost + "/team/app@" + imageHash
 	targetRepo      = targetHost + "/group/project/team/app"
 	targetRef       = targetRepo + ":1.2"
-	// targetByDigest is what only a request of our own can push.
+	// targetByDigest can only be pushed by a request of our own.
 	targetByDigest = targetRepo + "@" + imageHash
 
 	pullPath       = "POST /images/create"
@@ -55,10 +55,10 @@ const (
 	authPath       = "POST /auth"
 )
 
-// daemon answers as an engine does, by method and path without the version, and records what it is asked. An answer
-// that a test does not expect is a 501.
+// daemon responds like an engine, by method and path without the version, and records the requests. It answers
+// unexpected requests with 501.
 type daemon struct {
-	version string // the newest API that it speaks
+	version string // the newest API version that it supports
 	answers map[string]http.HandlerFunc
 
 	mu       sync.Mutex
@@ -86,7 +86,7 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for responses that depend on it
 	call := r.Method + " " + match[2]
 	d.mu.Lock()
 	d.requests = append(d.requests, apiRequest{call, match[1], r.URL.Query(), r.Header.Get(registry.AuthHeader), string(body)})
@@ -123,7 +123,7 @@ func startDaemon(t *testing.T, answers map[string]http.HandlerFunc) (d *daemon, 
 	return d, "tcp://" + server.Listener.Addr().String()
 }
 
-// startEngine returns an engine over the real Docker client, with credentials whose user names the side.
+// startEngine returns an engine that uses the real Docker client, with credentials whose user names the side.
 func startEngine(t *testing.T, answers map[string]http.HandlerFunc) (*engine, *daemon) {
 	t.Helper()
 	d, host := startDaemon(t, answers)
@@ -143,7 +143,7 @@ func engineAt(t *testing.T, at docker.Endpoint) *engine {
 	return e
 }
 
-// authOf has a password whose encoding needs both of base64's padding and its characters beyond letters and digits.
+// authOf has a password whose base64 encoding has padding, and characters other than letters and digits.
 func authOf(side string) registryAuth {
 	return func(context.Context) (registry.AuthConfig, error) {
 		return registry.AuthConfig{Username: side, Password: side + "?>~ÿ", ServerAddress: "the-token-s.example.com"}, nil
@@ -158,12 +158,12 @@ func jsonAnswer(status int, body any) http.HandlerFunc {
 	}
 }
 
-// problem is how an engine refuses a request.
+// problem responds with an engine's error.
 func problem(status int, message string) http.HandlerFunc {
 	return jsonAnswer(status, map[string]string{"message": message})
 }
 
-// stream is a 200 with a message a line.
+// stream responds with 200 and one message per line.
 func stream(messages ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -173,12 +173,12 @@ func stream(messages ...string) http.HandlerFunc {
 
 func status(text string) string { return fmt.Sprintf(`{"status":%q}`, text) }
 
-// streamError is how an engine says in a stream that it failed.
+// streamError is an engine's error within a stream.
 func streamError(text string) string {
 	return fmt.Sprintf(`{"errorDetail":{"message":%q},"error":%q}`, text, text)
 }
 
-// causes are the errors that callers tell apart, and the one among ours that looks most like success.
+// causes are the errors that callers distinguish, and the one of ours that looks most like success.
 var causes = map[string]error{
 	"denied": docker.ErrDenied, "not found": docker.ErrNotFound, "truncated": docker.ErrBrokenOff,
 	"full":      docker.ErrNoSpace,
@@ -187,7 +187,7 @@ var causes = map[string]error{
 	"unavailable": docker.ErrUnavailable, "stalled": docker.ErrStalled, "engine gone": docker.ErrEngineGone,
 }
 
-// assertFailure wants an error with these words and, of all causes, this one alone: "" is none of them.
+// assertFailure expects an error with these words and, of all causes, only this one: "" is none of them.
 func assertFailure(t *testing.T, err error, words, cause string) {
 	t.Helper()
 	if err == nil {
@@ -203,7 +203,7 @@ func assertFailure(t *testing.T, err error, words, cause string) {
 	}
 }
 
-// nobody is where no engine answers.
+// nobody is an address where no engine listens.
 const nobody = "tcp://127.0.0.1:1"
 
 func TestStoreOf(t *testing.T) {
@@ -254,7 +254,7 @@ func TestPull(t *testing.T) {
 	tests := []struct {
 		name         string
 		answer       http.HandlerFunc
-		words, cause string // of the error; no words: there is none
+		words, cause string // of the error; no words: success
 	}{
 		{"success", stream(status("Pulling from team/app"), `{"status":"Downloading","progressDetail":{"current":1,"total":2},"id":"a"}`, done, status("Status: Downloaded newer image")), "", ""},
 		{"already there", stream(done, status("Status: Image is up to date")), "", ""},
@@ -298,7 +298,7 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// A pull that is cut off ends as soon as all the layers that it is for are there, and not before.
+// An interrupted pull ends as soon as all the layers that it is for are present, and not before.
 func TestPullContent(t *testing.T) {
 	wanted := []digest.Digest{digest.FromString("first"), digest.FromString("second")}
 	layer := func(d digest.Digest, text string) string {
@@ -308,8 +308,8 @@ func TestPullContent(t *testing.T) {
 	tests := []struct {
 		name         string
 		messages     []string
-		ends         bool   // by itself, before it is cut off
-		words, cause string // of the error; no words: there is none
+		ends         bool   // on its own, before it is interrupted
+		words, cause string // of the error; no words: success
 	}{
 		{"both there", []string{status("Pulling from team/app"), layer(wanted[1], "Downloading"), first, second}, false, "", ""},
 		{"the second in use already", []string{first, layer(wanted[1], "Extracting")}, false, "", ""},
@@ -342,7 +342,7 @@ func TestPullContent(t *testing.T) {
 	}
 }
 
-// Who watches a call hears what either store says of the blobs that it moves, each news once.
+// Callers get the progress of each blob from either store, each update once.
 func TestTransfers(t *testing.T) {
 	message := func(id, status, progress string) string {
 		return fmt.Sprintf(`{"status":%q,"progressDetail":{%s},"id":%q}`, status, progress, id)
@@ -373,7 +373,7 @@ func TestTransfers(t *testing.T) {
 	})
 	var got []docker.Progress
 	progress := func(transfer docker.Progress) { got = append(got, transfer) }
-	for _, e.stall = range []time.Duration{0, time.Minute} { // watched for its progress, or not
+	for _, e.stall = range []time.Duration{0, time.Minute} { // with and without a stall limit
 		got = nil
 		if err := e.Pull(t.Context(), sourceRef, progress); err != nil {
 			t.Error(err)
@@ -396,12 +396,12 @@ func TestTransfers(t *testing.T) {
 			t.Errorf("told %+v\nwant %+v", got, want)
 		}
 	}
-	if err := e.Pull(t.Context(), sourceRef, nil); err != nil { // nobody watches
+	if err := e.Pull(t.Context(), sourceRef, nil); err != nil { // without a progress callback
 		t.Error(err)
 	}
 }
 
-// What is swept up is what the engine keeps beside its images: the filter fits none of them.
+// A sweep removes what the engine keeps in addition to its images: the filter matches none of them.
 func TestSweep(t *testing.T) {
 	e, d := startEngine(t, map[string]http.HandlerFunc{prunePath: jsonAnswer(http.StatusOK, map[string]any{})})
 	if err := e.Sweep(t.Context()); err != nil {
@@ -421,7 +421,7 @@ func TestConcurrencyOfAnEngine(t *testing.T) {
 	}
 }
 
-// breakAfter sends the messages and cuts the connection, with more announced.
+// breakAfter sends the messages and closes the connection, with more announced.
 func breakAfter(messages ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		stream(messages...)(w, r)
@@ -455,7 +455,7 @@ func TestPush(t *testing.T) {
 		{"a 403 of the registry's", targetRef, stream(streamError("unexpected status from HEAD request to https://registry/v2/x: 403 Forbidden")), "", "403", "denied"},
 		{"no credentials", targetRef, stream(streamError("no basic auth credentials")), "", "no basic auth", "denied"},
 		{"unknown", targetRef, stream(streamError("manifest unknown")), "", "manifest unknown", "not found"},
-		{"a layer that is not there", targetRef, stream(streamError("content digest " + pushed.String() + ": not found")), "", "content digest", ""}, // at the engine: the registry may well have it
+		{"a layer that is not there", targetRef, stream(streamError("content digest " + pushed.String() + ": not found")), "", "content digest", ""}, // in the engine: the registry may have it
 		{"an error after the last line", targetRef, stream(done, streamError("broken pipe")), "", "broken pipe", "unavailable"},
 		{"refused", targetRef, problem(http.StatusNotFound, "An image does not exist locally with the tag"), "", "does not exist locally", "not found"},
 
@@ -666,8 +666,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// decodeAuth reads the header with the credentials as an engine does: base64url with padding. Any other an engine
-// passes over, and goes on anonymously.
+// decodeAuth decodes the credentials header like an engine: base64url with padding. An engine ignores any other
+// encoding, and continues anonymously.
 func decodeAuth(t *testing.T, request apiRequest) registry.AuthConfig {
 	t.Helper()
 	decoded, err := base64.URLEncoding.DecodeString(request.auth)
@@ -682,7 +682,7 @@ func decodeAuth(t *testing.T, request apiRequest) registry.AuthConfig {
 }
 
 func TestCredentialsGoToTheirHostAlone(t *testing.T) {
-	hosts := map[string]string{ // "": neither side's
+	hosts := map[string]string{ // "": not one of the two
 		targetHost:             "target",
 		sourceHost:             "source",
 		otherSourceHost:        "source",
@@ -709,7 +709,7 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 	}
 	for pattern, call := range calls {
 		for host, side := range hosts {
-			repo := host + "/group/project/" + targetHost + "/app" // the target's name further on means nothing
+			repo := host + "/group/project/" + targetHost + "/app" // the target's name only counts as the host
 			path := strings.ReplaceAll(pattern, "%s", repo)
 			e, d := startEngine(t, nil)
 			err := call(t.Context(), e, repo)
@@ -727,7 +727,7 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 				t.Fatalf("%s: asked %+v", path, d.requests)
 			}
 			want, _ := authOf(side)(t.Context())
-			want.ServerAddress = host // of the reference, not the one that the token comes with
+			want.ServerAddress = host // of the reference, not that of the token
 			if got := decodeAuth(t, asked[0]); got != want {
 				t.Errorf("%s has the credentials of %s, want %s", path, got.Username, side)
 			}
@@ -735,7 +735,7 @@ func TestCredentialsGoToTheirHostAlone(t *testing.T) {
 	}
 }
 
-// TestNothingGoesOutWithoutCredentials: the engine would go on anonymously.
+// TestNothingGoesOutWithoutCredentials: the engine would continue anonymously.
 func TestNothingGoesOutWithoutCredentials(t *testing.T) {
 	e, d := startEngine(t, nil)
 	noToken := errors.New("no token")
@@ -755,7 +755,7 @@ func TestNothingGoesOutWithoutCredentials(t *testing.T) {
 	}
 }
 
-// A call without progress ends, whatever else an engine says meanwhile, and one with progress does not.
+// A call without progress ends, whatever else the engine sends meanwhile, and one with progress does not.
 func TestStall(t *testing.T) {
 	repeating := func(message func(i int) string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -811,7 +811,7 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// A load has a limit of its own.
+// A load has its own limit.
 func TestLoadIsStuck(t *testing.T) {
 	silent := func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -822,7 +822,7 @@ func TestLoadIsStuck(t *testing.T) {
 	assertFailure(t, e.Load(t.Context(), nil), "no end of a load within 50ms", "stalled")
 }
 
-// An index is pulled for the platform that is asked for.
+// An index is pulled for the requested platform.
 func TestPullIndex(t *testing.T) {
 	for _, test := range []struct {
 		platform ocispec.Platform
@@ -854,7 +854,8 @@ func TestEngineGone(t *testing.T) {
 	}
 }
 
-// An engine with the containerd store that cannot tell what it holds is refused; the classic store needs no such call.
+// An engine with the containerd store that cannot report what it holds is rejected. The classic store does not need
+// that call.
 func TestUsable(t *testing.T) {
 	containerd := system.Info{ServerVersion: "27.5.1", DriverStatus: [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}}
 	for _, test := range []struct {

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// maxREADME is the number of lines that a first page can have.
+// maxREADME is the maximum number of lines in the first page.
 const maxREADME = 200
 
 func TestREADMEIsShort(t *testing.T) {
@@ -37,7 +37,7 @@ func TestTranslationHasTheSameCodeBlocks(t *testing.T) {
 	}
 }
 
-// What the first page has readers include is what the page of the pipeline explains, and what is tested.
+// The include on the first page is the one that the pipeline page explains, and that is tested.
 func TestREADMEIncludesAsThePipelinesPageDoes(t *testing.T) {
 	shown := slices.DeleteFunc(codeBlocks(readPage(t, "README.md")), func(block string) bool {
 		return !strings.HasPrefix(block, "```yaml")
@@ -106,7 +106,7 @@ func TestReferenceHasEveryVariable(t *testing.T) {
 	}
 }
 
-// report.json is for programs, too: whoever reads the page finds every field and every outcome there.
+// report.json is also for programs: its page documents every field and every outcome.
 func TestReportsHasTheWholeSchema(t *testing.T) {
 	page := readPage(t, "docs/reports.md")
 	schema := sectionOf(t, page, "## report.json")
@@ -151,7 +151,7 @@ func declaresReport(path string) bool {
 	return path == "internal/report/document.go" || strings.HasPrefix(path, "internal/record/")
 }
 
-// People search the page for what the program has printed, so its headings have to be the program's words.
+// Users search the page for the program's messages, so its headings have to quote them.
 func TestTroubleshootingHasTheProgramsWords(t *testing.T) {
 	texts := programTexts(t)
 	headings := regexp.MustCompile("(?m)^### (.*)$").FindAllStringSubmatch(readPage(t, "docs/troubleshooting.md"), -1)
@@ -174,7 +174,7 @@ var (
 	changeKinds    = []string{"### Added", "### Changed", "### Deprecated", "### Removed", "### Fixed", "### Security"}
 )
 
-// The release job takes a version's section of the changelog for the release's description.
+// The release job uses a version's section of the changelog as the release's description.
 func TestChangelogKeepsItsForm(t *testing.T) {
 	newer := ""
 	for i, heading := range regexp.MustCompile(`(?m)^## .*$`).FindAllString(readPage(t, "CHANGELOG.md"), -1) {
@@ -235,7 +235,7 @@ func codeBlocks(page string) []string { return codeBlock.FindAllString(page, -1)
 
 var linkTarget = regexp.MustCompile(`(?m)\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$`)
 
-// linksOf returns where the relative links of a page lead.
+// linksOf returns the targets of the relative links in a page.
 func linksOf(page string) []string {
 	prose := regexp.MustCompile("`[^`\n]+`").ReplaceAllString(codeBlock.ReplaceAllString(page, ""), "")
 	var links []string
@@ -249,7 +249,7 @@ func linksOf(page string) []string {
 
 var notInAnchors = regexp.MustCompile(`[^\p{L}\p{N}\p{M} _-]`)
 
-// anchors returns what GitLab calls the headings of a page.
+// anchors returns the anchors that GitLab generates for the headings of a page.
 func anchors(page string) []string {
 	var names []string
 	seen := map[string]int{}
@@ -293,7 +293,7 @@ func tableRows(text string) [][]string {
 	return rows
 }
 
-// expectFirstCell looks for a name among those in the first column of the tables.
+// expectFirstCell looks for a name in the first column of the tables.
 func expectFirstCell(t *testing.T, section, name string) {
 	t.Helper()
 	for _, cells := range tableRows(section) {
@@ -325,7 +325,7 @@ func jsonName(field *ast.Field) string {
 	return name
 }
 
-// programTexts are all texts of the program's source, those that are put together of several as one.
+// programTexts returns all string constants in the program's source, with concatenations joined.
 func programTexts(t *testing.T) string {
 	t.Helper()
 	var texts strings.Builder
@@ -337,7 +337,7 @@ func programTexts(t *testing.T) string {
 	return texts.String()
 }
 
-// inspectProgram shows every node of the program's source, without its tests.
+// inspectProgram visits every node of the program's source, without its tests.
 func inspectProgram(t *testing.T, see func(path string, n ast.Node)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
@@ -364,7 +364,7 @@ func inspectProgram(t *testing.T, see func(path string, n ast.Node)) {
 	}
 }
 
-// textOf is what an expression of string literals stands for; of other parts there is nothing.
+// textOf returns the value of an expression of string literals; other parts are omitted.
 func textOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -379,7 +379,7 @@ func textOf(e ast.Expr) string {
 	return ""
 }
 
-// The drawing has an arrow for each import, but for those that a way of other arrows leads to already.
+// The drawing has an arrow for each import, except those that a path of other arrows implies.
 func TestArchitectureDrawsTheImports(t *testing.T) {
 	imports := map[string][]string{}
 	inspectProgram(t, func(path string, n ast.Node) {
@@ -394,7 +394,7 @@ func TestArchitectureDrawsTheImports(t *testing.T) {
 	want := map[string]bool{}
 	for from, rooms := range imports {
 		if !reaches(imports, "main", from) {
-			continue // the tests' own
+			continue // only in tests
 		}
 		for _, to := range rooms {
 			if !slices.ContainsFunc(rooms, func(via string) bool { return via != to && reaches(imports, via, to) }) {
@@ -425,7 +425,7 @@ const (
 	modulePath       = "gitlab.com/ecr2gitlab/ecr2gitlab"
 )
 
-// roomOf is the package of a file as the drawing names it.
+// roomOf returns the package of a file as the drawing names it.
 func roomOf(path string) string {
 	if room, internal := strings.CutPrefix(filepath.Dir(path), "internal/"); internal {
 		return room
@@ -440,7 +440,7 @@ func reaches(imports map[string][]string, from, to string) bool {
 
 var fileLink = regexp.MustCompile("\\[`[^`]+\\.go`\\]\\(([^)]+)\\)")
 
-// What a row of a table says is in a file is declared there.
+// What a table row says is in a file is declared there.
 func TestArchitectureNamesWhatThereIs(t *testing.T) {
 	named := 0
 	for _, cells := range tableRows(readPage(t, architecturePage)) {
@@ -465,7 +465,7 @@ func TestArchitectureNamesWhatThereIs(t *testing.T) {
 	}
 }
 
-// declarations returns the names of what a Go file declares at its top, methods as type.method.
+// declarations returns the names of the top-level declarations in a Go file, with methods as type.method.
 func declarations(t *testing.T, name string) (names []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
@@ -492,7 +492,7 @@ func declarations(t *testing.T, name string) (names []string) {
 	return names
 }
 
-// receiverPrefix is the type of a method with a dot, and empty for a function.
+// receiverPrefix returns the receiver's type of a method with a dot, or "" for a function.
 func receiverPrefix(d *ast.FuncDecl) string {
 	if d.Recv == nil {
 		return ""

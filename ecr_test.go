@@ -38,7 +38,7 @@ const account = "123456789012"
 
 var app = image.Repository{Name: "team/app", URI: "registry.example/team/app"}
 
-// fakeECR answers with its functions; a call that a test does not expect panics.
+// fakeECR responds with its functions; a call that a test does not expect panics.
 type fakeECR struct {
 	describeRepositories  func(*awsecr.DescribeRepositoriesInput) (*awsecr.DescribeRepositoriesOutput, error)
 	describeImages        func(*awsecr.DescribeImagesInput) (*awsecr.DescribeImagesOutput, error)
@@ -80,7 +80,7 @@ func amazonOver(registry registryAPI) *amazon {
 	return newAmazonOver(nil, registry, Config{AccountID: account, Region: "eu-west-1"}, time.Now)
 }
 
-// page cuts the items after the token's position, and returns the token of the next page.
+// page returns the items after the token's position, and the token of the next page.
 func page[T any](items []T, token *string, size int) ([]T, *string) {
 	start := 0
 	if token != nil {
@@ -100,7 +100,7 @@ func TestRepositories(t *testing.T) {
 		var all []types.Repository
 		var want []image.Repository
 		for i := range count {
-			name := fmt.Sprintf("team/%d", count-i) // the registry's order is nobody's alphabet
+			name := fmt.Sprintf("team/%d", count-i) // the registry does not sort by name
 			all = append(all, types.Repository{RepositoryName: &name, RepositoryUri: aws.String("registry.example/" + name)})
 			want = append(want, image.Repository{Name: name, URI: "registry.example/" + name})
 		}
@@ -171,7 +171,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// aManifest is a manifest that no other number has.
+// aManifest returns a manifest that differs for each number.
 func aManifest(i int) string {
 	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"digest":"%s","size":%d}]}`, imageHash, i)
 }
@@ -214,7 +214,7 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 		digest digest.Digest
 		image  *types.Image
 		fails  *types.ImageFailure
-		want   string // of its error; empty: it is there
+		want   string // of its error; empty: it exists
 	}{
 		{name: "good", digest: digest.FromString(good), image: &types.Image{ImageManifest: &good}},
 		{name: "altered", digest: digest.FromString("x"), image: &types.Image{ImageManifest: &good}, want: "manifest text does not match its digest: it has " + digest.FromString(good).String()},
@@ -304,7 +304,7 @@ func TestManifestsKeepsWhatItHasWhenACallFails(t *testing.T) {
 	}
 }
 
-// tokenOutput is an answer of ECR.
+// tokenOutput is a response of ECR.
 func tokenOutput(password string, end time.Time) *awsecr.GetAuthorizationTokenOutput {
 	return &awsecr.GetAuthorizationTokenOutput{AuthorizationData: []types.AuthorizationData{{
 		AuthorizationToken: aws.String(base64.StdEncoding.EncodeToString([]byte("AWS:" + password))),
@@ -313,7 +313,7 @@ func tokenOutput(password string, end time.Time) *awsecr.GetAuthorizationTokenOu
 	}}}
 }
 
-// TestCredentialsAreRenewed asks for the token at times after the start, and wants it fetched that often by then.
+// TestCredentialsAreRenewed requests the token at times after the start, and checks how often it has been fetched.
 func TestCredentialsAreRenewed(t *testing.T) {
 	type look struct {
 		at   time.Duration
@@ -364,15 +364,15 @@ func TestCredentialsSurviveAFailedRenewal(t *testing.T) {
 	}}
 	a := newAmazonOver(nil, registry, Config{AccountID: account}, func() time.Time { return clock })
 	steps := []struct {
-		after time.Duration // the step before
+		after time.Duration // since the previous step
 		calls int
 		err   bool
 	}{
 		{0, 1, false},
-		{11*time.Hour + 45*time.Minute, 2, false}, // near its end: the renewal fails, the token still lives
-		{30 * time.Second, 2, false},              // not again at once
+		{11*time.Hour + 45*time.Minute, 2, false}, // about to expire: the renewal fails, the token is valid
+		{30 * time.Second, 2, false},              // not again immediately
 		{30 * time.Second, 3, false},
-		{time.Hour, 4, true}, // past its end
+		{time.Hour, 4, true}, // expired
 	}
 	for i, step := range steps {
 		clock = clock.Add(step.after)
@@ -403,7 +403,7 @@ func TestFetchTokenRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
-// TestCallersShareARenewal has ten callers ask at a time while the answer is on its way.
+// TestCallersShareARenewal has ten concurrent callers request the token while it is being fetched.
 func TestCallersShareARenewal(t *testing.T) {
 	asks := map[string]func(context.Context, *amazon) error{
 		"Credentials": func(ctx context.Context, a *amazon) error { _, err := a.Credentials(ctx); return err },
@@ -427,7 +427,7 @@ func TestCallersShareARenewal(t *testing.T) {
 						}
 					})
 				}
-				synctest.Wait() // all of them wait: one for the answer, nine for their turn
+				synctest.Wait() // all are waiting: one for the response, nine for their turn
 				impatient, cancel := context.WithCancel(t.Context())
 				cancel()
 				if err := ask(impatient, a); !errors.Is(err, context.Canceled) {
@@ -443,12 +443,12 @@ func TestCallersShareARenewal(t *testing.T) {
 	}
 }
 
-// impatient retries as its Retryer does, but at once.
+// impatient retries like its Retryer, but without delay.
 type impatient struct{ aws.Retryer }
 
 func (impatient) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
 
-// awsEnv is the environment of a job whose AWS is at the endpoint.
+// awsEnv is the environment of a job with AWS at the endpoint.
 func awsEnv(t *testing.T, endpoint string, changes map[string]string) {
 	t.Helper()
 	setEnv(t, map[string]string{
@@ -461,7 +461,7 @@ func awsEnv(t *testing.T, endpoint string, changes map[string]string) {
 	}
 }
 
-// realAmazon is an amazon over the SDK's real clients, which do not wait between attempts.
+// realAmazon returns an amazon with the SDK's real clients, which do not wait between attempts.
 func realAmazon(t *testing.T, changes ...func(*aws.Config)) *amazon {
 	t.Helper()
 	cfg, err := loadConfig(processEnv())
@@ -479,7 +479,7 @@ func realAmazon(t *testing.T, changes ...func(*aws.Config)) *amazon {
 	return newAmazonFrom(loaded, cfg)
 }
 
-// standIn is an AWS that records the requests, answered by action.
+// standIn is an AWS that records the requests, and responds by action.
 type standIn struct {
 	answers map[string]http.HandlerFunc
 	mu      sync.Mutex
@@ -500,7 +500,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for responses that depend on it
 	_, action, isECR := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if !isECR {
 		_, action, _ = strings.Cut(string(body), "Action=")
@@ -553,7 +553,7 @@ const assumed = `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityRe
 	<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey><SessionToken>session</SessionToken>
 	<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`
 
-// TestCredentialsChain says whose key signs the call, and what is asked of STS for it.
+// TestCredentialsChain checks whose key signs the call, and what is requested from STS for it.
 func TestCredentialsChain(t *testing.T) {
 	identity := map[string]string{
 		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
@@ -587,7 +587,7 @@ func TestCredentialsChain(t *testing.T) {
 			})
 			awsEnv(t, endpoint, test.env)
 			a := realAmazon(t)
-			for range 2 { // the second time from memory
+			for range 2 { // the second time from the cache
 				if got, err := a.CallerIdentity(t.Context()); err != nil || got != (Identity{Account: account, ARN: "arn:aws:iam::123456789012:user/ci"}) {
 					t.Fatalf("got %+v, %v", got, err)
 				}
@@ -611,12 +611,12 @@ func TestCredentialsChain(t *testing.T) {
 	}
 }
 
-// assumedUntil is STS's answer with credentials that end then.
+// assumedUntil is STS's response with credentials that expire at that time.
 func assumedUntil(end time.Time) http.HandlerFunc {
 	return stsAnswer(http.StatusOK, strings.Replace(assumed, "2999-01-01T00:00:00Z", end.UTC().Format(time.RFC3339), 1))
 }
 
-// answering is a transport that no request gets past: the stand-in answers, whatever the host.
+// answering is a transport that sends all requests to the stand-in, whatever the host.
 type answering struct {
 	stand *standIn
 	mu    sync.Mutex
@@ -632,7 +632,7 @@ func (a *answering) Do(r *http.Request) (*http.Response, error) {
 	return answer.Result(), nil
 }
 
-// TestHosts has the SDK find its endpoints, and ECR name its registry's hosts, in each partition.
+// TestHosts has the SDK determine its endpoints, and ECR name its registry's hosts, in each partition.
 func TestHosts(t *testing.T) {
 	const fips, dualStack = "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"
 	tests := []struct {
@@ -718,7 +718,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// The longest session is asked for that the role may allow, and once it has been found, at every renewal.
+// The longest session that the role allows is requested, and once its length is known, also at every renewal.
 func TestLongestSession(t *testing.T) {
 	const tooLong = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
 	for _, test := range []struct {
@@ -745,7 +745,7 @@ func TestLongestSession(t *testing.T) {
 					case seconds > test.most:
 						stsError("ValidationError", tooLong)(w, r)
 					default:
-						assumedUntil(time.Now().Add(4*time.Minute))(w, r) // which is near enough to be renewed
+						assumedUntil(time.Now().Add(4*time.Minute))(w, r) // close enough to be renewed
 					}
 				},
 			})
@@ -867,7 +867,7 @@ func TestRefusals(t *testing.T) {
 		class   ecr.Class
 		newJob  bool
 		parts   []string
-		calls   int // 0: not looked at
+		calls   int // 0: not checked
 	}{
 		{
 			name:    "an action that the policy lacks",
@@ -1045,14 +1045,14 @@ func TestNewAmazonNamesABrokenConfiguration(t *testing.T) {
 	assertAWSError(t, err, ecr.OtherTrouble, "cannot read the AWS configuration", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
 }
 
-// Access asks for what a pull needs, and reads no more than a byte.
+// Access requests what a pull needs, and reads no more than a byte.
 func TestAccess(t *testing.T) {
 	denied := &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}
 	const signed = "https://bucket.example/layer?X-Amz-Signature=secret"
 	for _, test := range []struct {
 		name            string
 		checked, gotten error
-		bucket          int // its answer
+		bucket          int // its response
 		want            []string
 	}{
 		{"all allowed", nil, nil, http.StatusPartialContent, nil},

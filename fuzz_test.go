@@ -39,10 +39,10 @@ func FuzzDecodeToken(f *testing.F) {
 	})
 }
 
-// hostileSecret is what is hard to hide: it is written differently in Go's quotes, in JSON, in a URL and on a line.
+// hostileSecret is hard to hide: its form differs in Go's quotes, in JSON, in a URL and on a line.
 const hostileSecret = "glcbt-\"sécret\"\\ <&>%20\x1b+/"
 
-// FuzzLoadConfig has an environment of its own, as /proc/self/environ has it. The secrets are the same in all.
+// FuzzLoadConfig uses its own environment, in the format of /proc/self/environ. The secrets are always the same.
 func FuzzLoadConfig(f *testing.F) {
 	var good []string
 	for name, value := range job {
@@ -89,19 +89,19 @@ func FuzzLoadConfig(f *testing.F) {
 	})
 }
 
-// ours tells the variables that a configuration is made of.
+// ours reports whether the variable is part of the configuration.
 func ours(name string) bool {
 	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(variables(), func(v usage.Variable) bool { return v.Name == name })
 }
 
-// testAccepted wants the rest of the program to work with what was accepted, and no secret to be seen.
+// testAccepted checks that the rest of the program works with an accepted configuration, and that no secret is visible.
 func testAccepted(t *testing.T, cfg Config) {
 	assertHidden(t, cfg, hostileSecret)
 	named, err := reference.ParseNamed(cfg.RegistryImage)
 	if err != nil || !strings.HasPrefix(cfg.RegistryImage, cfg.Registry+"/") || reference.Domain(named) != cfg.Registry {
 		t.Errorf("%q at %q: %v", cfg.RegistryImage, cfg.Registry, err)
 	}
-	cfg.platform() // panics with what is none
+	cfg.platform() // panics if it is invalid
 	if cfg.diskBytes() < minDisk || cfg.stallAfter() < minStall || cfg.Concurrency < 0 || cfg.Concurrency > maxConcurrency {
 		t.Errorf("a disk of %d bytes, a stall of %s, %d at a time", cfg.diskBytes(), cfg.stallAfter(), cfg.Concurrency)
 	}
@@ -115,10 +115,10 @@ func testAccepted(t *testing.T, cfg Config) {
 	}
 }
 
-// testAllAtOnce wants every variable named whose value is bad in an environment that is good but for it.
+// testAllAtOnce checks that all invalid variables in an otherwise valid environment are reported.
 func testAllAtOnce(t *testing.T, env usage.Environment, problems configError) {
 	for name, value := range env {
-		switch name { // what is good depends on others
+		switch name { // whether the value is valid depends on others
 		case "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "CI_NODE_INDEX", "CI_NODE_TOTAL":
 			continue
 		}

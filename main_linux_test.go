@@ -8,7 +8,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
 )
 
-// On a terminal, too, the summary is what stands there in the end.
+// On a terminal, too, the output ends with the summary.
 func TestMigrationOnTerminal(t *testing.T) {
 	w := newWorld(t, nil)
 	w.env["TERM"], w.env["CI"], w.env["NO_COLOR"] = "xterm", "", "1"

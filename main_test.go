@@ -27,7 +27,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 )
 
-// secrets are in the environment of every run, but for ECR's, which its token holds.
+// secrets are in the environment of every run, except ECR's, which its token contains.
 var secrets = map[string]string{
 	"AWS_SECRET_ACCESS_KEY":  "secret-of-the-key",
 	"AWS_SESSION_TOKEN":      "secret-of-the-session",
@@ -43,7 +43,8 @@ type world struct {
 	env    map[string]string
 }
 
-// newWorld has one image, with the tag 1.2, and a target that has it once it is pushed. The changes are to the answers.
+// newWorld has one image, with the tag 1.2, and a target that has it once it is pushed. The changes apply to the
+// responses.
 func newWorld(t *testing.T, changes map[string]http.HandlerFunc) *world {
 	t.Helper()
 	w := &world{}
@@ -90,14 +91,14 @@ func amazonAnswers() map[string]http.HandlerFunc {
 	}
 	for action, answer := range answers {
 		answers[action] = func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Connection", "close") // an open one would keep the clock of a synctest bubble from moving
+			w.Header().Set("Connection", "close") // an open one would stop the clock of a synctest bubble
 			answer(w, r)
 		}
 	}
 	return answers
 }
 
-// engineAnswers are those of an engine with the containerd store.
+// engineAnswers are the responses of an engine with the containerd store.
 func engineAnswers(pushed func() bool) map[string]http.HandlerFunc {
 	image := digest.FromString(aManifest(1))
 	source := sourceHost + "/team/app@" + image.String()
@@ -125,7 +126,7 @@ func engineAnswers(pushed func() bool) map[string]http.HandlerFunc {
 	}
 }
 
-// run runs the program, and wants no secret in what it writes.
+// run runs the program, and checks that it prints no secrets.
 func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	awsEnv(t, "", w.env)
@@ -153,7 +154,7 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 	return code, out.String(), errors.String()
 }
 
-// reports are the files of the report by name.
+// reports returns the report files by name.
 func (w *world) reports(t *testing.T) map[string]string {
 	t.Helper()
 	reports := map[string]string{}
@@ -168,7 +169,7 @@ func (w *world) reports(t *testing.T) map[string]string {
 
 func (w *world) contacted() bool { return len(w.amazon.calls) > 0 || len(w.daemon.requests) > 0 }
 
-// assertParts wants each part in the text, in this order.
+// assertParts checks that the text contains each part, in this order.
 func assertParts(t *testing.T, name, text string, parts ...string) {
 	t.Helper()
 	rest := text
@@ -235,7 +236,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// Credentials come with what was around them where they were copied. That is said before anything is touched.
+// Characters copied along with credentials are reported before anything is touched.
 func TestPastedCredentials(t *testing.T) {
 	names := []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "CI_REGISTRY_PASSWORD"}
 	for ending, name := range map[string]string{"\n": "a line break", "\r": "a carriage return", " ": "a space"} {
@@ -256,11 +257,11 @@ func TestPastedCredentials(t *testing.T) {
 	}
 }
 
-// Credentials that end during a run end it with the cause: for another job, where that has new ones by itself.
+// If credentials expire during a run, it ends with the cause: another job continues if it gets new ones automatically.
 func TestCredentialsThatEnd(t *testing.T) {
 	expired := ecrError("ExpiredTokenException", "The security token included in the request is expired")
 	jobToken := map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
-	// A role's session that is near its end is renewed for each call, until the job's token has expired.
+	// A role's session that is about to expire is renewed for each call, until the job's token has expired.
 	endingSession := func() http.HandlerFunc {
 		renewals := 0
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -307,7 +308,7 @@ func TestCredentialsThatEnd(t *testing.T) {
 	}
 }
 
-// An account whose key is gone: each image has its own short error, in the report, too.
+// If an account's key has been deleted, each image has its own short error, also in the report.
 func TestImagesWithoutTheirKey(t *testing.T) {
 	const images = 1000
 	var details []any
@@ -389,7 +390,7 @@ func TestHelpIsTheReference(t *testing.T) {
 	}
 }
 
-// Where the tutorial's own variable makes a current dind keep the classic store, the log's start has the line to change.
+// If the tutorial's own variable makes a current dind keep the classic store, the log begins with the line to change.
 func TestClassicStoreOfACurrentEngine(t *testing.T) {
 	for api, want := range map[string]bool{"1.52": true, "1.51": false} {
 		w := newWorld(t, map[string]http.HandlerFunc{infoPath: jsonAnswer(http.StatusOK, system.Info{ServerVersion: "29.0.0", Driver: "overlay2"})})
@@ -522,7 +523,7 @@ func TestMigration(t *testing.T) {
 	}
 }
 
-// TestEachRegistryGetsItsOwnCredentials looks at what the engine is given for each call of a whole run.
+// TestEachRegistryGetsItsOwnCredentials checks the credentials that the engine gets for each call of an entire run.
 func TestEachRegistryGetsItsOwnCredentials(t *testing.T) {
 	w := newWorld(t, nil)
 	if code, _, stderr := w.run(t.Context(), t); code != exitDone {
@@ -543,7 +544,7 @@ func TestEachRegistryGetsItsOwnCredentials(t *testing.T) {
 	}
 }
 
-// TestNoEngine lasts a minute of a synctest bubble's clock.
+// TestNoEngine takes a minute on the clock of a synctest bubble.
 func TestNoEngine(t *testing.T) {
 	w := newWorld(t, nil)
 	w.env["DOCKER_HOST"] = nobody
@@ -595,7 +596,7 @@ func TestInterruptedRun(t *testing.T) {
 	}
 }
 
-// reportOf reads the parts of report.json that main decides.
+// reportOf parses the parts of report.json that main decides.
 func reportOf(t *testing.T, dir string) (r struct {
 	Program, Target, Error string
 	Finished               bool
@@ -694,7 +695,7 @@ func classicWorld(t *testing.T) *world {
 	return w
 }
 
-// On the classic store, the report is what a second run knows by that nothing is left to do.
+// With the classic store, a second run relies on the report to know that nothing is left to do.
 func TestSecondRunGoesOnFromTheReport(t *testing.T) {
 	w := classicWorld(t)
 	dir := t.TempDir()
@@ -710,7 +711,7 @@ func TestSecondRunGoesOnFromTheReport(t *testing.T) {
 	}
 }
 
-// A folder that takes no report is found before anything is touched.
+// A folder that cannot hold the report is detected before anything is touched.
 func TestReportFolder(t *testing.T) {
 	w := newWorld(t, nil)
 	w.env["MIGRATE_REPORT_DIR"] = filepath.Join(t.TempDir(), "file")
@@ -724,7 +725,7 @@ func TestReportFolder(t *testing.T) {
 	assertParts(t, "stderr", stderr, "nothing was changed", "MIGRATE_REPORT_DIR", w.env["MIGRATE_REPORT_DIR"], "not a directory")
 }
 
-// A report that cannot be written says so in the end, and takes nothing from the migration.
+// A report that cannot be written is reported at the end, and does not affect the migration.
 func TestReportThatCannotBeWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "report")
 	w := newWorld(t, map[string]http.HandlerFunc{authPath: func(rw http.ResponseWriter, r *http.Request) {

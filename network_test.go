@@ -16,7 +16,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 )
 
-// lookups records the names that the process asks DNS for, and has no answer to any.
+// lookups records the names that the process looks up in DNS, and resolves none of them.
 type lookups struct {
 	mu    sync.Mutex
 	names []string
@@ -35,8 +35,8 @@ func recordLookups(t *testing.T) *lookups {
 	return asked
 }
 
-// record reads a question as DNS has it over a stream: after two bytes of length and twelve of a header come the labels
-// of the name, each after its length.
+// record parses a DNS query over a stream: after two bytes of length and a header of twelve bytes come the labels of
+// the name, each preceded by its length.
 func (l *lookups) record(conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // the end of the question is the answer
 	question := make([]byte, 512)
@@ -52,7 +52,7 @@ func (l *lookups) record(conn net.Conn) {
 	l.names = append(l.names, strings.Join(labels, "."))
 }
 
-// metadata stands in for the machine's own role, which is the last resort of the SDK's chain.
+// metadata stands in for the machine's own role, the last resort of the SDK's chain.
 func metadata(t *testing.T) (asked *atomic.Int32, endpoint string) {
 	t.Helper()
 	asked = &atomic.Int32{}
@@ -64,14 +64,14 @@ func metadata(t *testing.T) (asked *atomic.Int32, endpoint string) {
 	return asked, server.URL
 }
 
-// credentialSources are the ways in which a job has credentials of its own.
+// credentialSources are the ways in which a job can have its own credentials.
 var credentialSources = map[string]map[string]string{
 	"keys":         {"AWS_WEB_IDENTITY_TOKEN": ""},
 	"web identity": {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_WEB_IDENTITY_TOKEN": "e.y.J"},
 }
 
-// TestNothingElseIsReached makes a whole migration whose AWS and engine have no names: whatever is looked up is reached
-// besides. The end-to-end tests have no other network.
+// TestNothingElseIsReached performs an entire migration whose AWS and engine have no names: any name that is looked up
+// is an additional connection. The end-to-end tests have no other network.
 func TestNothingElseIsReached(t *testing.T) {
 	for name, credentials := range credentialSources {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestNothingElseIsReached(t *testing.T) {
 	}
 }
 
-// TestAWSIsReachedInTheRegionAlone looks at the names of the endpoints, where nobody sets another.
+// TestAWSIsReachedInTheRegionAlone checks the endpoints' names, unless they are overridden.
 func TestAWSIsReachedInTheRegionAlone(t *testing.T) {
 	if os.Getenv("HTTPS_PROXY")+os.Getenv("https_proxy") != "" {
 		t.Skip("names are left to the proxy")

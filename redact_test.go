@@ -21,7 +21,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
-// sentSecrets is everything of a request that a proxy may quote: its headers, as they are and decoded, and its body.
+// sentSecrets returns everything in a request that a proxy may quote: its headers, raw and decoded, and its body.
 func sentSecrets(r *http.Request) string {
 	var said strings.Builder
 	_ = r.Header.Write(&said)
@@ -35,12 +35,12 @@ func sentSecrets(r *http.Request) string {
 	return "you said " + said.String()
 }
 
-// echo makes an answer of what was asked.
+// echo returns a response that quotes the request.
 func echo(answer func(words string) http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { answer(sentSecrets(r))(w, r) }
 }
 
-// TestEchoedSecretsAreHidden has each of those who are sent a secret send it back in an error.
+// TestEchoedSecretsAreHidden makes each recipient of a secret return it in an error.
 func TestEchoedSecretsAreHidden(t *testing.T) {
 	refused := echo(func(words string) http.HandlerFunc { return problem(http.StatusInternalServerError, words) })
 	denied := echo(func(words string) http.HandlerFunc { return problem(http.StatusUnauthorized, words) })
@@ -99,7 +99,8 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 	}
 }
 
-// TestSignedURLsAreHidden has an engine quote the URL of a layer, as it does when the bucket refuses it or breaks off.
+// TestSignedURLsAreHidden makes an engine quote the URL of a layer, as it does when the bucket rejects it or
+// disconnects.
 func TestSignedURLsAreHidden(t *testing.T) {
 	const bucket = "https://prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com/1a2b/layer"
 	words := "unexpected status from GET request to " + bucket + "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAEXAMPLE" +
@@ -137,7 +138,7 @@ func TestSignedURLsAreHidden(t *testing.T) {
 	}
 }
 
-// TestRoleCredentialsAreHidden: those that STS gives are in no variable.
+// TestRoleCredentialsAreHidden: those from STS are in no variable.
 func TestRoleCredentialsAreHidden(t *testing.T) {
 	w := newWorld(t, map[string]http.HandlerFunc{
 		"AssumeRoleWithWebIdentity": stsAnswer(http.StatusOK, strings.ReplaceAll(assumed, ">session<", ">session-of-the-role<")),
@@ -158,7 +159,7 @@ func TestRedactorLetsShortWordsPass(t *testing.T) {
 	}
 }
 
-// panics are values that hold secrets, and end a program with all that the runtime says of them.
+// panics are values that contain secrets, and end a program with all that the runtime prints of them.
 func panics(cfg Config) map[string]any {
 	auth := ecr.RegistryAuth{Username: "AWS", Password: cfg.RegistryPassword}
 	return map[string]any{
@@ -177,7 +178,7 @@ func panics(cfg Config) map[string]any {
 	}
 }
 
-// TestPanicsShowNoSecret runs this test in a child, which panics.
+// TestPanicsShowNoSecret runs this test in a child process, which panics.
 func TestPanicsShowNoSecret(t *testing.T) {
 	const which = "ECR2GITLAB_TEST_PANIC"
 	secret, token := "glcbt-secret", "header.payload.signature"

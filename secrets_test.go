@@ -18,25 +18,25 @@ import (
 	"testing"
 )
 
-// bareSecrets are the types of others that hold a secret as a plain string: whatever prints one shows it.
+// bareSecrets are external types that contain a secret as a plain string: anything that prints them shows it.
 var bareSecrets = []string{
 	"github.com/docker/docker/api/types/registry.AuthConfig",
 	"github.com/aws/aws-sdk-go-v2/aws.Credentials",
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types.AuthorizationData",
 }
 
-// revealers are the functions that take a secret out of its type, each for somebody who has to have it.
+// revealers are the functions that convert a secret to a string, each for a recipient that needs it.
 var revealers = []string{"(amazon).engineAuth", "(Config).targetAuth", "(identityToken).GetIdentityToken"}
 
-// secretType is the type that they are taken out of.
+// secretType is the type that they convert from.
 const secretType = "gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact.Secret"
 
 // holders are the folders of the packages that handle secrets.
 var holders = []string{".", "internal/ecr"}
 
-// TestSecretsStayInTheirTypes reads the program as the compiler does. A secret leaves its type where an engine or the
-// SDK needs it, no other type is made of it, which would not have its methods, and nothing that holds one as a plain
-// string is passed on as any, as all that prints takes it.
+// TestSecretsStayInTheirTypes type-checks the program. A secret leaves its type only where an engine or the SDK needs
+// it, no other type is derived from it, which would lack its methods, and nothing that contains one as a plain string
+// is passed as any, which is how functions that print take it.
 func TestSecretsStayInTheirTypes(t *testing.T) {
 	var revealed []string
 	for _, folder := range holders {
@@ -52,13 +52,13 @@ func TestSecretsStayInTheirTypes(t *testing.T) {
 	}
 }
 
-// inspect checks one declaration, and returns its function once for each secret that it takes out of its type.
+// inspect checks one declaration, and returns its function once for each secret that it converts.
 func (s source) inspect(t *testing.T, declaration ast.Decl) (revealed []string) {
 	function, _ := declaration.(*ast.FuncDecl)
 	ast.Inspect(declaration, func(node ast.Node) bool {
 		switch n := node.(type) {
 		case *ast.TypeSpec:
-			if !n.Assign.IsValid() && s.isSecret(n.Type) { // an alias has the methods
+			if !n.Assign.IsValid() && s.isSecret(n.Type) { // an alias has the same methods
 				t.Errorf("%s: %s has not the methods of what it is made of: embed it", s.position(n), n.Name)
 			}
 		case *ast.CallExpr:
@@ -76,7 +76,7 @@ func (s source) inspect(t *testing.T, declaration ast.Decl) (revealed []string) 
 	return revealed
 }
 
-// TestNoChildProcess: what a child is given, in its arguments or its environment, others can read.
+// TestNoChildProcess: others can read the arguments and the environment of a child process.
 func TestNoChildProcess(t *testing.T) {
 	for _, folder := range holders {
 		imports := load(t, folder).types.Imports()
@@ -94,7 +94,7 @@ type source struct {
 	info  *types.Info
 }
 
-// load has the compiler tell what the packages export that the folder's package imports.
+// load gets the export data of the imports of the folder's package from the compiler.
 func load(t *testing.T, folder string) source {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./"+folder)
@@ -136,12 +136,12 @@ func (s source) isSecret(expression ast.Expr) bool {
 	return ok && named.String() == secretType
 }
 
-// reveals reports whether the call is the conversion of a secret to something else.
+// reveals reports whether the call converts a secret to another type.
 func (s source) reveals(call *ast.CallExpr) bool {
 	return s.info.Types[call.Fun].IsType() && s.isSecret(call.Args[0]) && !s.isSecret(call.Fun)
 }
 
-// asAny returns the arguments of the call that are passed on as any.
+// asAny returns the arguments of the call that are passed as any.
 func (s source) asAny(call *ast.CallExpr) []ast.Expr {
 	signature, ok := s.info.TypeOf(call.Fun).(*types.Signature)
 	if !ok {
@@ -161,7 +161,7 @@ func (s source) asAny(call *ast.CallExpr) []ast.Expr {
 	return found
 }
 
-// bareSecret names the type within t that holds a secret as a plain string, if there is one.
+// bareSecret returns the type within t that contains a secret as a plain string, if there is one.
 func bareSecret(t types.Type, within []types.Type) string {
 	if slices.Contains(within, t) {
 		return ""
