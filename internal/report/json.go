@@ -13,10 +13,10 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// formatVersion is that of both JSON formats, which docs/reports.md describes.
+// formatVersion is the version of both JSON formats, which docs/reports.md describes.
 const formatVersion = 1
 
-// planJSON is what plan --format json prints.
+// planJSON is the output of plan --format json.
 type planJSON struct {
 	Version int         `json:"version"`
 	Program string      `json:"program"` // with its version
@@ -45,7 +45,7 @@ type planJSON struct {
 	BytesPerSecond int64         `json:"bytesPerSecond"`
 	SecondsPerTag  float64       `json:"secondsPerTag"`
 	Times          []jobTimeJSON `json:"times"`
-	Within         *withinJSON   `json:"within,omitempty"` // nil: no time was given
+	Within         *withinJSON   `json:"within,omitempty"` // nil: no time limit was given
 
 	UnknownMediaTypes []unknownTypeJSON `json:"unknownMediaTypes"`
 	Renamed           []renamingJSON    `json:"renamed"`
@@ -61,7 +61,7 @@ type jobTimeJSON struct {
 
 type withinJSON struct {
 	Seconds float64 `json:"seconds"`
-	Jobs    int     `json:"jobs"` // 0: no number of them is enough
+	Jobs    int     `json:"jobs"` // 0: no number of jobs is enough
 }
 
 type unknownTypeJSON struct {
@@ -82,13 +82,13 @@ type denialJSON struct {
 	Error        string   `json:"error"`
 }
 
-// verificationJSON is what verify --format json prints. Its lists are those of report.json, without what is exact.
+// verificationJSON is the output of verify --format json. Its lists are those of report.json, without exact copies.
 type verificationJSON struct {
 	Version      int                      `json:"version"`
 	Program      string                   `json:"program"` // with its version
 	Target       string                   `json:"target"`  // CI_REGISTRY_IMAGE
 	Finished     bool                     `json:"finished"`
-	Error        string                   `json:"error,omitempty"` // why the run ended before that
+	Error        string                   `json:"error,omitempty"` // why the run ended early
 	Counts       map[transfer.Outcome]int `json:"counts"`          // of the tags
 	Pulled       int                      `json:"pulled"`
 	Tags         []record.Entry           `json:"tags"`
@@ -96,7 +96,7 @@ type verificationJSON struct {
 	Repositories []record.Entry           `json:"repositories"`
 }
 
-// WritePlan writes what a migration would do as JSON, with so many bytes of the engine's disk as MIGRATE_DISK allows.
+// WritePlan writes a forecast of the migration as JSON, given the bytes of the engine's disk that MIGRATE_DISK allows.
 func WritePlan(w io.Writer, about record.About, o migrate.Forecast, disk int64) error {
 	p := planJSON{
 		Version: formatVersion, Program: about.Printable(about.Program), Target: about.Printable(about.Target), Store: o.Store,
@@ -127,7 +127,8 @@ func WritePlan(w io.Writer, about record.About, o migrate.Forecast, disk int64) 
 	return writeJSON(w, p)
 }
 
-// WriteVerification writes how the tags compare as JSON. The cause is why not all of them were compared, or nil.
+// WriteVerification writes the result of comparing the tags as JSON. The cause is why not all of them were compared, or
+// nil.
 func WriteVerification(w io.Writer, about record.About, summary migrate.Summary, cause error) error {
 	v := verificationJSON{
 		Version: formatVersion, Program: about.Printable(about.Program), Target: about.Printable(about.Target),
@@ -158,7 +159,7 @@ func WriteVerification(w io.Writer, about record.About, summary migrate.Summary,
 	return writeJSON(w, v)
 }
 
-// entries are the results as report.json has them, sorted, and never null.
+// entries returns the results in the form and order of report.json, never null.
 func entries(about record.About, results []transfer.Result) []record.Entry {
 	all := make([]record.Entry, len(results))
 	for i, r := range results {
@@ -170,7 +171,7 @@ func entries(about record.About, results []transfer.Result) []record.Entry {
 	return all
 }
 
-// printables are the texts without secrets, and never null.
+// printables returns the texts without secrets, never null.
 func printables(about record.About, texts []string) []string {
 	all := make([]string, len(texts))
 	for i, text := range texts {
@@ -179,11 +180,11 @@ func printables(about record.About, texts []string) []string {
 	return all
 }
 
-// inSeconds is a duration to the millisecond.
+// inSeconds returns a duration in seconds, to the millisecond.
 func inSeconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
-// writeJSON writes the whole document at once, because a writer may look for secrets in what is written together. It
-// leaves < and > as they are, as report.json does.
+// writeJSON writes the whole document in one write, because a writer may look for secrets within each write. Like
+// report.json, it does not escape < and >.
 func writeJSON(w io.Writer, document any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)

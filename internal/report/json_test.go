@@ -17,7 +17,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// aForecast has something of everything.
+// aForecast has an example of everything.
 func aForecast() migrate.Forecast {
 	return migrate.Forecast{
 		Listed: migrate.Listed{Tags: 108, Images: 100, Repositories: 12}, Store: "containerd",
@@ -53,7 +53,7 @@ func aSummary() migrate.Summary {
 	}}
 }
 
-// The formats are what scripts are written for: nothing of them changes within a version.
+// Scripts depend on the formats, which do not change within a version.
 func TestJSONFormats(t *testing.T) {
 	for _, test := range []struct {
 		golden string
@@ -83,7 +83,7 @@ func TestJSONFormats(t *testing.T) {
 	}
 }
 
-// Secrets and URLs' queries are in no text of theirs, and no control characters, whoever has said them.
+// The documents contain no secrets, URL queries or control characters, wherever a text comes from.
 func TestJSONFormatsShowNoSecret(t *testing.T) {
 	const secret = `glcbt-"secret"`
 	hide := redact.New()
@@ -116,7 +116,7 @@ func TestJSONFormatsShowNoSecret(t *testing.T) {
 	}
 }
 
-// What the reader's end does not take is an error: half a document is none.
+// A failed write is an error, because half a document is useless.
 func TestJSONThatCannotBeWritten(t *testing.T) {
 	full := errors.New("no space left on device")
 	if err := WritePlan(failing{full}, about, aForecast(), 1); !errors.Is(err, full) {

@@ -25,13 +25,13 @@ var (
 	}
 )
 
-// layer is one that images may share.
+// layer is a layer that images may share.
 type layer struct {
 	digest digest.Digest
 	bytes  int64
 }
 
-// picture is one image of the account: what it consists of, and its tags.
+// picture is one image of the account: its layers and its tags.
 type picture struct {
 	repository string
 	digest     digest.Digest
@@ -46,13 +46,13 @@ func (p picture) bytes() (n int64) {
 	return n
 }
 
-// account is a registry like those of companies: few large repositories and many small ones, built on few bases.
+// account is a registry like those of companies: a few large repositories and many small ones, built on few bases.
 type account struct {
 	chance    *rand.Rand
 	pictures  []picture
-	protected string // a repository whose oldest tags GitLab does not take
+	protected string // a repository whose oldest tags GitLab rejects
 	tags      int
-	made      int // layers
+	made      int // number of layers so far
 }
 
 func newAccount(tags int, told story) *account {
@@ -67,7 +67,7 @@ func newAccount(tags int, told story) *account {
 		share := 1 / math.Pow(float64(i+1), 0.7)
 		a.fill(name, max(1, int(share*float64(tags)/a.harmonic(len(names)))), bases[a.chance.IntN(len(bases))])
 	}
-	for a.tags < tags { // what rounding has left out
+	for a.tags < tags { // missing because of rounding
 		a.fill(names[0]+"-archive", tags-a.tags, bases[0])
 	}
 	if told.hostile {
@@ -77,7 +77,7 @@ func newAccount(tags int, told story) *account {
 	return a
 }
 
-// names that try to be something else, or to be in the way.
+// hostile are names that imitate something else or break the layout.
 var hostile = []string{
 	`</script><script>document.title = "hostile"</script>`,
 	`<img src=x onerror="document.title = 'hostile'">`,
@@ -92,7 +92,7 @@ var hostile = []string{
 	"__proto__", "constructor", "${document.title}", "{{.Program}}",
 }
 
-// spoil gives some of the images such names, of their repositories and of their tags.
+// spoil gives such names to some of the images' repositories and tags.
 func (a *account) spoil() {
 	for i := range a.pictures {
 		name := hostile[i/2%len(hostile)]
@@ -118,14 +118,14 @@ func (a *account) names(n int) []string {
 	for place, i := range a.chance.Perm(len(teams) * len(services))[:n] {
 		name := teams[i%len(teams)] + "/" + services[i/len(teams)]
 		if place%13 == 12 {
-			name += "/legacy/v1" // deeper than GitLab finds it
+			name += "/legacy/v1" // nested too deeply for GitLab
 		}
 		names = append(names, name)
 	}
 	return names
 }
 
-// layers are new ones, of so many bytes on average.
+// layers returns new layers with the given average size in bytes.
 func (a *account) layers(n int, bytes float64) []layer {
 	var layers []layer
 	for range n {
@@ -136,7 +136,8 @@ func (a *account) layers(n int, bytes float64) []layer {
 	return layers
 }
 
-// fill makes a repository of so many tags, whose images share a base and dependencies that change now and then.
+// fill creates a repository with the given number of tags, whose images share a base and dependencies that change now
+// and then.
 func (a *account) fill(repository string, tags int, base []layer) {
 	dependencies := a.layers(3, 25e6)
 	for n := 0; n < tags; {
@@ -158,7 +159,7 @@ func (a *account) fill(repository string, tags int, base []layer) {
 	a.tags += tags
 }
 
-// introduced is what a run would tell before it begins to copy.
+// introduced returns the events of a run before it begins to copy.
 func (a *account) introduced(told story) []migrate.Event {
 	var events []migrate.Event
 	planned := a.planned()
@@ -180,7 +181,7 @@ func (a *account) introduced(told story) []migrate.Event {
 	return events
 }
 
-// planned is what a run would tell of the account.
+// planned returns a run's event about the plan for the account.
 func (a *account) planned() migrate.Planned {
 	e := migrate.Planned{Tags: a.tags, Store: image.ContainerdStore}
 	shared, all := map[digest.Digest]*plan.SharedBlob{}, []*plan.SharedBlob{}
@@ -220,7 +221,7 @@ func (a *account) planned() migrate.Planned {
 	return e
 }
 
-// classesOf sorts blobs into classes that begin at these edges.
+// classesOf sorts blobs into classes with these lower bounds.
 func classesOf(all []*plan.SharedBlob, edges []int64, measure func(*plan.SharedBlob) int64) []plan.BlobClass {
 	classes := make([]plan.BlobClass, len(edges))
 	for i, edge := range edges {

@@ -19,13 +19,13 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/report"
 )
 
-// story is what kind of run there was.
+// story is the kind of run.
 type story struct {
 	quiet        bool // nothing goes wrong
 	barred       bool // it ends before there is a plan
 	stopped      bool // the run is out of time before its end
-	chosen       bool // it is for a part of the registry
-	hostile      bool // the registry has names that no registry should have
+	chosen       bool // it covers part of the registry
+	hostile      bool // the registry has hostile names
 	classic      bool // the engine has the classic store
 	verification bool
 }
@@ -53,7 +53,7 @@ func main() {
 	}
 }
 
-// write tells a record what happened, as a run would.
+// write sends the events to a record, as a run would.
 func write(dir string, tags int, told story) error {
 	if dir == "" {
 		return errors.New("name the folder")

@@ -20,12 +20,12 @@ var evening = time.Date(2026, time.November, 25, 21, 58, 7, 0, time.UTC)
 
 const (
 	workers = 8
-	pause   = 900 * time.Millisecond // what a copy costs beside its bytes
-	speed   = 6e6                    // bytes a second, of each worker, on average
-	tagLong = 330 * time.Millisecond // about what all of this makes for a tag
+	pause   = 900 * time.Millisecond // what a copy takes in addition to its bytes
+	speed   = 6e6                    // average bytes per second of each worker
+	tagLong = 330 * time.Millisecond // about the resulting time per tag
 )
 
-// What goes wrong.
+// The failures.
 var (
 	errDenied      = errors.New("denied: requested access to the resource is denied")
 	errUnavailable = errors.New("received unexpected HTTP status: 503 Service Unavailable")
@@ -46,7 +46,7 @@ type moment struct {
 	event migrate.Event
 }
 
-// night is what happens from the evening on.
+// night simulates the run, which starts in the evening.
 type night struct {
 	story
 	chance     *rand.Rand
@@ -57,10 +57,10 @@ type night struct {
 	pull, push *side
 }
 
-// side is the engine, with those who pull, or GitLab, with those who push.
+// side is the engine with its pull workers, or GitLab with its push workers.
 type side struct {
 	step transfer.Step
-	free [workers]time.Time // when each of them is
+	free [workers]time.Time // when each of them becomes free
 	has  map[digest.Digest]bool
 }
 
@@ -72,7 +72,7 @@ func newSide(step transfer.Step) *side {
 	return s
 }
 
-// bring returns the bytes of the image's layers that are not there yet.
+// bring returns the bytes of the image's layers that are not present yet.
 func (s *side) bring(p picture) (bytes int64) {
 	for _, l := range p.layers {
 		if !s.has[l.digest] {
@@ -83,7 +83,7 @@ func (s *side) bring(p picture) (bytes int64) {
 	return bytes
 }
 
-// next is when the first worker of the side is free for what is ready by then.
+// next returns when the first worker of the side is free for an image that is ready at the given time.
 func (s *side) next(ready time.Time) time.Time {
 	first := slices.MinFunc(s.free[:], time.Time.Compare)
 	if ready.After(first) {
@@ -110,7 +110,7 @@ func newNight(a *account, told story) *night {
 	return n
 }
 
-// refusal is why an image cannot arrive.
+// refusal returns why an image cannot arrive.
 func (n *night) refusal(p picture) error {
 	switch {
 	case n.quiet:
@@ -124,7 +124,7 @@ func (n *night) refusal(p picture) error {
 	return nil
 }
 
-// copy does with one image what a migration would.
+// copy processes one image like a migration.
 func (n *night) copy(i int, p picture) {
 	if err := n.refusal(p); err != nil {
 		n.finish(evening.Add(8*time.Second), p, transfer.Refused, err)
@@ -152,7 +152,7 @@ func (n *night) copy(i int, p picture) {
 	}
 }
 
-// compare does with one image what a verification would.
+// compare processes one image like a verification.
 func (n *night) compare(i int, p picture) {
 	at := evening.Add(10*time.Second + time.Duration(i)*12*time.Millisecond)
 	ref := target + "/" + p.repository + ":" + p.tags[0]
@@ -175,7 +175,7 @@ func (n *night) compare(i int, p picture) {
 	}
 }
 
-// trouble is why the image's push fails, if it does: a rule for protected tags, and a while without GitLab.
+// trouble returns why the image's push fails, if it does: a rule for protected tags, or an outage of GitLab.
 func (n *night) trouble(p picture, at time.Time) error {
 	ref := target + "/" + p.repository + ":" + p.tags[0]
 	switch out := at.Sub(evening.Add(n.length * 7 / 10)); {
@@ -189,7 +189,7 @@ func (n *night) trouble(p picture, at time.Time) error {
 	return nil
 }
 
-// work gives the image to the first worker that is free, and returns when it is done, if that is in time.
+// work assigns the image to the first worker that is free, and returns when it is done, if that is in time.
 func (n *night) work(s *side, ready time.Time, p picture, err error) (done time.Time, inTime bool) {
 	worker := 0
 	for i, t := range s.free {
@@ -221,12 +221,12 @@ func (n *night) work(s *side, ready time.Time, p picture, err error) (done time.
 	return done, true
 }
 
-// speed is how fast a worker is by then: networks have their hours.
+// speed returns a worker's speed at that time: it varies over the day.
 func (n *night) speed(at time.Time) float64 {
 	return speed * (1 + 0.45*math.Sin(9*float64(at.Sub(evening))/float64(n.length)))
 }
 
-// finish tells what became of the image's tags.
+// finish reports the outcome of the image's tags.
 func (n *night) finish(at time.Time, p picture, outcome transfer.Outcome, err error) {
 	for _, tag := range slices.Sorted(slices.Values(p.tags)) {
 		r := transfer.Result{
