@@ -78,25 +78,36 @@ func (b *workbench) fetchOnce(ctx context.Context, ref string, progress docker.L
 	return err
 }
 
-// withFreshCredentials makes a call to the source's registry, and once more where that refuses its credentials and the
-// source has fresher ones: a registry may end a token before its time.
+// credentialTries is how often a call is made with credentials that were renewed for it. A call that outlives its token
+// needs another try, however slow the network is.
+const credentialTries = 3
+
+// withFreshCredentials makes a call to the source's registry, and makes it again while the registry denies it and the
+// source has fresher credentials than the call can have used: a registry may end a token before its time.
 func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
-	began := time.Now()
-	refused := call(ctx)
-	if !errors.Is(refused, docker.ErrDenied) {
-		return refused
+	var denied error
+	for try := 1; ; try++ {
+		began := time.Now()
+		err := call(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, docker.ErrDenied) && denied == nil:
+			return err
+		case !errors.Is(err, docker.ErrDenied):
+			return errors.Join(denied, err) // what a denied pull has left in the engine can make the next one fail
+		case try == credentialTries:
+			return err
+		}
+		denied = err
+		fresh, err := source.Renew(ctx, began)
+		switch {
+		case err != nil:
+			return errors.Join(denied, err)
+		case !fresh:
+			return denied
+		}
 	}
-	fresh, err := source.Renew(ctx, began)
-	if err == nil && !fresh {
-		return refused
-	}
-	if err == nil {
-		err = call(ctx)
-	}
-	if err == nil || errors.Is(err, docker.ErrDenied) {
-		return err
-	}
-	return errors.Join(refused, err) // what the refused pull has left in the engine can make the next one fail
 }
 
 // Sweep drops the content of interrupted pulls from the engine, and reports whether that was possible.
