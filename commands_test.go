@@ -56,7 +56,7 @@ func TestPlan(t *testing.T) {
 			stdout: []string{
 				"ECR: 1 tags of 1 images in 1 repositories\n", "A migration to registry.example.com/group/project", "        1  tags in ECR", "0  are at GitLab already",
 				"1  to copy, of 1 images", "to fetch from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB a second", "1s  one job",
-				"Within 3h0m0s, less what a run keeps for its end: one job", "layers can be had", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can, only a pull shows",
+				"Within 3h0m0s, less what a run keeps for its end: one job", "layers are accessible", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can, only a pull shows",
 				"GitLab: the login works",
 			},
 		},

@@ -1,5 +1,5 @@
-// Package migrate runs a migration: the workers and their retries, the deadline, the breaker, progress and events. It runs
-// verifications and plans, too.
+// Package migrate runs migrations, verifications, and plans: the workers, retries, the deadline, the breaker, progress, and
+// events.
 package migrate
 
 import (
@@ -13,9 +13,9 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// Summary is what a run leaves.
+// Summary is the result of a run.
 type Summary struct {
-	Results []transfer.Result // one a tag, in the order of their ends
+	Results []transfer.Result // one per tag, in the order in which they were settled
 	Pulled  int               // tags that a verification has pulled from the target
 }
 
@@ -30,25 +30,25 @@ func (s Summary) Incomplete() int {
 	return n
 }
 
-// run is one migration under way.
+// run is one migration, verification, or plan in progress.
 type run struct {
 	Options
 	catalog  *plan.Catalog
 	copier   *transfer.Copier
 	meter    *meter
 	breaker  breaker
-	starting context.Context // ends when no further copy is to be begun, with the cause
+	starting context.Context // canceled, with the cause, when no more copies are to start
 	stop     context.CancelCauseFunc
-	stopping sync.Once // tells it
+	stopping sync.Once // reports that once
 
-	mu       sync.Mutex // guards what follows, and calls of Observe
+	mu       sync.Mutex // guards the fields below, and calls of Observe
 	results  []transfer.Result
-	deferred []*transfer.Copy // to be copied alone, at the end
-	over     bool             // something was not copied for the end of the run
+	deferred []*transfer.Copy // to be copied on their own at the end
+	over     bool             // something was not copied because the run ended
 	pulled   int              // tags that were pulled back
 }
 
-// newRun has the engine's calls tried again.
+// newRun returns a run whose engine retries its calls.
 func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run {
 	r := &run{Options: options, catalog: plan.NewCatalog()}
 	rules := options.retries
@@ -67,7 +67,7 @@ func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run
 	return r
 }
 
-// startRun makes a run whose context ends as its deadline has it. end is to be called with the run's end.
+// startRun returns a run and its context, which ends at the deadline. The caller must call end when the run is over.
 func startRun(ctx context.Context, options Options) (_ context.Context, r *run, end func()) {
 	ctx, cancel := options.Deadline.bound(ctx)
 	cleanup, release := transfer.NewCleanup(ctx)
@@ -81,9 +81,9 @@ func startRun(ctx context.Context, options Options) (_ context.Context, r *run, 
 	}
 }
 
-// Run migrates all that the source lists. Its error means that nothing could be done; what could not be done for
-// single tags is in the summary. A run that ends before it is through returns its summary, where all that did not
-// happen is NotStarted, and why: the context's cause, ErrDeadline, or a StoppedError.
+// Run migrates everything that the source lists. What failed for single tags is in the summary, not in the error. If the
+// run ends early, the tags that it did not get to are NotStarted, and the error is the reason: the context's cause,
+// ErrDeadline, or a *StoppedError. An error with an empty summary means that nothing could be done.
 func Run(ctx context.Context, options Options) (Summary, error) {
 	ctx, r, end := startRun(ctx, options)
 	defer end()
@@ -103,7 +103,7 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 	return r.summary()
 }
 
-// summary is what the run has left, with the cause of its end where something was not begun, or the source has ended it.
+// summary returns the results, and the reason why the run ended if it ended early.
 func (r *run) summary() (Summary, error) {
 	summary := Summary{Results: r.results, Pulled: r.pulled}
 	if r.over || transfer.EndsRun(r.cause()) {
@@ -112,7 +112,7 @@ func (r *run) summary() (Summary, error) {
 	return summary, nil
 }
 
-// begin reads and plans what is wanted of the source, tells it, and leaves the run its share.
+// begin lists and plans what is to be migrated, reports it, and reduces it to the share of this run.
 func (r *run) begin() (plan.Survey, error) {
 	found, err := r.plan()
 	if err != nil {
@@ -126,7 +126,7 @@ func (r *run) begin() (plan.Survey, error) {
 	return found, nil
 }
 
-// plan reads and plans the source. An interruption is told by its cause.
+// plan lists and plans the source. If it was interrupted, the error is the cause.
 func (r *run) plan() (plan.Survey, error) {
 	p := &plan.Planner{Source: r.Source, Resolver: transfer.SourceResolver{Source: r.Source, Engine: r.Engine}, Store: r.Store, Platform: r.Platform,
 		LeaveOut: r.LeaveOut, Namer: r.Namer, Choice: r.Choice, Catalog: r.catalog}
@@ -137,7 +137,7 @@ func (r *run) plan() (plan.Survey, error) {
 	return found, err
 }
 
-// stopAt has no further copy begun after the moment, if it is one. What it returns takes that back.
+// stopAt starts no more copies after the moment, unless that is zero. The returned function cancels it.
 func (r *run) stopAt(moment time.Time) (cancel func()) {
 	if moment.IsZero() {
 		return func() {}
@@ -146,13 +146,13 @@ func (r *run) stopAt(moment time.Time) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// cause is why no further copy is begun, or nil.
+// cause returns the reason why no more copies start, or nil.
 func (r *run) cause() error { return context.Cause(r.starting) }
 
-// onStop has f called once no further copy is begun. What it returns takes that back.
+// onStop calls f when no more copies are to start. The returned function cancels it.
 func (r *run) onStop(f func()) (cancel func() bool) { return context.AfterFunc(r.starting, f) }
 
-// giveUp has no further copy begun.
+// giveUp starts no more copies, and reports the cause.
 func (r *run) giveUp(cause error) {
 	r.stopping.Do(func() {
 		if r.starting.Err() == nil {
@@ -162,7 +162,7 @@ func (r *run) giveUp(cause error) {
 	r.stop(cause)
 }
 
-// share returns what of the registry this run copies, and tells it where that is not everything.
+// share returns the items that this run copies, and reports its share if other runs copy the rest.
 func (r *run) share(found plan.Survey) []*plan.Item {
 	if r.Share.Total < 2 {
 		return found.Items
@@ -176,10 +176,10 @@ func (r *run) share(found plan.Survey) []*plan.Item {
 	return items
 }
 
-// mostShared is how many of the blobs that are shared most are told.
+// mostShared is how many of the most shared blobs are reported.
 const mostShared = 12
 
-// announce tells what is planned, and settles all that is refused or has failed before anything is copied.
+// announce reports the plan, and settles what was refused or failed in planning.
 func (r *run) announce(ctx context.Context, found plan.Survey) {
 	planned := Planned{Store: r.Store, Unknown: r.unknownTypes(found.Items, func(i *plan.Item) int { return len(i.Image.Tags) })}
 	var failed []transfer.Result
@@ -205,8 +205,8 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 	r.finish(ctx, failed...)
 }
 
-// unknownTypes returns the media types that GitLab may refuse, of items with so many tags that count. The classic store
-// carries none of them: what has them is refused for that.
+// unknownTypes returns the media types of the items that GitLab may refuse. tags returns how many tags of an item count.
+// There are none for the classic store, which cannot carry them: the plan refuses the items that have them.
 func (r *run) unknownTypes(items []*plan.Item, tags func(*plan.Item) int) []plan.UnknownType {
 	if r.Store == image.ClassicStore {
 		return nil
@@ -214,8 +214,8 @@ func (r *run) unknownTypes(items []*plan.Item, tags func(*plan.Item) int) []plan
 	return plan.UnknownTypes(items, tags)
 }
 
-// finish takes the results of one image, of which the end of the run may have cut some off. They may be the last that
-// the run has patience for.
+// finish records the results of one image. A failure that the end of the run caused counts as not started. The breaker may
+// stop the run.
 func (r *run) finish(ctx context.Context, results ...transfer.Result) {
 	for i, result := range results {
 		if ctx.Err() != nil && result.Outcome == transfer.Failed && isInterruption(ctx, result.Err) {
@@ -232,7 +232,7 @@ func (r *run) finish(ctx context.Context, results ...transfer.Result) {
 	}
 }
 
-// isInterruption tells an error that comes of the context's end.
+// isInterruption reports whether the end of the context caused the error.
 func isInterruption(ctx context.Context, err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Cause(ctx))
 }

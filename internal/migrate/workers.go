@@ -15,7 +15,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// checkConcurrency is how many tags the target is asked for at once: such a request is cheap, and waits for the network.
+// checkConcurrency is how many images' tags are checked at the target at once: a check is cheap, and waits for the network.
 const checkConcurrency = 32
 
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
@@ -175,8 +175,8 @@ func (r *run) recoverAll(ctx context.Context) {
 	}
 }
 
-// working notes that a worker begins with an image. What it returns tells that the worker is through with it, and which
-// blobs were moved, if all went well.
+// working notes that a worker starts on an image. The returned function reports that the worker is done, with the blobs
+// that it moved and whether it succeeded.
 func (r *run) working(step transfer.Step, worker int, img image.Image) (through func(moved []plan.BlobID, well bool)) {
 	began := time.Now()
 	return func(moved []plan.BlobID, well bool) {

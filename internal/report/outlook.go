@@ -15,7 +15,7 @@ import (
 func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	l.view.begin("plan", "Plan", false)
 	defer l.End()
-	l.Line("\nA migration to %s, as things are (nothing has been copied):", target)
+	l.Line("\nA migration to %s as of now (nothing has been copied):", target)
 	l.tagsToCome(o)
 	l.newNames(o)
 	l.unknownTypes(o.Unknown)
@@ -131,7 +131,7 @@ func (l *Log) access(o migrate.Forecast) {
 		l.Line("    %s", strings.ReplaceAll(d.Err.Error(), "\n", "\n    "))
 	}
 	if len(o.Denied) == 0 {
-		l.Line("  ECR: tokens, listings, manifests and layers can be had, but for what is named below")
+		l.Line("  ECR: tokens, listings, manifests, and layers are accessible, except as named below")
 	}
 	if o.Manifests > 0 {
 		l.Line("  ECR: %d manifests were read to know the layers, and ECR records that as pulls (lastRecordedPullTime)", o.Manifests)

@@ -32,7 +32,7 @@ func TestOutlook(t *testing.T) {
 	troubled.Denied = []migrate.Denial{{
 		Action: "ecr:GetDownloadUrlForLayer", Repositories: []string{"a", "b", "c", "d", "e", "f"}, Err: errors.New("cannot get a layer of a: no\n  must allow it"),
 	}}
-	headline := "A migration to " + target + ", as things are (nothing has been copied):"
+	headline := "A migration to " + target + " as of now (nothing has been copied):"
 	for _, test := range []struct {
 		name    string
 		outlook migrate.Forecast
@@ -50,7 +50,7 @@ func TestOutlook(t *testing.T) {
 			"      0 B  more in GitLab's storage",
 			"",
 			"Permissions:",
-			"  ECR: tokens, listings, manifests and layers can be had, but for what is named below",
+			"  ECR: tokens, listings, manifests, and layers are accessible, except as named below",
 			"  GitLab: the login works; whether it may push shows with the first push, because nothing else tells",
 		}},
 		{"all well", moving, 15e9, time.Hour, 4, []string{
@@ -71,7 +71,7 @@ func TestOutlook(t *testing.T) {
 			"Within 1h0m0s, less what a run keeps for its end: parallel: 4",
 			"",
 			"Permissions:",
-			"  ECR: tokens, listings, manifests and layers can be had, but for what is named below",
+			"  ECR: tokens, listings, manifests, and layers are accessible, except as named below",
 			"  ECR: 140 manifests were read to know the layers, and ECR records that as pulls (lastRecordedPullTime)",
 			"  S3: this job can read ECR's layers from bucket.example; whether the engine can, only a pull shows",
 			"  GitLab: the login works; whether it may push shows with the first push, because nothing else tells",
