@@ -79,8 +79,8 @@ var (
 	errInstead = Failure("the engine misses content of the image, and pushed one manifest instead of the index", ErrInvalid)
 )
 
-// See fails as soon as the engine pushes less than the reference names, and whoever then stops reading stops the push. An
-// engine whose store lacks a blob of an index reports layers as unavailable, and then pushes the manifest of one platform
+// See returns an error as soon as the engine pushes less than the reference names. If the caller then stops reading, the
+// engine stops the push. An engine whose store lacks a blob of an index reports layers as unavailable, and then pushes the manifest of one platform
 // or never ends.
 func (r *PushReport) See(m Message) error {
 	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {

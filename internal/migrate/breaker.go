@@ -107,7 +107,7 @@ func (b *breaker) failure(r transfer.Result) *StoppedError {
 	return nil
 }
 
-// isEnough reports whether so many images have failed by now that the others would, too.
+// isEnough reports whether enough images have failed to expect the same of the others.
 func (b *breaker) isEnough() bool {
 	switch {
 	case errors.Is(b.cause, docker.ErrEngineGone):

@@ -8,15 +8,15 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
-// outage is the time for which the engine has been gone. All calls of a run share it: an engine that restarts twice
-// during one long pull is gone twice for a short time, and not once for a long one. The zero value is an engine that
+// outage measures how long the engine has been gone. All calls of a run share it: an engine that restarts twice during one
+// long pull is gone twice for a short time, not once for a long time. The zero value is an engine that
 // answers.
 type outage struct {
 	mu    sync.Mutex
-	since time.Time // of the first call that the engine did not answer; zero: it answers
+	since time.Time // when the first call went unanswered; zero if the engine answers
 }
 
-// note takes the end of a call. Any error but the engine's absence is an answer.
+// note records the result of a call. Any error other than ErrEngineGone is an answer.
 func (o *outage) note(err error) {
 	if !errors.Is(err, docker.ErrEngineGone) {
 		o.end()
@@ -29,15 +29,15 @@ func (o *outage) note(err error) {
 	}
 }
 
-// end says that the engine answers.
+// end records that the engine answers.
 func (o *outage) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.since = time.Time{}
 }
 
-// lasts returns for how long the engine has been gone.
-func (o *outage) lasts() time.Duration {
+// duration returns how long the engine has been gone.
+func (o *outage) duration() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
@@ -46,7 +46,7 @@ func (o *outage) lasts() time.Duration {
 	return time.Since(o.since)
 }
 
-// hearing returns a listener that passes progress on, which is an answer, too.
+// hearing returns a listener that passes progress on. Progress is an answer as well.
 func (o *outage) hearing(progress docker.Listener) docker.Listener {
 	return func(p docker.Progress) {
 		o.end()

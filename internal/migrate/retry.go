@@ -94,7 +94,7 @@ func (a *attempts) NextBackOff() time.Duration {
 		a.counts[i] = so
 	}
 	so.tries++
-	if rule.tries > 0 && so.tries >= rule.tries || rule.patience > 0 && a.outage.lasts() >= rule.patience {
+	if rule.tries > 0 && so.tries >= rule.tries || rule.patience > 0 && a.outage.duration() >= rule.patience {
 		return backoff.Stop
 	}
 	return so.waits.NextBackOff()

@@ -42,7 +42,7 @@ func (f unknownTypes) at(mediaType string) *UnknownType {
 	return f.found[mediaType]
 }
 
-// add counts so many tags of the item, and its referrers.
+// add counts the item's media types with its number of tags, and those of its referrers.
 func (f unknownTypes) add(i *Item, tags int) {
 	for _, mediaType := range i.Unknown {
 		f.at(mediaType).Tags += tags

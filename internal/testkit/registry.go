@@ -100,10 +100,10 @@ func (s *Registry) Images(ctx context.Context, r image.Repository) ([]image.Imag
 	return s.Tagged[r.Name], errors.Join(ctx.Err(), s.Failing[r.Name])
 }
 
-// Renew is the source's.
+// Renew calls Renewing, or fails if that is nil.
 func (s *Registry) Renew(ctx context.Context, _ time.Time) (bool, error) {
 	if s.Renewing == nil {
-		return false, errors.New("no fresh credentials are to be had")
+		return false, errors.New("there are no fresh credentials")
 	}
 	return s.Renewing(ctx)
 }

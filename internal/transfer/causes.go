@@ -10,7 +10,7 @@ import (
 // needs no second image.
 var permanent = []error{docker.ErrEngineGone, docker.ErrClosed, docker.ErrBlocked, docker.ErrDenied, docker.ErrThrottled, docker.ErrStalled, docker.ErrUnavailable}
 
-// EndsRun reports whether the source says that nothing more can be had of it, as when its credentials have expired.
+// EndsRun reports whether the source will answer no further call of this run, because its credentials have expired.
 func EndsRun(err error) bool {
 	var last interface{ EndsRun() bool }
 	return errors.As(err, &last) && last.EndsRun()

@@ -75,7 +75,7 @@ func (w *workspace) digestReference(m image.Manifest) string {
 	return w.target + "@" + m.Digest.String()
 }
 
-// nameFirst adds the names to a layout under which the manifests are pushed that go before the root.
+// nameFirst adds to the layout the digest references of the manifests that are pushed before the root.
 func (w *workspace) nameFirst(l *image.Layout) {
 	for _, m := range w.first {
 		ref := w.digestReference(m)

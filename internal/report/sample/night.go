@@ -208,14 +208,14 @@ func (n *night) work(s *side, ready time.Time, p picture, err error) (done time.
 		Step: s.step, Worker: worker, Began: began, Well: err == nil,
 		Image: image.Image{Repository: image.Repository{Name: p.repository}, Digest: p.digest, Tags: p.tags},
 	}
-	lasts := time.Duration((0.4 + 1.2*n.chance.Float64()) * float64(pause))
+	takes := time.Duration((0.4 + 1.2*n.chance.Float64()) * float64(pause))
 	if err == nil {
 		e.Bytes = s.bring(p)
-		lasts += time.Duration(float64(e.Bytes) / n.speed(began) * float64(time.Second))
+		takes += time.Duration(float64(e.Bytes) / n.speed(began) * float64(time.Second))
 	} else {
-		lasts += 20 * time.Second // of retries
+		takes += 20 * time.Second // of retries
 	}
-	done = began.Add(lasts)
+	done = began.Add(takes)
 	s.free[worker] = done
 	n.moments = append(n.moments, moment{done, e})
 	return done, true
