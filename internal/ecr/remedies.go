@@ -66,7 +66,7 @@ func (l Login) fileRemedy() string {
 		"IAM role of its own"
 	if l.WebIdentityToken != "" {
 		return text + ", and takes precedence over the job's own AWS_WEB_IDENTITY_TOKEN: set AWS_WEB_IDENTITY_TOKEN_FILE to \"\" in the " +
-			"job's variables: to use the job's own token"
+			"job's variables to use the job's own token"
 	}
 	return text + ": AWS_ROLE_ARN must be a role that trusts this token"
 }
