@@ -89,6 +89,13 @@ func withRetries(attempts int) config.LoadOptionsFunc {
 	})
 }
 
+// pageClient returns a client for many large responses. On a busy machine, the SDK's connection is sometimes closed while
+// a response is read ("use of closed network connection"), which the SDK retries in the program as well.
+func pageClient(t *testing.T, s *Server) *ecr.Client {
+	t.Helper()
+	return ecr.NewFromConfig(load(t, s.Env(), withRetries(3)))
+}
+
 func ecrClient(t *testing.T, s *Server) *ecr.Client {
 	t.Helper()
 	return ecr.NewFromConfig(load(t, s.Env()))

@@ -89,7 +89,7 @@ func TestDescribeRepositoriesPages(t *testing.T) {
 				want = append(want, fmt.Sprintf("team/app-%03d", i))
 			}
 			create(t, s, want...)
-			pages := ecr.NewDescribeRepositoriesPaginator(ecrClient(t, s), &ecr.DescribeRepositoriesInput{MaxResults: tt.maxResults})
+			pages := ecr.NewDescribeRepositoriesPaginator(pageClient(t, s), &ecr.DescribeRepositoriesInput{MaxResults: tt.maxResults})
 			var got []string
 			n := 0
 			for ; pages.HasMorePages(); n++ {
@@ -233,7 +233,7 @@ func TestDescribeImagesWhileTagsMove(t *testing.T) {
 	for i := range 9 {
 		stay[digestOf(t, pushImage(t, s, "app", fmt.Sprintf("v%d", i))).String()] = 0
 	}
-	pages := ecr.NewDescribeImagesPaginator(ecrClient(t, s), &ecr.DescribeImagesInput{
+	pages := ecr.NewDescribeImagesPaginator(pageClient(t, s), &ecr.DescribeImagesInput{
 		RepositoryName: sdk.String("app"), Filter: &types.DescribeImagesFilter{TagStatus: types.TagStatusTagged}})
 	for pages.HasMorePages() {
 		pushImage(t, s, "app", "moving")
