@@ -55,12 +55,12 @@ func TestPlan(t *testing.T) {
 			name: "all to do", args: []string{"--within", "3h"}, code: exitDone,
 			stdout: []string{
 				"ECR: 1 tags of 1 images in 1 repositories\n", "A migration to registry.example.com/group/project", "        1  tags in ECR", "0  are at GitLab already",
-				"1  to copy, of 1 images", "to fetch from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB a second", "1s  one job",
-				"Within 3h0m0s, less what a run keeps for its end: one job", "layers are accessible", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can, only a pull shows",
+				"1  to copy, of 1 images", "to fetch from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB per second", "1s  one job",
+				"Within 3h0m0s, less what a run keeps for its end: one job", "layers are accessible", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can is unknown until it pulls",
 				"GitLab: the login works",
 			},
 		},
-		{name: "another rate", args: []string{"--rate=5MB"}, code: exitDone, stdout: []string{"if each job moves 5.0 MB a second"}},
+		{name: "another rate", args: []string{"--rate=5MB"}, code: exitDone, stdout: []string{"each job moves 5.0 MB per second"}},
 		{
 			name: "all there", changes: map[string]http.HandlerFunc{resolvePath: there}, code: exitDone,
 			stdout: []string{"1  are at GitLab already", "0  to copy", "0 B  to fetch"},

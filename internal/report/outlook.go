@@ -91,7 +91,7 @@ func (l *Log) timeToCome(o migrate.Forecast) {
 	if len(o.Times) == 0 {
 		return
 	}
-	l.Line("\nTime, if each job moves %s a second (--rate) and a tag takes %s beside, which is assumed, not measured:",
+	l.Line("\nTime, assuming that each job moves %s per second (--rate), plus %s per tag:",
 		size(o.Pace.Bytes), o.Pace.PerTag)
 	for _, t := range o.Times {
 		l.Line("%9s  %s", roughly(t.Takes), parallel(t.Jobs))
@@ -137,9 +137,9 @@ func (l *Log) access(o migrate.Forecast) {
 		l.Line("  ECR: %d manifests were read to know the layers, and ECR records that as pulls (lastRecordedPullTime)", o.Manifests)
 	}
 	for _, bucket := range o.Buckets {
-		l.Line("  S3: this job can read ECR's layers from %s; whether the engine can, only a pull shows", bucket)
+		l.Line("  S3: this job can read ECR's layers from %s; whether the engine can is unknown until it pulls", bucket)
 	}
-	l.Line("  GitLab: the login works; whether it may push shows with the first push, because nothing else tells")
+	l.Line("  GitLab: the login works; push permission shows only when pushing, which plan never does")
 }
 
 // some returns the first few names of many.
