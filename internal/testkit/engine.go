@@ -76,7 +76,7 @@ func (e *Engine) Fail(call string, err error) {
 	e.Fails[call] = err
 }
 
-// Pull is the engine's.
+// Pull implements that method of transfer.Engine.
 func (e *Engine) Pull(ctx context.Context, ref string, _ docker.Listener) error {
 	err := e.begin(ctx, "pull "+ref)
 	defer e.Mu.Unlock()
@@ -133,7 +133,7 @@ func (e *Engine) PullContent(ctx context.Context, ref string, _ []digest.Digest,
 	return nil
 }
 
-// Sweep is the engine's.
+// Sweep implements that method of transfer.Engine.
 func (e *Engine) Sweep(ctx context.Context) error {
 	err := e.begin(ctx, "sweep")
 	defer e.Mu.Unlock()
@@ -169,7 +169,7 @@ func (e *Engine) stored(ref string) (image.Manifest, bool) {
 	return e.Manifests[digest.Digest(d)], e.Arrived[ref]
 }
 
-// Load is the engine's.
+// Load implements that method of transfer.Engine.
 func (e *Engine) Load(ctx context.Context, archive []byte) error {
 	files, err := ReadLayout(bytes.NewReader(archive))
 	if err != nil {
@@ -187,7 +187,7 @@ func (e *Engine) Load(ctx context.Context, archive []byte) error {
 	return nil
 }
 
-// Missing is the engine's.
+// Missing implements that method of transfer.Engine.
 func (e *Engine) Missing(ctx context.Context, ref string) ([]digest.Digest, error) {
 	err := e.begin(ctx, "missing "+ref)
 	defer e.Mu.Unlock()
@@ -227,21 +227,21 @@ func (e *Engine) hasBlobs(m image.Manifest) bool {
 	return m.Raw != nil && !slices.ContainsFunc(m.Blobs(), func(blob ocispec.Descriptor) bool { return !e.Content[blob.Digest] })
 }
 
-// Platform is the engine's.
+// Platform implements that method of transfer.Engine.
 func (e *Engine) Platform(ctx context.Context, ref string) (ocispec.Platform, error) {
 	err := e.begin(ctx, "platform "+ref)
 	defer e.Mu.Unlock()
 	return e.Platforms[e.local[ref]], err
 }
 
-// ImageID is the engine's.
+// ImageID implements that method of transfer.Engine.
 func (e *Engine) ImageID(ctx context.Context, ref string) (digest.Digest, error) {
 	err := e.begin(ctx, "imageID "+ref)
 	defer e.Mu.Unlock()
 	return e.Manifests[e.local[ref]].Config.Digest, err
 }
 
-// Tag is the engine's.
+// Tag implements that method of transfer.Engine.
 func (e *Engine) Tag(ctx context.Context, source, target string) error {
 	err := e.begin(ctx, "tag "+target)
 	defer e.Mu.Unlock()
@@ -255,7 +255,7 @@ func (e *Engine) Tag(ctx context.Context, source, target string) error {
 	return nil
 }
 
-// Push is the engine's.
+// Push implements that method of transfer.Engine.
 func (e *Engine) Push(ctx context.Context, ref string, _ docker.Listener) (digest.Digest, error) {
 	err := e.begin(ctx, "push "+ref)
 	defer e.Mu.Unlock()
@@ -314,7 +314,7 @@ func repositoryOf(ref string) string {
 	return repository
 }
 
-// Resolve is the engine's.
+// Resolve implements that method of transfer.Engine.
 func (e *Engine) Resolve(ctx context.Context, ref string) (image.Resolved, error) {
 	err := e.begin(ctx, "resolve "+ref)
 	defer e.Mu.Unlock()
