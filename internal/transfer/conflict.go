@@ -38,33 +38,10 @@ type answer struct {
 }
 
 // ask asks the target for a tag. It returns the tag's result if nothing is to be copied, and otherwise notes the answer
-// for the push. Only a target that says so does not have the tag: any other error fails it.
+// for the push.
 func (c *Copier) ask(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
-	result := ResultOf(t.Item, tag)
-	resolved, err := c.engine.Resolve(ctx, result.Target)
-	switch {
-	case errors.Is(err, docker.ErrNotFound):
-		t.answers[tag] = answer{at: time.Now()}
-		return Result{}, false
-	case err != nil:
-		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
-	case resolved.Digest == t.Root || c.knows(t.Item, tag, resolved.Digest):
-		result.Pushed, result.Outcome, result.Found = resolved.Digest, arrivedAs(t.Item, Present), true
-		return result, true
-	}
-	if c.conflicts == ConflictOverwrite {
-		t.answers[tag] = answer{at: time.Now(), digest: resolved.Digest}
-		return Result{}, false
-	}
-	ours, err := c.isOurs(ctx, t.Item, result.Target, resolved.Digest)
-	switch {
-	case err != nil:
-		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
-	case !ours:
-		return c.conflict(result, resolved.Digest), true
-	}
-	t.answers[tag] = answer{at: time.Now(), digest: resolved.Digest}
-	return Result{}, false
+	resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
+	return c.judge(ctx, t, tag, resolved.Digest, err)
 }
 
 // askAgain asks for a tag right before its push, unless the last answer has just come and the push replaces nothing.
@@ -73,12 +50,39 @@ func (c *Copier) askAgain(ctx context.Context, t *Copy, tag string) (settled Res
 	if last.digest == "" && time.Since(last.at) < answerLife {
 		return Result{}, false
 	}
-	result := ResultOf(t.Item, tag)
-	resolved, err := c.engine.Resolve(ctx, result.Target)
-	if err == nil && resolved.Digest == last.digest || last.digest == "" && errors.Is(err, docker.ErrNotFound) {
+	resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
+	if err == nil && resolved.Digest == last.digest {
 		return Result{}, false
 	}
-	return c.ask(ctx, t, tag)
+	return c.judge(ctx, t, tag, resolved.Digest, err)
+}
+
+// judge does what ask says with the target's answer, which is the digest of the tag or an error. Only a target that says so
+// does not have the tag: any other error fails it.
+func (c *Copier) judge(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
+	result := ResultOf(t.Item, tag)
+	switch {
+	case errors.Is(err, docker.ErrNotFound):
+		t.answers[tag] = answer{at: time.Now()}
+		return Result{}, false
+	case err != nil:
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
+	case found == t.Root || c.knows(t.Item, tag, found):
+		result.Pushed, result.Outcome, result.Found = found, arrivedAs(t.Item, Present), true
+		return result, true
+	}
+	ours := c.conflicts == ConflictOverwrite
+	if !ours {
+		ours, err = c.isOurs(ctx, t.Item, result.Target, found)
+	}
+	switch {
+	case err != nil:
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
+	case !ours:
+		return c.conflict(result, found), true
+	}
+	t.answers[tag] = answer{at: time.Now(), digest: found}
+	return Result{}, false
 }
 
 // replacing is the result of a tag that is to be pushed, with the digest of what the push replaces.

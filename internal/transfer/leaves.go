@@ -21,6 +21,11 @@ func (b *workbench) firstOf(tree image.Tree) []image.Manifest {
 
 func mayBeRefused(mediaType string) bool { return !plan.KnownMediaType(mediaType) }
 
+// kindMayBeRefused reports whether the target may refuse the manifest for its artifact type or its config's type.
+func kindMayBeRefused(m image.Manifest) bool {
+	return mayBeRefused(m.Kind()) || mayBeRefused(m.Config.MediaType)
+}
+
 // leavesAfter returns the leaves of the tree, those among first in the order of first and before the others.
 func leavesAfter(first []image.Manifest, tree image.Tree) []image.Manifest {
 	var leaves []image.Manifest
@@ -41,7 +46,7 @@ func (w *workspace) tryKinds(ctx context.Context, tree image.Tree, target string
 	var later []image.Manifest
 	for _, m := range w.firstOf(tree) {
 		besideSubject := tree.Manifest(m.Subject).Digest != ""
-		if m.IsIndex() || besideSubject || !mayBeRefused(m.Kind()) && !mayBeRefused(m.Config.MediaType) {
+		if m.IsIndex() || besideSubject || !kindMayBeRefused(m) {
 			later = append(later, m)
 			continue
 		}

@@ -39,7 +39,7 @@ func (w *workspace) tryReferrers(ctx context.Context, list image.Tree) (taken im
 
 // tryReferrer returns the target's refusal of the referrer's media type, if it refuses it or has done so before.
 func (w *workspace) tryReferrer(ctx context.Context, m image.Manifest) (*docker.Refusal, error) {
-	if m.IsIndex() || !mayBeRefused(m.Kind()) && !mayBeRefused(m.Config.MediaType) {
+	if m.IsIndex() || !kindMayBeRefused(m) {
 		return nil, nil
 	}
 	if refusal := w.refused.of([]string{m.ArtifactType, m.Config.MediaType}); refusal != nil {
