@@ -238,7 +238,11 @@ func (e *Engine) Platform(ctx context.Context, ref string) (ocispec.Platform, er
 func (e *Engine) ImageID(ctx context.Context, ref string) (digest.Digest, error) {
 	err := e.begin(ctx, "imageID "+ref)
 	defer e.Mu.Unlock()
-	return e.Manifests[e.local[ref]].Config.Digest, err
+	if err != nil {
+		return "", err
+	}
+	tree, err := e.tree(ref)
+	return tree.Root.Config.Digest, err
 }
 
 // Tag implements that method of transfer.Engine.
@@ -344,6 +348,13 @@ func (e *Engine) Remove(ctx context.Context, ref string) error {
 	delete(e.blobs, ref)
 	e.prune()
 	return nil
+}
+
+// Vanish takes a reference away, as the classic store does if another caller removes the image at that moment.
+func (e *Engine) Vanish(ref string) {
+	e.Mu.Lock()
+	defer e.Mu.Unlock()
+	delete(e.local, ref)
 }
 
 // prune drops the blobs that nothing needs.

@@ -151,13 +151,7 @@ func (c *Copier) isSameImage(ctx context.Context, i *plan.Item, theirs digest.Di
 	if err != nil {
 		return false, err
 	}
-	ref := i.Target + "@" + theirs.String()
-	err = c.hold(ctx, ref, nil)
-	defer func() { _ = c.held.release(ctx, ref) }() // what is left does no harm
-	if err != nil {
-		return false, fmt.Errorf("pull what GitLab has under the tag: %w", err)
-	}
-	id, err := c.engine.ImageID(ctx, ref)
+	id, err := c.imageID(ctx, i.Target+"@"+theirs.String())
 	if err != nil || id == "" {
 		return false, err
 	}

@@ -90,7 +90,7 @@ func (w *workspace) complete(ctx context.Context, tree image.Tree, target string
 func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string) error {
 	w.named = append(w.named, targets...)
 	for _, target := range targets {
-		if err := w.engine.Tag(ctx, w.repository.Reference(m), target); err != nil {
+		if err := w.tagPulled(ctx, w.repository.Reference(m), target); err != nil {
 			return FailedAt(StepTag, target, err)
 		}
 	}
