@@ -350,6 +350,13 @@ func (e *Engine) Remove(ctx context.Context, ref string) error {
 	return nil
 }
 
+// Holds reports whether the engine has the reference.
+func (e *Engine) Holds(ref string) bool {
+	e.Mu.Lock()
+	defer e.Mu.Unlock()
+	return e.local[ref] != "" || e.blobs[ref] != ""
+}
+
 // Vanish takes a reference away, as the classic store does if another caller removes the image at that moment.
 func (e *Engine) Vanish(ref string) {
 	e.Mu.Lock()

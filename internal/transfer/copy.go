@@ -82,6 +82,9 @@ func (c *Copier) Bring(ctx context.Context, t *Copy, g *schedule.Grant, progress
 		return err
 	}
 	t.work = c.workspace(t.Image.Repository, progress)
+	if g.Alone {
+		c.collect(ctx, t.work.smallest(tree))
+	}
 	t.work.present, t.work.shared = c.whereabouts(g, tree)
 	t.work.partial = len(g.Spare) > 0
 	if err := t.work.tryKinds(ctx, tree, t.Target); err != nil {

@@ -37,6 +37,17 @@ func (l *loads) note(err error) {
 var errStuck = fmt.Errorf("%w: the engine does not end the load of a few kilobytes, which containerd does not do any more once its "+
 	"disk was full: restart the engine, give it more room, and run again", docker.ErrStalled)
 
+// loadArchive retries a stuck load, unless other loads were stuck, too.
+func (b *workbench) loadArchive(ctx context.Context, archive []byte) (err error) {
+	for !b.loads.over() {
+		err = b.engine.Load(ctx, archive)
+		if b.loads.note(err); !errors.Is(err, docker.ErrStalled) {
+			return err
+		}
+	}
+	return errStuck
+}
+
 // bringUnloaded is bring without a load. It pulls and unpacks each image of the tree, and then pulls an index for one of its
 // platforms, which creates a complete image of it.
 func (w *workspace) bringUnloaded(ctx context.Context, tree image.Tree, targets []string) error {

@@ -120,17 +120,6 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 	return nil
 }
 
-// loadArchive retries a stuck load, unless other loads were stuck, too.
-func (w *workspace) loadArchive(ctx context.Context, archive []byte) (err error) {
-	for !w.loads.over() {
-		err = w.engine.Load(ctx, archive)
-		if w.loads.note(err); !errors.Is(err, docker.ErrStalled) {
-			return err
-		}
-	}
-	return errStuck
-}
-
 // unname removes the names for the target, after an interruption, too. What cannot be removed does the copy no harm.
 func (w *workspace) unname(ctx context.Context) {
 	ctx, cancel := w.cleanup.context(ctx)
