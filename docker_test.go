@@ -822,6 +822,25 @@ func TestLoadIsStuck(t *testing.T) {
 	assertFailure(t, e.Load(t.Context(), nil), "no end of a load within 50ms", "stalled")
 }
 
+// Once the containerd store has been full, a pull may be waiting for a lock that nobody holds any more.
+func TestPullAfterAFullDisk(t *testing.T) {
+	full := streamError("write /data: no space left on device")
+	for _, store := range []image.Store{image.ContainerdStore, image.ClassicStore} {
+		pulls := 0
+		e, _ := startEngine(t, map[string]http.HandlerFunc{pullPath: func(w http.ResponseWriter, r *http.Request) {
+			if pulls++; pulls == 1 {
+				_, _ = io.WriteString(w, full)
+				return
+			}
+			<-r.Context().Done()
+		}})
+		e.store, e.stall = store, 50*time.Millisecond
+		assertFailure(t, e.Pull(t.Context(), sourceRef, nil), "no space left on device", "full")
+		want := map[image.Store]string{image.ContainerdStore: "restart the engine", image.ClassicStore: "by MIGRATE_STALL"}[store]
+		assertFailure(t, e.Pull(t.Context(), sourceRef, nil), want, "stalled")
+	}
+}
+
 // An index is pulled for the requested platform.
 func TestPullIndex(t *testing.T) {
 	for _, test := range []struct {

@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -90,4 +91,23 @@ func TestCollect(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The pull of a single blob ends when it has told of no progress for too long, and only then.
+func TestBlobIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, w, blob := littered(t, image.ContainerdStore)
+		engine.pulls = func(ctx context.Context, progress docker.Listener) error {
+			for range 3 {
+				time.Sleep(blobPatience - time.Second)
+				progress(docker.Progress{})
+			}
+			return hang(ctx)
+		}
+		began := time.Now()
+		err := w.holdBlob(t.Context(), w.blobReference(blob))
+		if took := time.Since(began); !errors.Is(err, docker.ErrStalled) || took != 4*blobPatience-3*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -112,7 +114,7 @@ func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) e
 	group.SetLimit(blobConcurrency)
 	for i, blob := range blobs {
 		group.Go(func() error {
-			errs[i] = w.hold(ctx, w.blobReference(blob), w.progress)
+			errs[i] = w.holdBlob(ctx, w.blobReference(blob))
 			w.blobs.note(errs[i])
 			return nil
 		})
@@ -128,6 +130,30 @@ func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) e
 		w.pulled = append(w.pulled, h)
 	}
 	return errors.Join(errs...)
+}
+
+// blobPatience is how long the pull of a single blob may go without progress. containerd writes it under a name of its own,
+// "unknown-<digest>", which a disk without space can leave locked until containerd restarts (core/metadata/content.go,
+// Writer): every pull of that blob then waits forever, but that of its image writes under another name. A sweep holds up
+// pulls for no longer than this.
+const blobPatience = time.Minute
+
+// holdBlob is hold for a single blob. A pull without progress ends with docker.ErrStalled.
+func (w *workspace) holdBlob(ctx context.Context, ref string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(blobPatience, func() { cancel(fmt.Errorf("%w of a single blob for %s", docker.ErrStalled, blobPatience)) })
+	defer timer.Stop()
+	err := w.hold(ctx, ref, func(transfer docker.Progress) {
+		timer.Reset(blobPatience)
+		if w.progress != nil {
+			w.progress(transfer)
+		}
+	})
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, docker.ErrStalled) {
+		return cause
+	}
+	return err
 }
 
 func (w *workspace) blobReference(blob ocispec.Descriptor) string {
