@@ -77,6 +77,10 @@ func (w *workspace) content(ctx context.Context, m image.Manifest) error {
 	switch w.strategy(m) {
 	case byBlob:
 		err = w.pullBlobs(ctx, w.missing(m))
+		if errors.Is(err, docker.ErrStalled) && w.dedicated { // a full disk has room for the layers, but not unpacked
+			w.fellBack = true
+			err = w.pullContent(ctx, m)
+		}
 	case interrupted:
 		err = w.pullContent(ctx, m)
 	default:
