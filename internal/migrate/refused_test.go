@@ -2,8 +2,10 @@ package migrate
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -18,22 +20,40 @@ var errSOCI = docker.ClassifyPush(errors.New("error from registry: manifest inva
 // withSOCI pushes an image with a SOCI index beside it, and returns its manifests.
 func withSOCI(t *testing.T, r *testkit.Registry, repository string) (root, img, unknown image.Manifest) {
 	t.Helper()
-	img, unknown = testkit.Image(t, repository), soci(t, "soci of "+repository)
+	return withSOCIOf(t, r, repository, "soci of "+repository)
+}
+
+// withSOCIOf is withSOCI with the content of the SOCI index's layer.
+func withSOCIOf(t *testing.T, r *testkit.Registry, repository, content string) (root, img, unknown image.Manifest) {
+	t.Helper()
+	img, unknown = testkit.Image(t, repository), soci(t, content)
 	root = testkit.Index(t, testkit.Child(img, testkit.Linux("amd64")), testkit.Child(unknown, nil))
 	r.Push(repository, root, "1")
 	r.Hold(repository, img, unknown)
 	return root, img, unknown
 }
 
-// What GitLab has refused once is not tried again with another image's bytes.
+// What GitLab has refused once is not tried again with another image's bytes, even while it has not answered yet.
 func TestMediaTypeIsRefusedOnce(t *testing.T) {
+	for _, concurrency := range []int{1, 8} {
+		synctest.Test(t, func(t *testing.T) { testRefusedOnce(t, concurrency) })
+	}
+}
+
+func testRefusedOnce(t *testing.T, concurrency int) {
 	source := testkit.NewRegistry()
 	_, _, first := withSOCI(t, source, "a")
 	withSOCI(t, source, "b")
 	source.Push("c", testkit.Image(t, "c"), "1")
 	engine := testkit.NewEngine(source)
-	engine.Fails["push "+testkit.TargetBase+"/a@"+first.Digest.String()] = errSOCI
-	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
+	trial := "push " + testkit.TargetBase + "/a@" + first.Digest.String()
+	engine.Fails[trial] = errSOCI
+	engine.Before = func(call string) {
+		if call == trial {
+			synctest.Wait() // until everything else that can be done has been
+		}
+	}
+	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = concurrency })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +76,47 @@ func TestMediaTypeIsRefusedOnce(t *testing.T) {
 		}
 	}
 	engine.ExpectEmpty(t)
+}
+
+// The smallest manifest of a media type is tried first. When that cannot be pulled, the next one is.
+func TestSmallestManifestIsTriedFirst(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		gone bool // ECR has lost the smallest
+		want []string
+	}{
+		{"taken", false, []string{"small", "large", "middle"}},
+		{"gone", true, []string{"middle", "large"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := testkit.NewRegistry()
+			engine := testkit.NewEngine(source)
+			trials := map[string]string{}
+			for name, bytes := range map[string]int{"large": 300, "middle": 200, "small": 100} {
+				_, _, unknown := withSOCIOf(t, source, name, strings.Repeat("x", bytes))
+				trials["push "+name+"@"+unknown.Digest.String()] = name
+				if test.gone && name == "small" {
+					for _, blob := range unknown.Blobs() {
+						engine.Fails["pull "+testkit.SourceHost+"/"+name+"@"+blob.Digest.String()] = docker.ErrNotFound
+					}
+					engine.Fails["pull "+testkit.SourceHost+"/"+name+"@"+unknown.Digest.String()] = docker.ErrNotFound
+				}
+			}
+			if _, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 8 }); err != nil {
+				t.Fatal(err)
+			}
+			var tried []string
+			for _, call := range engine.Of("push") {
+				if name, isTrial := trials[call]; isTrial {
+					tried = append(tried, name)
+				}
+			}
+			slices.Sort(tried[1:]) // at once
+			if !slices.Equal(tried, test.want) {
+				t.Errorf("tried %q, want %q", tried, test.want)
+			}
+		})
+	}
 }
 
 // Nothing can be left out where the type is that of the tag itself.

@@ -26,6 +26,7 @@ func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 	if !r.breaker.hasArrived() {
 		l.schedule.Untried()
 	}
+	l.schedule.Tried(r.copier.Tried())
 	defer r.onStop(l.schedule.Stop)()
 	var group errgroup.Group
 	for range min(checkConcurrency, len(items)) {
@@ -88,7 +89,11 @@ func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 	l.observe(Started{Image: g.Image})
 	through := l.working(transfer.StepPull, worker, g.Image)
 	progress, end := l.meter.follow(g, inbound)
-	err := l.copier.Bring(ctx, t, g, progress)
+	err := l.copier.Try(ctx, t, g, progress)
+	l.schedule.Tried(l.copier.Tried())
+	if err == nil {
+		err = l.copier.Bring(ctx, t)
+	}
 	end(err == nil)
 	through(g.Bring, err == nil)
 	switch {
@@ -120,6 +125,7 @@ func (l *line) pushAll(ctx context.Context, worker int) {
 		through := l.working(transfer.StepPush, worker, g.Image)
 		progress, end := l.meter.follow(g, outbound)
 		results := l.copier.Deliver(ctx, t, progress)
+		l.schedule.Tried(l.copier.Tried())
 		end(true)
 		arrived := allArrived(results)
 		through(g.Upload, arrived)

@@ -33,6 +33,7 @@ type Item struct {
 	Unknown []string        // media types in the tree that GitLab's registry is not known to take, sorted
 	// Dispensable are those of Unknown that MIGRATE_LEAVE_OUT can leave out: they are neither the root's nor of what runs.
 	Dispensable []string
+	TrialBytes  int64                        // to be moved before the target has answered for all of Unknown
 	Left        int                          // referrers of manifests that are not in the tree, because of Reduced or LeftOut
 	Referrers   map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
 	Refusal     error                        // why the item cannot arrive whole, whatever is tried

@@ -35,14 +35,49 @@ func KnownMediaType(mediaType string) bool { return mediaType == "" || mediaType
 func unknownMediaTypes(tree image.Tree) []string {
 	var unknown []string
 	for _, m := range tree.Manifests() {
-		for _, mediaType := range []string{m.ArtifactType, m.Config.MediaType} {
-			if !KnownMediaType(mediaType) {
-				unknown = append(unknown, mediaType)
-			}
-		}
+		unknown = append(unknown, unknownTo(m)...)
 	}
 	slices.Sort(unknown)
 	return slices.Compact(unknown)
+}
+
+// unknownTo returns those of the manifest's artifact type and config type that GitLab's registry is not known to accept.
+func unknownTo(m image.Manifest) []string {
+	return slices.DeleteFunc([]string{m.ArtifactType, m.Config.MediaType}, KnownMediaType)
+}
+
+// OnTrial reports whether the target may refuse the manifest for its media type, and can be asked before anything else of
+// the tree is moved: it lists nothing, and the tree does not contain its subject.
+func OnTrial(m image.Manifest, tree image.Tree) bool {
+	return len(unknownTo(m)) > 0 && !m.IsIndex() && tree.Manifest(m.Subject).Digest == ""
+}
+
+// trialBytes returns how many bytes of the tree have been moved when the target has answered for all media types that it
+// may refuse: those of the manifests that are on trial, or all.
+func trialBytes(tree image.Tree) int64 {
+	bytes := int64(0)
+	for _, m := range tree.Manifests() {
+		if len(unknownTo(m)) == 0 {
+			continue
+		}
+		if m.Digest == tree.Root.Digest || !OnTrial(m, tree) {
+			return bytesOf(tree.Manifests()...)
+		}
+		bytes += bytesOf(m)
+	}
+	return bytes
+}
+
+// bytesOf returns the bytes of the manifests with their blobs.
+func bytesOf(manifests ...image.Manifest) int64 {
+	bytes := int64(0)
+	for _, m := range manifests {
+		bytes += int64(len(m.Raw))
+		for _, blob := range m.Blobs() {
+			bytes += min(max(0, blob.Size), MaxBlob)
+		}
+	}
+	return bytes
 }
 
 // dispensable returns those of the media types without which the tree still has something to migrate.

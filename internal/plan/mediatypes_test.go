@@ -61,3 +61,34 @@ func TestDispensable(t *testing.T) {
 		}
 	}
 }
+
+// A manifest that the target may refuse is tried before anything else is moved, unless it has to come with something.
+func TestTrialBytes(t *testing.T) {
+	const unknown = "application/vnd.example.unknown"
+	img := testkit.Image(t, "app")
+	alone, beside := testkit.Artifact(t, unknown, "artifact", testkit.Image(t, "another")), testkit.Artifact(t, unknown, "artifact", img)
+	listed := func(children ...image.Manifest) image.Tree {
+		var descriptors []ocispec.Descriptor
+		for _, child := range children {
+			descriptors = append(descriptors, testkit.Child(child, nil))
+		}
+		return image.NewTree(testkit.Index(t, descriptors...), testkit.ByDigest(children...))
+	}
+	for _, test := range []struct {
+		name string
+		tree image.Tree
+		want int64
+	}{
+		{"nothing unknown", listed(img), 0},
+		{"an artifact beside an image", listed(img, alone), bytesOf(alone)},
+		{"one that refers to the image", listed(img, beside), bytesOf(listed(img, beside).Root, img, beside)},
+		{"the root", image.NewTree(alone, nil), bytesOf(alone)},
+	} {
+		if got := trialBytes(test.tree); got != test.want {
+			t.Errorf("%s: got %d bytes, want %d", test.name, got, test.want)
+		}
+	}
+	if got, want := bytesOf(alone), int64(len(alone.Raw))+alone.Config.Size+alone.Layers[0].Size; got != want {
+		t.Errorf("the artifact has %d bytes, want %d", got, want)
+	}
+}

@@ -207,6 +207,7 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 	for _, id := range i.Blobs {
 		i.Bytes += p.Catalog.Size(id)
 	}
+	i.TrialBytes = trialBytes(tree)
 	size := int64(0)
 	for _, m := range tree.Manifests() {
 		size += int64(len(m.Raw))

@@ -26,6 +26,7 @@ type Schedule struct {
 	wanted         []int32                         // by blob: items still to be pulled that contain it
 	needed         []int32                         // by blob: items being pulled that contain it
 	kept           []HeldRef
+	trials         map[string]*trial // by media type that the target may refuse and has not answered for
 	disk           Disk
 	ahead, limit   int  // items pulled but not yet pushed, and the maximum
 	untried        bool // no push has arrived yet
@@ -51,7 +52,7 @@ func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(grants),
 		delivered: map[string]map[plan.BlobID]bool{},
 	}
-	s.changed = sync.NewCond(&s.mu)
+	s.changed, s.trials = sync.NewCond(&s.mu), s.trialsOf(grants)
 	for _, g := range grants {
 		g.wants = true
 		plan.Count(s.wanted, g.Blobs, 1)
@@ -87,6 +88,7 @@ func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	if i := slices.Index(s.toPull, g); i >= 0 {
 		s.toPull = slices.Delete(s.toPull, i, i+1)
 	}
+	s.leaveTrials(g)
 	s.open--
 	return s.unwant(g)
 }
@@ -94,6 +96,7 @@ func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 // deliver records that the target repository has all blobs of the item. An engine with the containerd store can push an
 // image without having the blobs that the repository has.
 func (s *Schedule) deliver(g *Grant) {
+	s.taken(g)
 	if s.disk.store == image.ClassicStore {
 		return
 	}
@@ -154,7 +157,7 @@ func (s *Schedule) takePull() (*Grant, Room) {
 		if !g.checked {
 			unchecked = g
 		}
-		if unchecked != nil && unchecked.Target == g.Target {
+		if unchecked != nil && unchecked.Target == g.Target || s.holdsBack(g) {
 			continue
 		}
 		required := s.required(g)
@@ -213,6 +216,7 @@ func (s *Schedule) Swept(done bool) {
 }
 
 func (s *Schedule) beginPull(g *Grant) {
+	s.beginTrials(g)
 	s.ahead++
 	required := s.required(g)
 	g.Bring = s.pulls.absent(required)
@@ -338,6 +342,7 @@ func (s *Schedule) Pushed(g *Grant, arrived bool) {
 
 // leave records that the item itself is no longer in the engine.
 func (s *Schedule) leave(g *Grant) {
+	s.leaveTrials(g)
 	s.ahead--
 	s.disk.leave(g.local)
 }

@@ -71,25 +71,11 @@ func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 	return tree, err
 }
 
-// Bring pulls the item into the engine, ready for the push of its pending tags. ErrIncomplete means that the engine does not
-// hold all of it, and that the item should be retried on its own.
-func (c *Copier) Bring(ctx context.Context, t *Copy, g *schedule.Grant, progress docker.Listener) error {
-	if err := c.refused.known(t.Item); err != nil {
-		return err
-	}
-	tree, err := c.open(ctx, t.Item)
-	if err != nil {
-		return err
-	}
-	t.work = c.workspace(t.Image.Repository, progress)
-	if g.Alone {
-		c.collect(ctx, t.work.smallest(tree))
-	}
-	t.work.present, t.work.shared = c.whereabouts(g, tree)
-	t.work.partial = len(g.Spare) > 0
-	if err := t.work.tryKinds(ctx, tree, t.Target); err != nil {
-		return err
-	}
+// Bring pulls what Try has left of the item into the engine, ready for the push of its pending tags. ErrIncomplete means that
+// the engine does not hold all of it, and that the item should be retried on its own.
+func (c *Copier) Bring(ctx context.Context, t *Copy) error {
+	tree := t.tree
+	t.tree = image.Tree{} // which may be large
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
 		return err
 	}
@@ -320,6 +306,7 @@ type Copy struct {
 	Present []Result          // of the tags that are not to be copied
 	answers map[string]answer // of the target, by pending tag
 	work    *workspace        // what the copy has in the engine
+	tree    image.Tree        // between Try and Bring
 }
 
 // NewCopy returns the copy of an item with all of its tags pending.

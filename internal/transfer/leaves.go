@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
 // firstOf returns the manifests that are pushed by their own digests before the root of the tree, each after what it
@@ -20,6 +22,25 @@ func (b *workbench) firstOf(tree image.Tree) []image.Manifest {
 }
 
 func mayBeRefused(mediaType string) bool { return !plan.KnownMediaType(mediaType) }
+
+// Try finds out whether the target takes what it may refuse of the item for its media type: it brings that alone, and
+// pushes it. Bring does the rest.
+func (c *Copier) Try(ctx context.Context, t *Copy, g *schedule.Grant, progress docker.Listener) error {
+	if err := c.refused.known(t.Item); err != nil {
+		return err
+	}
+	tree, err := c.open(ctx, t.Item)
+	if err != nil {
+		return err
+	}
+	t.work, t.tree = c.workspace(t.Image.Repository, progress), tree
+	if g.Alone {
+		c.collect(ctx, t.work.smallest(tree))
+	}
+	t.work.present, t.work.shared = c.whereabouts(g, tree)
+	t.work.partial = len(g.Spare) > 0
+	return t.work.tryKinds(ctx, tree, t.Target)
+}
 
 // kindMayBeRefused reports whether the target may refuse the manifest for its artifact type or its config's type.
 func kindMayBeRefused(m image.Manifest) bool {
@@ -45,8 +66,7 @@ func (w *workspace) tryKinds(ctx context.Context, tree image.Tree, target string
 	w.target = target
 	var later []image.Manifest
 	for _, m := range w.firstOf(tree) {
-		besideSubject := tree.Manifest(m.Subject).Digest != ""
-		if m.IsIndex() || besideSubject || !kindMayBeRefused(m) {
+		if !plan.OnTrial(m, tree) {
 			later = append(later, m)
 			continue
 		}
@@ -72,7 +92,7 @@ func (w *workspace) tryKind(ctx context.Context, m image.Manifest) error {
 			return err
 		}
 	}
-	return w.pushDigest(ctx, ref)
+	return w.pushDigest(ctx, m)
 }
 
 // digestReference names the manifest at the target.
@@ -96,16 +116,21 @@ func (t *Copy) pushTag(ctx context.Context, tag string) Result {
 		return result.FailedWith(withLeaveOut(t.Item, err))
 	}
 	for w := t.work; len(w.first) > 0; w.first = w.first[1:] {
-		if err := w.pushDigest(ctx, w.digestReference(w.first[0])); err != nil {
+		if err := w.pushDigest(ctx, w.first[0]); err != nil {
 			return result.FailedWith(withLeaveOut(t.Item, err))
 		}
 	}
-	return t.work.push(ctx, result, t.Root, arrivedAs(t.Item, Exact))
+	result = t.work.push(ctx, result, t.Root, arrivedAs(t.Item, Exact))
+	if result.Outcome.Arrived() {
+		t.work.refused.take(t.Unknown...)
+	}
+	return result
 }
 
-// pushDigest pushes a digest reference. The engine names no digest for such a push: whether it was complete, the target
-// alone can say.
-func (w *workspace) pushDigest(ctx context.Context, ref string) error {
+// pushDigest pushes a manifest by its digest. The engine names no digest for such a push: whether it was complete, the
+// target alone can say.
+func (w *workspace) pushDigest(ctx context.Context, m image.Manifest) error {
+	ref := w.digestReference(m)
 	if _, err := w.engine.Push(ctx, ref, w.progress); err != nil {
 		w.refused.note(err)
 		return FailedAt(StepPush, ref, err)
@@ -117,5 +142,6 @@ func (w *workspace) pushDigest(ctx context.Context, ref string) error {
 	if err != nil {
 		return FailedAt(StepVerify, ref, err)
 	}
+	w.refused.take(m.ArtifactType, m.Config.MediaType)
 	return nil
 }

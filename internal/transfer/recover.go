@@ -31,7 +31,10 @@ func (c *Copier) passOn(ctx context.Context, t *Copy, progress docker.Listener) 
 		return err
 	}
 	if !tree.Root.IsIndex() {
-		return c.Bring(ctx, t, schedule.Alone(t.Item), progress)
+		if err := c.Try(ctx, t, schedule.Alone(t.Item), progress); err != nil {
+			return err
+		}
+		return c.Bring(ctx, t)
 	}
 	first := c.firstOf(tree)
 	for _, leaf := range leavesAfter(first, tree) {
@@ -51,12 +54,13 @@ func (c *Copier) passLeaf(ctx context.Context, t *Copy, leaf image.Manifest, pro
 	if err := w.pull(ctx, leaf); err != nil {
 		return err
 	}
-	target := t.Target + "@" + leaf.Digest.String()
+	w.target = t.Target
+	target := w.digestReference(leaf)
 	if err := w.load(ctx, []string{target}, image.NewTree(leaf, nil)); err != nil {
 		return err
 	}
 	if err := w.check(ctx, target); err != nil {
 		return err
 	}
-	return w.pushDigest(ctx, target)
+	return w.pushDigest(ctx, leaf)
 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -10,10 +11,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// refusedTypes are the media types that the target has refused in this run. The zero value has none.
+// refusedTypes are the media types that the target has refused in this run, and those that it may refuse and has taken.
+// The zero value has none.
 type refusedTypes struct {
 	mu       sync.Mutex
 	refusals map[string]*docker.Refusal
+	taken    map[string]bool
 }
 
 // refusedType returns the refusal if the error is one of a media type, or nil.
@@ -38,6 +41,28 @@ func (r *refusedTypes) note(err error) {
 	r.refusals[refusal.MediaType] = refusal
 }
 
+// take remembers that the target has taken those of the media types that it might have refused.
+func (r *refusedTypes) take(mediaTypes ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, mediaType := range mediaTypes {
+		if !mayBeRefused(mediaType) {
+			continue
+		}
+		if r.taken == nil {
+			r.taken = map[string]bool{}
+		}
+		r.taken[mediaType] = true
+	}
+}
+
+// tried returns the media types that the target has refused or taken.
+func (r *refusedTypes) tried() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.AppendSeq(slices.Collect(maps.Keys(r.refusals)), maps.Keys(r.taken))
+}
+
 // of returns the refusal of one of the media types, or nil.
 func (r *refusedTypes) of(mediaTypes []string) *docker.Refusal {
 	r.mu.Lock()
@@ -49,6 +74,9 @@ func (r *refusedTypes) of(mediaTypes []string) *docker.Refusal {
 	}
 	return nil
 }
+
+// Tried returns the media types that the target might have refused, and for which it has answered in this run.
+func (c *Copier) Tried() []string { return c.refused.tried() }
 
 // known is why the image is not tried: the target has refused a media type of it before in this run. Nil
 // means that it may take the image.
