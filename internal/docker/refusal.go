@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
 )
 
@@ -45,21 +46,13 @@ type Refusal struct {
 	cause     error
 }
 
-// InRegion names the bucket of a StorageDenied by its region if the engine does not name it, as a classic engine does not
-// (Amazon ECR User Guide, "Minimum Amazon S3 Bucket Permissions for Amazon ECR"). It returns err.
+// InRegion names the bucket of a StorageDenied by its region if the engine does not name it, as a classic engine does not.
+// It returns err.
 func InRegion(err error, region string) error {
 	if refusal := new(Refusal); errors.As(err, &refusal) && refusal.Kind == StorageDenied && refusal.Host == "" && region != "" {
-		refusal.Host = "prod-" + region + "-starport-layer-bucket.s3." + region + "." + bucketDomain(region)
+		refusal.Host = ecr.LayerBucketHost(region)
 	}
 	return err
-}
-
-// bucketDomain returns the domain of S3's hosts in the region.
-func bucketDomain(region string) string {
-	if strings.HasPrefix(region, "cn-") {
-		return "amazonaws.com.cn"
-	}
-	return "amazonaws.com"
 }
 
 // Error has the engine's words without the query of any URL. Those about a bucket begin with its host, which a classic
@@ -104,7 +97,7 @@ func (e engineError) host() string {
 	return strings.TrimRight(host, ":")
 }
 
-// remedies tell what a user can do. Remedy fills in the braces.
+// remedies tell what a user can do, except about a StorageDenied. Remedy fills in the braces.
 var remedies = map[Kind]string{
 	UnknownMediaType: "this version of GitLab's registry does not take the media type {mediatype}: later versions take more, and a " +
 		"self-managed registry takes any with REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true",
@@ -125,9 +118,7 @@ var remedies = map[Kind]string{
 		"GitLab's registry takes it from version 4.42 on",
 	TooLarge: "a proxy in front of the registry limits the size of a request: raise its limit (client_max_body_size of nginx), or bypass it " +
 		"(Cloudflare's limit is 100 MB)",
-	Firewall: "it is not the registry that answers with 403, but a proxy or firewall in front of it: allow the engine's requests to {host} there",
-	StorageDenied: "this is neither ECR nor the IAM policy: the S3 endpoint policy must allow s3:GetObject on " +
-		"arn:{partition}:s3:::prod-{region}-starport-layer-bucket/*",
+	Firewall:    "it is not the registry that answers with 403, but a proxy or firewall in front of it: allow the engine's requests to {host} there",
 	ReadOnly:    "the registry is read-only, as it is during offline garbage collection: run the migration again afterwards",
 	RegistryOff: "the container registry of this GitLab is turned off: an administrator has to enable it",
 	UnknownAuthority: "the engine does not trust the certificate of {host}: it needs the certificate's CA in /etc/docker/certs.d/{host}/ca.crt, " +
@@ -137,23 +128,8 @@ var remedies = map[Kind]string{
 
 // Remedy returns what a user can do about it.
 func (r *Refusal) Remedy() string {
-	region, partition := bucketRegion(r.Host)
-	return strings.NewReplacer("{host}", cmp.Or(r.Host, "HOST"), "{mediatype}", r.MediaType,
-		"{region}", cmp.Or(region, "REGION"), "{partition}", partition).Replace(remedies[r.Kind])
-}
-
-// bucketRegion returns the region and the partition of one of ECR's buckets.
-func bucketRegion(host string) (region, partition string) {
-	name, isBucket := strings.CutPrefix(host, "prod-")
-	region, _, found := strings.Cut(name, "-starport-layer-bucket.")
-	if !isBucket || !found {
-		region = ""
+	if r.Kind == StorageDenied {
+		return ecr.LayerBucketRemedy(r.Host)
 	}
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return region, "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return region, "aws-us-gov"
-	}
-	return region, "aws"
+	return strings.NewReplacer("{host}", cmp.Or(r.Host, "HOST"), "{mediatype}", r.MediaType).Replace(remedies[r.Kind])
 }

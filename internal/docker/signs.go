@@ -6,10 +6,11 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
 )
 
 // sign is what a cause is recognized by: a status code where the engine or the registry gives one, otherwise words.
@@ -151,7 +152,7 @@ func (a answer) writes() bool {
 // ofStorage reports whether a blob was denied by the bucket that the registry redirects to.
 func (a answer) ofStorage() bool {
 	return a.status == http.StatusForbidden && !a.writes() && a.url != nil &&
-		(strings.HasPrefix(a.url.Hostname(), "prod-") && strings.Contains(a.url.Hostname(), "-starport-layer-bucket.") || a.url.Query().Has("X-Amz-Signature"))
+		(ecr.IsLayerBucket(a.url.Host) || a.url.Query().Has("X-Amz-Signature"))
 }
 
 // ofFirewall reports whether a write was denied without the JSON of a registry.

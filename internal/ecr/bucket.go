@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -95,26 +94,9 @@ func refusedBy(host string, answer *http.Response) *Error {
 	remedy := ""
 	switch {
 	case answer.StatusCode == http.StatusForbidden && problem.Code != "":
-		remedy = "neither ECR nor the IAM policy refuses this: the S3 endpoint policy must allow s3:GetObject on " + bucketObjects(host)
+		remedy = LayerBucketRemedy(host)
 	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusProxyAuthRequired:
 		remedy = "this is not the bucket's answer, but that of a proxy or firewall before it: allow requests to " + host + " there"
 	}
 	return bucketError(host, errors.New(words), remedy)
-}
-
-// bucketObjects is the ARN of the objects in the bucket that holds ECR's layers (Amazon ECR User Guide, "Create the
-// Amazon S3 gateway endpoint").
-func bucketObjects(host string) string {
-	bucket, _, _ := strings.Cut(host, ".")
-	region, isBucket := strings.CutSuffix(strings.TrimPrefix(bucket, "prod-"), "-starport-layer-bucket")
-	partition := "aws"
-	switch {
-	case !isBucket:
-		bucket = "prod-REGION-starport-layer-bucket"
-	case strings.HasPrefix(region, "cn-"):
-		partition = "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		partition = "aws-us-gov"
-	}
-	return "arn:" + partition + ":s3:::" + bucket + "/*"
 }

@@ -37,14 +37,6 @@ func TestReadFromBucket(t *testing.T) {
 			"an endpoint policy", bucket, answered(http.StatusForbidden, denied),
 			[]string{"Forbidden: AccessDenied: Access Denied", "must allow s3:GetObject on arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"},
 		},
-		{
-			"one in China", "prod-cn-north-1-starport-layer-bucket.s3.cn-north-1.amazonaws.com.cn", answered(http.StatusForbidden, denied),
-			[]string{"arn:aws-cn:s3:::prod-cn-north-1-starport-layer-bucket/*"},
-		},
-		{
-			"one in GovCloud", "prod-us-gov-west-1-starport-layer-bucket.s3.us-gov-west-1.amazonaws.com", answered(http.StatusForbidden, denied),
-			[]string{"arn:aws-us-gov:s3:::prod-us-gov-west-1-starport-layer-bucket/*"},
-		},
 		{"another bucket", "127.0.0.1:9000", answered(http.StatusForbidden, denied), []string{"arn:aws:s3:::prod-REGION-starport-layer-bucket/*"}},
 		{
 			"a proxy", bucket, answered(http.StatusForbidden, "<html><body>Blocked?X-Amz-Signature=secret-signature</body></html>"),
