@@ -8,14 +8,23 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Engine is the Docker Engine that carries the images. References are complete: host, path, and tag or digest. Its calls do
-// not retry. Their errors have the engine's own words, and wrap one of the causes in package docker if those words tell. A
-// call without progress ends with docker.ErrStalled.
+// Engine is the Docker Engine that carries the images, as a run is given it. References are complete: host, path, and tag or
+// digest. Its calls do not retry. Their errors have the engine's own words, and wrap one of the causes in package docker if
+// those words tell. A call without progress ends with docker.ErrStalled.
 type Engine interface {
+	plan.Resolver
+	Puller
+	Loader
+	Inspector
+	Pusher
+	Remover
+}
+
+// Puller pulls from a registry.
+type Puller interface {
 	// Pull pulls what a digest reference names: one platform of an index, all of a manifest, or, on the containerd store, a
 	// single blob.
 	Pull(ctx context.Context, ref string, progress docker.Listener) error
@@ -24,25 +33,39 @@ type Engine interface {
 	// PullContent pulls an image that nobody is going to run: it ends when the engine has the layers, before they are
 	// unpacked. The engine keeps them until Sweep, even if no reference holds them.
 	PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error
-	// Sweep drops the content of interrupted pulls. No pull and no load may be under way.
-	Sweep(ctx context.Context) error
+}
+
+// Loader makes images of what the engine is given, or has already.
+type Loader interface {
 	// Load loads an OCI image layout from a tar archive, which need not have the blobs that its manifests list. A load that
 	// takes far longer than a few kilobytes should ends with docker.ErrStalled.
 	Load(ctx context.Context, archive []byte) error
+	// Tag gives a local image another name.
+	Tag(ctx context.Context, source, target string) error
+}
+
+// Inspector says what a local image is.
+type Inspector interface {
 	// Missing returns the manifests below a local reference that the engine does not hold completely.
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
 	// Platform returns the platform of a local single image.
 	Platform(ctx context.Context, ref string) (ocispec.Platform, error)
 	// ImageID returns the digest of the config of a local single image, or an empty digest for anything else.
 	ImageID(ctx context.Context, ref string) (digest.Digest, error)
-	// Tag gives a local image another name.
-	Tag(ctx context.Context, source, target string) error
+}
+
+// Pusher pushes to a registry.
+type Pusher interface {
 	// Push pushes a local reference. It returns the digest that the engine reports, which it does not for a digest reference.
 	Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error)
-	// Resolve asks the registry what the reference stands for.
-	Resolve(ctx context.Context, ref string) (image.Resolved, error)
+}
+
+// Remover removes what a run has left in the engine.
+type Remover interface {
 	// Remove removes a local reference. It is no error if there is none.
 	Remove(ctx context.Context, ref string) error
+	// Sweep drops the content of interrupted pulls. No pull and no load may be under way.
+	Sweep(ctx context.Context) error
 }
 
 // Source is the registry that is migrated.
