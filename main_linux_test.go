@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit/terminal"
 )
 
 // On a terminal, too, the output ends with the summary.

@@ -41,7 +41,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	program = filepath.Join(dir, "sample")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", program, "./internal/report/sample")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", program, "./internal/testkit/sample")
 	build.Dir = filepath.Join("..", "..")
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %s", err, output)

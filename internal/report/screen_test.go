@@ -12,7 +12,7 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/redact"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/terminal"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit/terminal"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 

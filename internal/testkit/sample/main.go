@@ -1,6 +1,6 @@
 // Sample writes the report of a run that never was, to look at and to test with:
 //
-//	go run ./internal/report/sample -tags 20000 -story stopped FOLDER
+//	go run ./internal/testkit/sample -tags 20000 -story stopped FOLDER
 package main
 
 import (
