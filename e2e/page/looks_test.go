@@ -62,21 +62,21 @@ func TestLooks(t *testing.T) {
 		window      window
 		parts       string
 	}{
-		{"light", "night", 4000, window{width: 1440, height: 900}, "missing repositories time layers tags"},
-		{"dark", "night", 4000, window{width: 1440, height: 900, dark: true}, "missing repositories time layers tags"},
-		{"phone", "night", 4000, phone, "missing repositories time layers tags"},
-		{"phone-dark", "stopped", 3000, night, "missing repositories time layers tags"},
-		{"tablet", "classic", 800, window{width: 820, height: 1100, touch: true}, "missing repositories time layers tags"},
-		{"stopped", "stopped", 3000, window{width: 1000, height: 900}, "missing repositories time layers tags"},
-		{"small", "night", 12, desk, "missing repositories time layers tags"},
-		{"quiet", "quiet", 12, desk, "repositories time layers tags"},
-		{"chosen", "chosen", 400, desk, "repositories time layers tags"},
-		{"verification", "verification", 2000, desk, "missing repositories layers tags"},
-		{"verification-phone", "verification", 2000, phone, "missing repositories layers tags"},
-		{"verified", "verified", 300, window{width: 1280, height: 900, dark: true}, "repositories layers tags"},
+		{"light", "night", 4000, window{width: 1440, height: 900}, "missing repositories time tags"},
+		{"dark", "night", 4000, window{width: 1440, height: 900, dark: true}, "missing repositories time tags"},
+		{"phone", "night", 4000, phone, "missing repositories time tags"},
+		{"phone-dark", "stopped", 3000, night, "missing repositories time tags"},
+		{"tablet", "classic", 800, window{width: 820, height: 1100, touch: true}, "missing repositories time tags"},
+		{"stopped", "stopped", 3000, window{width: 1000, height: 900}, "missing repositories time tags"},
+		{"small", "night", 12, desk, "missing repositories time tags"},
+		{"quiet", "quiet", 12, desk, "repositories time tags"},
+		{"chosen", "chosen", 400, desk, "repositories time tags"},
+		{"verification", "verification", 2000, desk, "missing repositories tags"},
+		{"verification-phone", "verification", 2000, phone, "missing repositories tags"},
+		{"verified", "verified", 300, window{width: 1280, height: 900, dark: true}, "repositories tags"},
 		{"barred", "barred", 12, desk, ""},
-		{"hostile", "hostile", 60, desk, "missing repositories time layers tags"},
-		{"hostile-phone", "hostile", 60, phone, "missing repositories time layers tags"},
+		{"hostile", "hostile", 60, desk, "missing repositories time tags"},
+		{"hostile-phone", "hostile", 60, phone, "missing repositories time tags"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

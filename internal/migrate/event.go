@@ -39,9 +39,6 @@ type Planned struct {
 	Store         image.Store
 	Unknown       []plan.UnknownType // media types that GitLab is not known to take
 	Contents      []plan.Content     // by repository, in the order of their names
-	MostShared    []plan.SharedBlob  // that save the most bytes
-	BySize        []plan.BlobClass   // the blobs by their bytes, from the smallest
-	ByUse         []plan.BlobClass   // the blobs by how many images consist of them, from one
 }
 
 // Comparing says that a verification begins.

@@ -176,9 +176,6 @@ func (r *run) share(found plan.Survey) []*plan.Item {
 	return items
 }
 
-// mostShared is how many of the most shared blobs are reported.
-const mostShared = 12
-
 // announce reports the plan, and settles what was refused or failed in planning.
 func (r *run) announce(ctx context.Context, found plan.Survey) {
 	planned := Planned{Store: r.Store, Unknown: r.unknownTypes(found.Items, func(i *plan.Item) int { return len(i.Image.Tags) })}
@@ -193,8 +190,7 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 		}
 	}
 	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.catalog.Sum(found.Items)
-	planned.Contents, planned.MostShared = r.catalog.Contents(found.Items), r.catalog.MostShared(found.Items, mostShared)
-	planned.BySize, planned.ByUse = r.catalog.Classes(found.Items)
+	planned.Contents = r.catalog.Contents(found.Items)
 	r.observe(planned)
 	r.meter.plan(found.Items)
 	r.observe(r.meter.state())

@@ -79,13 +79,9 @@ func (h *History) observe(event migrate.Event) {
 // planned keeps the plan with printable names, and without its results, which are reported again.
 func (h *History) planned(e migrate.Planned) {
 	e.Refused = nil
-	e.Contents, e.MostShared = slices.Clone(e.Contents), slices.Clone(e.MostShared)
+	e.Contents = slices.Clone(e.Contents)
 	for i := range e.Contents {
 		e.Contents[i].Repository = redact.Printable(e.Contents[i].Repository)
-	}
-	for i := range e.MostShared {
-		e.MostShared[i].Repository = redact.Printable(e.MostShared[i].Repository)
-		e.MostShared[i].Digest = printableDigest(e.MostShared[i].Digest)
 	}
 	h.Plan = e
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/migrate"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/record"
@@ -37,13 +36,11 @@ var pageHTML = template.Must(template.New(pageName).Funcs(template.FuncMap{
 	"bytes":    func(n int64) string { return humanize.Bytes(uint64(max(0, n))) },
 	"count":    func(n int) string { return humanize.Comma(int64(n)) },
 	"duration": inWords,
-	"less":     func(n int) int { return n - 1 },
 	"rate": func(n int64, d time.Duration) string {
 		return humanize.Bytes(uint64(float64(max(0, n))/max(d.Seconds(), 0.001))) + "/s"
 	},
 	"moment": func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") },
 	"plural": plural,
-	"short":  image.Short,
 	"slug":   func(o transfer.Outcome) string { return strings.ReplaceAll(string(o), " ", "-") },
 }).Parse(pageTemplate))
 

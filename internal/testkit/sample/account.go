@@ -184,56 +184,24 @@ func (a *account) introduced(told story) []migrate.Event {
 // planned returns a run's event about the plan for the account.
 func (a *account) planned() migrate.Planned {
 	e := migrate.Planned{Tags: a.tags, Store: image.ContainerdStore}
-	shared, all := map[digest.Digest]*plan.SharedBlob{}, []*plan.SharedBlob{}
 	var content *plan.Content
-	counted := map[string]bool{} // repository and layer
+	seen, counted := map[digest.Digest]bool{}, map[digest.Digest]bool{} // layers of the account, and of the repository
 	for _, p := range a.pictures {
 		if content == nil || content.Repository != p.repository {
 			e.Contents = append(e.Contents, plan.Content{Repository: p.repository})
 			content = &e.Contents[len(e.Contents)-1]
+			clear(counted)
 		}
 		content.Images++
 		for _, l := range p.layers {
-			blob := shared[l.digest]
-			if blob == nil {
-				blob = &plan.SharedBlob{Digest: l.digest, Bytes: l.bytes}
-				shared[l.digest], all = blob, append(all, blob)
-				e.Blobs, e.Bytes = e.Blobs+1, e.Bytes+l.bytes
-			}
 			e.BytesUnshared += l.bytes
-			content.BytesUnshared += l.bytes
-			blob.Images++
-			if key := p.repository + string(l.digest); !counted[key] {
-				counted[key] = true
-				content.Bytes += l.bytes
-				blob.Repositories, blob.Repository = blob.Repositories+1, p.repository
+			if !seen[l.digest] {
+				seen[l.digest], e.Blobs, e.Bytes = true, e.Blobs+1, e.Bytes+l.bytes
+			}
+			if !counted[l.digest] {
+				counted[l.digest], content.Bytes = true, content.Bytes+l.bytes
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(x, y *plan.SharedBlob) int { return cmp.Compare(y.Saved(), x.Saved()) })
-	for _, blob := range all[:min(12, len(all))] {
-		if blob.Images > 1 {
-			e.MostShared = append(e.MostShared, *blob)
-		}
-	}
-	e.BySize = classesOf(all, []int64{0, 1e6, 10e6, 100e6, 1e9}, func(b *plan.SharedBlob) int64 { return b.Bytes })
-	e.ByUse = classesOf(all, []int64{1, 2, 10, 100, 1000}, func(b *plan.SharedBlob) int64 { return int64(b.Images) })
 	return e
-}
-
-// classesOf sorts blobs into classes with these lower bounds.
-func classesOf(all []*plan.SharedBlob, edges []int64, measure func(*plan.SharedBlob) int64) []plan.BlobClass {
-	classes := make([]plan.BlobClass, len(edges))
-	for i, edge := range edges {
-		classes[i].From = edge
-	}
-	for _, blob := range all {
-		at, found := slices.BinarySearch(edges, measure(blob))
-		if !found {
-			at--
-		}
-		classes[at].Blobs++
-		classes[at].Bytes += blob.Bytes
-	}
-	return classes
 }
