@@ -291,7 +291,17 @@ func (s *scene) remove(t *testing.T, image string) {
 // call makes a call to the engine's API and returns its error, or "" on success.
 func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, body io.Reader) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, "http://engine"+path, body)
+	said, err := s.callWithin(t.Context(), t, method, path, auth, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return said
+}
+
+// callWithin is call with a context. It returns an error if there is no answer.
+func (s *scene) callWithin(ctx context.Context, t *testing.T, method, path string, auth authn.AuthConfig, body io.Reader) (string, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +314,7 @@ func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, b
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer response.Body.Close()
 	var message struct{ Message, Error string } // in an error response, or in the stream
@@ -312,10 +322,10 @@ func (s *scene) call(t *testing.T, method, path string, auth authn.AuthConfig, b
 		if err := decoder.Decode(&message); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return "" // a removal returns a list
+			return "", nil // a removal returns a list
 		}
 	}
-	return cmp.Or(message.Error, message.Message)
+	return cmp.Or(message.Error, message.Message), nil
 }
 
 func expectSaid(t *testing.T, said, want string) {
