@@ -16,6 +16,7 @@ import (
 // no later pull of that blob ends: the engine's log says "ref moby/1/unknown-sha256:… locked for 2m34s". All images with
 // that blob arrive.
 func TestEnginePullsLocked(t *testing.T) {
+	t.Parallel()
 	account, err := corpus.Account(t.Context(), corpus.AccountOptions{})
 	if err != nil {
 		t.Fatal(err)
