@@ -91,6 +91,7 @@ func newAmazonFrom(loaded aws.Config, cfg Config) *amazon {
 	identity := sts.NewFromConfig(loaded, func(o *sts.Options) { o.RetryMaxAttempts = ecr.IdentityAttempts })
 	a := newAmazonOver(identity, awsecr.NewFromConfig(loaded), cfg, time.Now)
 	a.http = loaded.HTTPClient
+	a.buckets.Retryer = loaded.Retryer()
 	return a
 }
 

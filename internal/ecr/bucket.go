@@ -12,17 +12,22 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	smithytime "github.com/aws/smithy-go/time"
 )
 
 const (
-	// bucketTimeout limits the request for one byte, because the bucket may be unreachable.
+	// bucketTimeout limits the requests for one byte, because the bucket may be unreachable.
 	bucketTimeout = 30 * time.Second
+	// bucketAttempts is the SDK's default for S3.
+	bucketAttempts = 3
 	// maxProblem limits what is read of an error response, in bytes.
 	maxProblem = 64 << 10
 )
 
 // Buckets tries to read a layer from each bucket, once per bucket. It is safe for concurrent use.
 type Buckets struct {
+	Retryer aws.Retryer // decides after which errors to try again, and when; nil: never
+
 	mu    sync.Mutex
 	tried map[string]error // by host
 }
@@ -38,7 +43,7 @@ func (b *Buckets) Read(ctx context.Context, client aws.HTTPClient, signed string
 	defer b.mu.Unlock()
 	err, known := b.tried[address.Host]
 	if !known {
-		err = readFirstByte(ctx, client, address)
+		err = b.readFirstByte(ctx, client, address)
 		if b.tried == nil {
 			b.tried = map[string]error{}
 		}
@@ -47,9 +52,23 @@ func (b *Buckets) Read(ctx context.Context, client aws.HTTPClient, signed string
 	return address.Host, err
 }
 
-func readFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) error {
+// readFirstByte tries again if the bucket, or the way there, has a problem that may pass.
+func (b *Buckets) readFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
+	for attempt := 1; ; attempt++ {
+		err := tryFirstByte(ctx, client, signed)
+		if err == nil || attempt == bucketAttempts || b.Retryer == nil || !b.Retryer.IsErrorRetryable(err) {
+			return err
+		}
+		delay, noDelay := b.Retryer.RetryDelay(attempt, err)
+		if noDelay != nil || smithytime.SleepWithContext(ctx, delay) != nil {
+			return err
+		}
+	}
+}
+
+func tryFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, signed.String(), nil)
 	if err != nil {
 		return bucketError(signed.Host, errors.New("ECR's URL of a layer is not a URL"), "")
@@ -57,7 +76,7 @@ func readFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) 
 	request.Header.Set("Range", "bytes=0-0")
 	answer, err := client.Do(request)
 	if err != nil {
-		return bucketError(signed.Host, withoutURL(err),
+		return bucketError(signed.Host, connectionError{withoutURL(err)},
 			"the job must be able to reach it: check its proxy (HTTPS_PROXY, NO_PROXY) and the S3 endpoint of its VPC")
 	}
 	defer func() { _ = answer.Body.Close() }()
@@ -65,10 +84,29 @@ func readFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) 
 		return refusedBy(signed.Host, answer)
 	}
 	if _, err := io.ReadFull(answer.Body, make([]byte, 1)); err != nil {
-		return bucketError(signed.Host, fmt.Errorf("the layer's first byte does not come: %w", err), "")
+		return bucketError(signed.Host, connectionError{fmt.Errorf("the layer's first byte does not come: %w", err)}, "")
 	}
 	return nil
 }
+
+// connectionError is the error of a connection, as retryers know it.
+type connectionError struct{ error }
+
+// ConnectionError is what retryers ask for.
+func (e connectionError) ConnectionError() bool { return !errors.Is(e.error, context.Canceled) }
+
+func (e connectionError) Unwrap() error { return e.error }
+
+// statusError is an error response, as retryers know it.
+type statusError struct {
+	status int
+	words  string
+}
+
+// HTTPStatusCode is what retryers ask for.
+func (e statusError) HTTPStatusCode() int { return e.status }
+
+func (e statusError) Error() string { return e.words }
 
 func bucketError(host string, err error, remedy string) *Error {
 	return NewError("read a layer from "+host, err, remedy)
@@ -98,5 +136,5 @@ func refusedBy(host string, answer *http.Response) *Error {
 	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusProxyAuthRequired:
 		remedy = "this is not the bucket's answer, but that of a proxy or firewall before it: allow requests to " + host + " there"
 	}
-	return bucketError(host, errors.New(words), remedy)
+	return bucketError(host, statusError{answer.StatusCode, words}, remedy)
 }

@@ -1,12 +1,17 @@
 package ecr
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // httpClient is the HTTP client of the SDK.
@@ -83,3 +88,54 @@ func TestReadFromBucket(t *testing.T) {
 		})
 	}
 }
+
+// impatient is the retryer of AWS calls, without delay.
+type impatient struct{ aws.Retryer }
+
+func (impatient) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
+
+func TestBucketIsTriedAgain(t *testing.T) {
+	failed := func(err error) httpClient {
+		return func(r *http.Request) (*http.Response, error) {
+			return nil, &url.Error{Op: "Get", URL: r.URL.String(), Err: err}
+		}
+	}
+	cutOff := func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusPartialContent, Body: io.NopCloser(&failingReader{io.ErrUnexpectedEOF})}, nil
+	}
+	trouble, good := answered(http.StatusServiceUnavailable, ""), answered(http.StatusPartialContent, "l")
+	for _, test := range []struct {
+		name     string
+		answers  []httpClient // the last one is repeated
+		requests int
+		says     string // part of the error; empty: there is none
+	}{
+		{"a connection reset", []httpClient{failed(syscall.ECONNRESET), good}, 2, ""},
+		{"nobody listening yet", []httpClient{failed(syscall.ECONNREFUSED), good}, 2, ""},
+		{"a response cut off", []httpClient{cutOff, good}, 2, ""},
+		{"trouble that passes", []httpClient{trouble, answered(http.StatusInternalServerError, ""), good}, 3, ""},
+		{"trouble that stays", []httpClient{trouble}, 3, "Service Unavailable"},
+		{"a refusal", []httpClient{answered(http.StatusForbidden, ""), good}, 1, "Forbidden"},
+		{"an interrupted run", []httpClient{failed(context.Canceled), good}, 1, "context canceled"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requests := 0
+			client := httpClient(func(r *http.Request) (*http.Response, error) {
+				requests++
+				return test.answers[min(requests, len(test.answers))-1](r)
+			})
+			buckets := Buckets{Retryer: impatient{NewRetryer()}}
+			_, err := buckets.Read(t.Context(), client, "https://bucket.example/layer?X-Amz-Signature=secret")
+			if requests != test.requests {
+				t.Errorf("%d requests, want %d", requests, test.requests)
+			}
+			if (err != nil) != (test.says != "") || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want %q", err, test.says)
+			}
+		})
+	}
+}
+
+type failingReader struct{ err error }
+
+func (r *failingReader) Read([]byte) (int, error) { return 0, r.err }
