@@ -728,8 +728,9 @@ func TestLongestSession(t *testing.T) {
 		want   []string // of three calls that each need new credentials
 	}{
 		{"twelve hours", 43200, false, []string{"43200", "43200", "43200"}},
-		{"four hours", 14400, false, []string{"43200", "28800", "14400", "14400", "14400"}},
-		{"one hour, the default", 3600, false, []string{"43200", "28800", "14400", "7200", "3600", "3600", "3600"}},
+		{"six hours", 21600, false, []string{"43200", "21600", "32400", "25200", "21600", "21600"}},
+		{"four hours", 14400, false, []string{"43200", "21600", "10800", "14400", "18000", "14400", "14400"}},
+		{"one hour, the default", 3600, false, []string{"43200", "21600", "10800", "3600", "7200", "3600", "3600"}},
 		{"a condition of the trust policy", 3600, true, []string{"43200", "3600", "3600", "3600"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
