@@ -36,7 +36,7 @@ func newAPI(s *Server, opts Options) *api {
 	return &api{
 		keys: keys,
 		now:  opts.Now,
-		sts:  &stsService{keys: keys, now: opts.Now, token: opts.WebIdentityToken, roleARN: opts.RoleARN},
+		sts:  &stsService{keys: keys, now: opts.Now, token: opts.WebIdentityToken, roleARN: opts.RoleARN, longest: opts.MaxSession},
 		ecr: &ecrService{
 			keys: keys, now: opts.Now, region: opts.Region, registryHost: s.RegistryHost, scheme: s.scheme,
 			account: s.account, tokens: s.tokens, policy: s.policy, bucket: s.bucket, pages: newPager(opts.MaxPage),

@@ -57,6 +57,8 @@ type Options struct {
 	WebIdentityToken string
 	RoleARN          string // the role to assume with it; empty: role/gitlab-ci in the identity's account
 
+	MaxSession time.Duration // the role's maximum session duration; 0: 1 hour, IAM's default
+
 	TokenLifetime time.Duration // of registry tokens; 0: 12 hours, as in ECR
 
 	// Announce maps the registry's listening host:port to the one given to clients, such as a proxy's; nil: unchanged.
@@ -128,6 +130,7 @@ func withDefaults(opts Options) Options {
 	opts.IdentityAccountID = cmp.Or(opts.IdentityAccountID, opts.AccountID)
 	opts.Region = cmp.Or(opts.Region, "eu-central-1")
 	opts.RoleARN = cmp.Or(opts.RoleARN, "arn:aws:iam::"+opts.IdentityAccountID+":role/gitlab-ci")
+	opts.MaxSession = cmp.Or(opts.MaxSession, sessionLifetime)
 	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 12*time.Hour)
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -9,7 +9,11 @@ import (
 	"time"
 )
 
-const sessionLifetime = time.Hour
+const (
+	sessionLifetime  = time.Hour // of a request without DurationSeconds, and the default maximum of a role
+	shortestLifetime = 900       // seconds
+	longestLifetime  = 43200
+)
 
 // stsService implements the query protocol: requests are forms, and responses XML.
 type stsService struct {
@@ -17,6 +21,7 @@ type stsService struct {
 	now     func() time.Time
 	token   string // exchanged for the role's credentials; empty: no token is accepted
 	roleARN string
+	longest time.Duration // session of the role
 }
 
 func (s *stsService) action(_ *http.Request, body []byte) string {
@@ -126,16 +131,22 @@ func (s *stsService) checkAssumeRole(form url.Values) (lifetime time.Duration, e
 	if form.Get("RoleArn") != s.roleARN {
 		return 0, &apiError{http.StatusForbidden, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"}
 	}
-	return parseLifetime(form.Get("DurationSeconds"))
+	return s.parseLifetime(form.Get("DurationSeconds"))
 }
 
-func parseLifetime(seconds string) (time.Duration, error) {
+func (s *stsService) parseLifetime(seconds string) (time.Duration, error) {
 	if seconds == "" {
 		return sessionLifetime, nil
 	}
+	const outOfRange = "1 validation error detected: Value '%s' at 'durationSeconds' failed to satisfy constraint: Member must have value %s than or equal to %d"
 	n, err := strconv.Atoi(seconds)
-	if err != nil || n < 900 || n > 43200 {
-		return 0, fail("ValidationError", "1 validation error detected: Value '%s' at 'durationSeconds' failed to satisfy constraint: Member must have value between 900 and 43200", seconds)
+	switch {
+	case err != nil || n < shortestLifetime:
+		return 0, fail("ValidationError", outOfRange, seconds, "greater", shortestLifetime)
+	case n > longestLifetime:
+		return 0, fail("ValidationError", outOfRange, seconds, "less", longestLifetime)
+	case time.Duration(n)*time.Second > s.longest:
+		return 0, fail("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	return time.Duration(n) * time.Second, nil
 }

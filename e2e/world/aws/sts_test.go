@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -148,6 +149,45 @@ func TestWebIdentityRefused(t *testing.T) {
 			cfg := load(t, append(webIdentityFile(t, s, tt.token), tt.env...))
 			_, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), nil)
 			checkCode(t, err, tt.wantCode, "")
+		})
+	}
+}
+
+// TestSessionDuration requests sessions of several lengths, from roles with several maximums.
+func TestSessionDuration(t *testing.T) {
+	const exceeds = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+	tests := []struct {
+		longest time.Duration
+		seconds int32 // requested; 0: none
+		want    time.Duration
+		says    string
+	}{
+		{0, 0, time.Hour, ""},
+		{0, 900, 15 * time.Minute, ""},
+		{0, 3600, time.Hour, ""},
+		{0, 3601, 0, exceeds},
+		{6 * time.Hour, 0, time.Hour, ""},
+		{6 * time.Hour, 21600, 6 * time.Hour, ""},
+		{6 * time.Hour, 43200, 0, exceeds},
+		{12 * time.Hour, 43200, 12 * time.Hour, ""},
+		{12 * time.Hour, 43201, 0, "Value '43201' at 'durationSeconds' failed to satisfy constraint: Member must have value less than or equal to 43200"},
+		{0, 899, 0, "Value '899' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900"},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d of %s", tt.seconds, tt.longest), func(t *testing.T) {
+			clock := newClock()
+			s := start(t, Options{WebIdentityToken: "id-token", MaxSession: tt.longest, Now: clock.Now})
+			input := &sts.AssumeRoleWithWebIdentityInput{RoleArn: &s.RoleARN, RoleSessionName: sdk.String("test"), WebIdentityToken: sdk.String("id-token")}
+			if tt.seconds > 0 {
+				input.DurationSeconds = &tt.seconds
+			}
+			out, err := sts.NewFromConfig(load(t, s.Env())).AssumeRoleWithWebIdentity(t.Context(), input)
+			if tt.says != "" {
+				checkCode(t, err, "ValidationError", tt.says)
+				return
+			}
+			check(t, err)
+			equal(t, "expiry", out.Credentials.Expiration.UTC(), clock.Now().Add(tt.want).Truncate(time.Second).UTC())
 		})
 	}
 }
