@@ -59,14 +59,26 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// statusWriter keeps the status of the response.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	status  int
+	written bool
 }
 
+// WriteHeader ignores all statuses but the first, without a line in the log: distribution's handlers write another one when
+// a client has disconnected during an upload.
 func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
+	if w.written {
+		return
+	}
+	w.status, w.written = status, status >= http.StatusOK
 	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(data []byte) (int, error) {
+	w.written = true
+	return w.ResponseWriter.Write(data)
 }
 
 // Unwrap gives http.ResponseController the connection behind it.
