@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"testing"
 
@@ -18,11 +17,10 @@ import (
 // bucket that responds with the status.
 func layerAnswers(t *testing.T, status int) map[string]http.HandlerFunc {
 	t.Helper()
-	bucket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	bucket := closingServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		_, _ = fmt.Fprintf(w, "<Error><Code>AccessDenied</Code><Message>no</Message><Resource>%s</Resource></Error>", r.URL)
 	}))
-	t.Cleanup(bucket.Close)
 	return map[string]http.HandlerFunc{
 		"BatchCheckLayerAvailability": ecrAnswer(http.StatusOK, map[string]any{"layers": []any{}}),
 		"GetDownloadUrlForLayer":      ecrAnswer(http.StatusOK, map[string]any{"downloadUrl": bucket.URL + "/layer?X-Amz-Signature=" + secrets["the ECR token"]}),
@@ -134,7 +132,7 @@ func TestPlan(t *testing.T) {
 			maps.Copy(changes, test.changes)
 			w := newWorld(t, changes)
 			maps.Copy(w.env, test.env)
-			code, stdout, stderr := w.run(t.Context(), t, append([]string{"plan"}, test.args...)...)
+			code, stdout, stderr := w.runAtOnce(t, append([]string{"plan"}, test.args...)...)
 			if code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
@@ -153,17 +151,17 @@ func TestPlanReadsTheReport(t *testing.T) {
 	maps.Copy(w.amazon.answers, layerAnswers(t, http.StatusPartialContent))
 	dir := t.TempDir()
 	w.env["MIGRATE_REPORT_DIR"] = dir
-	if code, stdout, stderr := w.run(t.Context(), t); code != exitDone {
+	if code, stdout, stderr := w.runAtOnce(t); code != exitDone {
 		t.Fatalf("exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	before := reportOf(t, dir)
-	code, stdout, _ := w.run(t.Context(), t, "plan")
+	code, stdout, _ := w.runAtOnce(t, "plan")
 	assertParts(t, "stdout", stdout, "1  are at GitLab already", "0  to copy")
 	if after := reportOf(t, dir); code != exitDone || after.Ended != before.Ended || after.Counts["changed"] != 1 {
 		t.Errorf("exit code %d, and the report has become %+v", code, after)
 	}
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
-	_, stdout, _ = w.run(t.Context(), t, "plan")
+	_, stdout, _ = w.runAtOnce(t, "plan")
 	assertParts(t, "stdout", stdout, "0  are at GitLab already", "1  to copy", "1  of them replace")
 	if names, err := filepath.Glob(filepath.Join(w.env["MIGRATE_REPORT_DIR"], "*")); err != nil || len(names) > 0 {
 		t.Errorf("it has written %q (%v)", names, err)
@@ -175,24 +173,24 @@ func TestVerify(t *testing.T) {
 	w := newWorld(t, map[string]http.HandlerFunc{"DELETE /images/" + pulled: jsonAnswer(http.StatusOK, []any{})})
 	dir := t.TempDir()
 	w.env["MIGRATE_REPORT_DIR"] = dir
-	code, stdout, stderr := w.run(t.Context(), t, "verify")
+	code, stdout, stderr := w.runAtOnce(t, "verify")
 	assertParts(t, "stdout before", stdout, "Verify: 1 tags are compared", "missing       team/app:1.2", "0 of 1 tags are at", "1  missing", "GitLab does not have it")
 	if r := reportOf(t, dir); code != exitIncomplete || stderr != "" || r.Counts["missing"] != 1 || !r.Finished {
 		t.Errorf("before: exit code %d, report %+v, stderr %s", code, r, stderr)
 	}
 	w.expectNothingMoved(t)
 
-	if code, stdout, stderr := w.run(t.Context(), t); code != exitDone {
+	if code, stdout, stderr := w.runAtOnce(t); code != exitDone {
 		t.Fatalf("exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	pulls := len(w.daemon.asked(pullPath))
-	code, stdout, _ = w.run(t.Context(), t, "verify")
+	code, stdout, _ = w.runAtOnce(t, "verify")
 	assertParts(t, "stdout after", stdout, "exact         team/app:1.2", "1 of 1 tags are at", "1  exact")
 	if r := reportOf(t, dir); code != exitDone || r.Counts["exact"] != 1 || len(w.daemon.asked(pullPath)) != pulls {
 		t.Errorf("after: exit code %d, report %+v", code, r)
 	}
 
-	code, stdout, _ = w.run(t.Context(), t, "verify", "--pull", "3")
+	code, stdout, _ = w.runAtOnce(t, "verify", "--pull", "3")
 	assertParts(t, "stdout with a pull", stdout, "pulled        team/app:1.2", "exact         team/app:1.2", "1 of 1 tags", "1  pulled")
 	asked := w.daemon.asked(pullPath)
 	if code != exitDone || len(asked) != pulls+1 || len(w.daemon.asked(pushPath)) != 1 {
@@ -211,18 +209,18 @@ func TestVerify(t *testing.T) {
 func TestVerifyGoesByTheReport(t *testing.T) {
 	w := classicWorld(t)
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
-	if code, stdout, stderr := w.run(t.Context(), t); code != exitDone {
+	if code, stdout, stderr := w.runAtOnce(t); code != exitDone {
 		t.Fatalf("exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	for range 2 { // it keeps the pair
-		code, stdout, _ := w.run(t.Context(), t, "verify")
+		code, stdout, _ := w.runAtOnce(t, "verify")
 		assertParts(t, "stdout", stdout, "changed       team/app:1.2", "1 of 1 tags", "Digests that differ, ECR -> GitLab:")
 		if code != exitDone {
 			t.Errorf("exit code %d", code)
 		}
 	}
 	w.env["MIGRATE_REPORT_DIR"] = ""
-	code, stdout, _ := w.run(t.Context(), t, "verify")
+	code, stdout, _ := w.runAtOnce(t, "verify")
 	assertParts(t, "stdout without the report", stdout, "different     team/app:1.2", "0 of 1 tags", "GitLab has another image under this tag")
 	if code != exitIncomplete {
 		t.Errorf("exit code %d", code)
@@ -235,7 +233,7 @@ func TestChosenRunKeepsTheReport(t *testing.T) {
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
 	for _, run := range []struct{ tags, outcome string }{{"", "changed"}, {"v*", ""}, {"", "present"}} {
 		w.env["MIGRATE_TAGS"] = run.tags
-		code, stdout, stderr := w.run(t.Context(), t)
+		code, stdout, stderr := w.runAtOnce(t)
 		r := reportOf(t, w.env["MIGRATE_REPORT_DIR"])
 		if code != exitDone || run.outcome != "" && r.Counts[run.outcome] != 1 {
 			t.Errorf("exit code %d, want one %s:\n%s%s", code, run.outcome, stdout, stderr)

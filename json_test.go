@@ -42,7 +42,7 @@ func TestPlanAsJSON(t *testing.T) {
 	changes := layerAnswers(t, http.StatusPartialContent)
 	w := newWorld(t, changes)
 	w.env["GITLAB_CI"] = "true" // the log has sections
-	code, stdout, stderr := w.run(t.Context(), t, "plan", "--format", "json", "--within", "3h")
+	code, stdout, stderr := w.runAtOnce(t, "plan", "--format", "json", "--within", "3h")
 	document := documentOf(t, stdout)
 	for field, want := range map[string]any{
 		"version": 1., "target": "registry.example.com/group/project", "store": "containerd", "listedTags": 1., "pendingTags": 1., "presentTags": 0.,
@@ -65,7 +65,7 @@ func TestPlanAsJSONNamesTroubles(t *testing.T) {
 		resolvePath: problem(http.StatusForbidden, "denied: "+secrets["CI_REGISTRY_PASSWORD"]+" at https://u:p@host.example/path?X-Amz-Signature=0123abcd"),
 	})
 	w := newWorld(t, changes)
-	code, stdout, _ := w.run(t.Context(), t, "plan", "--format=json")
+	code, stdout, _ := w.runAtOnce(t, "plan", "--format=json")
 	document := documentOf(t, stdout)
 	entry := onlyOf(t, document, "notMigrated")
 	if code != exitIncomplete || entry["tag"] != "1.2" || !strings.Contains(entry["remedy"].(string), "GitLab denies reading") ||
@@ -85,16 +85,16 @@ func TestPlanAsJSONNamesTroubles(t *testing.T) {
 
 func TestVerifyAsJSON(t *testing.T) {
 	w := newWorld(t, nil)
-	code, stdout, stderr := w.run(t.Context(), t, "verify", "--format", "json")
+	code, stdout, stderr := w.runAtOnce(t, "verify", "--format", "json")
 	document := documentOf(t, stdout)
 	if tag := onlyOf(t, document, "tags"); code != exitIncomplete || tag["outcome"] != "missing" || document["finished"] != true {
 		t.Errorf("before: exit code %d, %v", code, document)
 	}
 	assertParts(t, "stderr", stderr, "Verify: 1 tags are compared", "0 of 1 tags are at")
-	if code, stdout, stderr := w.run(t.Context(), t); code != exitDone {
+	if code, stdout, stderr := w.runAtOnce(t); code != exitDone {
 		t.Fatalf("exit code %d:\n%s%s", code, stdout, stderr)
 	}
-	code, stdout, _ = w.run(t.Context(), t, "verify", "--format", "json")
+	code, stdout, _ = w.runAtOnce(t, "verify", "--format", "json")
 	document = documentOf(t, stdout)
 	counts, _ := document["counts"].(map[string]any)
 	if tags, _ := document["tags"].([]any); code != exitDone || counts["exact"] != 1. || len(tags) != 0 {
@@ -122,7 +122,7 @@ func TestInterruptedVerificationAsJSON(t *testing.T) {
 func TestNoResultIsNoJSON(t *testing.T) {
 	for _, command := range []string{"plan", "verify"} {
 		w := newWorld(t, map[string]http.HandlerFunc{"DescribeRepositories": ecrError("AccessDeniedException", "no")})
-		code, stdout, stderr := w.run(t.Context(), t, command, "--format", "json")
+		code, stdout, stderr := w.runAtOnce(t, command, "--format", "json")
 		if code != exitFailed || stdout != "" {
 			t.Errorf("%s: exit code %d:\n%s", command, code, stdout)
 		}

@@ -50,15 +50,13 @@ func newWorld(t *testing.T, changes map[string]http.HandlerFunc) *world {
 	w := &world{}
 	w.daemon = &daemon{version: "1.51", answers: engineAnswers(func() bool { return len(w.daemon.asked(pushPath)) > 0 })}
 	maps.Copy(w.daemon.answers, changes)
-	docker := httptest.NewServer(w.daemon)
-	t.Cleanup(docker.Close)
+	docker := closingServer(t, w.daemon)
 
 	answers := amazonAnswers()
 	maps.Copy(answers, changes)
-	var endpoint string
-	w.amazon, endpoint = startStandIn(t, answers)
+	w.amazon = &standIn{answers: answers}
 	w.env = map[string]string{
-		"AWS_ENDPOINT_URL": endpoint, "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration",
+		"AWS_ENDPOINT_URL": closingServer(t, w.amazon).URL, "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/migration",
 		"DOCKER_HOST": "tcp://" + docker.Listener.Addr().String(),
 		"GITLAB_CI":   "", // whose log would have colours
 	}
@@ -68,6 +66,17 @@ func newWorld(t *testing.T, changes map[string]http.HandlerFunc) *world {
 		}
 	}
 	return w
+}
+
+// closingServer closes each connection after its response: an open one would stop the clock of a synctest bubble.
+func closingServer(t *testing.T, handler http.Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.SetKeepAlivesEnabled(false)
+	server.Config.ReadHeaderTimeout = 10 * time.Second // of a connection without a request, which a client may leave, too
+	server.Start()
+	t.Cleanup(server.Close)
+	return server
 }
 
 func amazonAnswers() map[string]http.HandlerFunc {
@@ -88,12 +97,6 @@ func amazonAnswers() map[string]http.HandlerFunc {
 		"BatchGetImage": ecrAnswer(http.StatusOK, map[string]any{"images": []any{map[string]any{
 			"imageId": id, "imageManifest": manifest, "imageManifestMediaType": ocispec.MediaTypeImageManifest,
 		}}}),
-	}
-	for action, answer := range answers {
-		answers[action] = func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Connection", "close") // an open one would stop the clock of a synctest bubble
-			answer(w, r)
-		}
 	}
 	return answers
 }
@@ -152,6 +155,13 @@ func (w *world) run(ctx context.Context, t *testing.T, args ...string) (code int
 		}
 	}
 	return code, out.String(), errors.String()
+}
+
+// runAtOnce is run on the clock of a synctest bubble, where the waits between retries take no time.
+func (w *world) runAtOnce(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { code, stdout, stderr = w.run(t.Context(), t, args...) })
+	return code, stdout, stderr
 }
 
 // reports returns the report files by name.
@@ -223,7 +233,7 @@ func TestCommandLine(t *testing.T) {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			w := newWorld(t, nil)
 			maps.Copy(w.env, test.env)
-			code, stdout, stderr := w.run(t.Context(), t, test.args...)
+			code, stdout, stderr := w.runAtOnce(t, test.args...)
 			if code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
@@ -244,7 +254,7 @@ func TestPastedCredentials(t *testing.T) {
 			t.Run(variable+" with "+name, func(t *testing.T) {
 				w := newWorld(t, nil)
 				w.env[variable] = "pasted-secret" + ending
-				code, stdout, stderr := w.run(t.Context(), t)
+				code, stdout, stderr := w.runAtOnce(t)
 				if code != exitConfig || w.contacted() || strings.Contains(stdout+stderr, "pasted") {
 					t.Errorf("exit code %d; contacted AWS with %v\n%s%s", code, w.amazon.calls, stdout, stderr)
 				}
@@ -332,7 +342,7 @@ func TestImagesWithoutTheirKey(t *testing.T) {
 		},
 	})
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
-	code, stdout, _ := w.run(t.Context(), t)
+	code, stdout, _ := w.runAtOnce(t)
 	report := w.reports(t)["report.json"]
 	about := 0
 	for line := range strings.Lines(stdout) {
@@ -396,7 +406,7 @@ func TestClassicStoreOfACurrentEngine(t *testing.T) {
 		w := newWorld(t, map[string]http.HandlerFunc{infoPath: jsonAnswer(http.StatusOK, system.Info{ServerVersion: "29.0.0", Driver: "overlay2"})})
 		w.daemon.version = api
 		w.env["DOCKER_DRIVER"] = "overlay2"
-		_, stdout, _ := w.run(t.Context(), t, "plan")
+		_, stdout, _ := w.runAtOnce(t, "plan")
 		if got := strings.Contains(stdout, `with the classic image store`+"\n        DOCKER_DRIVER=overlay2 makes it use"); got != want {
 			t.Errorf("API %s:\n%s", api, stdout)
 		}
@@ -511,7 +521,7 @@ func TestMigration(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, test.changes)
 			maps.Copy(w.env, test.env)
-			code, stdout, stderr := w.run(t.Context(), t)
+			code, stdout, stderr := w.runAtOnce(t)
 			if code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
@@ -526,7 +536,7 @@ func TestMigration(t *testing.T) {
 // TestEachRegistryGetsItsOwnCredentials checks the credentials that the engine gets for each call of an entire run.
 func TestEachRegistryGetsItsOwnCredentials(t *testing.T) {
 	w := newWorld(t, nil)
-	if code, _, stderr := w.run(t.Context(), t); code != exitDone {
+	if code, _, stderr := w.runAtOnce(t); code != exitDone {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	ofECR := registry.AuthConfig{Username: "AWS", Password: secrets["the ECR token"], ServerAddress: sourceHost}
@@ -701,7 +711,7 @@ func TestSecondRunGoesOnFromTheReport(t *testing.T) {
 	dir := t.TempDir()
 	w.env["MIGRATE_REPORT_DIR"] = dir
 	for _, outcome := range []string{"changed", "present"} {
-		code, stdout, stderr := w.run(t.Context(), t)
+		code, stdout, stderr := w.runAtOnce(t)
 		if r := reportOf(t, dir); code != exitDone || r.Counts[outcome] != 1 {
 			t.Errorf("exit code %d, want one %s:\n%s%s", code, outcome, stdout, stderr)
 		}
@@ -718,7 +728,7 @@ func TestReportFolder(t *testing.T) {
 	if err := os.WriteFile(w.env["MIGRATE_REPORT_DIR"], nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr := w.run(t.Context(), t)
+	code, _, stderr := w.runAtOnce(t)
 	if code != exitConfig || w.contacted() {
 		t.Errorf("exit code %d; contacted AWS with %v", code, w.amazon.calls)
 	}
@@ -735,7 +745,7 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 		jsonAnswer(http.StatusOK, registry.AuthenticateOKBody{Status: "Login Succeeded"})(rw, r)
 	}})
 	w.env["MIGRATE_REPORT_DIR"] = dir
-	code, stdout, stderr := w.run(t.Context(), t)
+	code, stdout, stderr := w.runAtOnce(t)
 	if code != exitDone {
 		t.Errorf("exit code %d", code)
 	}

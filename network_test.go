@@ -82,7 +82,7 @@ func TestNothingElseIsReached(t *testing.T) {
 				w.env[name] = value
 			}
 			w.env["AWS_EC2_METADATA_DISABLED"], w.env["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "", endpoint
-			if code, _, stderr := w.run(t.Context(), t); code != exitDone {
+			if code, _, stderr := w.runAtOnce(t); code != exitDone {
 				t.Errorf("exit code %d: %s", code, stderr)
 			}
 			if n := asked.Load(); n > 0 || len(looked.names) > 0 {

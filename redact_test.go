@@ -84,7 +84,7 @@ func TestEchoedSecretsAreHidden(t *testing.T) {
 				w.env[name] = value
 			}
 			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
-			code, stdout, stderr := w.run(t.Context(), t) // which looks for secrets
+			code, stdout, stderr := w.runAtOnce(t) // which looks for secrets
 			texts := w.reports(t)
 			delete(texts, "references.csv") // which has no errors
 			for name, text := range texts {
@@ -120,7 +120,7 @@ func TestSignedURLsAreHidden(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, map[string]http.HandlerFunc{test.call: test.answer})
 			w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
-			code, stdout, stderr := w.run(t.Context(), t)
+			code, stdout, stderr := w.runAtOnce(t)
 			texts := w.reports(t)
 			delete(texts, "references.csv") // which has no errors
 			texts["output"] = stdout + stderr
@@ -145,7 +145,7 @@ func TestRoleCredentialsAreHidden(t *testing.T) {
 		"DescribeRepositories":      echo(func(words string) http.HandlerFunc { return ecrError("InvalidSignatureException", words) }),
 	})
 	w.env["AWS_ACCESS_KEY_ID"], w.env["AWS_SECRET_ACCESS_KEY"] = "", ""
-	_, stdout, stderr := w.run(t.Context(), t)
+	_, stdout, stderr := w.runAtOnce(t)
 	if output := stdout + stderr; strings.Contains(output, "session-of-the-role") || !strings.Contains(output, "X-Amz-Security-Token: "+redact.Hidden) {
 		t.Errorf("got %s", output)
 	}

@@ -17,7 +17,7 @@ func TestReferences(t *testing.T) {
 		command, want string
 		code          int
 	}{{"verify", header, exitIncomplete}, {"migrate", moved, exitDone}, {"verify", moved, exitDone}, {"migrate", moved, exitDone}} {
-		code, stdout, stderr := w.run(t.Context(), t, run.command)
+		code, stdout, stderr := w.runAtOnce(t, run.command)
 		if got := w.reports(t)["references.csv"]; code != run.code || got != run.want {
 			t.Errorf("%s: exit code %d, want %d\n got %s\nwant %s\n%s%s", run.command, code, run.code, got, run.want, stdout, stderr)
 		}
