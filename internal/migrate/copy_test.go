@@ -60,14 +60,33 @@ func (s *setup) stores(m image.Manifest) {
 
 func (s *setup) pulled(m image.Manifest) string { return s.item.Image.Repository.Reference(m) }
 
-// attempt copies the image as a run of it alone does, and reports whether it was set aside.
-func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside bool) {
+// run is one of the image alone.
+func (s *setup) run(ctx context.Context) *run {
 	options := Options{Engine: s.engine, Store: s.with.Store, Concurrency: 1, Observe: func(Event) {}}
 	r := newRun(ctx, options, transfer.Cleanup{})
-	defer r.stop(nil)
 	r.catalog, r.copier = s.with.Catalog, s.copier()
-	r.copyAll(ctx, []*plan.Item{s.item})
+	return r
+}
+
+// attempt copies the image as a run of it alone does, and reports whether it was set aside.
+func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside bool) {
+	r := s.run(ctx)
+	defer r.stop(nil)
+	r.copyAll(ctx, plan.Copies([]*plan.Item{s.item}))
 	return r.results, len(r.deferred) > 0
+}
+
+// migrate copies the image as a run of it alone does, from the beginning to the end, and expects the results in any order.
+func (s *setup) migrate(t *testing.T, want ...string) []transfer.Result {
+	t.Helper()
+	r := s.run(t.Context())
+	defer r.stop(nil)
+	r.copyAndRecover(t.Context(), plan.Copies([]*plan.Item{s.item}))
+	if got := outcomes(r.results); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("results %q, want %q", got, want)
+	}
+	s.engine.ExpectEmpty(t)
+	return r.results
 }
 
 // copy expects the results "tag: outcome", and nothing left in the engine.

@@ -63,6 +63,12 @@ type meter struct {
 type imageKey struct {
 	repository string
 	digest     digest.Digest
+	list       bool // of referrers
+}
+
+// keyOf returns the key of an item.
+func keyOf(i *plan.Item) imageKey {
+	return imageKey{i.Image.Repository.Name, i.Image.Digest, i.List != nil}
 }
 
 // metered is what a meter knows of one image.
@@ -89,7 +95,7 @@ func (m *meter) plan(items []*plan.Item) {
 		if i.Rejected() {
 			continue
 		}
-		m.images[imageKey{i.Image.Repository.Name, i.Image.Digest}] = &metered{blobs: i.Blobs, open: len(i.Image.Tags)}
+		m.images[keyOf(i)] = &metered{blobs: i.Blobs, open: len(i.Image.Tags)}
 		for _, id := range i.Blobs {
 			if m.users[id]++; m.users[id] == 1 {
 				m.left += int64(directions) * m.catalog.Size(id)
@@ -100,12 +106,12 @@ func (m *meter) plan(items []*plan.Item) {
 
 // settle records the result of a tag, and reports whether it was the image's last.
 func (m *meter) settle(r transfer.Result) bool {
-	if m == nil || r.Referrers > 0 {
+	if m == nil {
 		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := imageKey{r.Repository, r.Source}
+	key := imageKey{r.Repository, r.Source, r.Referrers > 0}
 	img := m.images[key]
 	if img == nil {
 		return false
@@ -114,6 +120,23 @@ func (m *meter) settle(r transfer.Result) bool {
 	if img.open--; img.open > 0 {
 		return false
 	}
+	m.end(key, img)
+	return true
+}
+
+// drop records that nothing of the items will be moved.
+func (m *meter) drop(items []*plan.Item) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, i := range items {
+		if img := m.images[keyOf(i)]; img != nil {
+			m.end(keyOf(i), img)
+		}
+	}
+}
+
+// end counts the blobs of an image without results to come.
+func (m *meter) end(key imageKey, img *metered) {
 	delete(m.images, key)
 	if img.copied {
 		m.count(inbound, img.blobs, true)
@@ -125,7 +148,6 @@ func (m *meter) settle(r transfer.Result) bool {
 			m.count(outbound, []plan.BlobID{id}, false)
 		}
 	}
-	return true
 }
 
 // count subtracts the blobs from what is left: they have been moved, or do not have to be.

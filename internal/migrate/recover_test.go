@@ -28,7 +28,12 @@ func (s *setup) setAside(t *testing.T) {
 
 func (s *setup) recover(t *testing.T, want ...string) []transfer.Result {
 	t.Helper()
-	results := s.copier().Recover(t.Context(), transfer.NewCopy(s.item), nil)
+	r := s.run(t.Context())
+	defer r.stop(nil)
+	r.deferCopy(transfer.NewCopy(s.item))
+	lists, _ := following(s.item.Lists(), r.recoverAll(t.Context()))
+	r.copyAll(t.Context(), lists)
+	results := r.results
 	if got := outcomes(results); !slices.Equal(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}

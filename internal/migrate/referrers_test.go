@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -93,7 +92,7 @@ func TestBringReferrers(t *testing.T) {
 		name   string
 		change func(s *setup, tag string) // tag: the referrers' of the index
 		want   []string
-		says   string // of the third result
+		says   string // of the result of the index's referrers
 
 		untouched bool // by any push
 	}{
@@ -112,8 +111,15 @@ func TestBringReferrers(t *testing.T) {
 			tag := s.item.Tagged(image.ReferrersTag(pair.Digest))
 			test.change(s, tag)
 			before := s.engine.Tags[tag]
-			results := s.copy(t, test.want...)
-			if r := results[2]; test.says != "" {
+			results := s.migrate(t, test.want...)
+			at := slices.IndexFunc(results, func(r transfer.Result) bool { return r.Subject == pair.Digest })
+			if at < 0 {
+				t.Fatalf("results %q without the referrers of the index", outcomes(results))
+			}
+			if results[0].Referrers > 0 || results[1].Referrers > 0 {
+				t.Errorf("results %q, want the subject's first", outcomes(results))
+			}
+			if r := results[at]; test.says != "" {
 				testkit.ExpectError(t, r.Err, test.says)
 				if now := s.engine.Tags[tag]; before != "" && now != before {
 					t.Errorf("the target's %s became %s", before, now)
@@ -223,14 +229,9 @@ func TestReferrersSharedTriedAgain(t *testing.T) {
 	s.copy(t, "app:1: exact", referrersOf(img, "1")+": failed")
 	delete(s.engine.Fails, push)
 	s.copy(t, "app:1: present", referrersOf(img, "1")+": exact")
-	s.copy(t, "app:1: present")
-	var waiting sync.WaitGroup
-	for range 4 {
-		waiting.Go(func() {
-			if results := s.copier().BringReferrers(t.Context(), transfer.NewCopy(s.item)); len(results) != 0 {
-				t.Errorf("brought again: %q", outcomes(results))
-			}
-		})
+	before := len(s.engine.Of("pull", "push", "load"))
+	s.copy(t, "app:1: present", referrersOf(img, "1")+": present")
+	if moved := s.engine.Of("pull", "push", "load")[before:]; len(moved) > 0 {
+		t.Errorf("a second run makes the calls %q", moved)
 	}
-	waiting.Wait()
 }

@@ -5,6 +5,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,15 +93,47 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		return Summary{}, err
 	}
 	r.announce(ctx, found)
-	for _, wave := range plan.Waves(found.Items) {
-		r.copyAll(ctx, wave)
-	}
-	r.recoverAll(ctx)
+	r.copyAndRecover(ctx, plan.Copies(found.Items))
 	r.copier.EndInterrupted(ctx)
 	if options.Dedicated {
 		r.copier.Sweep(ctx)
 	}
 	return r.summary()
+}
+
+// copyAndRecover copies the items, then those that have to be copied on their own, and then the referrers of those.
+func (r *run) copyAndRecover(ctx context.Context, items []*plan.Item) {
+	var left []*plan.Item
+	for len(items) > 0 {
+		left = append(left, r.copyAll(ctx, items)...)
+		items, left = following(left, r.recoverAll(ctx))
+	}
+	r.meter.drop(left)
+}
+
+// following returns the lists of referrers that can follow the items that have arrived, directly or one after the other, and
+// the rest of them.
+func following(lists, arrived []*plan.Item) (next, rest []*plan.Item) {
+	there := map[*plan.Item]bool{}
+	for _, i := range arrived {
+		there[i] = true
+	}
+	for before := -1; before < len(there); {
+		before = len(there)
+		for _, i := range lists {
+			if slices.ContainsFunc(i.After, func(subject *plan.Item) bool { return there[subject] }) {
+				there[i] = true
+			}
+		}
+	}
+	for _, i := range lists {
+		if there[i] {
+			next = append(next, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	return next, rest
 }
 
 // summary returns the results, and the reason why the run ended if it ended early.
@@ -192,7 +225,7 @@ func (r *run) announce(ctx context.Context, found plan.Survey) {
 	planned.Blobs, planned.Bytes, planned.BytesUnshared = r.catalog.Sum(found.Items)
 	planned.Contents = r.catalog.Contents(found.Items)
 	r.observe(planned)
-	r.meter.plan(found.Items)
+	r.meter.plan(plan.Copies(found.Items))
 	r.observe(r.meter.state())
 	for _, result := range unlisted(found) {
 		r.finish(ctx, result)

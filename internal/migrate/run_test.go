@@ -94,6 +94,7 @@ func TestRun(t *testing.T) {
 		"finished other:1: failed",
 		"started [2]",
 		"finished app:2: exact",
+		"started [" + image.ReferrersTag(img.Digest) + "]",
 		"finished " + referrersOf(img, "1") + ": exact",
 		"recovering 1",
 		"started [1 latest]",
@@ -104,9 +105,9 @@ func TestRun(t *testing.T) {
 	if len(got) != len(want) {
 		t.Fatalf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	sideBySide := want[4:10] // pulls and pushes, in an order of their own
+	sideBySide := want[4:11] // pulls and pushes, in an order of their own
 	slices.Sort(sideBySide)
-	slices.Sort(got[4:10])
+	slices.Sort(got[4:11])
 	if !slices.Equal(got, want) {
 		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

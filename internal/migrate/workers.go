@@ -19,8 +19,8 @@ import (
 const checkConcurrency = 32
 
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
-// is still being asked for those to come.
-func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
+// is still being asked for those to come. It returns the lists of referrers whose subject is not at the target, so far.
+func (r *run) copyAll(ctx context.Context, items []*plan.Item) (left []*plan.Item) {
 	workers := max(1, r.Concurrency)
 	l := &line{run: r, schedule: schedule.New(items, 2*workers, schedule.NewDisk(r.catalog, r.Store, r.Disk)), tasks: transfer.NewCopies(items)}
 	if !r.breaker.hasArrived() {
@@ -38,6 +38,7 @@ func (r *run) copyAll(ctx context.Context, items []*plan.Item) {
 	}
 	_ = group.Wait() // no function returns an error
 	l.settleRest(ctx)
+	return l.schedule.Unoffered()
 }
 
 // line is what the workers of a run share: the schedule, and the copies of its items.
@@ -56,10 +57,19 @@ func (l *line) checkAll(ctx context.Context) {
 			return
 		}
 		done := len(t.Pending) == 0
-		l.copier.Release(ctx, l.schedule.Answered(g, anyArrived(t.Present), !done))
 		if done {
-			l.finish(ctx, l.copier.WithReferrers(ctx, t, t.Present)...)
+			l.finishItem(ctx, g, t.Present)
 		}
+		l.copier.Release(ctx, l.schedule.Answered(g, anyArrived(t.Present), !done))
+	}
+}
+
+// finishItem records the results of all tags of an item. What refers to the item can follow if one of them has arrived. A
+// list of referrers that has failed may have brought some of them.
+func (l *line) finishItem(ctx context.Context, g *schedule.Grant, results []transfer.Result) {
+	l.finish(ctx, results...)
+	if g.List != nil || anyArrived(results) {
+		l.schedule.Arrived(g)
 	}
 }
 
@@ -104,18 +114,19 @@ func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 		l.copier.Release(ctx, l.schedule.Postpone(g, t.Interrupted()))
 	default:
 		t.Clear(ctx)
-		l.notPulled(ctx, t, err)
+		l.notPulled(ctx, g, err)
 		l.copier.Release(ctx, l.schedule.Dropped(g, t.Interrupted()))
 	}
 }
 
 // notPulled puts aside what can be copied alone, at the end, and settles the rest.
-func (r *run) notPulled(ctx context.Context, t *transfer.Copy, err error) {
+func (l *line) notPulled(ctx context.Context, g *schedule.Grant, err error) {
+	t := l.tasks[g.Item]
 	if errors.Is(err, transfer.ErrIncomplete) {
-		r.deferCopy(t)
+		l.deferCopy(t)
 		return
 	}
-	r.finish(ctx, r.copier.WithReferrers(ctx, t, append(t.Present, transfer.SettleFailed(t.Item, t.Pending, err)...))...)
+	l.finishItem(ctx, g, append(t.Present, transfer.SettleFailed(t.Item, t.Pending, err)...))
 }
 
 // pushAll delivers what has been pulled until nothing more will be.
@@ -129,8 +140,8 @@ func (l *line) pushAll(ctx context.Context, worker int) {
 		end(true)
 		arrived := allArrived(results)
 		through(g.Upload, arrived)
+		l.finishItem(ctx, g, append(t.Present, results...))
 		l.schedule.Pushed(g, arrived)
-		l.finish(ctx, l.copier.WithReferrers(ctx, t, append(t.Present, results...))...)
 	}
 }
 
@@ -161,8 +172,9 @@ func (r *run) deferCopy(t *transfer.Copy) {
 	r.deferred = append(r.deferred, t)
 }
 
-// recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it.
-func (r *run) recoverAll(ctx context.Context) {
+// recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it. It
+// returns what can be followed by its referrers.
+func (r *run) recoverAll(ctx context.Context) (arrived []*plan.Item) {
 	if len(r.deferred) > 0 && r.starting.Err() == nil {
 		r.observe(Recovering{Images: len(r.deferred)})
 	}
@@ -178,7 +190,12 @@ func (r *run) recoverAll(ctx context.Context) {
 		end(false)
 		through(t.Blobs, allArrived(results))
 		r.finish(ctx, results...)
+		if t.List != nil || anyArrived(results) {
+			arrived = append(arrived, t.Item)
+		}
 	}
+	r.deferred = nil
+	return arrived
 }
 
 // working notes that a worker starts on an image. The returned function reports that the worker is done, with the blobs

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -18,8 +20,8 @@ func (i *Item) Targets(tags []string) []string {
 	return targets
 }
 
-// Item is one image to copy, with all of its tags: what to copy, and where to. The planner creates it, and it does not
-// change afterwards.
+// Item is one image to copy, with all of its tags, or the referrers of one subject: what to copy, and where to. The planner
+// creates it, and it does not change afterwards.
 type Item struct {
 	Image   image.Image
 	Target  string          // the target repository, host included
@@ -33,11 +35,39 @@ type Item struct {
 	Unknown []string        // media types in the tree that GitLab's registry is not known to take, sorted
 	// Dispensable are those of Unknown that MIGRATE_LEAVE_OUT can leave out: they are neither the root's nor of what runs.
 	Dispensable []string
-	TrialBytes  int64                        // to be moved before the target has answered for all of Unknown
-	Left        int                          // referrers of manifests that are not in the tree, because of Reduced or LeftOut
-	Referrers   map[digest.Digest]*referrers // of the whole repository, by subject; nil if there are none
-	Refusal     error                        // why the item cannot arrive whole, whatever is tried
-	Failure     *Failure                     // why the item could not be planned
+	TrialBytes  int64          // to be moved before the target has answered for all of Unknown
+	Left        int            // referrers of manifests that are not in the tree, because of Reduced or LeftOut
+	List        *ReferrersList // of an item that brings referrers; nil: the item is an image
+	Referrers   []*Item        // lists of what refers to manifests of the tree
+	After       []*Item        // what the item refers to: GitLab may refuse a manifest whose subject it does not have
+	Refusal     error          // why the item cannot arrive whole, whatever is tried
+	Failure     *Failure       // why the item could not be planned
+}
+
+// Lists returns the lists of what refers to the item, followed by those of what refers to the referrers, each once.
+func (i *Item) Lists() []*Item {
+	if len(i.Referrers) == 0 {
+		return nil
+	}
+	var all []*Item
+	seen := map[*Item]bool{}
+	for queue := i.Referrers; len(queue) > 0; queue = queue[1:] {
+		if list := queue[0]; !seen[list] {
+			seen[list] = true
+			all = append(all, list)
+			queue = slices.Concat(queue, list.Referrers)
+		}
+	}
+	return all
+}
+
+// digests returns the manifests that are at the target once the item is, and that of the whole image if only a part of it
+// is copied, each once.
+func (i *Item) digests() []digest.Digest {
+	if slices.Contains(i.members, i.Image.Digest) {
+		return i.members
+	}
+	return append(slices.Clone(i.members), i.Image.Digest)
 }
 
 // Rejected reports whether nothing of the item will be copied.

@@ -65,14 +65,12 @@ func (p *Planner) repository(ctx context.Context, images []image.Image, target s
 	}
 	bySubject := p.bySubject(ctx, images)
 	for page := range slices.Chunk(items, planPage) {
-		docs := readManifests(ctx, p.Source, page[0].Image.Repository, pullable(page))
-		p.reads.Add(int64(len(docs.read)))
+		docs := p.read(ctx, page[0].Image.Repository, pullable(page))
 		for _, i := range page {
-			i.Referrers = bySubject
-			p.decide(ctx, i, docs)
+			p.decide(ctx, i, docs, bySubject)
 		}
 	}
-	dropCarried(bySubject, items)
+	p.follow(ctx, items, bySubject)
 	return append(items, refused...)
 }
 
@@ -132,6 +130,13 @@ type documents struct {
 	failed map[digest.Digest]error
 }
 
+// read is readManifests, and counts what was read.
+func (p *Planner) read(ctx context.Context, repository image.Repository, roots []digest.Digest) documents {
+	docs := readManifests(ctx, p.Source, repository, roots)
+	p.reads.Add(int64(len(docs.read)))
+	return docs
+}
+
 // readManifests reads the manifests of the roots and of everything below them, level by level.
 func readManifests(ctx context.Context, source Source, repository image.Repository, roots []digest.Digest) documents {
 	docs := documents{read: map[digest.Digest]image.Manifest{}, failed: map[digest.Digest]error{}}
@@ -155,13 +160,25 @@ func readManifests(ctx context.Context, source Source, repository image.Reposito
 	return docs
 }
 
-// ReadTree reads the tree of a root that was planned earlier. Its error is a *Failure.
-func ReadTree(ctx context.Context, source Source, repository image.Repository, root digest.Digest) (image.Tree, error) {
-	return readManifests(ctx, source, repository, []digest.Digest{root}).tree(root)
+// ReadTree reads the manifests of an item again. Its error is a *Failure if one of them cannot be read.
+func ReadTree(ctx context.Context, source Source, i *Item) (image.Tree, error) {
+	if i.List == nil {
+		return readManifests(ctx, source, i.Image.Repository, []digest.Digest{i.Root}).tree(i.Root)
+	}
+	docs := readManifests(ctx, source, i.Image.Repository, i.List.Roots)
+	trees := make([]image.Tree, len(i.List.Roots))
+	for at, root := range i.List.Roots {
+		var err error
+		if trees[at], err = docs.tree(root); err != nil {
+			return image.Tree{}, err
+		}
+	}
+	return image.ReferrersIndex(trees)
 }
 
-// decide determines what to copy of the item's image, or why nothing can be copied.
-func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
+// decide determines what to copy of the item's image, or why nothing can be copied. bySubject has the repository's
+// referrers; nil: there are none.
+func (p *Planner) decide(ctx context.Context, i *Item, docs documents, bySubject map[digest.Digest]*referrers) {
 	if i.Refusal = unpullable(i.Image); i.Refusal != nil {
 		return
 	}
@@ -170,7 +187,7 @@ func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
 		tree, err = p.leaveOut(i, tree)
 	}
 	if err == nil {
-		i.Left = countReferrers(i.Referrers, whole.Without(tree))
+		i.Left = countReferrers(bySubject, whole.Without(tree))
 	}
 	if err == nil && p.Store == image.ClassicStore {
 		err = p.classicCarries(ctx, i.Image.Repository, tree)
@@ -178,6 +195,11 @@ func (p *Planner) decide(ctx context.Context, i *Item, docs documents) {
 	switch {
 	case err == nil:
 		p.write(i, tree)
+		i.Unknown = unknownMediaTypes(tree)
+		i.Dispensable = dispensable(tree, i.Unknown)
+		if bySubject != nil {
+			i.members = tree.Digests()
+		}
 	case !errors.As(err, &i.Failure):
 		i.Refusal = err
 	}
@@ -201,8 +223,6 @@ func (p *Planner) reduced(ctx context.Context, i *Item, docs documents) (tree, w
 // write records in the item what to copy, and keeps its manifests while the limit allows.
 func (p *Planner) write(i *Item, tree image.Tree) {
 	i.Root = tree.Root.Digest
-	i.Unknown = unknownMediaTypes(tree)
-	i.Dispensable = dispensable(tree, i.Unknown)
 	i.Blobs = p.Catalog.Add(tree.Blobs())
 	for _, id := range i.Blobs {
 		i.Bytes += p.Catalog.Size(id)
@@ -211,9 +231,6 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 	size := int64(0)
 	for _, m := range tree.Manifests() {
 		size += int64(len(m.Raw))
-		if i.Referrers != nil {
-			i.members = append(i.members, m.Digest)
-		}
 	}
 	if p.kept.Add(size) <= keepManifests || len(i.LeftOut) > 0 { // a rewritten root is in no registry yet
 		i.Tree = &tree

@@ -241,9 +241,8 @@ func tasksFor(t *testing.T, names ...[2]string) []*Item {
 	for _, name := range names {
 		img := testkit.Image(t, name[1])
 		tasks = append(tasks, &Item{
-			Image:     image.Image{Repository: testkit.Repository(name[0]), Digest: img.Digest, Tags: []string{name[1]}},
-			members:   []digest.Digest{img.Digest},
-			Referrers: map[digest.Digest]*referrers{},
+			Image:   image.Image{Repository: testkit.Repository(name[0]), Digest: img.Digest, Tags: []string{name[1]}},
+			members: []digest.Digest{img.Digest},
 		})
 	}
 	return tasks
@@ -257,54 +256,50 @@ func tagsOf(tasks []*Item) []string {
 	return tags
 }
 
-func TestWaves(t *testing.T) {
+// Images that refer to others follow those.
+func TestPlanLinksImagesWithTheirSubjects(t *testing.T) {
 	pair, children := testkit.Pair(t, "pair")
 	for _, test := range []struct {
 		name   string
 		change func(a, b, c *Item)
-		want   [][]string
+		want   map[string][]string // by tag: those of the images that it follows
 	}{
-		{"no subjects", func(_, _, _ *Item) {}, [][]string{{"a", "b", "c"}}},
+		{"no subjects", func(_, _, _ *Item) {}, nil},
 		{
 			"a chain, the last first",
 			func(a, b, c *Item) { a.Image.Subject, b.Image.Subject = b.Image.Digest, c.Image.Digest },
-			[][]string{{"c"}, {"b"}, {"a"}},
+			map[string][]string{"a": {"b"}, "b": {"c"}},
 		},
-		{"refused", func(_, b, _ *Item) { b.Refusal = errors.New("no") }, [][]string{{"a", "c"}}},
-		{"a subject that is not copied", func(a, _, _ *Item) { a.Image.Subject = testkit.EmptyDigest }, [][]string{{"a", "b", "c"}}},
-		{"a subject of no tag, within an index", func(a, b, _ *Item) {
+		{"a refused subject", func(a, b, _ *Item) {
+			a.Image.Subject, b.Refusal = b.Image.Digest, errors.New("no")
+		}, nil},
+		{"a subject that is not copied", func(a, _, _ *Item) { a.Image.Subject = testkit.EmptyDigest }, nil},
+		{"a subject of no tag, within two indexes", func(a, b, c *Item) {
 			a.Image.Subject = children[1].Digest
 			b.Image.Digest, b.members = pair.Digest, []digest.Digest{pair.Digest, children[0].Digest, children[1].Digest}
-		}, [][]string{{"b", "c"}, {"a"}}},
-		{"its own subject", func(a, _, _ *Item) { a.Image.Subject = a.Image.Digest }, [][]string{{"a", "b", "c"}}},
+			c.members = append(c.members, children[1].Digest)
+		}, map[string][]string{"a": {"b", "c"}}},
+		{"a subject of which one platform is copied", func(a, b, _ *Item) {
+			a.Image.Subject, b.Image.Digest = pair.Digest, pair.Digest
+		}, map[string][]string{"a": {"b"}}},
+		{"its own subject", func(a, _, _ *Item) { a.Image.Subject = a.Image.Digest }, nil},
 		{
-			"a circle, which ends",
-			func(a, b, _ *Item) { a.Image.Subject, b.Image.Subject = b.Image.Digest, a.Image.Digest },
-			[][]string{{"c"}, {"a", "b"}},
+			"a circle", func(a, b, _ *Item) { a.Image.Subject, b.Image.Subject = b.Image.Digest, a.Image.Digest },
+			map[string][]string{"a": {"b"}, "b": {"a"}},
 		},
 		{
-			"a way into a circle, which ends",
-			func(a, b, c *Item) {
-				a.Image.Subject, b.Image.Subject, c.Image.Subject = b.Image.Digest, a.Image.Digest, a.Image.Digest
-			},
-			[][]string{nil, {"a", "b"}, nil, {"c"}},
+			"a referrers tag of the repository's own", func(a, b, _ *Item) { a.Image.Tags = []string{"a", image.ReferrersTag(b.Image.Digest)} },
+			map[string][]string{"a": {"b"}},
 		},
-		{"the same digest in another repository", func(a, b, _ *Item) {
-			a.Image.Subject, b.Image.Repository = b.Image.Digest, testkit.Repository("other")
-		}, [][]string{{"a", "b", "c"}}},
+		{"cosign's tag, which has no subject", func(a, b, _ *Item) { a.Image.Tags = []string{"a", image.ReferrersTag(b.Image.Digest) + ".sig"} }, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tasks := tasksFor(t, [2]string{"r", "a"}, [2]string{"r", "b"}, [2]string{"r", "c"})
 			test.change(tasks[0], tasks[1], tasks[2])
-			got := Waves(tasks)
-			if len(got) != len(test.want) {
-				t.Fatalf("%d waves, want %d", len(got), len(test.want))
-			}
-			for i, wave := range got {
-				tags := tagsOf(wave)
-				slices.Sort(tags)
-				if !slices.Equal(tags, test.want[i]) {
-					t.Errorf("wave %d: %q, want %q", i, tags, test.want[i])
+			linkTagged(tasks)
+			for _, i := range tasks {
+				if got, want := tagsOf(i.After), test.want[i.Image.Tags[0]]; !slices.Equal(got, want) {
+					t.Errorf("%s follows %q, want %q", i.Image.Tags[0], got, want)
 				}
 			}
 		})
@@ -353,7 +348,7 @@ func FuzzTree(f *testing.F) {
 			if extra := tree.Without(tree); len(extra) > 0 || len(tree.Digests()) != len(manifests) {
 				t.Errorf("%q of %q are not its own", extra, manifests)
 			}
-			read, err := ReadTree(t.Context(), eachOnce(t, all), app, root.Digest)
+			read, err := ReadTree(t.Context(), eachOnce(t, all), &Item{Image: image.Image{Repository: app}, Root: root.Digest})
 			if (err != nil) != lacking || err == nil && len(read.Manifests()) != len(manifests) {
 				t.Errorf("read with %v, a manifest is lacking: %t", err, lacking)
 			}

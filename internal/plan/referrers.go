@@ -7,22 +7,33 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// referrers lists what refers to one subject.
-type referrers struct {
-	Count   int
-	Roots   []digest.Digest
-	members []digest.Digest // of the roots' trees
-	Broken  error           // why some of them are not among the roots
+// ReferrersList describes an item that brings the referrers of one subject: an index under the subject's referrers tag
+// lists them. There clients find them, and GitLab's garbage collection sees that they are in use.
+type ReferrersList struct {
+	Subject digest.Digest
+	Count   int             // referrers of the subject
+	Roots   []digest.Digest // those of them that can be copied
+	Broken  error           // why the others cannot be copied, and therefore nothing is; nil: there are no others
 	unknown map[string]int  // by media type that GitLab's registry is not known to take: the roots that have it
+}
+
+// MayBeRefused reports whether GitLab's registry is not known to take the media types of all referrers.
+func (l *ReferrersList) MayBeRefused() bool { return len(l.unknown) > 0 }
+
+// referrers are what refers to one subject, according to the source's listing.
+type referrers struct {
+	images []image.Image
+	tagged bool // the repository has a referrers tag of its own for the subject, which does not list them
 }
 
 // bySubject returns the repository's referrers by subject, including tagged ones, because clients look for them only
 // under the referrers tag of the subject. Referrers that one of the repository's own referrers tags lists arrive with
-// that tag. The result is nil if there are no referrers.
+// that tag. The result is nil if nothing in the repository has a subject.
 func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[digest.Digest]*referrers {
 	concerned := slices.DeleteFunc(slices.Clone(images), func(i image.Image) bool {
 		return i.Subject == "" || p.leavesOut(i.ArtifactType)
@@ -30,68 +41,62 @@ func (p *Planner) bySubject(ctx context.Context, images []image.Image) map[diges
 	if len(concerned) == 0 {
 		return nil
 	}
-	own := ownReferrersTags(images, concerned)
-	var roots []digest.Digest
-	for _, img := range append(slices.Clone(concerned), slices.Collect(maps.Values(own))...) {
-		if !img.Archived {
-			roots = append(roots, img.Digest)
-		}
-	}
-	docs := readManifests(ctx, p.Source, images[0].Repository, roots)
-	p.reads.Add(int64(len(docs.read)))
+	listed := p.ownReferrersTags(ctx, images, concerned)
 	found := map[digest.Digest]*referrers{}
 	for _, img := range concerned {
-		listing, tagged := own[image.ReferrersTag(img.Subject)]
-		if tagged && slices.Contains(image.NewTree(docs.read[listing.Digest], docs.read).Digests(), img.Digest) {
+		own, tagged := listed[image.ReferrersTag(img.Subject)]
+		if own[img.Digest] {
 			continue
 		}
 		if found[img.Subject] == nil {
-			found[img.Subject] = &referrers{}
+			found[img.Subject] = &referrers{tagged: tagged}
 		}
-		tree, err := docs.tree(img.Digest)
-		found[img.Subject].add(img, tree, tagged, err)
+		found[img.Subject].images = append(found[img.Subject].images, img)
 	}
 	return found
 }
 
-// ownReferrersTags returns the images that have the referrers tag of a subject.
-func ownReferrersTags(images, referring []image.Image) map[string]image.Image {
+// ownReferrersTags returns what is below the referrers tags that the repository has for the subjects of the referring
+// images, by tag.
+func (p *Planner) ownReferrersTags(ctx context.Context, images, referring []image.Image) map[string]map[digest.Digest]bool {
 	wanted := map[string]bool{}
 	for _, img := range referring {
 		wanted[image.ReferrersTag(img.Subject)] = true
 	}
-	own := map[string]image.Image{}
+	own := map[string]digest.Digest{}
 	for _, img := range images {
 		for _, tag := range img.Tags {
 			if wanted[tag] {
-				own[tag] = img
+				own[tag] = img.Digest
 			}
 		}
 	}
-	return own
+	listed := map[string]map[digest.Digest]bool{}
+	for page := range slices.Chunk(slices.Sorted(maps.Keys(own)), planPage) {
+		roots := make([]digest.Digest, len(page))
+		for i, tag := range page {
+			roots[i] = own[tag]
+		}
+		docs := p.read(ctx, images[0].Repository, roots)
+		for i, tag := range page {
+			listed[tag] = map[digest.Digest]bool{}
+			for _, d := range image.NewTree(docs.read[roots[i]], docs.read).Digests() {
+				listed[tag][d] = true
+			}
+		}
+	}
+	return listed
 }
 
-// add adds a referrer, or records why it cannot be copied.
-func (r *referrers) add(img image.Image, tree image.Tree, tagged bool, err error) {
-	r.Count++
-	switch {
-	case img.Archived:
-		r.Broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", img.Digest)
-	case tagged:
-		r.Broken = fmt.Errorf("the repository's own tag %s does not list the referrer %s: add it there, or delete the tag",
-			image.ReferrersTag(img.Subject), img.Digest)
-	case err != nil:
-		r.Broken = err
-	default:
-		r.Roots = append(r.Roots, img.Digest)
-		r.members = append(r.members, tree.Digests()...)
-		for _, mediaType := range unknownMediaTypes(tree) {
-			if r.unknown == nil {
-				r.unknown = map[string]int{}
-			}
-			r.unknown[mediaType]++
+// countReferrers returns the number of referrers of the manifests.
+func countReferrers(bySubject map[digest.Digest]*referrers, subjects []digest.Digest) int {
+	n := 0
+	for _, d := range subjects {
+		if set := bySubject[d]; set != nil {
+			n += len(set.images)
 		}
 	}
+	return n
 }
 
 // dropCarried removes referrers that arrive with their subject because one index lists both, such as BuildKit
@@ -107,52 +112,183 @@ func dropCarried(bySubject map[digest.Digest]*referrers, items []*Item) {
 			if set == nil {
 				continue
 			}
-			before := len(set.Roots)
-			set.Roots = slices.DeleteFunc(set.Roots, func(d digest.Digest) bool { return members[d] })
-			if set.Count -= before - len(set.Roots); set.Count == 0 {
+			set.images = slices.DeleteFunc(set.images, func(img image.Image) bool { return members[img.Digest] })
+			if len(set.images) == 0 {
 				delete(bySubject, subject)
 			}
 		}
 	}
 }
 
-// countReferrers returns the number of referrers of the manifests.
-func countReferrers(bySubject map[digest.Digest]*referrers, subjects []digest.Digest) int {
-	n := 0
-	for _, d := range subjects {
-		if set := bySubject[d]; set != nil {
-			n += set.Count
-		}
+// follow plans the referrers of the items of one repository, and their referrers in turn. The subjects are planned page
+// by page, so that only the manifests of one page are in memory.
+func (p *Planner) follow(ctx context.Context, items []*Item, bySubject map[digest.Digest]*referrers) {
+	if bySubject == nil {
+		return
 	}
-	return n
+	dropCarried(bySubject, items)
+	lists := map[digest.Digest]*Item{}
+	all := items
+	for latest := items; len(latest) > 0; {
+		subjects := withoutList(latest, bySubject, lists)
+		latest = nil
+		for len(subjects) > 0 {
+			page := referrersPage(subjects, bySubject)
+			subjects = subjects[len(page):]
+			for _, list := range p.lists(ctx, items[0], page, bySubject) {
+				lists[list.List.Subject] = list
+				latest = append(latest, list)
+			}
+		}
+		all = slices.Concat(all, latest)
+	}
+	linkLists(all, lists)
+	linkTagged(all)
 }
 
-// Subjects returns the manifests of the image that have referrers, followed by those of the referrers.
-func (i *Item) Subjects() []digest.Digest {
-	var ordered []digest.Digest
+// withoutList returns the subjects among the items' manifests that have referrers, but no list yet.
+func withoutList(items []*Item, bySubject map[digest.Digest]*referrers, lists map[digest.Digest]*Item) []digest.Digest {
+	var subjects []digest.Digest
 	seen := map[digest.Digest]bool{}
-	for queue := i.members; len(queue) > 0; queue = queue[1:] {
-		set := i.Referrers[queue[0]]
-		if set == nil || seen[queue[0]] {
+	for _, i := range items {
+		for _, d := range i.members {
+			if bySubject[d] != nil && lists[d] == nil && !seen[d] {
+				seen[d] = true
+				subjects = append(subjects, d)
+			}
+		}
+	}
+	return subjects
+}
+
+// referrersPage returns the first of the subjects, as many as have planPage referrers together, but at least one.
+func referrersPage(subjects []digest.Digest, bySubject map[digest.Digest]*referrers) []digest.Digest {
+	images := 0
+	for n, d := range subjects {
+		if images += len(bySubject[d].images); n > 0 && images > planPage {
+			return subjects[:n]
+		}
+	}
+	return subjects
+}
+
+// lists plans the referrers of a page of subjects in the repository of the item beside.
+func (p *Planner) lists(ctx context.Context, beside *Item, subjects []digest.Digest, bySubject map[digest.Digest]*referrers) []*Item {
+	var roots []digest.Digest
+	for _, subject := range subjects {
+		for _, img := range bySubject[subject].images {
+			if !img.Archived {
+				roots = append(roots, img.Digest)
+			}
+		}
+	}
+	docs := p.read(ctx, beside.Image.Repository, roots)
+	lists := make([]*Item, len(subjects))
+	for at, subject := range subjects {
+		lists[at] = &Item{
+			Image: image.Image{
+				Repository: beside.Image.Repository, Tags: []string{image.ReferrersTag(subject)}, MediaType: ocispec.MediaTypeImageIndex,
+			},
+			Target: beside.Target,
+		}
+		p.list(lists[at], subject, bySubject[subject], docs)
+	}
+	return lists
+}
+
+// list determines what the item brings of the subject's referrers.
+func (p *Planner) list(i *Item, subject digest.Digest, found *referrers, docs documents) {
+	i.List = &ReferrersList{Subject: subject, Count: len(found.images)}
+	var trees []image.Tree
+	for _, img := range found.images {
+		tree, err := docs.tree(img.Digest)
+		switch {
+		case img.Archived:
+			i.List.Broken = fmt.Errorf("the referrer %s is archived in ECR: restore it, then run again", img.Digest)
+		case found.tagged:
+			i.List.Broken = fmt.Errorf("the repository's own tag %s does not list the referrer %s: add it there, or delete the tag",
+				i.Image.Tags[0], img.Digest)
+		case err != nil:
+			i.List.Broken = err
+		default:
+			trees = append(trees, tree)
+			i.List.add(tree)
+		}
+	}
+	index, err := image.ReferrersIndex(trees)
+	if err != nil {
+		i.List.Broken = err
+		return
+	}
+	if i.List.Broken == nil {
+		i.Image.Digest = index.Root.Digest
+		p.write(i, index)
+		i.Unknown = slices.Sorted(maps.Keys(i.List.unknown))
+	}
+	i.members = index.Digests()
+}
+
+// add adds a referrer that can be copied.
+func (l *ReferrersList) add(tree image.Tree) {
+	l.Roots = append(l.Roots, tree.Root.Digest)
+	for _, mediaType := range unknownMediaTypes(tree) {
+		if l.unknown == nil {
+			l.unknown = map[string]int{}
+		}
+		l.unknown[mediaType]++
+	}
+}
+
+// linkLists has each list follow the items that have its subject.
+func linkLists(items []*Item, lists map[digest.Digest]*Item) {
+	for _, i := range items {
+		for _, d := range i.members {
+			if list := lists[d]; list != nil && list != i {
+				list.After = append(list.After, i)
+				i.Referrers = append(i.Referrers, list)
+			}
+		}
+	}
+}
+
+// linkTagged has images that refer to others, and have a tag of their own, follow those.
+func linkTagged(items []*Item) {
+	wanted := map[digest.Digest][]*Item{}
+	for _, i := range items {
+		for _, d := range i.refersTo() {
+			wanted[d] = append(wanted[d], i)
+		}
+	}
+	for _, i := range items {
+		if i.Rejected() {
 			continue
 		}
-		seen[queue[0]] = true
-		ordered = append(ordered, queue[0])
-		queue = slices.Concat(queue, set.members)
-	}
-	return ordered
-}
-
-// ReadReferrers reads referrers, and returns the index that lists them, with everything below it. Its error is a
-// *Failure if one of them cannot be read.
-func ReadReferrers(ctx context.Context, source Source, repository image.Repository, roots []digest.Digest) (image.Tree, error) {
-	docs := readManifests(ctx, source, repository, roots)
-	trees := make([]image.Tree, len(roots))
-	for i, root := range roots {
-		var err error
-		if trees[i], err = docs.tree(root); err != nil {
-			return image.Tree{}, err
+		for _, d := range i.digests() {
+			for _, later := range wanted[d] {
+				if later != i {
+					later.After = append(later.After, i)
+				}
+			}
 		}
 	}
-	return image.ReferrersIndex(trees)
+}
+
+// Copies returns what is to be copied of the items: those that are not rejected, and then the lists of their referrers,
+// each once.
+func Copies(items []*Item) []*Item {
+	var images, lists []*Item
+	seen := map[*Item]bool{}
+	for _, i := range items {
+		if i.Rejected() {
+			continue
+		}
+		images = append(images, i)
+		for _, list := range i.Lists() {
+			if !seen[list] {
+				seen[list] = true
+				lists = append(lists, list)
+			}
+		}
+	}
+	return append(images, lists...)
 }

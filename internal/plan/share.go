@@ -76,7 +76,7 @@ func groupByReferrers(items []*Item) []unit {
 	concerned := referredTo(items)
 	families, seen := newFamilies(len(items)), map[digest.Digest]int{}
 	for i, t := range items {
-		for _, d := range slices.Concat([]digest.Digest{t.Image.Digest}, t.members, t.refersTo()) {
+		for _, d := range t.related() {
 			if other, known := seen[d]; known {
 				families.join(other, i)
 			} else if concerned[d] {
@@ -129,21 +129,35 @@ func referredTo(items []*Item) map[digest.Digest]bool {
 		for _, d := range t.refersTo() {
 			found[d] = true
 		}
-	}
-	for d := range items[0].Referrers { // shared by all items of a repository
-		found[d] = true
+		for _, list := range t.Lists() {
+			found[list.List.Subject] = true
+		}
 	}
 	return found
 }
 
-// refersTo returns the subject of the image, and the subject of the referrers that it lists if it has a referrers tag.
+// related returns the digests of the item and of its referrers, and those that they refer to.
+func (i *Item) related() []digest.Digest {
+	all := slices.Concat([]digest.Digest{i.Image.Digest}, i.members, i.refersTo())
+	for _, list := range i.Lists() {
+		all = append(all, list.members...)
+		all = append(all, list.List.Subject)
+	}
+	return all
+}
+
+// refersTo returns the subject of the image, and the subject of the referrers that it lists if it has a referrers tag of the
+// repository's own. It is empty for the lists that are made here.
 func (i *Item) refersTo() []digest.Digest {
+	if i.List != nil {
+		return nil
+	}
 	var subjects []digest.Digest
 	if i.Image.Subject != "" {
 		subjects = append(subjects, i.Image.Subject)
 	}
 	for _, tag := range i.Image.Tags {
-		if subject, suffix := image.SubjectOf(tag); subject != "" && suffix == "" {
+		if subject, suffix := image.SubjectOf(tag); subject != "" && suffix == "" && subject != i.Image.Subject {
 			subjects = append(subjects, subject)
 		}
 	}

@@ -221,7 +221,7 @@ func TestSharesBesideRefusals(t *testing.T) {
 		a.push("b", layerOf(fmt.Sprint("copied ", i), 1))
 	}
 	for i, tasks := range a.shares(2) {
-		copied := len(Waves(tasks)[0])
+		copied := len(Copies(tasks))
 		if copied < 45 || copied > 55 {
 			t.Errorf("job %d copies %d images", i+1, copied)
 		}

@@ -16,7 +16,7 @@ type UnknownType struct {
 // UnknownTypes returns the media types in the items that GitLab's registry is not known to take, sorted. tags says how
 // many of an item's tags count.
 func UnknownTypes(items []*Item, tags func(*Item) int) []UnknownType {
-	f := unknownTypes{found: map[string]*UnknownType{}, seen: map[*referrers]bool{}}
+	f := unknownTypes{found: map[string]*UnknownType{}, seen: map[*Item]bool{}}
 	for _, i := range items {
 		if n := tags(i); n > 0 && !i.Rejected() {
 			f.add(i, n)
@@ -32,7 +32,7 @@ func UnknownTypes(items []*Item, tags func(*Item) int) []UnknownType {
 // unknownTypes are the results of UnknownTypes in the making.
 type unknownTypes struct {
 	found map[string]*UnknownType
-	seen  map[*referrers]bool // images share subjects
+	seen  map[*Item]bool // lists of referrers: images share subjects
 }
 
 func (f unknownTypes) at(mediaType string) *UnknownType {
@@ -50,13 +50,12 @@ func (f unknownTypes) add(i *Item, tags int) {
 			f.at(mediaType).Bound += tags
 		}
 	}
-	for _, subject := range i.Subjects() {
-		set := i.Referrers[subject]
-		if f.seen[set] {
+	for _, list := range i.Lists() {
+		if f.seen[list] {
 			continue
 		}
-		f.seen[set] = true
-		for mediaType, count := range set.unknown {
+		f.seen[list] = true
+		for mediaType, count := range list.List.unknown {
 			f.at(mediaType).Referrers += count
 		}
 	}

@@ -4,20 +4,17 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
 func TestUnknownTypes(t *testing.T) {
-	subject := digest.FromString("subject")
-	bySubject := map[digest.Digest]*referrers{subject: {Count: 3, unknown: map[string]int{"application/signature": 2}}}
+	list := &Item{List: &ReferrersList{Count: 3, unknown: map[string]int{"application/signature": 2}}}
 	tags := func(names ...string) image.Image { return image.Image{Tags: names} }
 	items := []*Item{
 		{Image: tags("1", "2"), Unknown: []string{"application/soci"}, Dispensable: []string{"application/soci"}},
 		{Image: tags("3"), Unknown: []string{"application/soci", "application/wasm"}},
-		{Image: tags("4"), members: []digest.Digest{subject}, Referrers: bySubject},
-		{Image: tags("5"), members: []digest.Digest{subject}, Referrers: bySubject},
+		{Image: tags("4"), Referrers: []*Item{list}},
+		{Image: tags("5"), Referrers: []*Item{list}},
 		{Image: tags("6"), Unknown: []string{"application/refused"}, Refusal: image.ErrSchema1},
 		{Image: tags("present"), Unknown: []string{"application/present"}},
 	}

@@ -20,6 +20,7 @@ type Schedule struct {
 
 	toCheck        []*Grant // whose tags the target has not been asked for
 	toPull, toPush []*Grant
+	followers      followers
 	postponed      []*Grant // that found the engine's disk full, to be pulled on their own at the end
 	pulls, pushes  claims
 	delivered      map[string]map[plan.BlobID]bool // by target repository: the blobs that are there
@@ -30,13 +31,14 @@ type Schedule struct {
 	disk           Disk
 	ahead, limit   int  // items pulled but not yet pushed, and the maximum
 	untried        bool // no push has arrived yet
-	open           int  // items that may still reach the push
+	open           int  // items that may still reach the push, without those that wait for others
 	stopped        bool // no more pulls are started
 	sweeping       bool // a worker is having the engine swept
 	unsweepable    bool // a sweep has failed since a pull last ended
 }
 
 // New returns a schedule of the items, in their order. limit is the maximum number of items pulled but not yet pushed.
+// Items that refer to others (plan.Item.After) wait for those of them that are among the items.
 func New(items []*plan.Item, limit int, space Disk) *Schedule {
 	grants := make([]*Grant, len(items))
 	for i, item := range items {
@@ -48,22 +50,34 @@ func New(items []*plan.Item, limit int, space Disk) *Schedule {
 func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 	n := space.catalog.Len()
 	s := &Schedule{
-		toCheck: slices.Clone(grants), toPull: slices.Clone(grants), pulls: newClaims(n), pushes: newClaims(n),
-		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit, open: len(grants),
+		pulls: newClaims(n), pushes: newClaims(n), followers: newFollowers(grants),
+		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit,
 		delivered: map[string]map[plan.BlobID]bool{},
 	}
 	s.changed, s.trials = sync.NewCond(&s.mu), s.trialsOf(grants)
 	for _, g := range grants {
 		g.wants = true
 		plan.Count(s.wanted, g.Blobs, 1)
+		if g.follows {
+			s.leaveTrials(g) // until it is offered
+		} else {
+			s.toCheck, s.toPull = append(s.toCheck, g), append(s.toPull, g)
+		}
 	}
+	s.open = len(s.toPull)
+	s.breakCircles()
 	return s
 }
 
-// NextCheck returns the next item whose tags the target is to be asked for, or nil if there are no more.
+// NextCheck waits for an item whose tags the target is to be asked for. It returns nil if there are no more, or ctx has
+// ended.
 func (s *Schedule) NextCheck(ctx context.Context) *Grant {
+	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for len(s.toCheck) == 0 && s.open > 0 && s.followers.waiting > 0 && !s.stopped && ctx.Err() == nil {
+		s.changed.Wait()
+	}
 	if len(s.toCheck) == 0 || s.stopped || ctx.Err() != nil {
 		return nil
 	}
@@ -78,7 +92,7 @@ func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	g.checked = true
+	g.checked, g.there = true, g.there || present
 	if present {
 		s.deliver(g)
 	}
@@ -89,7 +103,7 @@ func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 		s.toPull = slices.Delete(s.toPull, i, i+1)
 	}
 	s.leaveTrials(g)
-	s.open--
+	s.end(g)
 	return s.unwant(g)
 }
 
@@ -127,12 +141,12 @@ func (s *Schedule) required(g *Grant) []plan.BlobID {
 
 // NextPull waits for an item that can be pulled without a race for a blob, and that fits on the disk or for which room can
 // be made. It claims the blobs that the item brings. If it returns a room but no grant, that room has to be made before
-// the next call. more is false when there is nothing left to pull, or ctx has ended.
+// the next call. more is false when nothing more can come to be pulled, or ctx has ended.
 func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	defer context.AfterFunc(ctx, s.wake)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ctx.Err() == nil && !s.stopped && len(s.toPull)+len(s.postponed) > 0 {
+	for ctx.Err() == nil && !s.stopped && s.open > 0 {
 		if s.ahead < s.allowed() {
 			g, r = s.takePull()
 		}
@@ -154,10 +168,10 @@ func (s *Schedule) takePull() (*Grant, Room) {
 	crowded := -1
 	var unchecked *Grant
 	for i, g := range s.toPull {
-		if !g.checked {
+		if !g.checked && !g.follows {
 			unchecked = g
 		}
-		if unchecked != nil && unchecked.Target == g.Target || s.holdsBack(g) {
+		if !g.checked || unchecked != nil && unchecked.Target == g.Target || s.holdsBack(g) {
 			continue
 		}
 		required := s.required(g)
@@ -175,6 +189,11 @@ func (s *Schedule) takePull() (*Grant, Room) {
 	if crowded < 0 {
 		return s.takePostponed()
 	}
+	return s.takeCrowded(crowded)
+}
+
+// takeCrowded takes the item at the index of toPull if room can be made for it.
+func (s *Schedule) takeCrowded(at int) (*Grant, Room) {
 	if s.sweeping {
 		return nil, Room{}
 	}
@@ -182,13 +201,13 @@ func (s *Schedule) takePull() (*Grant, Room) {
 		s.sweeping = true
 		return nil, Room{Sweep: true}
 	}
-	g := s.toPull[crowded]
+	g := s.toPull[at]
 	evicted, enough := s.makeRoom(g)
 	if !enough && s.ahead > 0 {
 		return nil, Room{}
 	}
 	s.evict(evicted)
-	s.toPull = slices.Delete(s.toPull, crowded, crowded+1)
+	s.toPull = slices.Delete(s.toPull, at, at+1)
 	return g, Room{Evicted: evicted}
 }
 
@@ -303,7 +322,7 @@ func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.leave(g)
 	s.endPull(g, cut)
 	s.pulls.settle(g.Bring)
-	s.open--
+	s.end(g)
 	return s.unwant(g)
 }
 
@@ -337,7 +356,7 @@ func (s *Schedule) Pushed(g *Grant, arrived bool) {
 		s.deliver(g)
 	}
 	s.leave(g)
-	s.open--
+	s.end(g)
 }
 
 // leave records that the item itself is no longer in the engine.
@@ -380,9 +399,15 @@ func (s *Schedule) drop(h HeldRef) {
 }
 
 // Rest returns what is left when the workers have ended: items that were not started, items that were pulled but not
-// pushed, and the references that the engine holds for others.
+// pushed, and the references that the engine holds for others. Lists that Unoffered returns are not among them.
 func (s *Schedule) Rest() (unstarted, unpushed []*Grant, kept []HeldRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(s.toPull, s.postponed...), s.toPush, s.kept
+	unstarted = append(s.toPull, s.postponed...)
+	for _, g := range s.followers.all {
+		if !g.offered && g.List == nil {
+			unstarted = append(unstarted, g)
+		}
+	}
+	return unstarted, s.toPush, s.kept
 }

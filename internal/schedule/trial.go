@@ -29,9 +29,22 @@ func (s *Schedule) trialsOf(grants []*Grant) map[string]*trial {
 		}
 	}
 	for _, t := range trials {
-		slices.SortStableFunc(t.waiting, func(a, b *Grant) int { return cmp.Compare(a.TrialBytes, b.TrialBytes) })
+		slices.SortStableFunc(t.waiting, byTrialBytes)
 	}
 	return trials
+}
+
+func byTrialBytes(a, b *Grant) int { return cmp.Compare(a.TrialBytes, b.TrialBytes) }
+
+// enterTrials has an item that waited for others wait for its media types, too. Items with equal costs are in the same
+// order for all media types: the last one that enters is the first.
+func (s *Schedule) enterTrials(g *Grant) {
+	for _, mediaType := range g.Unknown {
+		if t := s.trials[mediaType]; t != nil {
+			at, _ := slices.BinarySearchFunc(t.waiting, g, byTrialBytes)
+			t.waiting = slices.Insert(t.waiting, at, g)
+		}
+	}
 }
 
 // Tried records that the target has answered for the media types, whether it takes or refuses them.

@@ -8,7 +8,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
@@ -64,34 +63,28 @@ func (r Result) unresolved(err, refusal error) Result {
 	return r
 }
 
-// CompareReferrers compares the item's referrers tags with the target, each tag once.
+// CompareReferrers compares the item's lists of referrers with the target, each list once.
 func (c *Copier) CompareReferrers(ctx context.Context, i *plan.Item) []Result {
 	var results []Result
-	for _, subject := range i.Subjects() {
-		if c.brought.first(i.Tagged(image.ReferrersTag(subject))) {
-			results = append(results, c.compareReferrersOf(ctx, i, subject))
+	for _, list := range i.Lists() {
+		if _, before := c.compared.LoadOrStore(list, true); !before {
+			results = append(results, c.compareList(ctx, list))
 		}
 	}
 	return results
 }
 
-func (c *Copier) compareReferrersOf(ctx context.Context, i *plan.Item, subject digest.Digest) Result {
-	set := i.Referrers[subject]
-	result := referrersResult(i, subject)
-	if set.Broken != nil {
-		return result.FailedWith(FailedAt(StepPlan, result.Target, set.Broken))
+func (c *Copier) compareList(ctx context.Context, list *plan.Item) Result {
+	result := ResultOf(list, list.Image.Tags[0])
+	if list.List.Broken != nil {
+		return result.FailedWith(FailedAt(StepPlan, result.Target, list.List.Broken))
 	}
-	tree, err := plan.ReadReferrers(ctx, c.source, i.Image.Repository, set.Roots)
-	if err != nil {
-		return result.FailedWith(FailedAt(StepPlan, result.Target, err))
-	}
-	result.Source = tree.Root.Digest
 	resolved, err := c.engine.Resolve(ctx, result.Target)
 	result.Pushed = resolved.Digest
 	switch {
 	case err != nil:
 		return result.unresolved(err, nil)
-	case resolved.Digest != tree.Root.Digest:
+	case resolved.Digest != list.Root:
 		result.Outcome, result.Err = Different, FailedAt(StepVerify, result.Target, errOtherReferrers)
 		return result
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
@@ -30,7 +31,7 @@ type Copier struct {
 	known     func(repository, target string) (DigestChange, bool)
 	earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	conflicts ConflictPolicy
-	brought   brought
+	compared  sync.Map // lists of referrers that have been compared
 	cutPushes cutPushes
 }
 
@@ -64,7 +65,7 @@ func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 	if i.Tree != nil {
 		return *i.Tree, nil
 	}
-	tree, err := plan.ReadTree(ctx, c.source, i.Image.Repository, i.Root)
+	tree, err := plan.ReadTree(ctx, c.source, i)
 	if failure := new(plan.Failure); errors.As(err, &failure) {
 		return image.Tree{}, FailedAt(StepPlan, failure.Ref, fmt.Errorf("read when its turn came: %w", failure.Err))
 	}
@@ -74,6 +75,9 @@ func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 // Bring pulls what Try has left of the item into the engine, ready for the push of its pending tags. ErrIncomplete means that
 // the engine does not hold all of it, and that the item should be retried on its own.
 func (c *Copier) Bring(ctx context.Context, t *Copy) error {
+	if t.List != nil {
+		return c.bringReferrers(ctx, t)
+	}
 	tree := t.tree
 	t.tree = image.Tree{} // which may be large
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
@@ -102,21 +106,30 @@ func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener)
 			copy(results[i:], Settle(t.Item, t.Pending[i:], NotStarted, context.Cause(ctx)))
 			break
 		}
-		var settled bool
-		if results[i], settled = c.askAgain(ctx, t, tag); settled {
-			continue
-		}
-		results[i] = t.pushTag(ctx, tag)
-		if results[i].Outcome == Failed && ctx.Err() == nil && t.work.lacking(results[i].Err) {
-			results[i] = c.pushAgain(ctx, t, results[i])
-		}
-		c.nameLargestLayer(t.Item, results[i].Err)
+		results[i] = t.withRefusal(c.deliverTag(ctx, t, tag))
 	}
 	t.work.clear(ctx)
 	if ctx.Err() != nil {
 		c.cutPushes.note(t.work.id)
 	}
 	return results
+}
+
+// deliverTag asks the target for the tag once more, and pushes it.
+func (c *Copier) deliverTag(ctx context.Context, t *Copy, tag string) Result {
+	ask, push := c.askAgain, t.pushTag
+	if t.List != nil {
+		ask, push = c.askReferrersAgain, t.pushReferrers
+	}
+	if settled, done := ask(ctx, t, tag); done {
+		return settled
+	}
+	result := push(ctx, tag)
+	if result.Outcome == Failed && ctx.Err() == nil && t.work.lacking(result.Err) {
+		result = c.pushAgain(ctx, t, result, push)
+	}
+	c.nameLargestLayer(t.Item, result.Err)
+	return result
 }
 
 // nameLargestLayer adds the size of the image's largest layer to the remedy for a body that is too large.
@@ -143,8 +156,11 @@ func (w *workspace) lacking(err error) bool {
 }
 
 // pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
-func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
-	tree, err := c.open(ctx, t.Item)
+func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result, push func(context.Context, string) Result) Result {
+	tree, err := t.taken, error(nil)
+	if t.List == nil {
+		tree, err = c.open(ctx, t.Item)
+	}
 	if err != nil {
 		return failed
 	}
@@ -152,7 +168,7 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
 		return failed.FailedWith(err)
 	}
-	return t.pushTag(ctx, failed.Tag)
+	return push(ctx, failed.Tag)
 }
 
 // HandOver returns the references that hold the item's blobs in the engine, for the schedule to keep.
@@ -175,17 +191,12 @@ func (t *Copy) Clear(ctx context.Context) {
 	}
 }
 
-// WithReferrers copies what refers to the image, if one of its tags is at the target, and appends the results.
-func (c *Copier) WithReferrers(ctx context.Context, t *Copy, results []Result) []Result {
-	if !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome.Arrived() }) {
-		return results
-	}
-	return append(results, c.BringReferrers(ctx, t)...)
-}
-
 // Ask asks the target for every tag, and returns the results of those that are not to be copied: because they have the right
 // digest, or the one that an earlier run left there, or are somebody else's. The other tags become pending.
 func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
+	if t.List != nil {
+		return c.askReferrers(ctx, t)
+	}
 	t.Pending, t.answers = nil, map[string]answer{}
 	for _, tag := range t.Image.Tags {
 		if result, done := c.ask(ctx, t, tag); done {
@@ -262,11 +273,15 @@ func arrivedAs(i *plan.Item, whole Outcome) Outcome {
 
 // ResultOf returns the result of one of the item's tags, without an outcome yet.
 func ResultOf(i *plan.Item, tag string) Result {
-	return Result{
+	result := Result{
 		Repository: i.Image.Repository.Name, SourceURI: i.Image.Repository.URI, Tag: tag, Source: i.Image.Digest, Root: i.Root,
 		Target:  i.Tagged(tag),
 		LeftOut: i.LeftOut, Bytes: cmp.Or(i.Bytes, i.Image.Size),
 	}
+	if i.List != nil {
+		result.Subject, result.Referrers = i.List.Subject, i.List.Count
+	}
+	return result
 }
 
 // Settle returns results with the same outcome for tags of the item.
@@ -307,6 +322,9 @@ type Copy struct {
 	answers map[string]answer // of the target, by pending tag
 	work    *workspace        // what the copy has in the engine
 	tree    image.Tree        // between Try and Bring
+
+	taken   image.Tree      // of a list of referrers: what is left of it without those that the target refuses
+	refusal *docker.Refusal // the last of these refusals; nil: the target refuses none
 }
 
 // NewCopy returns the copy of an item with all of its tags pending.

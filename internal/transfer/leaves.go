@@ -26,7 +26,7 @@ func mayBeRefused(mediaType string) bool { return !plan.KnownMediaType(mediaType
 // Try finds out whether the target takes what it may refuse of the item for its media type: it brings that alone, and
 // pushes it. Bring does the rest.
 func (c *Copier) Try(ctx context.Context, t *Copy, g *schedule.Grant, progress docker.Listener) error {
-	if err := c.refused.known(t.Item); err != nil {
+	if err := c.refused.known(t.Item); err != nil && t.List == nil {
 		return err
 	}
 	tree, err := c.open(ctx, t.Item)
@@ -39,6 +39,9 @@ func (c *Copier) Try(ctx context.Context, t *Copy, g *schedule.Grant, progress d
 	}
 	t.work.present, t.work.shared = c.whereabouts(g, tree)
 	t.work.partial = len(g.Spare) > 0
+	if t.List != nil {
+		return c.tryReferrers(ctx, t, tree)
+	}
 	return t.work.tryKinds(ctx, tree, t.Target)
 }
 

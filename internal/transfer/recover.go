@@ -15,13 +15,13 @@ import (
 func (c *Copier) Recover(ctx context.Context, t *Copy, progress docker.Listener) []Result {
 	present := c.Ask(ctx, t)
 	if len(t.Pending) == 0 {
-		return c.WithReferrers(ctx, t, present)
+		return present
 	}
 	defer t.Clear(ctx)
 	if err := c.passOn(ctx, t, progress); err != nil {
-		return c.WithReferrers(ctx, t, append(present, SettleFailed(t.Item, t.Pending, err)...))
+		return append(present, SettleFailed(t.Item, t.Pending, err)...)
 	}
-	return c.WithReferrers(ctx, t, append(present, c.Deliver(ctx, t, progress)...))
+	return append(present, c.Deliver(ctx, t, progress)...)
 }
 
 // passOn leaves the item in the engine, ready for the push of its tags.
@@ -30,7 +30,7 @@ func (c *Copier) passOn(ctx context.Context, t *Copy, progress docker.Listener) 
 	if err != nil {
 		return err
 	}
-	if !tree.Root.IsIndex() {
+	if !tree.Root.IsIndex() || t.List != nil {
 		if err := c.Try(ctx, t, schedule.Alone(t.Item), progress); err != nil {
 			return err
 		}

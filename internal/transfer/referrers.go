@@ -1,9 +1,10 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -12,74 +13,26 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// BringReferrers copies what refers to the item's manifests. An index under the subject's referrers tag lists the referrers:
-// there clients find them, and GitLab's garbage collection sees that they are in use.
-func (c *Copier) BringReferrers(ctx context.Context, t *Copy) []Result {
-	var results []Result
-	for _, subject := range t.Subjects() {
-		done := c.brought.lock(t.Tagged(image.ReferrersTag(subject)))
-		if !done.yes {
-			result := c.bringReferrersOf(ctx, t, subject)
-			done.yes = result.Outcome.Arrived()
-			results = append(results, result)
-		}
-		done.Unlock()
-	}
-	return results
-}
+var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
+	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
 
-// brought records which referrers tags are at the target. Images share children and their referrers. The first copy brings
-// them and the next waits, because two copies with one name would remove it from under each other.
-type brought struct {
-	mu   sync.Mutex
-	tags map[string]*broughtTag
-}
-
-type broughtTag struct {
-	sync.Mutex
-	yes bool
-}
-
-// lock returns the entry of a tag, locked.
-func (b *brought) lock(target string) *broughtTag {
-	b.mu.Lock()
-	entry := b.tags[target]
-	if entry == nil {
-		entry = &broughtTag{}
-		if b.tags == nil {
-			b.tags = map[string]*broughtTag{}
-		}
-		b.tags[target] = entry
-	}
-	b.mu.Unlock()
-	entry.Lock()
-	return entry
-}
-
-// first reports whether it is called for the tag for the first time.
-func (b *brought) first(target string) bool {
-	entry := b.lock(target)
-	defer entry.Unlock()
-	before := entry.yes
-	entry.yes = true
-	return !before
-}
-
-func (c *Copier) bringReferrersOf(ctx context.Context, t *Copy, subject digest.Digest) Result {
-	set := t.Referrers[subject]
-	result := referrersResult(t.Item, subject)
+// askReferrers is Ask for a list of referrers.
+func (c *Copier) askReferrers(ctx context.Context, t *Copy) (settled []Result) {
+	tag := t.Image.Tags[0]
+	t.Pending, t.answers, t.taken, t.refusal = nil, map[string]answer{}, image.Tree{}, nil
+	result := ResultOf(t.Item, tag)
 	switch {
-	case set.Broken != nil:
-		return result.FailedWith(FailedAt(StepPlan, result.Target, set.Broken))
+	case t.List.Broken != nil:
+		return []Result{result.FailedWith(FailedAt(StepPlan, result.Target, t.List.Broken))}
 	case c.store == image.ClassicStore:
-		return result.OnClassic()
+		return []Result{result.OnClassic()}
 	}
-	tree, err := plan.ReadReferrers(ctx, c.source, t.Image.Repository, set.Roots)
-	if err != nil {
-		return result.FailedWith(FailedAt(StepPlan, result.Target, err))
+	resolved, err := c.engine.Resolve(ctx, result.Target)
+	if result, done := t.judgeReferrers(tag, resolved.Digest, err); done {
+		return []Result{result}
 	}
-	result.Source = tree.Root.Digest
-	return c.pushReferrers(ctx, t, result, tree)
+	t.Pending = t.Image.Tags
+	return nil
 }
 
 // OnClassic returns the result as refused, because the classic store cannot carry referrers.
@@ -88,49 +41,22 @@ func (r Result) OnClassic() Result {
 	return r
 }
 
-func referrersResult(i *plan.Item, subject digest.Digest) Result {
-	return Result{
-		Repository: i.Image.Repository.Name,
-		Tag:        image.ReferrersTag(subject),
-		Subject:    subject,
-		Target:     i.Tagged(image.ReferrersTag(subject)),
-		Referrers:  i.Referrers[subject].Count,
-	}
-}
-
-var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
-	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
-
-// pushReferrers never replaces an index that the target has: referrers that were added there would be lost. Referrers of a
-// media type that the target refuses are left out of the index, and the result says so.
-func (c *Copier) pushReferrers(ctx context.Context, t *Copy, result Result, tree image.Tree) Result {
-	resolved, err := c.engine.Resolve(ctx, result.Target)
-	if err != nil && !errors.Is(err, docker.ErrNotFound) {
-		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
-	}
-	if resolved.Digest == tree.Root.Digest {
-		return result.found(resolved.Digest)
-	}
-	w := c.workspace(t.Image.Repository, nil)
-	w.homemade, w.target = true, t.Target
-	defer w.clear(ctx)
-	taken, refused, err := w.tryReferrers(ctx, tree)
+// judgeReferrers returns the result of a list of referrers if nothing is to be copied, and otherwise notes the target's
+// answer. A list that the target has is never replaced: referrers that were added there would be lost. Until it is known
+// which referrers the target refuses, another list may be the one that lacks just those.
+func (t *Copy) judgeReferrers(tag string, found digest.Digest, err error) (settled Result, done bool) {
+	result := ResultOf(t.Item, tag)
+	want, known := cmp.Or(t.taken.Root.Digest, t.Root), t.taken.Root.Digest != "" || !t.List.MayBeRefused()
 	switch {
-	case err != nil:
-		return result.FailedWith(err)
-	case len(taken.Root.Children) == 0:
-		return result.without(refused, 0)
-	case resolved.Digest == taken.Root.Digest:
-		result = result.found(resolved.Digest)
-	case resolved.Digest != "":
-		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers))
-	default:
-		result = w.bringAndPush(ctx, result, taken)
+	case err != nil && !errors.Is(err, docker.ErrNotFound):
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
+	case err == nil && found == want:
+		return result.found(found), true
+	case err == nil && known:
+		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers)), true
 	}
-	if refused != nil && result.Outcome.Arrived() {
-		return result.without(refused, len(taken.Root.Children))
-	}
-	return result
+	t.answers[tag] = answer{at: time.Now(), digest: found}
+	return Result{}, false
 }
 
 // found is the result of what the target had before.
@@ -139,10 +65,53 @@ func (r Result) found(d digest.Digest) Result {
 	return r
 }
 
-// bringAndPush brings an index of our own making, and pushes it.
-func (w *workspace) bringAndPush(ctx context.Context, result Result, tree image.Tree) Result {
-	if err := w.bring(ctx, tree, []string{result.Target}); err != nil {
-		return result.FailedWith(err)
+// tryReferrers is Try for a list of referrers. Referrers of a media type that the target refuses are left out of the list,
+// and the result says so.
+func (c *Copier) tryReferrers(ctx context.Context, t *Copy, list image.Tree) (err error) {
+	t.tree = image.Tree{}
+	t.work.homemade, t.work.target = true, t.Target
+	t.taken, t.refusal, err = t.work.tryReferrers(ctx, list)
+	if err == nil && len(t.taken.Root.Children) == 0 {
+		err = withoutRefused(t.Tagged(t.Pending[0]), t.List.Count, 0, t.refusal)
 	}
-	return w.push(ctx, result, tree.Root.Digest, Exact)
+	return err
+}
+
+// bringReferrers is Bring for a list of referrers.
+func (c *Copier) bringReferrers(ctx context.Context, t *Copy) error {
+	target := t.Tagged(t.Pending[0])
+	switch there := t.answers[t.Pending[0]].digest; {
+	case there == t.taken.Root.Digest:
+		return nil
+	case there != "":
+		return FailedAt(StepVerify, target, errOtherReferrers)
+	}
+	return t.work.bring(ctx, t.taken, []string{target})
+}
+
+// askReferrersAgain asks for a list of referrers right before its push, unless the last answer has just come, or was that
+// the target has the list.
+func (c *Copier) askReferrersAgain(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
+	last := t.answers[tag]
+	if last.digest != "" {
+		return t.judgeReferrers(tag, last.digest, nil)
+	}
+	if time.Since(last.at) < answerLife {
+		return Result{}, false
+	}
+	resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
+	return t.judgeReferrers(tag, resolved.Digest, err)
+}
+
+// pushReferrers pushes the list of the referrers that the target takes.
+func (t *Copy) pushReferrers(ctx context.Context, tag string) Result {
+	return t.work.push(ctx, ResultOf(t.Item, tag), t.taken.Root.Digest, Exact)
+}
+
+// withRefusal returns the result of a list of referrers as refused if the target has refused some of them.
+func (t *Copy) withRefusal(r Result) Result {
+	if t.refusal != nil && r.Outcome.Arrived() {
+		r.Outcome, r.Err = Refused, withoutRefused(r.Target, r.Referrers, len(t.taken.Root.Children), t.refusal)
+	}
+	return r
 }

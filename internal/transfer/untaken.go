@@ -52,12 +52,11 @@ func (w *workspace) tryReferrer(ctx context.Context, m image.Manifest) (*docker.
 	return nil, err
 }
 
-// without is the result of referrers of which the target has taken so many, and refused the others.
-func (r Result) without(refused *docker.Refusal, taken int) Result {
-	r.Outcome, r.Err = Refused, &StepError{
-		Step: StepPush, Ref: r.Target,
-		Err:    fmt.Errorf("%d of the %d referrers are at GitLab, which has refused the others: %w", taken, r.Referrers, refused),
+// withoutRefused says that the target has taken so many of the referrers, and refused the others.
+func withoutRefused(target string, referrers, taken int, refused *docker.Refusal) error {
+	return &StepError{
+		Step: StepPush, Ref: target,
+		Err:    fmt.Errorf("%d of the %d referrers are at GitLab, which has refused the others: %w", taken, referrers, refused),
 		Remedy: refused.Remedy() + "; MIGRATE_LEAVE_OUT=" + refused.MediaType + " leaves such referrers out on purpose",
 	}
-	return r
 }
