@@ -44,16 +44,20 @@ func (d *Disk) cost(id plan.BlobID) int64 {
 func (d *Disk) Need(blobs []plan.BlobID) int64 {
 	var bytes int64
 	for _, id := range blobs {
-		if d.users[id] > 0 {
-			continue
+		if d.users[id] == 0 {
+			bytes += d.added(id)
 		}
-		size := d.catalog.Size(id)
-		if d.store == image.ClassicStore || size > image.MaxBlobPull {
-			size *= 1 + expansion
-		}
-		bytes += size
 	}
 	return bytes
+}
+
+// added returns the bytes that a blob adds if the engine does not have it.
+func (d *Disk) added(id plan.BlobID) int64 {
+	size := d.catalog.Size(id)
+	if d.store == image.ClassicStore || size > image.MaxBlobPull {
+		size *= 1 + expansion
+	}
+	return size
 }
 
 // fits reports whether that many more bytes are within the budget.

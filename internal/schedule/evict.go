@@ -34,8 +34,8 @@ func (s *Schedule) makeRoom(g *Grant) (evicted []HeldRef, enough bool) {
 	return evicted, s.disk.fits(need)
 }
 
-// candidates returns the references whose release frees something, and that neither the item nor any item being pulled
-// needs.
+// candidates returns the references whose release frees something, and that no item being pulled needs. What the item itself
+// would have to bring again is not freed: a reference to a large layer may be kept for the sake of a small config alone.
 func (s *Schedule) candidates(g *Grant) []candidate {
 	var found []candidate
 	for _, h := range s.kept {
@@ -43,9 +43,12 @@ func (s *Schedule) candidates(g *Grant) []candidate {
 		busy := false
 		for _, id := range h.Blobs {
 			sole := s.pulls.there[id] == 1
-			busy = busy || sole && (s.needed[id] > 0 || slices.Contains(g.Blobs, id))
+			busy = busy || sole && s.needed[id] > 0
 			if sole && s.disk.users[id] == 1 {
 				c.freed += s.disk.cost(id)
+			}
+			if sole && slices.Contains(g.Blobs, id) {
+				c.freed -= s.disk.added(id)
 			}
 			if sole && s.wanted[id] > 0 {
 				c.again += s.disk.catalog.Size(id)

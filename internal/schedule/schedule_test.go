@@ -367,6 +367,25 @@ func TestScheduleEvictsTheCheapest(t *testing.T) {
 	expectPull(t, s, large, "b", "base")
 }
 
+// A reference that an item needs for a small blob alone can leave, with a large one that nobody needs: what is little is
+// fetched again.
+func TestScheduleEvictsWhatIsKeptForLittle(t *testing.T) {
+	bench := newBench()
+	first := bench.image("first", "a")
+	second := bench.image("second", "b")
+	small := bench.blobs.Add([]ocispec.Descriptor{{Digest: digest.FromString("small"), Size: 2}})
+	first.Blobs, second.Blobs = append(first.Blobs, small...), append(second.Blobs, small...)
+	s := bench.schedule(9, 0)
+	s.disk.budget = bench.size + 2
+	expectPull(t, s, first)
+	s.Pulled(first, []HeldRef{{Ref: "image", Blobs: first.Blobs}}, nil)
+	s.Pushed(s.NextPush(t.Context()), true)
+	expectPull(t, s, second, "image")
+	if len(second.Bring) != 2 || s.disk.used > s.disk.budget {
+		t.Errorf("brings %d blobs, and %d bytes of %d are in use", len(second.Bring), s.disk.used, s.disk.budget)
+	}
+}
+
 // A full disk is no failure: the image is tried once more, alone and with nothing kept, and less is kept from then on.
 func TestScheduleStarved(t *testing.T) {
 	bench := newBench()
