@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -74,5 +77,78 @@ func TestPlanDropsReferrersThatArriveWithTheirSubject(t *testing.T) {
 	source.Push("app", apart)
 	if list := listOf(planOf(t, source, nil)[0], img); list.Count != 1 || !slices.Equal(list.Roots, []digest.Digest{apart.Digest}) {
 		t.Errorf("got %+v, want only %s", list, apart.Digest)
+	}
+}
+
+// What refers to what is planned once, however many images have the subject.
+func TestPlanListsReferrersOnce(t *testing.T) {
+	pair, children := testkit.Pair(t, "app")
+	signature := testkit.Artifact(t, "application/x-signature", "signature", children[0])
+	counter := testkit.Artifact(t, "application/x-signature", "countersignature", signature)
+	source := testkit.NewRegistry()
+	source.Push("app", pair, "1")
+	source.Push("app", testkit.Index(t, testkit.Child(children[0], testkit.Linux("amd64"))), "2")
+	source.Push("app", testkit.Image(t, "unsigned"), "3")
+	source.Hold("app", children...)
+	source.Push("app", signature)
+	source.Push("app", counter)
+	items := planOf(t, source, nil)
+	copies := Copies(items)
+	if len(copies) != 5 || !slices.Equal(copies[:3], items) {
+		t.Fatalf("%q are copied", tagsOf(copies))
+	}
+	list, ofList := copies[3], copies[4]
+	want, err := image.ReferrersIndex([]image.Tree{image.NewTree(signature, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list.Image.Tags[0] != image.ReferrersTag(children[0].Digest) || list.Root != want.Root.Digest || len(list.Blobs) != 2 {
+		t.Errorf("got %+v, want the list %s", list, want.Root.Digest)
+	}
+	if !slices.Equal(list.After, items[:2]) || !slices.Equal(ofList.After, []*Item{list}) {
+		t.Errorf("the lists follow %q and %q", tagsOf(list.After), tagsOf(ofList.After))
+	}
+	if len(items[2].Lists()) != 0 || !slices.Equal(items[0].Lists(), copies[3:]) {
+		t.Errorf("the images have the lists %q and %q", tagsOf(items[2].Lists()), tagsOf(items[0].Lists()))
+	}
+}
+
+// An account's referrers are read page by page: their manifests are never in memory all at once, nor kept beyond a limit.
+func TestPlanReadsReferrersInPages(t *testing.T) {
+	registry := testkit.NewRegistry()
+	const images = 3*planPage + 1
+	text := strings.Repeat("x", 4<<10)
+	for i := range images {
+		img := testkit.Image(t, fmt.Sprint(i))
+		registry.Push("app", img, fmt.Sprint(i))
+		registry.Push("app", testkit.Artifact(t, "application/spdx+json", fmt.Sprint(i, text), img))
+	}
+	var most, read int
+	source := testkit.Source{
+		ListRepositories: registry.Repositories, ListImages: registry.Images,
+		ReadManifests: func(ctx context.Context, r image.Repository, ds []digest.Digest) (map[digest.Digest]image.Manifest, map[digest.Digest]error) {
+			most, read = max(most, len(ds)), read+len(ds)
+			return registry.Manifests(ctx, r, ds)
+		},
+	}
+	found, _ := planned(t, source, nil)
+	if most > planPage || read != 2*images {
+		t.Errorf("%d manifests are read, up to %d of them at once; want %d, and up to %d", read, most, 2*images, planPage)
+	}
+	copies, kept := Copies(found.Items), 0
+	for _, i := range copies {
+		if i.Tree != nil {
+			for _, m := range i.Tree.Manifests() {
+				kept += len(m.Raw)
+			}
+		}
+	}
+	if len(copies) != 2*images || kept > keepManifests {
+		t.Errorf("%d items keep %d bytes of manifests, want %d and at most %d", len(copies), kept, 2*images, keepManifests)
+	}
+	last := copies[len(copies)-1]
+	tree, err := ReadTree(t.Context(), source, last)
+	if last.Tree != nil || err != nil || tree.Root.Digest != last.Root {
+		t.Errorf("%s is read again as %s: %v", last.Root, tree.Root.Digest, err)
 	}
 }
