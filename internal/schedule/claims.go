@@ -3,6 +3,7 @@ package schedule
 import (
 	"slices"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
@@ -44,4 +45,36 @@ func (c claims) settle(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		c.moving[id] = false
 	}
+}
+
+// deliver records that the target repository has all blobs of the item. An engine with the containerd store can push an
+// image without having the blobs that the repository has.
+func (s *Schedule) deliver(g *Grant) {
+	s.taken(g)
+	if s.disk.store == image.ClassicStore {
+		return
+	}
+	blobs := s.delivered[g.Target]
+	if blobs == nil {
+		blobs = map[plan.BlobID]bool{}
+		s.delivered[g.Target] = blobs
+	}
+	for _, id := range g.Blobs {
+		blobs[id] = true
+	}
+}
+
+// required returns the blobs that the engine must have to push the item.
+func (s *Schedule) required(g *Grant) []plan.BlobID {
+	delivered := s.delivered[g.Target]
+	if len(delivered) == 0 {
+		return g.Blobs
+	}
+	var required []plan.BlobID
+	for _, id := range g.Blobs {
+		if !delivered[id] {
+			required = append(required, id)
+		}
+	}
+	return required
 }

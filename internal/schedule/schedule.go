@@ -107,38 +107,6 @@ func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	return s.unwant(g)
 }
 
-// deliver records that the target repository has all blobs of the item. An engine with the containerd store can push an
-// image without having the blobs that the repository has.
-func (s *Schedule) deliver(g *Grant) {
-	s.taken(g)
-	if s.disk.store == image.ClassicStore {
-		return
-	}
-	blobs := s.delivered[g.Target]
-	if blobs == nil {
-		blobs = map[plan.BlobID]bool{}
-		s.delivered[g.Target] = blobs
-	}
-	for _, id := range g.Blobs {
-		blobs[id] = true
-	}
-}
-
-// required returns the blobs that the engine must have to push the item.
-func (s *Schedule) required(g *Grant) []plan.BlobID {
-	delivered := s.delivered[g.Target]
-	if len(delivered) == 0 {
-		return g.Blobs
-	}
-	var required []plan.BlobID
-	for _, id := range g.Blobs {
-		if !delivered[id] {
-			required = append(required, id)
-		}
-	}
-	return required
-}
-
 // NextPull waits for an item that can be pulled without a race for a blob, and that fits on the disk or for which room can
 // be made. It claims the blobs that the item brings. If it returns a room but no grant, that room has to be made before
 // the next call. more is false when nothing more can come to be pulled, or ctx has ended.
