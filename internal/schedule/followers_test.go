@@ -60,6 +60,11 @@ func play(t *testing.T, b *bench, s *Schedule, fails ...string) []string {
 	return ended
 }
 
+// synctestRun is t.Run in a synctest bubble, which notices at once when everybody waits.
+func synctestRun(t *testing.T, name string, test func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 // What refers to others is offered after them, and everything comes to an end, whatever has become of them.
 func TestScheduleFollows(t *testing.T) {
 	for _, test := range []struct {
@@ -127,12 +132,24 @@ func TestScheduleFollows(t *testing.T) {
 			fails: []string{"a"}, want: []string{"a"}, left: []string{"first", "second"},
 		},
 		{
+			name: "an untried media type that what follows has as well, at less cost",
+			make: func(b *bench) {
+				a := b.image("a", "a")
+				b.follows("signature", a)
+				b.lists("of a", a)
+				for i, g := range b.tasks {
+					g.Unknown, g.TrialBytes = []string{"application/x"}, int64(9-i)
+				}
+			},
+			want: []string{"a", "signature", "of a"},
+		},
+		{
 			name: "an image that is none of this schedule's",
 			make: func(b *bench) { b.lists("of another", &Grant{Item: &plan.Item{}}) },
 			want: []string{"of another"},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		synctestRun(t, test.name, func(t *testing.T) {
 			b := newBench()
 			test.make(b)
 			for _, g := range b.tasks {
@@ -165,7 +182,7 @@ func TestScheduleEndsWithoutTheSubject(t *testing.T) {
 		{"no more is started", func(s *Schedule, _ context.CancelFunc) { s.Stop() }},
 		{"the run ends", func(_ *Schedule, cancel context.CancelFunc) { cancel() }},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		synctestRun(t, test.name, func(t *testing.T) {
 			b := newBench()
 			a := b.image("a")
 			b.lists("of a", a)
@@ -185,11 +202,11 @@ func TestScheduleEndsWithoutTheSubject(t *testing.T) {
 			test.stop(s, cancel)
 			for range 3 {
 				if !<-ended {
-					t.Errorf("%s: there is still work", test.name)
+					t.Error("there is still work")
 				}
 			}
 			if unstarted, _, _ := s.Rest(); !slices.Equal(names(unstarted), []string{"a", "signature"}) {
-				t.Errorf("%s: not started are %q", test.name, names(unstarted))
+				t.Errorf("not started are %q", names(unstarted))
 			}
 		})
 	}
@@ -210,4 +227,23 @@ func TestScheduleDoesNotWaitForTheAnswerAboutAList(t *testing.T) {
 	expectPull(t, s, c)
 	s.Answered(list, false, true)
 	expectPull(t, s, list)
+}
+
+// What follows tries a media type in its turn: one item at a time, and the one at the least cost first.
+func TestScheduleHasFollowersTryInTurn(t *testing.T) {
+	b := newBench()
+	a := b.image("a", "a")
+	large, small := b.lists("large", a), b.lists("small", a)
+	large.Unknown, small.Unknown = []string{"application/x"}, []string{"application/x"}
+	large.TrialBytes, small.TrialBytes = 2, 1
+	a.checked, large.checked, small.checked = false, false, false
+	s := b.schedule(9, 0)
+	s.Arrived(a)
+	s.Answered(a, true, false)
+	s.Answered(large, false, true)
+	s.Answered(small, false, true)
+	expectPull(t, s, small)
+	expectPull(t, s, nil)
+	s.Tried([]string{"application/x"})
+	expectPull(t, s, large)
 }
