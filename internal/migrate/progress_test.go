@@ -196,6 +196,33 @@ func TestMeterSettles(t *testing.T) {
 	}
 }
 
+// Referrers count as images do. Those that are never copied, because their subject has not arrived, are not left forever.
+func TestMeterCountsReferrers(t *testing.T) {
+	blobs := plan.NewCatalog()
+	of := func(name string, size int64) *plan.Item {
+		blob, _ := blobOf(name, size)
+		return &plan.Item{
+			Image: image.Image{Digest: digest.FromString(name), Tags: []string{name}}, Blobs: blobs.Add([]ocispec.Descriptor{blob}),
+			List: &plan.ReferrersList{Count: 1},
+		}
+	}
+	copied, dropped := of("copied", 100), of("dropped", 300)
+	m := newMeter(blobs, func(Event) {})
+	m.plan([]*plan.Item{copied, dropped})
+	if s := m.state(); s != (Moved{Of: 400}) {
+		t.Errorf("planned: %+v", s)
+	}
+	result := transfer.ResultOf(copied, "copied")
+	result.Outcome = transfer.Exact
+	if !m.settle(result) {
+		t.Error("the copied referrers are not settled")
+	}
+	m.drop([]*plan.Item{copied, dropped})
+	if s := m.state(); s != (Moved{Bytes: 100, Of: 100}) {
+		t.Errorf("in the end: %+v", s)
+	}
+}
+
 // What the target has already need not be moved.
 func TestMeterSparesWhatIsThere(t *testing.T) {
 	m, task, _ := meteredTask()

@@ -441,6 +441,30 @@ func TestReferrersOutOfTime(t *testing.T) {
 	}
 }
 
+// Referrers, and what refers to them, follow an image that is copied on its own at the end; other referrers have gone before.
+func TestReferrersOfARecoveredImage(t *testing.T) {
+	pair, children := testkit.Pair(t, "app")
+	source, img, _ := signedImage(t)
+	signature := testkit.Artifact(t, "application/x", "signature of the pair", pair)
+	source.Push("app", pair, "2")
+	source.Hold("app", children...)
+	source.Push("app", signature)
+	source.Push("app", testkit.Artifact(t, "application/x", "countersignature", signature))
+	engine := testkit.NewEngine(source)
+	engine.Rivals[children[1].Digest] = children[0].Digest
+	summary, events, err := runIn(t, engine, nil)
+	want := []string{
+		"app:1: exact", referrersOf(img, "1") + ": exact", "app:2: exact", referrersOf(pair, "1") + ": exact", referrersOf(signature, "1") + ": exact",
+	}
+	if got := outcomes(summary.Results); err != nil || !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q; error %v", got, want, err)
+	}
+	if !slices.Contains(told(events), "recovering 1") {
+		t.Errorf("events %q", told(events))
+	}
+	engine.ExpectEmpty(t)
+}
+
 // MIGRATE_CONCURRENCY bounds the pulls and pushes of referrers and of images together.
 func TestReferrersHonourTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
