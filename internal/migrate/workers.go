@@ -110,7 +110,7 @@ func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 	case err == nil:
 		l.copier.Release(ctx, l.schedule.Pulled(g, t.HandOver(), t.Interrupted()))
 	case errors.Is(err, docker.ErrNoSpace) && !g.Alone:
-		t.Clear(ctx)
+		t.MakeRoom(ctx)
 		l.copier.Release(ctx, l.schedule.Postpone(g, t.Interrupted()))
 	default:
 		t.Clear(ctx)

@@ -35,6 +35,7 @@ type Schedule struct {
 	stopped        bool // no more pulls are started
 	sweeping       bool // a worker is having the engine swept
 	unsweepable    bool // a sweep has failed since a pull last ended
+	littered       bool // a pull has found the engine's disk full, and it has not been swept since
 }
 
 // New returns a schedule of the items, in their order. limit is the maximum number of items pulled but not yet pushed.
@@ -133,6 +134,9 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 // is pulled when nothing else is under way. An item waits until the target has been asked for the older items of its
 // repository: it may need only a few blobs that they do not have.
 func (s *Schedule) takePull() (*Grant, Room) {
+	if s.littered && !s.unsweepable {
+		return nil, Room{Sweep: s.claimSweep()}
+	}
 	crowded := -1
 	var unchecked *Grant
 	for i, g := range s.toPull {
@@ -179,6 +183,13 @@ func (s *Schedule) takeCrowded(at int) (*Grant, Room) {
 	return g, Room{Evicted: evicted}
 }
 
+// claimSweep reports whether the caller is to have the engine swept: nobody else does.
+func (s *Schedule) claimSweep() bool {
+	claimed := !s.sweeping
+	s.sweeping = true
+	return claimed
+}
+
 // takePostponed takes an item that found the disk full, once nothing else is under way.
 func (s *Schedule) takePostponed() (*Grant, Room) {
 	if len(s.toPull) > 0 || len(s.postponed) == 0 || s.ahead > 0 || s.sweeping {
@@ -198,6 +209,7 @@ func (s *Schedule) Swept(done bool) {
 	defer s.changed.Broadcast()
 	s.sweeping, s.unsweepable = false, !done
 	if done {
+		s.littered = false
 		s.disk.sweep()
 	}
 }
@@ -295,7 +307,7 @@ func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 }
 
 // Postpone records that the engine's disk was full when the item was pulled. The item is retried on its own at the end, and
-// the disk budget shrinks. The references that it returns have to be released.
+// the disk budget shrinks. No other pull starts before the engine has been swept. The references that it returns have to be released.
 func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -304,7 +316,7 @@ func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.leave(g)
 	s.endPull(g, cut)
 	s.pulls.settle(g.Bring)
-	g.Alone = true
+	g.Alone, s.littered = true, true
 	s.postponed = append(s.postponed, g)
 	return s.unwant(g)
 }

@@ -386,7 +386,8 @@ func TestScheduleEvictsWhatIsKeptForLittle(t *testing.T) {
 	}
 }
 
-// A full disk is no failure: the image is tried once more, alone and with nothing kept, and less is kept from then on.
+// A full disk is no failure: the engine is swept before anything else is pulled, and the image is tried once more, alone and
+// with nothing kept. Less is kept from then on.
 func TestScheduleStarved(t *testing.T) {
 	bench := newBench()
 	a, b, c := bench.image("a", "base", "a"), bench.image("b", "base", "b"), bench.image("c", "base", "c")
@@ -399,6 +400,11 @@ func TestScheduleStarved(t *testing.T) {
 		t.Errorf("the budget is still %d", s.disk.budget)
 	}
 	s.Pushed(s.NextPush(t.Context()), true)
+	if got, room, _ := s.NextPull(t.Context()); got != nil || !room.Sweep {
+		t.Errorf("next %v, swept %v", got, room.Sweep)
+	}
+	expectPull(t, s, nil) // until the engine has been swept
+	s.Swept(true)
 	expectPull(t, s, c)
 	pull(s, bench, c)
 	expectPull(t, s, nil) // c is in the engine
@@ -412,6 +418,20 @@ func TestScheduleStarved(t *testing.T) {
 	if got, _, more := s.NextPull(t.Context()); got != nil || more || s.disk.used != 0 {
 		t.Errorf("next %v, %d bytes in use", got, s.disk.used)
 	}
+}
+
+// What cannot be swept holds nothing up.
+func TestScheduleStarvedUnswept(t *testing.T) {
+	bench := newBench()
+	a, b := bench.image("a", "a"), bench.image("b", "b")
+	s := bench.schedule(9, 0)
+	expectPull(t, s, a)
+	s.Postpone(a, nil)
+	if _, room, _ := s.NextPull(t.Context()); !room.Sweep {
+		t.Error("not swept")
+	}
+	s.Swept(false)
+	expectPull(t, s, b)
 }
 
 func TestScheduleInterrupted(t *testing.T) {

@@ -28,7 +28,7 @@ func TestOneItemTriesAMediaType(t *testing.T) {
 		{"the target has answered", func(s *Schedule, _ *bench, _ *Grant) { s.Tried([]string{"x"}) }, []string{"large", "middle"}},
 		{"it has answered for another type", func(s *Schedule, _ *bench, _ *Grant) { s.Tried([]string{"y"}) }, nil},
 		{"the pull has failed", func(s *Schedule, _ *bench, g *Grant) { s.Dropped(g, nil) }, []string{"middle"}},
-		{"the disk was full, and has room again", func(s *Schedule, b *bench, g *Grant) { s.Postpone(g, nil); s.Dropped(b.tasks[2], nil) }, []string{"middle"}},
+		{"the disk was full, and has room again", func(s *Schedule, b *bench, g *Grant) { s.Postpone(g, nil); s.Swept(true); s.Dropped(b.tasks[2], nil) }, []string{"middle"}},
 		{"it waits for its push", func(s *Schedule, b *bench, g *Grant) { pull(s, b, g) }, nil},
 		{"the push has failed", func(s *Schedule, b *bench, g *Grant) { pull(s, b, g); s.Pushed(g, false) }, []string{"middle"}},
 		{"it has arrived", func(s *Schedule, b *bench, g *Grant) { pull(s, b, g); s.Pushed(g, true) }, []string{"large", "middle"}},

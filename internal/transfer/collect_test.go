@@ -1,15 +1,11 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -21,71 +17,73 @@ import (
 type litteredEngine struct {
 	*testkit.Engine
 	littered bool
-	loads    []error // what the loads end with; the next ones succeed
-	pulls    func(ctx context.Context, progress docker.Listener) error
-}
-
-func (e *litteredEngine) Load(ctx context.Context, archive []byte) error {
-	if len(e.loads) > 0 {
-		err := e.loads[0]
-		e.loads = e.loads[1:]
-		return err
-	}
-	return e.Engine.Load(ctx, archive)
+	pulls    func(ctx context.Context, progress docker.Listener) error // in place of the engine's
 }
 
 func (e *litteredEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	if e.pulls != nil {
-		return e.pulls(ctx, progress)
+		if err := e.pulls(ctx, progress); err != nil {
+			return err
+		}
 	}
 	_ = e.Engine.Pull(ctx, ref, progress) // a single blob has arrived when its pull fails
 	return nil
 }
 
 func (e *litteredEngine) Remove(ctx context.Context, ref string) error {
-	before := e.Holds(ref)
-	err := e.Engine.Remove(ctx, ref)
-	e.littered = e.littered && !before
-	return err
+	e.littered = e.littered && !e.Holds(ref)
+	return e.Engine.Remove(ctx, ref)
 }
 
-// littered returns a workspace on such an engine, and a blob that it can pull.
-func littered(t *testing.T, store image.Store) (*litteredEngine, *workspace, ocispec.Descriptor) {
+// littered returns a workspace on such an engine, and an image that it can pull.
+func littered(t *testing.T, store image.Store) (*litteredEngine, *workspace, image.Manifest) {
 	t.Helper()
 	img, source := testkit.Image(t, "app"), testkit.NewRegistry()
 	source.Push("app", img, "1")
 	engine := &litteredEngine{Engine: testkit.NewEngine(source), littered: true}
 	engine.Kind = store
-	copier := New(Setup{Source: source, Engine: engine, Store: store, Catalog: plan.NewCatalog()})
-	return engine, copier.workspace(testkit.Repository("app"), nil), img.Config
+	copier := New(Setup{Source: source, Engine: engine, Store: store, Catalog: plan.NewCatalog(), Traffic: NewTraffic()})
+	return engine, copier.workspace(testkit.Repository("app"), nil), img
 }
 
-// Before an image is pulled on its own, containerd deletes what failed pulls have left.
-func TestCollect(t *testing.T) {
+// After an image has found the disk full, a sweep has containerd delete what failed pulls have left.
+func TestSweepCollects(t *testing.T) {
+	full := func(times int) func(context.Context, docker.Listener) error {
+		return func(context.Context, docker.Listener) error {
+			if times--; times < 0 {
+				return nil
+			}
+			return docker.ErrNoSpace
+		}
+	}
 	for _, test := range []struct {
 		name  string
 		store image.Store
-		loads []error
+		pulls func(context.Context, docker.Listener) error
 		left  bool
 	}{
-		{name: "containerd"},
-		{name: "no room for a load at first", loads: []error{docker.ErrNoSpace, docker.ErrNoSpace}},
-		{name: "no room for a load", loads: slices.Repeat([]error{docker.ErrNoSpace}, 1000), left: true},
-		{name: "loads that do not end", loads: slices.Repeat([]error{docker.ErrStalled}, enoughStuck)},
-		{name: "another failure", loads: []error{docker.ErrInvalid}, left: true},
+		{name: "containerd", store: image.ContainerdStore},
+		{name: "no room for a blob at first", store: image.ContainerdStore, pulls: full(2)},
+		{name: "no room for a blob", store: image.ContainerdStore, pulls: full(1000), left: true},
+		{name: "a blob that is locked", store: image.ContainerdStore, pulls: func(ctx context.Context, _ docker.Listener) error { return hang(ctx) }, left: true},
 		{name: "classic", store: image.ClassicStore, left: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				engine, w, blob := littered(t, cmp.Or(test.store, image.ContainerdStore))
-				engine.loads = test.loads
+				engine, w, img := littered(t, test.store)
+				engine.pulls = test.pulls
+				w.small = w.smallest(image.NewTree(img, nil))
+				copied := &Copy{work: w}
+				copied.MakeRoom(t.Context())
 				began := time.Now()
-				w.collect(t.Context(), w.blobReference(blob))
-				if engine.littered != test.left {
+				if !w.Sweep(t.Context()) || engine.littered != test.left {
 					t.Errorf("littered: %v", engine.littered)
 				}
-				if took := time.Since(began); took > 2*collectPatience {
+				if took := time.Since(began); took > collectPatience {
 					t.Errorf("took %s", took)
+				}
+				if again := time.Now(); !w.Sweep(t.Context()) || time.Since(again) > 0 {
+					t.Error("the blob was tried again, after it had failed")
 				}
 				engine.ExpectEmpty(t)
 			})
@@ -96,7 +94,7 @@ func TestCollect(t *testing.T) {
 // The pull of a single blob ends when it has told of no progress for too long, and only then.
 func TestBlobIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine, w, blob := littered(t, image.ContainerdStore)
+		engine, w, img := littered(t, image.ContainerdStore)
 		engine.pulls = func(ctx context.Context, progress docker.Listener) error {
 			for range 3 {
 				time.Sleep(blobPatience - time.Second)
@@ -105,7 +103,7 @@ func TestBlobIsStuck(t *testing.T) {
 			return hang(ctx)
 		}
 		began := time.Now()
-		err := w.holdBlob(t.Context(), w.blobReference(blob))
+		err := w.holdBlob(t.Context(), w.blobReference(img.Config))
 		if took := time.Since(began); !errors.Is(err, docker.ErrStalled) || took != 4*blobPatience-3*time.Second {
 			t.Errorf("after %s: %v", took, err)
 		}

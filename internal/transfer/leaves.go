@@ -34,11 +34,8 @@ func (c *Copier) Try(ctx context.Context, t *Copy, g *schedule.Grant, progress d
 		return err
 	}
 	t.work, t.tree = c.workspace(t.Image.Repository, progress), tree
-	if g.Alone {
-		c.collect(ctx, t.work.smallest(tree))
-	}
 	t.work.present, t.work.shared = c.whereabouts(g, tree)
-	t.work.partial = len(g.Spare) > 0
+	t.work.partial, t.work.small = len(g.Spare) > 0, t.work.smallest(tree)
 	if t.List != nil {
 		return c.tryReferrers(ctx, t, tree)
 	}

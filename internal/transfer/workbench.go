@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
@@ -24,6 +25,7 @@ type workbench struct {
 	cleanup   Cleanup
 	blobs     blobPulls
 	loads     loads
+	litter    atomic.Pointer[string] // a small blob of an image for which the engine's disk had no room; nil: it had room for all
 	refused   refusedTypes
 }
 
@@ -110,13 +112,18 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 	}
 }
 
-// Sweep drops the content of interrupted pulls from the engine, and reports whether that was possible.
+// Sweep drops the content of interrupted pulls, and of pulls that found the disk full, from the engine. It reports whether
+// that was possible.
 func (b *workbench) Sweep(ctx context.Context) bool {
-	return b.traffic.sweep(ctx, func() {
+	if !b.traffic.sweep(ctx, func() {
 		ctx, cancel := b.cleanup.context(ctx)
 		defer cancel()
 		_ = b.engine.Sweep(ctx) // what is left does no harm to the copy
-	})
+	}) {
+		return false
+	}
+	b.collect(ctx)
+	return true
 }
 
 // SourceResolver resolves references of the source registry, and renews credentials that it refuses.

@@ -26,6 +26,7 @@ type workspace struct {
 	shared     map[digest.Digest]bool // blobs that later items contain, too
 	pulled     []schedule.HeldRef
 	cut        []plan.BlobID // that came by interrupted pulls
+	small      string        // reference of a small blob, for collect
 	named      []string
 	id         string           // of the image in the classic store: the digest of its config
 	target     string           // the target repository
