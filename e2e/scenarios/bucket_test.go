@@ -19,21 +19,25 @@ import (
 // When a read from ECR's bucket fails, engines quote its signed URL. No part of the signature appears in the program's
 // output, which names the bucket even if the engine does not.
 func TestSignedURLsStayHidden(t *testing.T) {
+	t.Parallel()
+	soon := []string{"MIGRATE_DEADLINE=20s"} // it would retry for minutes
 	for _, test := range []struct {
 		name    string
 		prepare func(s *scene)
 		fault   func() *faults.Fault
 		exit    int
+		env     []string
 	}{
 		{name: "refusing", prepare: func(s *scene) { s.AWS.DenyBucket(true) }, exit: 3},
 		{name: "expired", prepare: func(s *scene) { s.AWS.ExpireURLs(true) }, exit: 3},
-		{name: "cutting", fault: func() *faults.Fault { return faults.CutReads(forEver, 0) }, exit: 4},
+		{name: "cutting", fault: func() *faults.Fault { return faults.CutReads(forEver, 0) }, exit: 4, env: soon},
 		{name: "failing", fault: func() *faults.Fault {
 			return faults.Bucket(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.", forEver)
-		}, exit: 4},
+		}, exit: 4, env: soon},
 	} {
 		for _, kind := range engine.Kinds() {
 			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				t.Parallel() // it mostly waits
 				options := world.Options{}
 				if test.fault != nil {
 					options.AWS.Wrap = test.fault().Wrap
@@ -44,7 +48,7 @@ func TestSignedURLsStayHidden(t *testing.T) {
 					test.prepare(s)
 				}
 				reports := t.TempDir()
-				outcome := s.run(t, "MIGRATE_REPORT_DIR="+reports, "MIGRATE_DEADLINE=10s") // it would retry for minutes
+				outcome := s.run(t, slices.Concat(test.env, []string{"MIGRATE_REPORT_DIR=" + reports})...)
 				expectExit(t, outcome, test.exit)
 				written := outcome.Stdout + outcome.Stderr
 				if test.exit == 3 {

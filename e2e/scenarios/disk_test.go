@@ -68,8 +68,10 @@ func TestStaysWithinMigrateDisk(t *testing.T) {
 
 // If the disk is full before the budget is used up, the run takes longer, but all images arrive.
 func TestEngineDiskFull(t *testing.T) {
+	t.Parallel()
 	for kind, size := range map[engine.Kind]int64{engine.Containerd: 40 << 20, engine.Classic: 80 << 20} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			w, account := diskWorld(t, kind, size)
 			outcome := run(t, w.Env())
 			expectExit(t, outcome, 0)
@@ -85,6 +87,7 @@ func TestEngineDiskFull(t *testing.T) {
 // If containerd has no space to record a write, it leaves the write's name locked, and every load uses that same name:
 // from then on, no load ends. All images arrive without loads.
 func TestEngineLoadsLocked(t *testing.T) {
+	t.Parallel()
 	w, account := diskWorld(t, engine.Containerd, 1<<30)
 	lockLoads(t, w.Engine)
 	outcome := run(t, w.Env())

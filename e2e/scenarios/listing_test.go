@@ -19,6 +19,7 @@ import (
 
 // A throttled list call is retried.
 func TestThrottledListing(t *testing.T) {
+	t.Parallel()
 	var s *scene
 	var once sync.Once
 	s = startScene(t, engine.Containerd, world.Options{AWS: aws.Options{Wrap: func(next http.Handler) http.Handler {

@@ -180,8 +180,10 @@ func TestRefusedByGitLab(t *testing.T) {
 
 // A registry that rejects everything ends the run before most of ECR has been pulled in vain.
 func TestReadOnlyRegistry(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 12, Tags: 9, Layers: 1, Size: 20 << 10})
 			if err != nil {
 				t.Fatal(err)
