@@ -78,26 +78,34 @@ func (l *leaveOut) rewrite(m Manifest) (Manifest, error) {
 			continue
 		}
 		kept = append(kept, child)
-		manifest, known := l.tree.manifests[child.Digest]
-		if !known {
-			continue
-		}
-		rewritten, err := l.rewrite(manifest)
-		if err != nil {
+		if err := l.rewriteChild(child.Digest, changed); err != nil {
 			return Manifest{}, err
 		}
-		l.below[rewritten.Digest] = rewritten
-		if rewritten.Digest != child.Digest {
-			changed[child.Digest] = rewritten
-		}
 	}
-	if len(kept) == len(m.Children) && len(changed) == 0 {
+	switch {
+	case len(kept) == len(m.Children) && len(changed) == 0:
 		return m, nil
-	}
-	if len(kept) == 0 {
+	case len(kept) == 0:
 		return Manifest{}, fmt.Errorf("the index %s would have no manifest left", m.Digest)
 	}
 	return m.withChildren(kept, changed)
+}
+
+// rewriteChild keeps a listed manifest, and adds it to changed if it is another one now.
+func (l *leaveOut) rewriteChild(listed digest.Digest, changed map[digest.Digest]Manifest) error {
+	manifest, known := l.tree.manifests[listed]
+	if !known {
+		return nil
+	}
+	rewritten, err := l.rewrite(manifest)
+	if err != nil {
+		return err
+	}
+	l.below[rewritten.Digest] = rewritten
+	if rewritten.Digest != listed {
+		changed[listed] = rewritten
+	}
+	return nil
 }
 
 // withChildren returns the index with the kept children, in their order, of which those in changed have been replaced.
@@ -111,6 +119,18 @@ func (m Manifest) withChildren(kept []ocispec.Descriptor, changed map[digest.Dig
 	if err := json.Unmarshal(document["manifests"], &listed); err != nil {
 		return Manifest{}, err
 	}
+	document["manifests"], _ = json.Marshal(m.replaced(listed, kept, changed))
+	raw, err := json.Marshal(document)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return ParseManifest(raw, m.MediaType)
+}
+
+// replaced returns those of the index's listed descriptors that are kept, with the digest and size of what replaces them.
+func (m Manifest) replaced(
+	listed []map[string]json.RawMessage, kept []ocispec.Descriptor, changed map[digest.Digest]Manifest,
+) []map[string]json.RawMessage {
 	stays := map[digest.Digest]bool{}
 	for _, child := range kept {
 		stays[child.Digest] = true
@@ -120,16 +140,11 @@ func (m Manifest) withChildren(kept []ocispec.Descriptor, changed map[digest.Dig
 		if !stays[child.Digest] {
 			continue
 		}
-		if manifest, replaced := changed[child.Digest]; replaced {
+		if manifest, isReplaced := changed[child.Digest]; isReplaced {
 			listed[i]["digest"], _ = json.Marshal(manifest.Digest)
 			listed[i]["size"], _ = json.Marshal(manifest.Size)
 		}
 		children = append(children, listed[i])
 	}
-	document["manifests"], _ = json.Marshal(children)
-	raw, err := json.Marshal(document)
-	if err != nil {
-		return Manifest{}, err
-	}
-	return ParseManifest(raw, m.MediaType)
+	return children
 }

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,57 +29,57 @@ type Manifest struct {
 	Subject            digest.Digest        // of a referrer; empty otherwise
 }
 
+// document is what this program reads of a manifest or an index.
+type document struct {
+	MediaType    string               `json:"mediaType"`
+	ArtifactType string               `json:"artifactType"`
+	Config       ocispec.Descriptor   `json:"config"`
+	Layers       []ocispec.Descriptor `json:"layers"`
+	Manifests    []ocispec.Descriptor `json:"manifests"`
+	Subject      *ocispec.Descriptor  `json:"subject"`
+	Annotations  map[string]string    `json:"annotations"`
+}
+
 // ParseManifest parses a Docker or OCI image manifest or index, and computes its digest. mediaType is the type that the
 // registry serves it with; if that is empty, the document's own mediaType counts, which an OCI index may omit.
 func ParseManifest(raw []byte, mediaType string) (Manifest, error) {
-	var document struct {
-		MediaType    string               `json:"mediaType"`
-		ArtifactType string               `json:"artifactType"`
-		Config       ocispec.Descriptor   `json:"config"`
-		Layers       []ocispec.Descriptor `json:"layers"`
-		Manifests    []ocispec.Descriptor `json:"manifests"`
-		Subject      *ocispec.Descriptor  `json:"subject"`
-		Annotations  map[string]string    `json:"annotations"`
-	}
-	if err := json.Unmarshal(raw, &document); err != nil {
+	var d document
+	if err := json.Unmarshal(raw, &d); err != nil {
 		return Manifest{}, fmt.Errorf("manifest is not valid JSON: %w", err)
 	}
-	if err := validDigests(document.Config, document.Subject, slices.Concat(document.Layers, document.Manifests)); err != nil {
+	if err := d.validate(); err != nil {
 		return Manifest{}, err
-	}
-	if mediaType == "" {
-		mediaType = document.MediaType
-	}
-	if mediaType == "" && document.Manifests != nil {
-		mediaType = ocispec.MediaTypeImageIndex
 	}
 	m := Manifest{
 		Descriptor: ocispec.Descriptor{
-			MediaType:    mediaType,
-			Digest:       digest.FromBytes(raw),
-			Size:         int64(len(raw)),
-			ArtifactType: document.ArtifactType,
-			Annotations:  document.Annotations,
+			MediaType: cmp.Or(mediaType, d.mediaType()), Digest: digest.FromBytes(raw), Size: int64(len(raw)),
+			ArtifactType: d.ArtifactType, Annotations: d.Annotations,
 		},
-		Raw:      raw,
-		Config:   document.Config,
-		Layers:   document.Layers,
-		Children: document.Manifests,
+		Raw: raw, Config: d.Config, Layers: d.Layers, Children: d.Manifests,
 	}
-	if document.Subject != nil {
-		m.Subject = document.Subject.Digest
+	if d.Subject != nil {
+		m.Subject = d.Subject.Digest
 	}
 	return m, nil
 }
 
-// validDigests returns an error for digests that no registry could resolve. An index has no config, and most manifests
-// have no subject.
-func validDigests(config ocispec.Descriptor, subject *ocispec.Descriptor, listed []ocispec.Descriptor) error {
-	if config.Digest != "" {
-		listed = append(listed, config)
+// mediaType returns the type that the document states, or that of an OCI index where it lists manifests and states none.
+func (d document) mediaType() string {
+	if d.MediaType == "" && d.Manifests != nil {
+		return ocispec.MediaTypeImageIndex
 	}
-	if subject != nil {
-		listed = append(listed, *subject)
+	return d.MediaType
+}
+
+// validate returns an error for digests that no registry could resolve. An index has no config, and most manifests have
+// no subject.
+func (d document) validate() error {
+	listed := slices.Concat(d.Layers, d.Manifests)
+	if d.Config.Digest != "" {
+		listed = append(listed, d.Config)
+	}
+	if d.Subject != nil {
+		listed = append(listed, *d.Subject)
 	}
 	for _, descriptor := range listed {
 		if err := descriptor.Digest.Validate(); err != nil {

@@ -14,25 +14,28 @@ func (t Tree) PushFirst(mayBeRefused func(kind string) bool) []Manifest {
 	}
 	var ordered []Manifest
 	seen := map[digest.Digest]bool{t.Root.Digest: true}
-	var visit func(d digest.Digest)
-	visit = func(d digest.Digest) {
-		m, known := t.manifests[d]
-		if !known || seen[d] {
-			return
-		}
-		seen[d] = true
-		visit(m.Subject)
-		for _, child := range m.Children {
-			visit(child.Digest)
-		}
-		if first[d] {
-			ordered = append(ordered, m)
-		}
-	}
 	for _, child := range t.Root.Children {
-		visit(child.Digest)
+		t.postorder(child.Digest, seen, func(m Manifest) {
+			if first[m.Digest] {
+				ordered = append(ordered, m)
+			}
+		})
 	}
 	return ordered
+}
+
+// postorder visits a manifest after its subject and after what it lists, unless it was seen before.
+func (t Tree) postorder(d digest.Digest, seen map[digest.Digest]bool, visit func(Manifest)) {
+	m, known := t.manifests[d]
+	if !known || seen[d] {
+		return
+	}
+	seen[d] = true
+	t.postorder(m.Subject, seen, visit)
+	for _, child := range m.Children {
+		t.postorder(child.Digest, seen, visit)
+	}
+	visit(m)
 }
 
 // wantedFirst returns the digests of the manifests that PushFirst is about.

@@ -121,6 +121,19 @@ func (e Entry) pair() (transfer.DigestChange, bool) {
 	return pair, e.Outcome.Arrived() && pair.Pushed != pair.Root
 }
 
+// add adds an entry to its list.
+func (d *Document) add(e Entry) {
+	switch {
+	case e.Referrers > 0:
+		d.Referrers = append(d.Referrers, e)
+	case e.Tag == "":
+		d.Repositories = append(d.Repositories, e)
+	default:
+		d.Tags = append(d.Tags, e)
+		d.Counts[e.Outcome]++
+	}
+}
+
 // compareEntries sorts lists independently of the order in which copies finished.
 func compareEntries(a, b Entry) int {
 	return cmp.Or(

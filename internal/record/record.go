@@ -84,13 +84,9 @@ func Open(dir string, about About, pages []Page, notice func(format string, args
 	for _, page := range pages {
 		removeUnfinished(filepath.Join(dir, page.Name))
 	}
-	earlier, err := readDocument(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		aside, moveErr := keepAside(name)
-		if moveErr != nil {
-			return nil, fmt.Errorf("its report.json cannot be used (%w), nor moved: %w", err, moveErr)
-		}
-		notice("Report: the %s of an earlier run is not used, and kept as %s: %v", name, filepath.Base(aside), err)
+	earlier, err := readEarlier(name, notice)
+	if err != nil {
+		return nil, err
 	}
 	r := newRecord(about, earlier, func(d Document) error { return replaceFile(name, d.write) })
 	if len(r.known) > 0 {
@@ -105,6 +101,20 @@ func Open(dir string, about About, pages []Page, notice func(format string, args
 	}
 	go r.keepWriting()
 	return r, nil
+}
+
+// readEarlier reads what an earlier run left, and moves it out of the way if it cannot be read.
+func readEarlier(name string, notice func(format string, args ...any)) (Document, error) {
+	earlier, err := readDocument(name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return earlier, nil
+	}
+	aside, moveErr := keepAside(name)
+	if moveErr != nil {
+		return Document{}, fmt.Errorf("its report.json cannot be used (%w), nor moved: %w", err, moveErr)
+	}
+	notice("Report: the %s of an earlier run is not used, and kept as %s: %v", name, filepath.Base(aside), err)
+	return Document{}, nil
 }
 
 // keepAside renames a file to a name that is not in use.
@@ -129,19 +139,24 @@ func newRecord(about About, earlier Document, save func(Document) error) *Record
 		changed: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, e := range slices.Concat(earlier.EarlierPairs, earlier.Tags) { // later entries replace earlier ones
-		if e.Outcome.Arrived() && e.SourceDigest.Validate() == nil {
-			r.earlier = append(r.earlier, migrate.Earlier{
-				Repository: e.Repository, Tag: e.Tag, Target: e.Reference, Source: e.SourceDigest, Pushed: e.PushedDigest,
-			})
-		}
-		if _, ok := e.pair(); ok {
-			r.known[place{e.Repository, e.Reference}] = Entry{
-				Repository: e.Repository, Tag: e.Tag, Reference: e.Reference,
-				SourceDigest: e.SourceDigest, PlatformDigest: e.PlatformDigest, PushedDigest: e.PushedDigest,
-			}
-		}
+		r.remember(e)
 	}
 	return r
+}
+
+// remember adds what an earlier run recorded of a tag.
+func (r *Record) remember(e Entry) {
+	if e.Outcome.Arrived() && e.SourceDigest.Validate() == nil {
+		r.earlier = append(r.earlier, migrate.Earlier{
+			Repository: e.Repository, Tag: e.Tag, Target: e.Reference, Source: e.SourceDigest, Pushed: e.PushedDigest,
+		})
+	}
+	if _, ok := e.pair(); ok {
+		r.known[place{e.Repository, e.Reference}] = Entry{
+			Repository: e.Repository, Tag: e.Tag, Reference: e.Reference,
+			SourceDigest: e.SourceDigest, PlatformDigest: e.PlatformDigest, PushedDigest: e.PushedDigest,
+		}
+	}
 }
 
 func (a About) now() time.Time {
@@ -203,6 +218,11 @@ func (r *Record) Observe(event migrate.Event) {
 	default:
 		return
 	}
+	r.wake()
+}
+
+// wake has keepWriting write once more.
+func (r *Record) wake() {
 	select {
 	case r.changed <- struct{}{}:
 	default: // the pending write will include this event
@@ -236,20 +256,25 @@ func (r *Record) Close(cause error) error {
 	}
 	close(r.closing)
 	<-r.stopped
-	r.mu.Lock()
-	ended := r.about.now()
-	r.header.Ended, r.header.Finished = asWritten(ended), cause == nil
-	r.history.Lasted = ended.Sub(r.history.Began)
-	if cause != nil {
-		r.header.Error = r.about.Printable(cause.Error())
-	}
-	r.mu.Unlock()
+	r.end(cause)
 	d := r.document()
 	var failures []error
 	if err := r.save(d); err != nil {
 		failures = append(failures, fmt.Errorf("report.json cannot be written, and is as it was before: %w", err))
 	}
 	return errors.Join(append(failures, r.writePages(d)...)...)
+}
+
+// end records when and why the run ended.
+func (r *Record) end(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ended := r.about.now()
+	r.header.Ended, r.header.Finished = asWritten(ended), cause == nil
+	r.history.Lasted = ended.Sub(r.history.Began)
+	if cause != nil {
+		r.header.Error = r.about.Printable(cause.Error())
+	}
 }
 
 // writePages writes the files that are not needed before the end of the run.
@@ -273,15 +298,7 @@ func (r *Record) document() Document {
 		d.Counts[outcome] = 0
 	}
 	for _, e := range results {
-		switch {
-		case e.Referrers > 0:
-			d.Referrers = append(d.Referrers, e)
-		case e.Tag == "":
-			d.Repositories = append(d.Repositories, e)
-		default:
-			d.Tags = append(d.Tags, e)
-			d.Counts[e.Outcome]++
-		}
+		d.add(e)
 	}
 	d.EarlierPairs = r.carried(d)
 	for _, list := range [][]Entry{d.Tags, d.Referrers, d.Repositories, d.EarlierPairs} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func Parse(args []string) (Line, error) {
 	if command, ok := flagNames[line.Command]; ok {
 		line.Command = command
 	}
-	if !known(line.Command) {
+	if !slices.Contains(commandNames(), line.Command) {
 		return Line{}, unknownCommand(line.Command)
 	}
 	flags := line.flags()
@@ -102,14 +103,7 @@ func (l *Line) flags() *flag.FlagSet {
 		flags.IntVar(&l.Pull, "pull", 0, "")
 	case Plan:
 		flags.DurationVar(&l.Within, "within", 0, "")
-		flags.Func("rate", "", func(text string) error {
-			rate, err := humanize.ParseBytes(text)
-			if err != nil || rate == 0 || rate > 1<<50 {
-				return errors.New("must be a number of bytes per second, such as 20MB")
-			}
-			l.Rate = int64(rate)
-			return nil
-		})
+		flags.Func("rate", "", l.setRate)
 	}
 	return flags
 }
@@ -122,22 +116,26 @@ func (l *Line) setFormat(format string) error {
 	return nil
 }
 
-func known(command string) bool {
-	for _, c := range commands {
-		if c.name == command {
-			return true
-		}
+func (l *Line) setRate(text string) error {
+	rate, err := humanize.ParseBytes(text)
+	if err != nil || rate == 0 || rate > 1<<50 {
+		return errors.New("must be a number of bytes per second, such as 20MB")
 	}
-	return false
+	l.Rate = int64(rate)
+	return nil
 }
 
-func unknownCommand(command string) Error {
+func commandNames() []string {
 	var names []string
 	for _, c := range commands {
 		names = append(names, c.name)
 	}
+	return names
+}
+
+func unknownCommand(command string) Error {
 	text := fmt.Sprintf("unknown command %q", command)
-	if near := Nearest(command, names); near != "" {
+	if near := Nearest(command, commandNames()); near != "" {
 		text += fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return Error(text)
@@ -168,18 +166,9 @@ func Text(variables []Variable) string {
 	}
 	b.WriteString("\nVariables (* is required; docs/reference.md has the details):\n")
 	for _, v := range variables {
-		if v.Short == "" {
-			continue
+		if v.Short != "" {
+			b.WriteString(v.line())
 		}
-		mark := " "
-		if v.Required {
-			mark = "*"
-		}
-		fmt.Fprintf(&b, "%s %-22s  %s", mark, v.Name, v.Short)
-		if v.Default != "" {
-			fmt.Fprintf(&b, " (default %s)", v.Default)
-		}
-		b.WriteByte('\n')
 	}
 	b.WriteString(`
 AWS credentials come from wherever the AWS SDK finds them: access keys, a profile, or a role.
@@ -187,6 +176,18 @@ Exit codes: 0 every tag is at GitLab (plan: can be); 1 the run could not start o
 2 the configuration is wrong; 3 some tags are not at GitLab (plan: cannot be); 4 out of time,
 run again; 130 or 143 interrupted.`)
 	return b.String()
+}
+
+// line is the variable's line in the help.
+func (v Variable) line() string {
+	mark, value := " ", ""
+	if v.Required {
+		mark = "*"
+	}
+	if v.Default != "" {
+		value = " (default " + v.Default + ")"
+	}
+	return fmt.Sprintf("%s %-22s  %s%s\n", mark, v.Name, v.Short, value)
 }
 
 // VersionLine returns the name and version of the program. If the linker set no revision, it uses the one that Go
