@@ -298,6 +298,22 @@ func TestSharesKeepReferrersWithSubjects(t *testing.T) {
 		if len(used) < min(total, 20) {
 			t.Errorf("%d jobs: %d of them have something", total, len(used))
 		}
+		for _, img := range a.tasks {
+			expectInJob(t, jobs, img, img)
+			for _, list := range img.Lists() {
+				expectInJob(t, jobs, img, list)
+			}
+		}
+	}
+}
+
+// expectInJob fails the test unless the images that the item follows are copied by the same job as the image.
+func expectInJob(t *testing.T, jobs map[*Item]int, img, item *Item) {
+	t.Helper()
+	for _, before := range item.After {
+		if before.List == nil && jobs[before] != jobs[img] {
+			t.Errorf("%s goes to job %d, and %s, which %s follows, to %d", img.Image.Tags, jobs[img], before.Image.Tags, item.Image.Tags, jobs[before])
+		}
 	}
 }
 
