@@ -68,28 +68,32 @@ func TestSomebodyElsesTag(t *testing.T) {
 	}
 }
 
-// What somebody pushes while the image is being pulled is theirs, too, where the tag was ECR's own until then.
+// What somebody pushes while the image is being pulled is theirs, whether the tag was new to GitLab or ECR's own until then.
 func TestSomebodyElsesTagDuringAPull(t *testing.T) {
 	for _, kind := range engine.Kinds() {
-		t.Run(string(kind), func(t *testing.T) {
-			s := startScene(t, kind, world.Options{})
-			shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "shared-one")
-			victim, other := shapes[0].Repository, shapes[2].Object
-			fillOlder(t, s, victim, shapes[1].Object)
-			putAtTarget(t, s, victim, "1.0", shapes[1].Object)
-			var once sync.Once
-			theirs := digestOf(t, other).String()
-			outcome := s.run(t, "MIGRATE_TAGS=1.0", s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
-				if call := proxy.CallOf(r); call.Verb == proxy.Pull && strings.Contains(call.Ref, victim) {
-					once.Do(func() { putAtTarget(t, s, victim, "1.0", other) })
+		for _, before := range []string{"new tag", "tag that was ECR's"} {
+			t.Run(before+"/"+string(kind), func(t *testing.T) {
+				s := startScene(t, kind, world.Options{})
+				shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "shared-one")
+				victim, other := shapes[0].Repository, shapes[2].Object
+				fillOlder(t, s, victim, shapes[1].Object)
+				if before != "new tag" {
+					putAtTarget(t, s, victim, "1.0", shapes[1].Object)
 				}
-				engine.ServeHTTP(w, r)
-			}))
-			expectExit(t, outcome, 3)
-			expectLine(t, outcome.Stdout, "conflict", victim+":1.0")
-			s.expectAtTarget(t, victim, "1.0", theirs)
-			expectNothingLeft(t, s.Engine)
-		})
+				var once sync.Once
+				theirs := digestOf(t, other).String()
+				outcome := s.run(t, "MIGRATE_TAGS=1.0", s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+					if call := proxy.CallOf(r); call.Verb == proxy.Pull && strings.Contains(call.Ref, victim) {
+						once.Do(func() { putAtTarget(t, s, victim, "1.0", other) })
+					}
+					engine.ServeHTTP(w, r)
+				}))
+				expectExit(t, outcome, 3)
+				expectLine(t, outcome.Stdout, "conflict", victim+":1.0")
+				s.expectAtTarget(t, victim, "1.0", theirs)
+				expectNothingLeft(t, s.Engine)
+			})
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -85,19 +86,95 @@ func TestTagsOfSomebodyElse(t *testing.T) {
 // TestTagPushedMeanwhile has somebody push to GitLab after the target was asked, and before the push.
 func TestTagPushedMeanwhile(t *testing.T) {
 	img, older, theirs := testkit.Image(t, "app"), testkit.Image(t, "older"), somebodyElses()
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1"); r.Hold("app", older) })
-	s.engine.Tags[s.target("1")] = older.Digest
-	s.stores(theirs)
-	s.engine.Before = func(call string) {
-		if strings.HasPrefix(call, "pull "+s.pulled(img)) {
-			s.engine.Mu.Lock()
-			s.engine.Tags[s.target("1")] = theirs.Digest
-			s.engine.Mu.Unlock()
+	for name, before := range map[string]digest.Digest{"a new tag": "", "a tag that was ECR's": older.Digest} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1"); r.Hold("app", older) })
+			if before != "" {
+				s.engine.Tags[s.target("1")] = before
+			}
+			s.stores(theirs)
+			s.engine.Before = func(call string) {
+				if strings.HasPrefix(call, "pull "+s.pulled(img)) {
+					s.puts(theirs, "1")
+				}
+			}
+			s.copy(t, "app:1: conflict")
+			if got := s.engine.Tags[s.target("1")]; got != theirs.Digest {
+				t.Errorf("the target has %s", got)
+			}
+		})
+	}
+}
+
+// puts pushes the manifest to the target, past the engine.
+func (s *setup) puts(m image.Manifest, tag string) {
+	s.engine.Mu.Lock()
+	defer s.engine.Mu.Unlock()
+	s.engine.Tags[s.target(tag)] = m.Digest
+}
+
+// TestTagPushedBetweenTries has a push fail for a while, and something arrive at the target meanwhile.
+func TestTagPushedBetweenTries(t *testing.T) {
+	img, older, theirs := testkit.Image(t, "app"), testkit.Image(t, "older"), somebodyElses()
+	for _, test := range []struct {
+		name     string
+		arrives  image.Manifest
+		want     string
+		pushes   int
+		replaced digest.Digest
+	}{
+		{"somebody else's image", theirs, "app:1: conflict", 1, ""},
+		{"the image itself, though the push has failed", img, "app:1: exact", 2, older.Digest},
+		{"nothing new", older, "app:1: exact", 2, older.Digest},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1"); r.Hold("app", older) })
+			s.engine.Tags[s.target("1")] = older.Digest
+			s.stores(theirs)
+			push := "push " + s.target("1")
+			s.engine.Fails[push] = docker.ErrUnavailable
+			s.with.Retry = func(_ context.Context, _ transfer.Step, _ string, call func() error) error {
+				err := call()
+				if errors.Is(err, docker.ErrUnavailable) {
+					s.puts(test.arrives, "1")
+					s.engine.Fail(push, nil)
+					err = call()
+				}
+				return err
+			}
+			result := s.copy(t, test.want)[0]
+			if n := s.engine.Count(push); n != test.pushes || result.Replaced != test.replaced {
+				t.Errorf("%d pushes, and %q was replaced; want %d and %q", n, result.Replaced, test.pushes, test.replaced)
+			}
+		})
+	}
+}
+
+// A push whose tag has turned out to need none is not retried, whatever the reason.
+func TestSettledPushIsNotRetried(t *testing.T) {
+	source := testkit.NewRegistry()
+	source.Push("app", testkit.Image(t, "app"), "1")
+	engine := testkit.NewEngine(source)
+	engine.Before = func(call string) {
+		if strings.HasPrefix(call, "pull ") {
+			engine.Fail("resolve "+testkit.TargetBase+"/app:1", docker.ErrDenied)
 		}
 	}
-	s.copy(t, "app:1: conflict")
-	if got := s.engine.Tags[s.target("1")]; got != theirs.Digest {
-		t.Errorf("the target has %s", got)
+	var retried []Retrying
+	summary, _, err := runIn(t, engine, func(o *Options) {
+		o.retries = retries
+		o.Observe = func(e Event) {
+			if e, is := e.(Retrying); is {
+				retried = append(retried, e)
+			}
+		}
+	})
+	if err != nil || len(summary.Results) != 1 || summary.Results[0].Outcome != transfer.Failed {
+		t.Fatalf("%v: %q", err, outcomes(summary.Results))
+	}
+	testkit.ExpectError(t, summary.Results[0].Err, "verify ", "denied")
+	if len(retried) > 0 || engine.Count("push "+testkit.TargetBase+"/app:1") > 0 {
+		t.Errorf("retried %v after %q", retried, engine.Of("push"))
 	}
 }
 

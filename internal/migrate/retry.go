@@ -28,6 +28,7 @@ type retryRule struct {
 
 // retries is the table of retries. The first matching rule applies, so permanent causes come before transient ones.
 var retries = []retryRule{
+	{cause: transfer.ErrSettled, tries: 1},
 	{cause: docker.ErrNotFound, tries: 1},
 	{cause: docker.ErrNoSpace, tries: 1},                                           // room has to be made first
 	{cause: docker.ErrInvalid, tries: 1},                                           // the answer would be the same
@@ -105,7 +106,8 @@ func Retry(ctx context.Context, call func() error) error {
 	return retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}.try(ctx, "", "", call)
 }
 
-// retryingEngine is an engine that retries its calls by the table.
+// retryingEngine is an engine that retries its calls by the table. Pushes are retried by those who make them, who ask the
+// target before each try.
 type retryingEngine struct {
 	transfer.Engine
 	rules   []retryRule
@@ -175,11 +177,7 @@ func (e retryingEngine) Tag(ctx context.Context, source, target string) error {
 }
 
 func (e retryingEngine) Push(ctx context.Context, ref string, progress docker.Listener) (pushed digest.Digest, err error) {
-	err = e.try(ctx, transfer.StepPush, ref, func() (err error) {
-		pushed, err = e.Engine.Push(ctx, ref, e.outage.hearing(progress))
-		return err
-	})
-	return pushed, err
+	return e.Engine.Push(ctx, ref, e.outage.hearing(progress))
 }
 
 func (e retryingEngine) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {

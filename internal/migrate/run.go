@@ -57,11 +57,12 @@ func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run
 		rules = retries
 	}
 	traffic := transfer.NewTraffic()
-	r.Engine = retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, outage: &outage{}, observe: func(e Retrying) { r.observe(e) }}
+	engine := retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, outage: &outage{}, observe: func(e Retrying) { r.observe(e) }}
+	r.Engine = engine
 	r.copier = transfer.New(transfer.Setup{
 		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
 		Earlier: leftAt(r.Earlier), Conflicts: r.Conflict,
-		Catalog: r.catalog, Traffic: traffic, Cleanup: cleanup,
+		Retry: engine.try, Catalog: r.catalog, Traffic: traffic, Cleanup: cleanup,
 	})
 	r.meter = newMeter(r.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -27,15 +26,15 @@ const (
 // errConflict: the target has an image under the tag that is not ours to replace.
 var errConflict = errors.New("somebody else has pushed another image to GitLab under this tag")
 
-// answerLife is how long the target's answer for a tag counts. During a migration both sides are in use: an older answer
-// is asked for again right before the push.
-const answerLife = 10 * time.Second
+// ErrSettled ends a push that is not to be made anymore: the target has answered otherwise than before.
+var ErrSettled = errors.New("the tag needs no push anymore")
 
-// answer is what the target has answered for a tag that is to be pushed.
-type answer struct {
-	at     time.Time
-	digest digest.Digest // of the image that the push replaces; empty: there is none
-}
+// settledError is an ErrSettled with the result of the tag.
+type settledError struct{ result Result }
+
+func (e *settledError) Error() string { return ErrSettled.Error() }
+
+func (e *settledError) Is(target error) bool { return target == ErrSettled }
 
 // ask asks the target for a tag. It returns the tag's result if nothing is to be copied, and otherwise notes the answer
 // for the push.
@@ -44,26 +43,42 @@ func (c *Copier) ask(ctx context.Context, t *Copy, tag string) (settled Result, 
 	return c.judge(ctx, t, tag, resolved.Digest, err)
 }
 
-// askAgain asks for a tag right before its push, unless the last answer has just come and the push replaces nothing.
-func (c *Copier) askAgain(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
-	last := t.answers[tag]
-	if last.digest == "" && time.Since(last.at) < answerLife {
+// asking returns a function that asks for a tag, for each try of its push: during a migration both sides are in use. It
+// returns a *settledError if the tag is not to be pushed anymore. Where a failed try has pushed it, another one completes it.
+func (c *Copier) asking(t *Copy, tag string) func(context.Context) error {
+	tried := false
+	return func(ctx context.Context) error {
+		resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
+		again := tried
+		tried = true
+		if err == nil && again && resolved.Digest == t.pushes() {
+			return nil
+		}
+		if result, done := c.judgeAgain(ctx, t, tag, resolved.Digest, err); done {
+			return &settledError{result}
+		}
+		return nil
+	}
+}
+
+// judgeAgain judges the target's answer right before a push. The answer of before needs no second judgement.
+func (c *Copier) judgeAgain(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
+	switch {
+	case t.List != nil:
+		return t.judgeReferrers(tag, found, err)
+	case err == nil && found == t.answers[tag]:
 		return Result{}, false
 	}
-	resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
-	if err == nil && resolved.Digest == last.digest {
-		return Result{}, false
-	}
-	return c.judge(ctx, t, tag, resolved.Digest, err)
+	return c.judge(ctx, t, tag, found, err)
 }
 
 // judge does what ask says with the target's answer, which is the digest of the tag or an error. Only a target that says so
 // does not have the tag: any other error fails it.
 func (c *Copier) judge(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
 	result := ResultOf(t.Item, tag)
+	delete(t.answers, tag)
 	switch {
 	case errors.Is(err, docker.ErrNotFound):
-		t.answers[tag] = answer{at: time.Now()}
 		return Result{}, false
 	case err != nil:
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
@@ -81,15 +96,8 @@ func (c *Copier) judge(ctx context.Context, t *Copy, tag string, found digest.Di
 	case !ours:
 		return c.conflict(result, found), true
 	}
-	t.answers[tag] = answer{at: time.Now(), digest: found}
+	t.answers[tag] = found
 	return Result{}, false
-}
-
-// replacing is the result of a tag that is to be pushed, with the digest of what the push replaces.
-func (t *Copy) replacing(tag string) Result {
-	result := ResultOf(t.Item, tag)
-	result.Replaced = t.answers[tag].digest
-	return result
 }
 
 // conflict is the result of a tag under which the target has an image that is not ours.

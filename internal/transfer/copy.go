@@ -47,15 +47,18 @@ type Setup struct {
 	Known     func(repository, target string) (DigestChange, bool)
 	Earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	Conflicts ConflictPolicy
-	Catalog   *plan.Catalog
-	Traffic   *Traffic
-	Cleanup   Cleanup
+	// Retry makes a call at a step until it succeeds, or there is no point in trying again; nil: once. The engine itself retries
+	// everything but pushes.
+	Retry   func(ctx context.Context, step Step, ref string, call func() error) error
+	Catalog *plan.Catalog
+	Traffic *Traffic
+	Cleanup Cleanup
 }
 
 // New returns a copier with the setup.
 func New(s Setup) *Copier {
 	return &Copier{platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, workbench: &workbench{
-		source: s.Source, engine: s.Engine, store: s.Store, dedicated: s.Dedicated,
+		source: s.Source, engine: s.Engine, retry: s.Retry, store: s.Store, dedicated: s.Dedicated,
 		catalog: s.Catalog, held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
 	}}
 }
@@ -115,18 +118,11 @@ func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener)
 	return results
 }
 
-// deliverTag asks the target for the tag once more, and pushes it.
+// deliverTag pushes the tag, and once more with everything if the engine lacks something.
 func (c *Copier) deliverTag(ctx context.Context, t *Copy, tag string) Result {
-	ask, push := c.askAgain, t.pushTag
-	if t.List != nil {
-		ask, push = c.askReferrersAgain, t.pushReferrers
-	}
-	if settled, done := ask(ctx, t, tag); done {
-		return settled
-	}
-	result := push(ctx, tag)
-	if result.Outcome == Failed && ctx.Err() == nil && t.work.lacking(result.Err) {
-		result = c.pushAgain(ctx, t, result, push)
+	result, settled := c.pushTag(ctx, t, tag)
+	if !settled && result.Outcome == Failed && ctx.Err() == nil && t.work.lacking(result.Err) {
+		result = c.pushAgain(ctx, t, result)
 	}
 	c.nameLargestLayer(t.Item, result.Err)
 	return result
@@ -156,7 +152,7 @@ func (w *workspace) lacking(err error) bool {
 }
 
 // pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
-func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result, push func(context.Context, string) Result) Result {
+func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	tree, err := t.taken, error(nil)
 	if t.List == nil {
 		tree, err = c.open(ctx, t.Item)
@@ -168,7 +164,8 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result, push fun
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
 		return failed.FailedWith(err)
 	}
-	return push(ctx, failed.Tag)
+	result, _ := c.pushTag(ctx, t, failed.Tag)
+	return result
 }
 
 // HandOver returns the references that hold the item's blobs in the engine, for the schedule to keep.
@@ -197,7 +194,7 @@ func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
 	if t.List != nil {
 		return c.askReferrers(ctx, t)
 	}
-	t.Pending, t.answers = nil, map[string]answer{}
+	t.Pending, t.answers = nil, map[string]digest.Digest{}
 	for _, tag := range t.Image.Tags {
 		if result, done := c.ask(ctx, t, tag); done {
 			settled = append(settled, result)
@@ -227,9 +224,8 @@ func (c *Copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 	return ok && pair == DigestChange{Source: i.Image.Digest, Root: i.Root, Pushed: answer}
 }
 
-// push pushes the result's target and verifies it. The outcome is good if the digest is the wanted one.
-func (w *workspace) push(ctx context.Context, result Result, want digest.Digest, good Outcome) Result {
-	pushed, err := w.engine.Push(ctx, result.Target, w.progress)
+// pushed takes the end of the push of the result's target, and verifies it. The outcome is good if the digest is the wanted one.
+func (w *workspace) pushed(ctx context.Context, result Result, pushed digest.Digest, err error, want digest.Digest, good Outcome) Result {
 	if err != nil {
 		w.refused.note(err)
 		return result.FailedWith(FailedAt(StepPush, result.Target, err))
@@ -317,15 +313,18 @@ func (c *Copier) checkPlatform(ctx context.Context, t *Copy, root image.Manifest
 type Copy struct {
 	*plan.Item
 
-	Pending []string          // tags that are not at the target yet
-	Present []Result          // of the tags that are not to be copied
-	answers map[string]answer // of the target, by pending tag
-	work    *workspace        // what the copy has in the engine
-	tree    image.Tree        // between Try and Bring
+	Pending []string                 // tags that are not at the target yet
+	Present []Result                 // of the tags that are not to be copied
+	answers map[string]digest.Digest // by pending tag: what the target has there, if anything
+	work    *workspace               // what the copy has in the engine
+	tree    image.Tree               // between Try and Bring
 
 	taken   image.Tree      // of a list of referrers: what is left of it without those that the target refuses
 	refusal *docker.Refusal // the last of these refusals; nil: the target refuses none
 }
+
+// pushes is the digest that is pushed: the item's, or that of the list of the referrers that the target takes.
+func (t *Copy) pushes() digest.Digest { return cmp.Or(t.taken.Root.Digest, t.Root) }
 
 // NewCopy returns the copy of an item with all of its tags pending.
 func NewCopy(i *plan.Item) *Copy { return &Copy{Item: i, Pending: i.Image.Tags} }

@@ -2,9 +2,12 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -109,29 +112,54 @@ func (w *workspace) nameFirst(l *image.Layout) {
 	}
 }
 
-// pushTag pushes what has to be at the target before the root, and then the tag.
-func (t *Copy) pushTag(ctx context.Context, tag string) Result {
-	result := t.replacing(tag)
-	if err := t.work.refused.known(t.Item); err != nil {
-		return result.FailedWith(withLeaveOut(t.Item, err))
+// pushTag pushes what has to be at the target before the root, and then the tag. settled reports that the target's answer
+// right before the push has made it pointless.
+func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) (result Result, settled bool) {
+	result = ResultOf(t.Item, tag)
+	if err := t.work.refused.known(t.Item); err != nil && t.List == nil { // which lists what is left
+		return result.FailedWith(withLeaveOut(t.Item, err)), false
 	}
 	for w := t.work; len(w.first) > 0; w.first = w.first[1:] {
 		if err := w.pushDigest(ctx, w.first[0]); err != nil {
-			return result.FailedWith(withLeaveOut(t.Item, err))
+			return result.FailedWith(withLeaveOut(t.Item, err)), false
 		}
 	}
-	result = t.work.push(ctx, result, t.Root, arrivedAs(t.Item, Exact))
-	if result.Outcome.Arrived() {
+	pushed, err := t.work.tryPush(ctx, result.Target, c.asking(t, tag))
+	if answered := new(settledError); errors.As(err, &answered) {
+		return answered.result, true
+	}
+	result.Replaced = t.answers[tag]
+	result = t.work.pushed(ctx, result, pushed, err, t.pushes(), arrivedAs(t.Item, Exact))
+	if result.Outcome.Arrived() && t.List == nil {
 		t.work.refused.take(t.Unknown...)
 	}
-	return result
+	return result, false
+}
+
+// tryPush pushes a reference, and retries that. ask is called before each try, and its error ends the push; nil: nothing is.
+func (w *workspace) tryPush(ctx context.Context, ref string, ask func(context.Context) error) (pushed digest.Digest, err error) {
+	try := func() (err error) {
+		if ask != nil {
+			err = ask(ctx)
+		}
+		if err == nil {
+			pushed, err = w.engine.Push(ctx, ref, w.progress)
+		}
+		return err
+	}
+	if w.retry == nil {
+		err = try()
+	} else {
+		err = w.retry(ctx, StepPush, ref, try)
+	}
+	return pushed, err
 }
 
 // pushDigest pushes a manifest by its digest. The engine names no digest for such a push: whether it was complete, the
 // target alone can say.
 func (w *workspace) pushDigest(ctx context.Context, m image.Manifest) error {
 	ref := w.digestReference(m)
-	if _, err := w.engine.Push(ctx, ref, w.progress); err != nil {
+	if _, err := w.tryPush(ctx, ref, nil); err != nil {
 		w.refused.note(err)
 		return FailedAt(StepPush, ref, err)
 	}

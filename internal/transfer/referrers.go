@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -19,7 +18,7 @@ var errOtherReferrers = errors.New("the target lists other referrers under this 
 // askReferrers is Ask for a list of referrers.
 func (c *Copier) askReferrers(ctx context.Context, t *Copy) (settled []Result) {
 	tag := t.Image.Tags[0]
-	t.Pending, t.answers, t.taken, t.refusal = nil, map[string]answer{}, image.Tree{}, nil
+	t.Pending, t.answers, t.taken, t.refusal = nil, map[string]digest.Digest{}, image.Tree{}, nil
 	result := ResultOf(t.Item, tag)
 	switch {
 	case t.List.Broken != nil:
@@ -55,7 +54,7 @@ func (t *Copy) judgeReferrers(tag string, found digest.Digest, err error) (settl
 	case err == nil && known:
 		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers)), true
 	}
-	t.answers[tag] = answer{at: time.Now(), digest: found}
+	t.answers[tag] = found
 	return Result{}, false
 }
 
@@ -80,32 +79,13 @@ func (c *Copier) tryReferrers(ctx context.Context, t *Copy, list image.Tree) (er
 // bringReferrers is Bring for a list of referrers.
 func (c *Copier) bringReferrers(ctx context.Context, t *Copy) error {
 	target := t.Tagged(t.Pending[0])
-	switch there := t.answers[t.Pending[0]].digest; {
+	switch there := t.answers[t.Pending[0]]; {
 	case there == t.taken.Root.Digest:
 		return nil
 	case there != "":
 		return FailedAt(StepVerify, target, errOtherReferrers)
 	}
 	return t.work.bring(ctx, t.taken, []string{target})
-}
-
-// askReferrersAgain asks for a list of referrers right before its push, unless the last answer has just come, or was that
-// the target has the list.
-func (c *Copier) askReferrersAgain(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
-	last := t.answers[tag]
-	if last.digest != "" {
-		return t.judgeReferrers(tag, last.digest, nil)
-	}
-	if time.Since(last.at) < answerLife {
-		return Result{}, false
-	}
-	resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
-	return t.judgeReferrers(tag, resolved.Digest, err)
-}
-
-// pushReferrers pushes the list of the referrers that the target takes.
-func (t *Copy) pushReferrers(ctx context.Context, tag string) Result {
-	return t.work.push(ctx, ResultOf(t.Item, tag), t.taken.Root.Digest, Exact)
 }
 
 // withRefusal returns the result of a list of referrers as refused if the target has refused some of them.

@@ -17,6 +17,7 @@ import (
 type workbench struct {
 	source    Source
 	engine    Engine
+	retry     func(ctx context.Context, step Step, ref string, call func() error) error // see Setup
 	store     image.Store
 	dedicated bool // nobody else uses the engine
 	catalog   *plan.Catalog
