@@ -1,12 +1,17 @@
 package scenarios
 
 import (
+	"net/http"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/proxy"
 )
 
 // fillHardWith pushes the hard shapes of these repositories ("wrong-size") to ECR, and returns them in this order.
@@ -101,4 +106,62 @@ func TestUnknownReferrerLeftOutOfTheList(t *testing.T) {
 		t.Error("the signature is listed")
 	}
 	expectExit(t, s.run(t, setting), 0)
+}
+
+// A foreign layer that ECR has comes from there, though the host that the manifest names is down. GitLab refuses the URLs, but
+// what the classic store makes of the image has none.
+func TestForeignLayerAtECR(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			shape := s.fillHardWith(t, "foreign-kept")[0]
+			spared := s.fillWith(t, "docker-manifest")
+			if kind == engine.Containerd {
+				outcome := s.run(t)
+				expectExit(t, outcome, 3)
+				expectLine(t, outcome.Stdout, "refused", shape.Repository+":1.0")
+				expectOutput(t, outcome.Stdout, "invalid URL on layer", "this registry does not allow those URLs")
+				s.expectArrived(t, outcome.Stdout, spared...)
+				s.expectAbsent(t, shape.Repository, "1.0")
+				expectNothingLeft(t, s.Engine)
+				s.GitLab.Refuse(func(r *gitlab.Refusals) { r.LayerURLs = true })
+			}
+			outcome := s.run(t)
+			expectExit(t, outcome, 0)
+			s.expectArrived(t, outcome.Stdout, shape)
+			expectNothingLeft(t, s.Engine)
+		})
+	}
+}
+
+// A foreign layer that ECR does not have fails its image alone, and the host that the manifest names is not asked again and
+// again.
+func TestForeignLayerElsewhere(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			shape := s.fillHardWith(t, "foreign-layer")[0]
+			spared := s.fillWith(t, "docker-manifest")
+			image := digestOf(t, shape.Object).String()
+			var pulls atomic.Int32
+			outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+				if call := proxy.CallOf(r); call.Verb == proxy.Pull && strings.HasSuffix(call.Ref, image) {
+					pulls.Add(1)
+				}
+				engine.ServeHTTP(w, r)
+			}))
+			expectExit(t, outcome, 3)
+			expectLine(t, outcome.Stdout, "failed", shape.Repository+":1.0")
+			if kind == engine.Containerd {
+				expectOutput(t, outcome.Stdout, "a layer of the image is at 127.0.0.1:1", "make 127.0.0.1:1 available to the engine")
+			} else {
+				expectOutput(t, outcome.Stdout, "unknown blob", "a layer of it is missing in ECR")
+			}
+			if n := pulls.Load(); n != 1 {
+				t.Errorf("%d pulls of the image", n)
+			}
+			s.expectArrived(t, outcome.Stdout, spared...)
+			expectNothingLeft(t, s.Engine)
+		})
+	}
 }

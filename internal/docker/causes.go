@@ -21,7 +21,8 @@ var (
 	// ErrUnauthenticated is an ErrDenied: the registry has seen no valid token, either because it has expired or because
 	// the token service is in trouble.
 	ErrUnauthenticated = fmt.Errorf("%w: authentication required", ErrDenied)
-	// ErrRefused: a rule of the registry excludes this image, tag, repository or media type. Others may pass.
+	// ErrRefused: a rule of the registry, or what its manifest says, excludes this image, tag, repository or media type. Others
+	// may pass.
 	ErrRefused = errors.New("refused")
 	// ErrBlocked: a proxy in front of the registry, or the storage behind it, rejects the engine's requests, whatever the
 	// credentials.

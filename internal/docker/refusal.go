@@ -3,6 +3,7 @@ package docker
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/ecr"
@@ -22,6 +23,7 @@ const (
 	ManifestSize        Kind = "manifest too large"
 	ManifestReferences  Kind = "too many references"
 	ForeignLayer        Kind = "foreign layer"
+	ForeignHost         Kind = "host of a foreign layer"
 	DescriptorMismatch  Kind = "descriptor mismatch"
 	BlobUnknown         Kind = "blob unknown"
 	TooLarge            Kind = "body too large"
@@ -51,6 +53,21 @@ type Refusal struct {
 func InRegion(err error, region string) error {
 	if refusal := new(Refusal); errors.As(err, &refusal) && refusal.Kind == StorageDenied && refusal.Host == "" && region != "" {
 		refusal.Host = ecr.LayerBucketHost(region)
+	}
+	return err
+}
+
+// AtForeignHost returns the error of a pull as a Refusal if it is about a request to one of the hosts that the manifest of
+// the image names for its foreign layers.
+func AtForeignHost(err error, hosts []string) error {
+	if err == nil || len(hosts) == 0 {
+		return err
+	}
+	for _, quoted := range urls.FindAllString(err.Error(), -1) {
+		_, rest, _ := strings.Cut(quoted, "://")
+		if host, _, _ := strings.Cut(rest, "/"); slices.Contains(hosts, host) {
+			return &Refusal{Kind: ForeignHost, Host: host, words: err, cause: ErrRefused}
+		}
 	}
 	return err
 }
@@ -111,7 +128,9 @@ var remedies = map[Kind]string{
 	ManifestReferences: "the manifest refers to more manifests or layers than this registry allows: an administrator can raise the limit in " +
 		"the registry's configuration",
 	ForeignLayer: "the image has foreign layers (with URLs of their own), and this registry does not allow those URLs: an administrator can " +
-		"allow them in the registry's configuration",
+		"allow them in the registry's configuration, or build the image again from a base image without foreign layers",
+	ForeignHost: "according to the manifest, a layer of the image is at {host}, and the engine downloads it there instead of from ECR: make " +
+		"{host} available to the engine, or build the image again from a base image without foreign layers",
 	DescriptorMismatch: "the index states another size or media type for one of its manifests than the manifest has: create the index anew, " +
 		"for example with docker buildx imagetools create",
 	BlobUnknown: "the manifest refers to content that the repository at GitLab does not have; where that is the manifest's subject, " +

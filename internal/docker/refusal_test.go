@@ -39,6 +39,36 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
+// An error is about a host of foreign layers only if it quotes a request to it.
+func TestAtForeignHost(t *testing.T) {
+	const words = `failed to do request: Get "http://layers.example.com:8080/a": dial tcp: connect: connection refused`
+	for _, test := range []struct {
+		words string
+		hosts []string
+		want  bool
+	}{
+		{words, []string{"other.example.com", "layers.example.com:8080"}, true},
+		{"failed to copy: unexpected status from GET request to http://layers.example.com:8080/a?key=secret: 503 Service Unavailable", []string{"layers.example.com:8080"}, true},
+		{words, []string{"layers.example.com"}, false},
+		{words, nil, false},
+		{"layers.example.com:8080 is gone", []string{"layers.example.com:8080"}, false},
+	} {
+		err := Classify(errors.New(test.words))
+		got, refusal := AtForeignHost(err, test.hosts), new(Refusal)
+		switch is := errors.As(got, &refusal) && refusal.Kind == ForeignHost; {
+		case is != test.want:
+			t.Errorf("%s\nat one of %q: %t", test.words, test.hosts, is)
+		case !is && !errors.Is(got, err):
+			t.Errorf("%v has become %v", err, got)
+		case is && (!errors.Is(got, ErrRefused) || errors.Is(got, ErrUnavailable) || refusal.Host != "layers.example.com:8080" || strings.Contains(got.Error(), "secret")):
+			t.Errorf("got %+v: %v", refusal, got)
+		}
+	}
+	if AtForeignHost(nil, []string{"layers.example.com"}) != nil {
+		t.Error("success has become a refusal")
+	}
+}
+
 // The bucket's host is named before the long URL that hides it.
 func TestStorageDenied(t *testing.T) {
 	refusal := refusalOf(t, "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to "+bucket+": 403 Forbidden")
@@ -60,7 +90,7 @@ func TestStorageDenied(t *testing.T) {
 
 // Each kind that a sign tells has its remedy, whose braces are all filled, and no remedy is for a kind that none tells.
 func TestRemedies(t *testing.T) {
-	told := map[Kind]bool{}
+	told := map[Kind]bool{ForeignHost: true} // by AtForeignHost
 	for _, s := range slices.Concat(signs, pushSigns) {
 		told[s.kind] = s.kind != ""
 	}

@@ -55,7 +55,7 @@ var signs = []sign{
 	{words: words(`content digest sha256:[0-9a-f]+: not found`)}, // in the engine; the registry may have it
 	{cause: ErrUnavailable, answer: func(a answer) bool { return a.status >= http.StatusInternalServerError }},
 	{cause: ErrInvalid, words: words(`\b(manifest|name|tag|digest) invalid\b|` + apart + `unsupported\b|not supported|no longer supported`)},
-	{cause: ErrNotFound, answer: statusIs(http.StatusNotFound), words: words(`manifest unknown|name unknown|not found|does not exist locally`)},
+	{cause: ErrNotFound, answer: statusIs(http.StatusNotFound), words: words(`manifest unknown|name unknown|unknown blob|not found|does not exist locally`)},
 	{cause: ErrUnavailable, code: cerrdefs.IsUnavailable, words: words(`\b5(0[0-4]|2[0-7]) [a-z]|` + // a status line
 		`\bEOF\b|\btime(d )?out\b|deadline exceeded|connection (reset|refused|closed|lost)|broken pipe|closed network connection|` +
 		`\bstream error: stream ID\b|\bGOAWAY\b|no such host|server misbehaving|temporary failure|` +

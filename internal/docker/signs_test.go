@@ -46,6 +46,7 @@ var seen = []struct {
 	{"unknown: payload size limit exceeded", "refused", ManifestSize},
 	{"error from registry: too many manifest references", "refused", ManifestReferences},
 	{"error from registry: unknown error - invalid URL on layer", "refused", ForeignLayer},
+	{"unknown blob", "not found", ""}, // which ECR does not have, as 20.10 says it
 	{"error from registry: manifest invalid - unexpected end of JSON input", "refused", DescriptorMismatch},
 	{"error from registry: manifest invalid - if present, mediaType in manifest should be 'application/vnd.oci.image.manifest.v1+json' not 'application/vnd.docker.distribution.manifest.v2+json'", "refused", DescriptorMismatch},
 	{"failed size validation: 1082 != 988: failed precondition", "refused", DescriptorMismatch},

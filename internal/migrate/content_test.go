@@ -184,6 +184,64 @@ func TestCopyForeignLayers(t *testing.T) {
 	}
 }
 
+// foreign is an image with a layer at a host of its own.
+func foreign(t *testing.T, layer ocispec.Descriptor) image.Manifest {
+	t.Helper()
+	d := testkit.ImageDocument("app")
+	layer.URLs = []string{"http://layers.example.com/" + layer.Digest.Encoded()}
+	d.Layers[0] = layer
+	return d.Manifest(t)
+}
+
+// The engine gets a layer from its URLs even if the registry has it, except by its digest.
+func TestCopyForeignLayerOfTheSource(t *testing.T) {
+	img := foreign(t, testkit.Blob(image.MediaTypeDockerForeignLayer, "app"))
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
+	s.copy(t, "app:1: exact")
+	want := []string{"pull app@" + img.Layers[0].Digest.String(), "pull app@" + img.Config.Digest.String()}
+	if got := s.engine.Of("pull"); !slices.Equal(got, want) {
+		t.Errorf("pulls %q, want %q", got, want)
+	}
+}
+
+// A host of foreign layers that does not answer is asked once for each image, and fails nothing else.
+func TestHostOfForeignLayersIsDown(t *testing.T) {
+	small, large := testkit.Blob(image.MediaTypeDockerForeignLayer, "app"), testkit.Heavy(image.MediaTypeDockerForeignLayer, "app")
+	for name, layer := range map[string]ocispec.Descriptor{"small": small, "large": large} {
+		t.Run(name, func(t *testing.T) {
+			source := testkit.NewRegistry()
+			img := foreign(t, layer)
+			source.Push("app", img, "1")
+			source.Push("other", testkit.Image(t, "other"), "1")
+			engine := testkit.NewEngine(source)
+			uri := testkit.SourceHost + "/app@"
+			engine.Fails["pull "+uri+layer.Digest.String()] = docker.ErrNotFound
+			engine.Fails["pull "+uri+img.Digest.String()] = docker.Classify(errors.New(
+				`failed to do request: Get "` + img.Layers[0].URLs[0] + `": dial tcp 192.0.2.1:80: connect: connection refused`))
+			summary, _, err := runIn(t, engine, func(o *Options) { o.retries = retries })
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := outcomes(summary.Results)
+			slices.Sort(got)
+			if !slices.Equal(got, []string{"app:1: failed", "other:1: exact"}) {
+				t.Fatalf("results %q", got)
+			}
+			failed, step := summary.Results[0], new(transfer.StepError)
+			if failed.Outcome != transfer.Failed {
+				failed = summary.Results[1]
+			}
+			if !errors.As(failed.Err, &step) || !strings.Contains(step.Remedy, "make layers.example.com available to the engine") {
+				t.Errorf("%v, and the remedy %+v", failed.Err, step)
+			}
+			if n := engine.Count("pull " + uri + img.Digest.String()); n != 1 {
+				t.Errorf("%d pulls of the image", n)
+			}
+			engine.ExpectEmpty(t)
+		})
+	}
+}
+
 // A pull that was cut off too early is made good by one that is not.
 func TestCopyCutOffTooEarly(t *testing.T) {
 	img := testkit.Image(t, "app")

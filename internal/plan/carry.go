@@ -54,11 +54,12 @@ func classicManifest(m image.Manifest) error {
 	return nil
 }
 
-// classicLayer reports whether Engine 20.10 can pull the layer: a gzip or plain tar archive that is distributed with its image.
+// classicLayer reports whether Engine 20.10 can pull the layer: a gzip or plain tar archive. Except on Windows, it pulls
+// foreign layers from the registry, too.
 func classicLayer(mediaType string) bool {
 	switch mediaType {
 	case image.MediaTypeDockerLayer, ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip,
-		strings.TrimSuffix(image.MediaTypeDockerLayer, ".gzip"):
+		image.MediaTypeDockerForeignLayer, strings.TrimSuffix(image.MediaTypeDockerLayer, ".gzip"):
 		return true
 	}
 	return false

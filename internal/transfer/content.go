@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -93,11 +92,6 @@ func (w *workspace) content(ctx context.Context, m image.Manifest) error {
 	return w.pull(ctx, m)
 }
 
-// isForeign reports whether a layer is not distributed with its image, so that the registry need not have it.
-func isForeign(blob ocispec.Descriptor) bool {
-	return strings.Contains(blob.MediaType, "foreign") || strings.Contains(blob.MediaType, "nondistributable")
-}
-
 // missing returns the blobs of the manifest that have to be pulled, each once.
 func (w *workspace) missing(m image.Manifest) []ocispec.Descriptor {
 	var blobs []ocispec.Descriptor
@@ -109,6 +103,14 @@ func (w *workspace) missing(m image.Manifest) []ocispec.Descriptor {
 		}
 	}
 	return blobs
+}
+
+// arrived records that the engine has the blob.
+func (w *workspace) arrived(blob ocispec.Descriptor) {
+	if w.present == nil {
+		w.present = map[digest.Digest]bool{}
+	}
+	w.present[blob.Digest] = true
 }
 
 // pullBlobs pulls each blob by digest. Blobs that have arrived stay if others fail.
@@ -230,7 +232,7 @@ func pinOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
 func (w *workspace) pull(ctx context.Context, m image.Manifest) error {
 	ref := w.repository.Reference(m)
 	w.pulled = append(w.pulled, schedule.HeldRef{Ref: ref, Blobs: w.catalog.Add(m.Blobs())})
-	if err := w.hold(ctx, ref, w.progress); err != nil {
+	if err := w.hold(withForeignHosts(ctx, m), ref, w.progress); err != nil {
 		return FailedAt(StepPull, ref, err)
 	}
 	return nil

@@ -290,7 +290,7 @@ func Settle(i *plan.Item, tags []string, outcome Outcome, err error) []Result {
 	return results
 }
 
-// FailedWith returns the result as a failure, or as refused where the target has refused a media type.
+// FailedWith returns the result as a failure, or as refused where the target does not take such images.
 func (r Result) FailedWith(err error) Result {
 	r.Outcome, r.Err = failure(err), err
 	return r

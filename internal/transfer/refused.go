@@ -101,7 +101,8 @@ func withLeaveOut(i *plan.Item, err error) error {
 
 // failure is the outcome of a copy that ended with the error.
 func failure(err error) Outcome {
-	if refusedType(err) != nil {
+	refusal := new(docker.Refusal)
+	if refusedType(err) != nil || errors.As(err, &refusal) && refusal.Kind == docker.ForeignLayer {
 		return Refused
 	}
 	return Failed

@@ -20,7 +20,7 @@ const (
 	Changed     Outcome = "changed"      // the classic store compressed layers again; the pair of digests is kept
 	OnePlatform Outcome = "one platform" // of an index, because the user asked for that platform by name
 	Trimmed     Outcome = "trimmed"      // an index, written anew without the artifacts that the user wanted left out
-	Refused     Outcome = "refused"      // it cannot arrive whole, as the plan has it, or because GitLab does not take a media type
+	Refused     Outcome = "refused"      // it cannot arrive whole, as the plan has it, or because GitLab does not take such images
 	Failed      Outcome = "failed"
 	Conflict    Outcome = "conflict"    // somebody else has pushed another image under the tag, which is left alone
 	Kept        Outcome = "kept"        // likewise, as the user wants it

@@ -179,7 +179,8 @@ type watchedEngine struct {
 }
 
 func (e watchedEngine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
-	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error { return e.Engine.Pull(ctx, ref, progress) })
+	err := e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error { return e.Engine.Pull(ctx, ref, progress) })
+	return unlessForeign(ctx, err)
 }
 
 func (e watchedEngine) PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error {

@@ -39,6 +39,7 @@ func (b *workbench) workspace(repository image.Repository, progress docker.Liste
 
 // bring pulls the tree into the engine, names its root by the targets, and checks that everything is there.
 func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string) error {
+	w.pullForeign(ctx, tree)
 	way := w.strategy(tree.Root)
 	if way == asImage && !tree.Root.IsIndex() {
 		w.id = tree.Root.Config.Digest.String()
