@@ -64,8 +64,17 @@ func TestPlan(t *testing.T) {
 			stdout: []string{"1  are at GitLab already", "0  to copy", "0 B  to fetch"},
 		},
 		{
-			name: "another image there", changes: map[string]http.HandlerFunc{resolvePath: another}, code: exitDone,
+			name: "an older image of ECR there", code: exitDone, changes: map[string]http.HandlerFunc{
+				resolvePath: another, "GET /distribution/" + sourceHost + "/team/app@" + digest.FromString("another").String() + "/json": another,
+			},
 			stdout: []string{"1  to copy", "1  of them replace another image"},
+		},
+		{
+			name: "another image there", code: exitDone, changes: map[string]http.HandlerFunc{
+				resolvePath: another,
+				"GET /distribution/" + sourceHost + "/team/app@" + digest.FromString("another").String() + "/json": problem(http.StatusNotFound, "manifest unknown"),
+			},
+			stdout: []string{"1  to copy", "1  of them may be somebody else's", "team/app:1.2\n    sha256:", "MIGRATE_CONFLICT=overwrite"},
 		},
 		{
 			name: "nothing chosen", env: map[string]string{"MIGRATE_TAGS": "v*"}, code: exitDone,
@@ -162,7 +171,7 @@ func TestPlanReadsTheReport(t *testing.T) {
 	}
 	w.env["MIGRATE_REPORT_DIR"] = t.TempDir()
 	_, stdout, _ = w.runAtOnce(t, "plan")
-	assertParts(t, "stdout", stdout, "0  are at GitLab already", "1  to copy", "1  of them replace")
+	assertParts(t, "stdout", stdout, "0  are at GitLab already", "1  to copy", "1  of them may be somebody else's at GitLab: see below")
 	if names, err := filepath.Glob(filepath.Join(w.env["MIGRATE_REPORT_DIR"], "*")); err != nil || len(names) > 0 {
 		t.Errorf("it has written %q (%v)", names, err)
 	}
@@ -221,7 +230,7 @@ func TestVerifyGoesByTheReport(t *testing.T) {
 	}
 	w.env["MIGRATE_REPORT_DIR"] = ""
 	code, stdout, _ := w.runAtOnce(t, "verify")
-	assertParts(t, "stdout without the report", stdout, "different     team/app:1.2", "0 of 1 tags", "GitLab has another image under this tag")
+	assertParts(t, "stdout without the report", stdout, "conflict      team/app:1.2", "0 of 1 tags", "GitLab has another image under this tag")
 	if code != exitIncomplete {
 		t.Errorf("exit code %d", code)
 	}

@@ -692,6 +692,7 @@ func classicWorld(t *testing.T) *world {
 		"GET /distribution/" + source + "/json": jsonAnswer(http.StatusOK, registry.DistributionInspect{
 			Descriptor: ocispec.Descriptor{Digest: image}, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}},
 		}),
+		"GET /distribution/" + sourceHost + "/team/app@" + changed.String() + "/json": problem(http.StatusNotFound, "manifest unknown"),
 		resolvePath: func(rw http.ResponseWriter, r *http.Request) {
 			if len(w.daemon.asked(pushPath)) == 0 {
 				problem(http.StatusNotFound, "manifest unknown")(rw, r)

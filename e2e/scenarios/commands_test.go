@@ -98,7 +98,7 @@ func TestVerify(t *testing.T) {
 			outcome = s.command(t, []string{"verify"}, report)
 			expectExit(t, outcome, 3)
 			expectLine(t, outcome.Stdout, "extra", shapes[3].Repository+":"+shapes[3].Tags[0])
-			expectLine(t, outcome.Stdout, "different", shapes[0].Repository+":1.0")
+			expectLine(t, outcome.Stdout, "conflict", shapes[0].Repository+":1.0")
 			expectLine(t, outcome.Stdout, "missing", shapes[1].Repository+":new")
 			expectLine(t, outcome.Stdout, good, shapes[1].Repository+":1.0")
 			expectOutput(t, outcome.Stdout, "GitLab has another image under this tag", "GitLab does not have it")

@@ -21,7 +21,7 @@ type Forecast struct {
 
 	Present   int // tags that a migration would leave alone
 	Pending   int // tags that it would copy
-	Replaced  int // of these: GitLab has another image under them
+	Replaced  int // of these: GitLab has another image under them, which a migration replaces
 	Images    int // of the pending tags
 	Referrers int // to be brought with their images
 	Left      int // referrers of what MIGRATE_PLATFORM leaves behind
@@ -45,6 +45,9 @@ type Forecast struct {
 	Denied  []Denial
 	Buckets []string          // hosts that this program can read layers from, sorted
 	Results []transfer.Result // of what would not arrive: refused, failed in the planning, or not to be asked for
+	// Conflicts are the pending tags under which GitLab has an image that is somebody else's, unless an engine has made it of
+	// ECR's, which only a pull can tell. They are sorted.
+	Conflicts []transfer.Result
 }
 
 // Access is what came of trying all that the pull of a layer needs.
@@ -85,12 +88,15 @@ func Plan(ctx context.Context, options Options, pace plan.Pace) (Forecast, error
 	p.Listed, p.Store, p.Pace, p.Denied = Listed(found.Listed), r.Store, pace.On(r.Store), p.denials()
 	p.Manifests, p.Renamed = found.Manifests, renamed(found.Items, r.Namer.Base)
 	p.Buckets = slices.Sorted(maps.Keys(p.buckets))
-	slices.SortFunc(p.Results, func(a, b transfer.Result) int {
-		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
-	})
+	slices.SortFunc(p.Results, byName)
+	slices.SortFunc(p.Conflicts, byName)
 	p.Unknown = r.unknownTypes(found.Items, func(i *plan.Item) int { return p.found[i].Pending })
 	p.measure(found.Items, r.catalog)
 	return p.Forecast, nil
+}
+
+func byName(a, b transfer.Result) int {
+	return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
 }
 
 // renamed returns the repositories that have another name below the target project, or are written to another one.
@@ -159,6 +165,8 @@ func (p *forecaster) takeTag(i *plan.Item, result transfer.Result) {
 	case transfer.Failed:
 		p.Results = append(p.Results, result)
 	case transfer.Missing:
+	case transfer.Conflict, transfer.Kept:
+		p.Conflicts = append(p.Conflicts, result)
 	default:
 		p.Replaced++
 	}

@@ -60,6 +60,8 @@ func TestPreview(t *testing.T) {
 		spoil func(e *testkit.Engine)
 		want  Forecast
 		says  []string // outcomes of the results
+
+		conflicts []string // likewise
 	}{
 		{
 			name: "some are there",
@@ -70,8 +72,18 @@ func TestPreview(t *testing.T) {
 			},
 		},
 		{
-			name:  "one is another one",
-			spoil: func(e *testkit.Engine) { e.Tags[testkit.TargetBase+"/app:3"] = digest.FromString("another") },
+			name:      "one is another one",
+			spoil:     func(e *testkit.Engine) { e.Tags[testkit.TargetBase+"/app:3"] = digest.FromString("another") },
+			conflicts: []string{"app:3: conflict"},
+			want: Forecast{
+				Manifests: 4,
+				Present:   1, Pending: 3, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
+				Added: sizeOf(next), Largest: "app:2", LargestBytes: next.Config.Size + 4*next.Layers[0].Size, Unknown: signature,
+			},
+		},
+		{
+			name:  "one is another one, which ECR still has",
+			spoil: func(e *testkit.Engine) { e.Tags[testkit.TargetBase+"/app:3"] = there.Digest },
 			want: Forecast{
 				Manifests: 4,
 				Present:   1, Pending: 3, Replaced: 1, Images: 2, Referrers: 1, Blobs: 4, Fetched: sizeOf(there, next), Unshared: sizeOf(there, next),
@@ -142,13 +154,16 @@ func TestPreview(t *testing.T) {
 			if slices.Sort(test.says); !slices.Equal(says, test.says) || got.Troubles() != len(test.says) {
 				t.Errorf("results %q, want %q", says, test.says)
 			}
+			if conflicts := outcomes(got.Conflicts); !slices.Equal(conflicts, test.conflicts) {
+				t.Errorf("conflicts %q, want %q", conflicts, test.conflicts)
+			}
 			if got.Store != engine.Kind || got.Listed.Tags == 0 {
 				t.Errorf("store %s, listed %+v", got.Store, got.Listed)
 			}
 			if len(got.Times) == 0 || got.Enough != 1 {
 				t.Errorf("times %v, %d jobs are enough", got.Times, got.Enough)
 			}
-			got.Store, got.Listed, got.Results, got.Pace, got.Times, got.Enough = "", Listed{}, nil, plan.Pace{}, nil, 0
+			got.Store, got.Listed, got.Results, got.Pace, got.Times, got.Enough, got.Conflicts = "", Listed{}, nil, plan.Pace{}, nil, 0, nil
 			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got  %+v\nwant %+v", got, test.want)
 			}

@@ -82,8 +82,39 @@ func TestVerify(t *testing.T) {
 		{
 			name:  "one different",
 			spoil: func(e *testkit.Engine, _ image.Manifest) { e.Tags[testkit.TargetBase+"/app:1"] = other },
-			want:  []string{"1 referrers of PAIR: exact", "app:1: different", "app:2: exact", "app:latest: exact"},
-			says:  map[string]string{"app:1": "GitLab has another image under this tag"},
+			want:  []string{"1 referrers of PAIR: exact", "app:1: conflict", "app:2: exact", "app:latest: exact"},
+			says:  map[string]string{"app:1": "GitLab has another image under this tag: GitLab has " + other.String() + ", and ECR has sha256:"},
+		},
+		{
+			name: "an older image that ECR still has",
+			spoil: func(e *testkit.Engine, _ image.Manifest) {
+				older := testkit.Image(t, "older")
+				e.From.Hold("app", older)
+				e.Tags[testkit.TargetBase+"/app:1"] = older.Digest
+			},
+			want: []string{"1 referrers of PAIR: exact", "app:1: different", "app:2: exact", "app:latest: exact"},
+			says: map[string]string{"app:1": "GitLab has another image under this tag"},
+		},
+		{
+			name:   "one different, which a migration overwrites",
+			spoil:  func(e *testkit.Engine, _ image.Manifest) { e.Tags[testkit.TargetBase+"/app:1"] = other },
+			change: func(o *Options) { o.Conflict = transfer.ConflictOverwrite },
+			want:   []string{"1 referrers of PAIR: exact", "app:1: different", "app:2: exact", "app:latest: exact"},
+		},
+		{
+			name:   "one different, which a migration keeps",
+			spoil:  func(e *testkit.Engine, _ image.Manifest) { e.Tags[testkit.TargetBase+"/app:1"] = other },
+			change: func(o *Options) { o.Conflict = transfer.ConflictKeep },
+			want:   []string{"1 referrers of PAIR: exact", "app:1: kept", "app:2: exact", "app:latest: exact"},
+		},
+		{
+			name: "a question to ECR that fails",
+			spoil: func(e *testkit.Engine, _ image.Manifest) {
+				e.Tags[testkit.TargetBase+"/app:1"] = other
+				e.Fails["resolve "+testkit.SourceHost+"/app@"+other.String()] = docker.ErrDenied
+			},
+			want: []string{"1 referrers of PAIR: exact", "app:1: failed", "app:2: exact", "app:latest: exact"},
+			says: map[string]string{"app:1": "denied"},
 		},
 		{
 			name: "other referrers, and none",
@@ -107,7 +138,7 @@ func TestVerify(t *testing.T) {
 		},
 		{
 			name: "what an engine has changed, and nobody knows", store: image.ClassicStore,
-			want: []string{"app:1: different", "app:2: missing", "app:latest: missing"},
+			want: []string{"app:1: conflict", "app:2: missing", "app:latest: missing"},
 		},
 		{
 			name: "what this engine could not have brought", store: image.ClassicStore, known: true,

@@ -51,6 +51,7 @@ type planJSON struct {
 	Renamed           []renamingJSON    `json:"renamed"`
 	Denied            []denialJSON      `json:"denied"`
 	Buckets           []string          `json:"buckets"`
+	Conflicts         []record.Entry    `json:"conflicts"`
 	NotMigrated       []record.Entry    `json:"notMigrated"`
 }
 
@@ -107,7 +108,7 @@ func WritePlan(w io.Writer, about record.About, o migrate.Forecast, disk int64) 
 		LargestImage: about.Printable(o.Largest), LargestBytes: o.LargestBytes, DiskBytes: disk,
 		BytesPerSecond: o.Pace.Bytes, SecondsPerTag: inSeconds(o.Pace.PerTag),
 		Times: []jobTimeJSON{}, UnknownMediaTypes: []unknownTypeJSON{}, Renamed: []renamingJSON{}, Denied: []denialJSON{}, Buckets: printables(about, o.Buckets),
-		NotMigrated: entries(about, o.Results),
+		Conflicts: entries(about, o.Conflicts), NotMigrated: entries(about, o.Results),
 	}
 	for _, t := range o.Times {
 		p.Times = append(p.Times, jobTimeJSON{t.Jobs, inSeconds(t.Takes)})

@@ -38,6 +38,7 @@ func aForecast() migrate.Forecast {
 			{Repository: "broken", Outcome: transfer.Failed, Err: stepError(transfer.StepList, "broken", "no", "")},
 			referrers(2, transfer.Refused, errors.New("classic")),
 		},
+		Conflicts: []transfer.Result{tag("5", transfer.Conflict, stepError(transfer.StepVerify, target+"/team/app:5", "GitLab has another image", "delete it"))},
 	}
 }
 

@@ -35,7 +35,7 @@ func tag(name string, outcome transfer.Outcome, err error) transfer.Result {
 	switch outcome {
 	case transfer.Exact, transfer.Present:
 		r.Pushed = source
-	case transfer.Changed, transfer.OnePlatform, transfer.Different:
+	case transfer.Changed, transfer.OnePlatform, transfer.Different, transfer.Conflict, transfer.Kept:
 		r.Pushed = pushed
 	}
 	return r

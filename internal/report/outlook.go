@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -22,7 +23,31 @@ func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	l.bytesToCome(o, disk)
 	l.timeToCome(o)
 	l.access(o)
+	l.conflicts(o.Conflicts)
 	l.causes("Would not be migrated", o.Results)
+}
+
+// conflicts lists tags under which GitLab has another image, with both digests, and the rule that applies to them.
+func (l *Log) conflicts(results []transfer.Result) {
+	if len(results) == 0 {
+		return
+	}
+	l.Line("\nGitLab has another image, which is neither an older one of ECR nor what an earlier run has left (ECR's digest, GitLab's digest):")
+	room, left := listRoom, 0
+	for _, r := range results {
+		line := fmt.Sprintf("  %s\n    %s, %s", r.Name(), r.Source, r.Pushed)
+		if room -= len(line); room < 0 {
+			left++
+			continue
+		}
+		l.Line("%s", line)
+	}
+	if left > 0 {
+		l.Line("  and %d more; --format json has them all", left)
+	}
+	l.Line("  A migration replaces such an image only if an engine has made it of ECR's, as the script of GitLab's tutorial does. To find out, the\n" +
+		"  engine pulls it. Any other is left alone, as a conflict. With MIGRATE_CONFLICT=overwrite, a migration replaces it. With\n" +
+		"  MIGRATE_CONFLICT=keep, it is left alone and does not count as a failure.")
 }
 
 func (l *Log) tagsToCome(o migrate.Forecast) {
@@ -46,6 +71,7 @@ func (l *Log) tagsToCome(o migrate.Forecast) {
 		meaning string
 	}{
 		{o.Replaced, "of them replace another image that GitLab has under the tag"},
+		{len(o.Conflicts), "of them may be somebody else's at GitLab: see below"},
 		{o.Referrers, "signatures, SBOMs and other referrers go with them"},
 		{o.Left, "referrers stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to"},
 		{refused, "are refused: see below"},

@@ -22,6 +22,7 @@ func TestOutlook(t *testing.T) {
 	troubled := moving
 	troubled.Manifests, troubled.Buckets, troubled.Renamed = 0, nil, nil
 	troubled.Replaced, troubled.Referrers, troubled.Left = 3, 2, 5
+	troubled.Conflicts = []transfer.Result{tag("5", transfer.Conflict, errors.New("another"))}
 	troubled.Results = []transfer.Result{
 		tag("1", transfer.Refused, errors.New("archived")),
 		tag("2", transfer.Refused, errors.New("archived")),
@@ -82,6 +83,7 @@ func TestOutlook(t *testing.T) {
 			"       40  are at GitLab already, and are left alone",
 			"       63  to copy, of 60 images",
 			"        3  of them replace another image that GitLab has under the tag",
+			"        1  of them may be somebody else's at GitLab: see below",
 			"        2  signatures, SBOMs and other referrers go with them",
 			"        5  referrers stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to",
 			"        2  are refused: see below",
@@ -103,6 +105,13 @@ func TestOutlook(t *testing.T) {
 			"    cannot get a layer of a: no",
 			"      must allow it",
 			"  GitLab: the login works; push permission shows only when pushing, which plan never does",
+			"",
+			"GitLab has another image, which is neither an older one of ECR nor what an earlier run has left (ECR's digest, GitLab's digest):",
+			"  team/app:5",
+			"    " + source.String() + ", " + pushed.String(),
+			"  A migration replaces such an image only if an engine has made it of ECR's, as the script of GitLab's tutorial does. To find out, the",
+			"  engine pulls it. Any other is left alone, as a conflict. With MIGRATE_CONFLICT=overwrite, a migration replaces it. With",
+			"  MIGRATE_CONFLICT=keep, it is left alone and does not count as a failure.",
 			"",
 			"Would not be migrated:",
 			"  team/app:1",

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -44,9 +45,31 @@ func (c *Copier) compareTag(ctx context.Context, i *plan.Item, tag string) Resul
 	case c.hasLeft(i, tag, resolved.Digest):
 		result.Outcome = arrivedAs(i, Changed)
 	default:
-		result.Outcome = Different
-		result.Err = FailedAt(StepVerify, result.Target, errors.New("GitLab has another image under this tag, and no "+
-			"report.json of an earlier run says that it was made of this one"))
+		result = c.compareOther(ctx, i, result)
+	}
+	return result
+}
+
+// compareOther compares a tag under which the target has another digest. Nothing is pulled: what an engine has made of the
+// image, and nobody has recorded, looks like somebody else's.
+func (c *Copier) compareOther(ctx context.Context, i *plan.Item, result Result) Result {
+	ours, err := c.conflicts == ConflictOverwrite, error(nil)
+	if !ours {
+		ours, err = c.isKnown(ctx, i, result.Target, result.Pushed)
+	}
+	if err != nil {
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
+	}
+	failed := &StepError{Step: StepVerify, Ref: result.Target, Err: fmt.Errorf("GitLab has another image under this tag: GitLab has %s, and ECR has %s",
+		result.Pushed, result.Source)}
+	switch result.Err = failed; {
+	case ours:
+		result.Outcome, failed.Remedy = Different, "a migration replaces it"
+	case c.conflicts == ConflictKeep:
+		result.Outcome, failed.Remedy = Kept, "a migration replaces it only if an engine has made it of ECR's image, because MIGRATE_CONFLICT is keep"
+	default:
+		result.Outcome, failed.Remedy = Conflict, "a migration replaces it only if an engine has made it of ECR's image, and otherwise leaves it alone: "+
+			"delete or rename the tag on the side that is wrong, or set MIGRATE_CONFLICT to overwrite it with ECR's image or to keep GitLab's"
 	}
 	return result
 }

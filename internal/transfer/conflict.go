@@ -117,6 +117,14 @@ func (c *Copier) conflict(result Result, theirs digest.Digest) Result {
 // isOurs reports whether an image that the target has under a tag may be replaced by the item: because it is ECR's own,
 // this program left it there, or somebody migrated it from ECR before.
 func (c *Copier) isOurs(ctx context.Context, i *plan.Item, target string, theirs digest.Digest) (bool, error) {
+	if known, err := c.isKnown(ctx, i, target, theirs); known || err != nil {
+		return known, err
+	}
+	return c.isSameImage(ctx, i, theirs)
+}
+
+// isKnown is isOurs by digests alone, without a pull.
+func (c *Copier) isKnown(ctx context.Context, i *plan.Item, target string, theirs digest.Digest) (bool, error) {
 	if theirs == i.Image.Digest {
 		return true, nil
 	}
@@ -124,13 +132,10 @@ func (c *Copier) isOurs(ctx context.Context, i *plan.Item, target string, theirs
 	if c.leftPair(i, target) == theirs || slices.Contains(left, theirs) {
 		return true, nil
 	}
-	if !known {
-		older, err := c.isAtSource(ctx, i.Image.Repository, theirs)
-		if older || err != nil {
-			return older, err
-		}
+	if known {
+		return false, nil
 	}
-	return c.isSameImage(ctx, i, theirs)
+	return c.isAtSource(ctx, i.Image.Repository, theirs)
 }
 
 // leftPair returns the digest that an earlier run left at the target reference, if it is another than what was copied.
