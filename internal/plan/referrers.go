@@ -17,7 +17,7 @@ import (
 type ReferrersList struct {
 	Subject digest.Digest
 	Count   int             // referrers of the subject
-	Roots   []digest.Digest // those of them that can be copied
+	Roots   []digest.Digest // those of them that can be copied, the oldest first
 	Broken  error           // why the others cannot be copied, and therefore nothing is; nil: there are no others
 	unknown map[string]int  // by media type that GitLab's registry is not known to take: the roots that have it
 }
@@ -199,6 +199,7 @@ func (p *Planner) lists(ctx context.Context, beside *Item, subjects []digest.Dig
 // list determines what the item brings of the subject's referrers.
 func (p *Planner) list(i *Item, subject digest.Digest, found *referrers, docs documents) {
 	i.List = &ReferrersList{Subject: subject, Count: len(found.images)}
+	slices.SortStableFunc(found.images, func(a, b image.Image) int { return a.PushedAt.Compare(b.PushedAt) })
 	var trees []image.Tree
 	for _, img := range found.images {
 		tree, err := docs.tree(img.Digest)

@@ -107,11 +107,19 @@ func (c *Copier) compareList(ctx context.Context, list *plan.Item) Result {
 	switch {
 	case err != nil:
 		return result.unresolved(err, nil)
-	case resolved.Digest != list.Root:
-		result.Outcome, result.Err = Different, FailedAt(StepVerify, result.Target, errOtherReferrers)
+	case resolved.Digest == list.Root:
+		result.Outcome = Exact
 		return result
 	}
-	result.Outcome = Exact
+	ours, err := c.isOwnList(ctx, list, resolved.Digest)
+	switch {
+	case err != nil:
+		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
+	case ours:
+		result.Outcome, result.Err = Missing, FailedAt(StepVerify, result.Target, errPartOfReferrers)
+	default:
+		result.Outcome, result.Err = Different, FailedAt(StepVerify, result.Target, errOtherReferrers)
+	}
 	return result
 }
 

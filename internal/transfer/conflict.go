@@ -65,7 +65,7 @@ func (c *Copier) asking(t *Copy, tag string) func(context.Context) error {
 func (c *Copier) judgeAgain(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
 	switch {
 	case t.List != nil:
-		return t.judgeReferrers(tag, found, err)
+		return c.judgeReferrers(ctx, t, tag, found, err)
 	case err == nil && found == t.answers[tag]:
 		return Result{}, false
 	}

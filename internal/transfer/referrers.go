@@ -15,6 +15,9 @@ import (
 var errOtherReferrers = errors.New("the target lists other referrers under this tag, and they are left alone: " +
 	"delete the tag in GitLab to have ECR's, or add ECR's with cosign or oras")
 
+var errPartOfReferrers = errors.New("GitLab lists only some of the referrers, as an earlier run has left them: those that ECR had by " +
+	"then, and that are of no media type that GitLab refuses")
+
 // askReferrers is Ask for a list of referrers.
 func (c *Copier) askReferrers(ctx context.Context, t *Copy) (settled []Result) {
 	tag := t.Image.Tags[0]
@@ -27,7 +30,7 @@ func (c *Copier) askReferrers(ctx context.Context, t *Copy) (settled []Result) {
 		return []Result{result.OnClassic()}
 	}
 	resolved, err := c.engine.Resolve(ctx, result.Target)
-	if result, done := t.judgeReferrers(tag, resolved.Digest, err); done {
+	if result, done := c.judgeReferrers(ctx, t, tag, resolved.Digest, err); done {
 		return []Result{result}
 	}
 	t.Pending = t.Image.Tags
@@ -41,9 +44,9 @@ func (r Result) OnClassic() Result {
 }
 
 // judgeReferrers returns the result of a list of referrers if nothing is to be copied, and otherwise notes the target's
-// answer. A list that the target has is never replaced: referrers that were added there would be lost. Until it is known
-// which referrers the target refuses, another list may be the one that lacks just those.
-func (t *Copy) judgeReferrers(tag string, found digest.Digest, err error) (settled Result, done bool) {
+// answer. A list that the target has is replaced only if it is ours: referrers that were added there would be lost. Until it
+// is known which referrers the target refuses, another list may be the one that lacks just those.
+func (c *Copier) judgeReferrers(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
 	result := ResultOf(t.Item, tag)
 	want, known := cmp.Or(t.taken.Root.Digest, t.Root), t.taken.Root.Digest != "" || !t.List.MayBeRefused()
 	switch {
@@ -51,11 +54,25 @@ func (t *Copy) judgeReferrers(tag string, found digest.Digest, err error) (settl
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
 	case err == nil && found == want:
 		return result.found(found), true
-	case err == nil && known:
-		return result.FailedWith(FailedAt(StepVerify, result.Target, errOtherReferrers)), true
+	case err == nil && known && found != t.answers[tag]:
+		if err := c.mayReplaceList(ctx, t.Item, found); err != nil {
+			return result.FailedWith(err), true
+		}
 	}
 	t.answers[tag] = found
 	return Result{}, false
+}
+
+// mayReplaceList returns why a list of referrers that the target has may not be replaced, or nil.
+func (c *Copier) mayReplaceList(ctx context.Context, i *plan.Item, found digest.Digest) error {
+	ours, err := c.isOwnList(ctx, i, found)
+	if err == nil && !ours {
+		err = errOtherReferrers
+	}
+	if err != nil {
+		return FailedAt(StepVerify, i.Tagged(i.Image.Tags[0]), err)
+	}
+	return nil
 }
 
 // found is the result of what the target had before.
@@ -83,7 +100,9 @@ func (c *Copier) bringReferrers(ctx context.Context, t *Copy) error {
 	case there == t.taken.Root.Digest:
 		return nil
 	case there != "":
-		return FailedAt(StepVerify, target, errOtherReferrers)
+		if err := c.mayReplaceList(ctx, t.Item, there); err != nil {
+			return err
+		}
 	}
 	return t.work.bring(ctx, t.taken, []string{target})
 }
