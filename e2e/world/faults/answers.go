@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,19 @@ func Unavailable(share float64, times int, seed uint64) *Fault {
 			return
 		}
 		writeError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "service unavailable")
+	})
+}
+
+// Gateway answers a share of all requests with the page of a proxy in front of the registry that cannot reach it, and with
+// each of Cloudflare's statuses in turn, up to times requests, chosen as in Unavailable.
+func Gateway(share float64, times int, seed uint64) *Fault {
+	statuses := []int{520, 521, 522, 523, 524, 525, 526}
+	var answered atomic.Int64
+	return answerShare(Any, share, times, seed, func(w http.ResponseWriter, _ *http.Request) {
+		status := statuses[int(answered.Add(1)-1)%len(statuses)]
+		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "<!DOCTYPE html>\n<html><head><title>gitlab.example | %d</title></head><body>Error code %d</body></html>\n", status, status)
 	})
 }
 

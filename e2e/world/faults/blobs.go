@@ -66,6 +66,20 @@ func HangFor(concerns Match, times int, patience time.Duration) *Fault {
 	return f
 }
 
+// GoAway ends the connection after each of the first responses, in an orderly way: with GOAWAY over HTTP/2, and with
+// "Connection: close" otherwise.
+func GoAway(concerns Match, times int) *Fault {
+	f := &Fault{concerns: concerns}
+	strikes := f.atMost(times)
+	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strikes() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	}
+	return f
+}
+
 func untilGone(r *http.Request) {
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)

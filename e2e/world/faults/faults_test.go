@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -273,6 +275,52 @@ func TestMatches(t *testing.T) {
 		}
 		if slices.Sort(got); !slices.Equal(got, test.want) {
 			t.Errorf("%s %s: %q, want %q", test.method, test.path, got, test.want)
+		}
+	}
+}
+
+// TestGateway has each status and a page.
+func TestGateway(t *testing.T) {
+	s := serve(t, Gateway(1, 8, 1))
+	for _, want := range []int{520, 521, 522, 523, 524, 525, 526, 520, http.StatusOK} {
+		if a := s.read(t); a.status != want || a.err != nil {
+			t.Errorf("got %+v, want status %d", a, want)
+		}
+	}
+}
+
+// TestGoAway requests several times over HTTP/1.1 and HTTP/2. Each of the first two responses ends its connection.
+func TestGoAway(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		var conns atomic.Int64
+		f := GoAway(Any, 2)
+		server := httptest.NewUnstartedServer(f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, r.Proto) //nolint:errcheck // seen by the client
+		})))
+		server.EnableHTTP2 = http2
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				conns.Add(1)
+			}
+		}
+		server.StartTLS()
+		defer server.Close()
+		for range 5 {
+			response, err := server.Client().Get(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(response.Body); err != nil {
+				t.Error(err)
+			}
+			response.Body.Close()
+			if (response.ProtoMajor == 2) != http2 {
+				t.Errorf("got %s", response.Proto)
+			}
+		}
+		// Over HTTP/2, the second request may reach the server before the client is told to go away.
+		if n := conns.Load(); n > 3 || n < 2 || n < 3 && !http2 {
+			t.Errorf("HTTP/2 %t: %d connections, want 3", http2, n)
 		}
 	}
 }
