@@ -10,7 +10,7 @@
 # make setup   the Debian packages for everything; each target installs those that it needs itself
 
 # package, or package:command where a command on PATH does as well as the package.
-DEMO_PACKAGES     := ca-certificates git:git
+DEMO_PACKAGES     := ca-certificates git:git iproute2:ip
 UNIT_PACKAGES     := gcc git:git libc6-dev
 ENGINE_PACKAGES   := ca-certificates e2fsprogs:mkfs.ext4 gcc git:git iproute2 iptables libc6-dev libdevmapper1.02.1 libseccomp-dev pigz pkgconf
 PAGE_PACKAGES     := chromium:chromium fonts-liberation

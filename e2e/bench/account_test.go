@@ -16,7 +16,7 @@ func TestAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := world.Start(t.Context(), nil, world.Options{})
+	w, err := world.Start(t.Context(), nil, world.Options{Plain: true})
 	if err != nil {
 		t.Fatal(err)
 	}

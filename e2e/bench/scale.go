@@ -30,7 +30,7 @@ func (b *bench) measureScale(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	w, err := world.Start(ctx, e, world.Options{})
+	w, err := world.Start(ctx, e, world.Options{Plain: true})
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,9 @@ func TestVerifyOnAnotherEngine(t *testing.T) {
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "zstd")
 	expectExit(t, s.run(t), 0)
 	other := borrowEngine(t, engine.Classic)
+	if err := s.TrustedBy(other); err != nil {
+		t.Fatal(err)
+	}
 	outcome := s.command(t, []string{"verify", "--pull", "50"}, "DOCKER_HOST="+other.Host)
 	expectExit(t, outcome, 0)
 	for _, shape := range shapes {

@@ -128,6 +128,12 @@ func TestSurvives(t *testing.T) {
 		{"GitLab cuts layers off", func(_ *testing.T, h *hazards) { h.atGitLab(faults.CutWrites(4, cutAfter)) }},
 		{"ECR is unavailable for a third", func(_ *testing.T, h *hazards) { h.atECR(faults.Unavailable(0.3, 40, 1)) }},
 		{"GitLab is unavailable for a third", func(_ *testing.T, h *hazards) { h.atGitLab(faults.Unavailable(0.3, 40, 1)) }},
+		{"GitLab's proxy does not reach it for a third", func(_ *testing.T, h *hazards) { h.atGitLab(faults.Gateway(0.3, 40, 1)) }},
+		{"connections end after each response", func(_ *testing.T, h *hazards) {
+			h.atECR(faults.GoAway(faults.ECRCall, forEver))
+			h.atECR(faults.GoAway(faults.BlobRead, forEver))
+			h.atGitLab(faults.GoAway(faults.Registry, forEver))
+		}},
 		{"ECR has a limit", func(_ *testing.T, h *hazards) { h.atECR(faults.TooMany(30, 5*time.Second)) }},
 		{"GitLab has a limit", func(_ *testing.T, h *hazards) { h.atGitLab(faults.TooMany(150, 5*time.Second)) }},
 		{"ECR throttles its API", func(_ *testing.T, h *hazards) { h.atECR(faults.Throttled(0.4, 20, 1)) }},

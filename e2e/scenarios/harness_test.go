@@ -100,7 +100,7 @@ func borrowEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	e := engines.take(kind)
 	if e == nil {
 		var err error
-		if e, err = engine.Start(t.Context(), kind, engine.Options{Hosts: world.Hosts()}); err != nil {
+		if e, err = engine.Start(t.Context(), kind, engine.Options{Verify: true, Hosts: world.Hosts}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,12 @@ func keepLog(t *testing.T, e *engine.Engine, from int) {
 // ownEngine starts an engine for a test that kills it, breaks it or fills it up.
 func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
 	t.Helper()
-	options.Hosts = world.Hosts()
+	options.Verify, options.Hosts = true, world.Hosts
+	return startEngine(t, kind, options)
+}
+
+func startEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
+	t.Helper()
 	e, err := engine.Start(t.Context(), kind, options)
 	if err != nil {
 		t.Fatal(err)

@@ -14,50 +14,34 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
 )
 
-// Everything uses TLS: both registries with a private CA that the engine trusts by its certs.d, the bucket, GitLab's token
-// service on a host of its own, and object storage for GitLab's blobs. Neither engine has been seen to ask for HTTP/2 here.
+// Every scenario uses TLS with a private CA that the engine trusts by its certs.d: for both registries, the bucket, GitLab's
+// token service on a host of its own, and object storage for GitLab's blobs. This test checks that it is so, and that an
+// engine rejects a registry that it does not trust. Neither engine has been seen to ask for HTTP/2; the program does.
 func TestMigratesOverTLS(t *testing.T) {
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
-			e := ownEngine(t, kind, engine.Options{Bridge: true, Verify: true})
-			amazon, target := e.HostAddrs[0]+":0", e.HostAddrs[1]+":0"
-			var requests protocols
-			w, err := world.Start(t.Context(), e, world.Options{
-				TLS:    true,
-				AWS:    aws.Options{Addr: amazon, BucketAddr: amazon, Wrap: requests.wrap},
-				GitLab: gitlab.Options{Addr: target, TokenAddr: amazon, StorageAddr: target, Wrap: requests.wrap},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer w.Close() //nolint:errcheck // the test has ended
-			s := &scene{World: w}
-			shapes := s.fillWith(t, usualTLS...)
-			outcome := run(t, w.Env())
+			var amazon, target protocols
+			s := startScene(t, kind, world.Options{AWS: aws.Options{Wrap: amazon.wrap}, GitLab: gitlab.Options{Wrap: target.wrap}})
+			shapes := s.fillWith(t, usualShapes...)
+			outcome := s.run(t)
 			expectExit(t, outcome, 0)
 			s.expectArrived(t, outcome.Stdout, shapes...)
-			expectNothingLeft(t, e)
-
-			again := run(t, w.Env())
-			expectExit(t, again, 0)
-			if kind == engine.Containerd { // the classic store changes digests, and there is no report.json to go by
-				expectOutput(t, again.Stdout, "present")
+			expectNothingLeft(t, s.Engine)
+			expectRequests(t, "the bucket", s.AWS.BucketRequests())
+			expectRequests(t, "the object storage", s.GitLab.StorageRequests())
+			expectRequests(t, "AWS over HTTP/2", int(amazon.http2.Load()))
+			for _, p := range []*protocols{&amazon, &target} {
+				expectRequests(t, "a server over TLS", int(p.http1.Load()))
+				if n := p.plain.Load(); n > 0 {
+					t.Errorf("%d requests over plain HTTP", n)
+				}
 			}
 
-			if n := w.AWS.BucketRequests(); n == 0 {
-				t.Error("nothing was read from the bucket")
-			}
-			if n := w.GitLab.StorageRequests(); n == 0 {
-				t.Error("the object storage was asked for nothing")
-			}
-			t.Logf("%d requests over HTTP/2, %d over HTTP/1.1", requests.http2.Load(), requests.http1.Load())
-
-			// A registry that the engine does not trust is rejected, so certificates are verified.
-			stranger, err := world.Start(t.Context(), nil, world.Options{TLS: true, AWS: aws.Options{Addr: amazon}})
+			stranger, err := world.Start(t.Context(), nil, world.Options{AWS: aws.Options{Addr: s.Engine.HostAddrs[0] + ":0"}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer stranger.Close() //nolint:errcheck // likewise
+			defer stranger.Close() //nolint:errcheck // the test has ended
 			said := s.call(t, "POST", "/images/create?fromImage="+stranger.AWS.RegistryHost+"/shapes/docker-manifest:1.0", authn.AuthConfig{}, nil)
 			if !strings.Contains(said, "certificate signed by unknown authority") {
 				t.Errorf("a registry of another authority: %q", said)
@@ -66,20 +50,53 @@ func TestMigratesOverTLS(t *testing.T) {
 	}
 }
 
-var usualTLS = []string{"docker-manifest", "oci-manifest", "odd-tags", "twelve-tags", "shared-one", "shared-two", "uncompressed-oci"}
+// Registries that the engine considers insecure, here because they are on loopback, may use plain HTTP.
+func TestMigratesOverPlainHTTP(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			var requests protocols
+			s := startSceneOn(t, startEngine(t, kind, engine.Options{}), world.Options{
+				Plain: true, AWS: aws.Options{Wrap: requests.wrap}, GitLab: gitlab.Options{Wrap: requests.wrap},
+			})
+			shapes := s.fillWith(t, usualShapes...)
+			outcome := s.run(t)
+			expectExit(t, outcome, 0)
+			s.expectArrived(t, outcome.Stdout, shapes...)
+			expectNothingLeft(t, s.Engine)
+			expectRequests(t, "a server over plain HTTP", int(requests.plain.Load()))
+		})
+	}
+}
 
-// protocols counts the requests over TLS.
-type protocols struct{ http1, http2 atomic.Int64 }
+var usualShapes = []string{"docker-manifest", "oci-manifest", "odd-tags", "twelve-tags", "shared-one", "shared-two", "uncompressed-oci"}
+
+func expectRequests(t *testing.T, to string, n int) {
+	t.Helper()
+	if n == 0 {
+		t.Errorf("no request to %s", to)
+	}
+}
+
+// protocols counts requests, except the tests' own.
+type protocols struct{ plain, http1, http2 atomic.Int64 }
 
 func (p *protocols) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.TLS == nil: // the tests' own
-		case r.ProtoMajor == 2:
-			p.http2.Add(1)
-		default:
-			p.http1.Add(1)
+		if !strings.HasPrefix(r.UserAgent(), "go-containerregistry") {
+			p.count(r)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (p *protocols) count(r *http.Request) {
+	switch {
+	case r.TLS == nil && r.URL.Path != "/v2/": // the tests' own client does not identify itself there
+		p.plain.Add(1)
+	case r.TLS == nil:
+	case r.ProtoMajor == 2:
+		p.http2.Add(1)
+	default:
+		p.http1.Add(1)
+	}
 }

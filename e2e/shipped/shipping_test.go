@@ -233,6 +233,7 @@ func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(
 // startWorldOf starts the stand-ins at addresses that containers can reach, and fills the account.
 func (s shipping) startWorldOf(t *testing.T, options world.Options) *world.World {
 	t.Helper()
+	options.Plain = true
 	amazon := s.engine.HostAddrs[0] + ":0"
 	options.AWS.Addr, options.AWS.APIAddr, options.AWS.BucketAddr = amazon, amazon, amazon
 	options.GitLab.Addr = s.engine.HostAddrs[1] + ":0"

@@ -45,7 +45,7 @@ func writeHosts(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for name, address := range Hosts() {
+	for name, address := range Hosts(nil) {
 		lines = fmt.Appendf(lines, "\n%s %s\n", address, name)
 	}
 	return path, os.WriteFile(path, lines, 0o644)

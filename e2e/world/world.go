@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -24,9 +25,10 @@ type Options struct {
 	AWS    aws.Options
 	GitLab gitlab.Options
 
-	// TLS makes all registries and the bucket use TLS, with certificates of the world's own authority, which the engine
-	// and the program trust. If E2E_TLS is set in the environment, every world uses TLS.
-	TLS bool
+	// Plain makes all servers use plain HTTP. Otherwise they use TLS, with certificates of the world's own authority, which
+	// the engine and the program trust. The engine must have been started with Verify, because an engine without that uses
+	// plain HTTP for registries on loopback.
+	Plain bool
 }
 
 // World is a running test environment. The engine belongs to the caller, who may use it for several worlds in turn.
@@ -35,18 +37,17 @@ type World struct {
 	GitLab *gitlab.Server
 	Engine *engine.Engine // nil: the program finds no engine
 
-	authority string // file with its certificate; empty: no TLS
+	authority     *secure.Authority // nil: no TLS
+	authorityFile string            // with its certificate
 }
 
 // Start starts both stand-ins, on separate addresses: an engine remembers the source of blobs by host, without the
 // port, and would confuse the two registries.
 func Start(ctx context.Context, e *engine.Engine, options Options) (*World, error) {
-	if options.GitLab.Addr == "" {
-		options.GitLab.Addr = "127.0.0.2:0"
+	if e != nil && len(e.HostAddrs) == 0 && !options.Plain {
+		return nil, errors.New("an engine without Verify needs a world with Plain")
 	}
-	if address := resolved(e); address != "" && options.AWS.BucketAddr == "" {
-		options.AWS.BucketAddr, options.AWS.BucketName = address+":0", bucketName
-	}
+	options.place(e)
 	w := &World{Engine: e}
 	if err := w.start(ctx, options); err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -54,9 +55,33 @@ func Start(ctx context.Context, e *engine.Engine, options Options) (*World, erro
 	return w, nil
 }
 
+// place chooses the servers' addresses, as far as the caller has not: those that the engine reaches, if it is in a network
+// of its own. There, GitLab has a token service and object storage on other hosts, as GitLab.com has.
+func (o *Options) place(e *engine.Engine) {
+	set := func(addr *string, host string) {
+		if *addr == "" {
+			*addr = net.JoinHostPort(host, "0")
+		}
+	}
+	if e != nil && len(e.HostAddrs) > 0 {
+		set(&o.AWS.Addr, e.HostAddrs[0])
+		set(&o.GitLab.Addr, e.HostAddrs[1])
+		set(&o.GitLab.TokenAddr, e.HostAddrs[3])
+		set(&o.GitLab.StorageAddr, e.HostAddrs[4])
+		if e.Hosts[bucketName] == "" {
+			set(&o.AWS.BucketAddr, e.HostAddrs[bucketAddr])
+		}
+	}
+	set(&o.GitLab.Addr, "127.0.0.2")
+	if e != nil && e.Hosts[bucketName] != "" && o.AWS.BucketAddr == "" {
+		set(&o.AWS.BucketAddr, e.Hosts[bucketName])
+		o.AWS.BucketName, o.AWS.BucketAlias = bucketName, Hosts(nil)[bucketName]
+	}
+}
+
 func (w *World) start(ctx context.Context, options Options) (err error) {
 	var authority *secure.Authority
-	if options.TLS || os.Getenv("E2E_TLS") != "" {
+	if !options.Plain {
 		if authority, err = secure.NewAuthority(); err != nil {
 			return err
 		}
@@ -68,40 +93,46 @@ func (w *World) start(ctx context.Context, options Options) (err error) {
 	if w.GitLab, err = gitlab.Start(ctx, options.GitLab); err != nil {
 		return fmt.Errorf("GitLab stand-in: %w", err)
 	}
-	return w.trust(authority)
-}
-
-// trust makes the engine and the program trust the authority, if there is one.
-func (w *World) trust(authority *secure.Authority) error {
 	if authority == nil {
 		return nil
 	}
+	return w.trust(authority)
+}
+
+// trust makes the engine and the program trust the authority.
+func (w *World) trust(authority *secure.Authority) error {
+	w.authority = authority
 	file, err := os.CreateTemp("", "world-*.crt")
 	if err != nil {
 		return err
 	}
-	w.authority = file.Name()
+	w.authorityFile = file.Name()
 	if _, err := file.Write(authority.PEM); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	if err := file.Close(); err != nil || w.Engine == nil {
 		return err
 	}
-	return errors.Join(w.Engine.Trust(w.AWS.RegistryHost, authority.PEM), w.Engine.Trust(w.GitLab.Registry, authority.PEM))
+	return w.TrustedBy(w.Engine)
+}
+
+// TrustedBy makes another engine trust the registries, too.
+func (w *World) TrustedBy(e *engine.Engine) error {
+	return errors.Join(e.Trust(w.AWS.RegistryHost, w.authority.PEM), e.Trust(w.GitLab.Registry, w.authority.PEM))
 }
 
 // bucketName is the bucket's name in the default region of a world.
 var bucketName = aws.BucketHost("eu-central-1")
 
-// Hosts returns the names of a world with their addresses, for the engines that need them.
-func Hosts() map[string]string { return map[string]string{bucketName: "127.0.0.3"} }
+// bucketAddr is the bucket's address among an engine's HostAddrs.
+const bucketAddr = 2
 
-// resolved returns the address that the engine has for the bucket's name; empty: the engine does not know the name.
-func resolved(e *engine.Engine) string {
-	if e == nil {
-		return ""
+// Hosts returns the names of a world with their addresses, for an engine with these HostAddrs, which may be none.
+func Hosts(hostAddrs []string) map[string]string {
+	if len(hostAddrs) > bucketAddr {
+		return map[string]string{bucketName: hostAddrs[bucketAddr]}
 	}
-	return e.Hosts[bucketName]
+	return map[string]string{bucketName: "127.0.0.3"}
 }
 
 // Close stops both stand-ins.
@@ -113,8 +144,8 @@ func (w *World) Close() error {
 	if w.GitLab != nil {
 		errs = append(errs, w.GitLab.Close())
 	}
-	if w.authority != "" {
-		errs = append(errs, os.Remove(w.authority))
+	if w.authorityFile != "" {
+		errs = append(errs, os.Remove(w.authorityFile))
 	}
 	return errors.Join(errs...)
 }
@@ -125,8 +156,8 @@ func (w *World) Env() []string {
 	if w.Engine != nil {
 		env = append(env, "DOCKER_HOST="+w.Engine.Host)
 	}
-	if w.authority != "" {
-		env = append(env, "SSL_CERT_FILE="+w.authority)
+	if w.authorityFile != "" {
+		env = append(env, "SSL_CERT_FILE="+w.authorityFile)
 	}
 	return env
 }

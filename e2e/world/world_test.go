@@ -35,7 +35,7 @@ func TestTLS(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	}
-	w, err := Start(t.Context(), nil, Options{TLS: true, AWS: aws.Options{Wrap: count}, GitLab: gitlab.Options{Wrap: count, StorageAddr: "127.0.0.2:0"}})
+	w, err := Start(t.Context(), nil, Options{AWS: aws.Options{Wrap: count}, GitLab: gitlab.Options{Wrap: count, StorageAddr: "127.0.0.2:0"}})
 	if err != nil {
 		t.Fatal(err)
 	}

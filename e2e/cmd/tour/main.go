@@ -49,9 +49,9 @@ const archivedRepository, archivedTag = "tools/ci-runner", "1.0.0"
 // tour performs and announces the steps.
 func tour(ctx context.Context, path string, stay bool) (err error) {
 	step("1. A Docker Engine")
-	var options engine.Options
+	options := engine.Options{Verify: true}
 	if !stay { // otherwise the user's own program could not resolve the bucket's name
-		options.Hosts = world.Hosts()
+		options.Hosts = world.Hosts
 	}
 	e, err := engine.StartSmall(ctx, options)
 	if err != nil {

@@ -65,26 +65,50 @@ func newBucket(opts Options, traffic *traffic) *bucket {
 	}
 }
 
-// listen starts the bucket on its own address.
+// listen starts the bucket on its own addresses.
 func (b *bucket) listen(ctx context.Context, opts Options, blobs http.Handler) error {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", cmp.Or(opts.BucketAddr, "127.0.0.1:0"))
+	listeners, err := bucketListeners(ctx, opts)
 	if err != nil {
 		return err
 	}
-	host, port, err := net.SplitHostPort(listener.Addr().String())
+	host, port, err := net.SplitHostPort(listeners[0].Addr().String())
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	b.blobs = blobs
 	b.base = url.URL{Scheme: opts.Secure.Scheme(), Host: net.JoinHostPort(cmp.Or(opts.BucketName, host), port)}
-	if listener, err = opts.Secure.Listen(listener, b.base.Hostname()); err != nil {
-		return err
-	}
 	b.server = &http.Server{Handler: opts.Secure.Guard(opts.Wrap(b)), ReadHeaderTimeout: time.Minute}
-	go b.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
+	for _, listener := range listeners {
+		if listener, err = opts.Secure.Listen(listener, b.base.Hostname()); err != nil {
+			return err
+		}
+		go b.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
+	}
 	return nil
 }
+
+// bucketListeners listens on one port of the bucket's addresses.
+func bucketListeners(ctx context.Context, opts Options) ([]net.Listener, error) {
+	var lc net.ListenConfig
+	for attempt := 1; ; attempt++ {
+		first, err := lc.Listen(ctx, "tcp", cmp.Or(opts.BucketAddr, "127.0.0.1:0"))
+		if err != nil || opts.BucketAlias == "" || opts.BucketAlias == addrOf(first).IP.String() {
+			return []net.Listener{first}, err
+		}
+		also, err := lc.Listen(ctx, "tcp", net.JoinHostPort(opts.BucketAlias, strconv.Itoa(addrOf(first).Port)))
+		if err == nil {
+			return []net.Listener{first, also}, nil
+		}
+		if err = errors.Join(err, first.Close()); attempt == bucketPorts { // the port is not free on the other address
+			return nil, err
+		}
+	}
+}
+
+// bucketPorts is how many ports are tried.
+const bucketPorts = 20
+
+func addrOf(listener net.Listener) *net.TCPAddr { return listener.Addr().(*net.TCPAddr) }
 
 func (b *bucket) close() error {
 	if b.server == nil {

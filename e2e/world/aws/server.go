@@ -30,11 +30,14 @@ type Options struct {
 	BucketAddr string
 	BucketName string
 
+	// BucketAlias is another IP address at which the bucket listens, on the same port, for clients that resolve BucketName
+	// to it; empty: none.
+	BucketAlias string
+
 	// Direct makes the registry send blobs itself, unlike ECR.
 	Direct bool
 
-	// Secure makes the registry and the bucket use TLS with certificates of this authority; nil: plain HTTP. The API
-	// always uses plain HTTP, and the program is not tested with TLS there.
+	// Secure makes the API, the registry and the bucket use TLS with certificates of this authority; nil: plain HTTP.
 	Secure *secure.Authority
 
 	// HeadBlobs is the status of responses to HEAD requests for blobs, such as 401, which public.ecr.aws has been seen
@@ -168,17 +171,20 @@ func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	s.api = newAPI(s, opts)
 	s.user = s.api.keys.addUser(opts.IdentityAccountID)
 	s.AccessKeyID, s.SecretAccessKey = s.user.accessKeyID, s.user.secret
-	return s.listen(ctx, cmp.Or(opts.APIAddr, "127.0.0.1:0"), opts.Wrap(s.api))
+	return s.listen(ctx, opts, opts.Wrap(s.api))
 }
 
-func (s *Server) listen(ctx context.Context, addr string, h http.Handler) error {
+func (s *Server) listen(ctx context.Context, opts Options, h http.Handler) error {
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", addr)
+	listener, err := lc.Listen(ctx, "tcp", cmp.Or(opts.APIAddr, "127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
-	s.Endpoint = "http://" + listener.Addr().String()
-	s.http = &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	s.Endpoint = s.scheme + "://" + listener.Addr().String()
+	if listener, err = opts.Secure.Listen(listener); err != nil {
+		return err
+	}
+	s.http = &http.Server{Handler: opts.Secure.Guard(h), ReadHeaderTimeout: time.Minute}
 	go s.http.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by Close
 	return nil
 }

@@ -39,19 +39,20 @@ type Options struct {
 	DataRoot string   // an existing folder for images, which Close keeps; empty: a temporary one
 	TCPAddr  string   // additional host:port to listen on, without TLS; with Bridge, in the engine's own network
 
-	// Hosts maps names that only the engine resolves to their addresses, as in /etc/hosts.
-	Hosts map[string]string
+	// Hosts returns the names that only the engine resolves, with their addresses, as in /etc/hosts. It is given the engine's
+	// HostAddrs; nil: none.
+	Hosts func(hostAddrs []string) map[string]string
 
 	// Disk puts the temporary data root on its own file system with this many bytes, which DiskUsed measures; 0: it is
 	// on the file system for temporary files.
 	Disk int64
 
-	// Bridge allows running containers: the engine gets its own network namespace, from which containers reach this
-	// machine at HostAddrs, and nothing else. The engine also pulls from there.
+	// Bridge allows running containers: the engine gets its own network namespace, from which it and its containers reach
+	// this machine at HostAddrs, and nothing else. Registries there may use plain HTTP.
 	Bridge bool
 
-	// Verify makes an engine with Bridge require TLS, with certificates that it trusts, from the registries at
-	// HostAddrs. Like every engine, it accepts those on loopback unverified.
+	// Verify makes the engine require TLS, with certificates that it trusts, from registries at HostAddrs, in a network
+	// namespace of its own: like every engine, it accepts anything from those on loopback.
 	Verify bool
 }
 
@@ -61,10 +62,10 @@ type Engine struct {
 	Host     string // unix://…, for DOCKER_HOST
 	Version  string // as reported by the engine
 	DataRoot string
-	Hosts    map[string]string // as in Options
+	Hosts    map[string]string // as from Options
 
-	// HostAddrs are two IP addresses of this machine that an engine with Bridge, its containers and this machine itself
-	// can reach. Servers can listen on them as soon as Start has returned.
+	// HostAddrs are five IP addresses of this machine that an engine with Bridge or Verify, its containers and this machine
+	// itself can reach. Servers can listen on them as soon as Start has returned.
 	HostAddrs []string
 
 	run     *folder // the engine's files in /run and /etc, and its log
@@ -73,7 +74,7 @@ type Engine struct {
 	etc     *etc
 	args    []string
 	env     []string
-	network *network // of an engine with Bridge
+	network *network // of an engine with Bridge or Verify
 	process *process
 }
 
@@ -121,7 +122,7 @@ func startFrom(ctx context.Context, kind Kind, dirs []string, opts Options) (*En
 	}
 	path := searchPath(dirs)
 	var err error
-	e := &Engine{Kind: kind, DataRoot: opts.DataRoot, Hosts: opts.Hosts}
+	e := &Engine{Kind: kind, DataRoot: opts.DataRoot}
 	if err = e.setUp(path, opts); err == nil {
 		err = e.start(ctx)
 	}
@@ -137,7 +138,10 @@ func (e *Engine) setUp(path string, opts Options) (err error) {
 	if e.run, err = newFolder("/tmp", "engine-run-"); err != nil {
 		return err
 	}
-	if e.etc, err = newEtc(e.run.path, opts.Hosts); err != nil {
+	if err := e.setUpNetwork(opts); err != nil {
+		return err
+	}
+	if e.etc, err = newEtc(e.run.path, e.Hosts); err != nil {
 		return err
 	}
 	if e.DataRoot == "" {
@@ -151,15 +155,24 @@ func (e *Engine) setUp(path string, opts Options) (err error) {
 			return err
 		}
 	}
-	if opts.Bridge {
-		if e.network, err = newNetwork(); err != nil {
-			return err
-		}
-		e.HostAddrs = e.network.hosts()
-	}
 	e.Host = "unix://" + e.path("docker.sock")
 	e.args = e.arguments(opts)
 	e.env = append([]string{"PATH=" + path, "HOME=" + e.run.path}, opts.Env...)
+	return nil
+}
+
+// setUpNetwork chooses the engine's addresses and those of its names.
+func (e *Engine) setUpNetwork(opts Options) (err error) {
+	if opts.Bridge || opts.Verify {
+		if e.network, err = newNetwork(); err != nil {
+			return err
+		}
+		e.network.shared = !opts.Bridge
+		e.HostAddrs = e.network.hosts()
+	}
+	if opts.Hosts != nil {
+		e.Hosts = opts.Hosts(e.HostAddrs)
+	}
 	return nil
 }
 
@@ -188,12 +201,10 @@ func (e *Engine) arguments(opts Options) []string {
 	if opts.TCPAddr != "" {
 		args = append(args, "--host", "tcp://"+opts.TCPAddr, "--tls=false")
 	}
-	switch {
-	case opts.Bridge && opts.Verify:
-	case opts.Bridge:
-		args = append(args, "--insecure-registry", Subnet.String())
-	default:
+	if !opts.Bridge {
 		args = append(args, "--bridge=none", "--iptables=false", "--ip6tables=false") // leaves the machine as it is
+	} else if !opts.Verify {
+		args = append(args, "--insecure-registry", Subnet.String())
 	}
 	return append(args, opts.Args...)
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 func TestMain(m *testing.M) {
@@ -192,6 +194,36 @@ func TestBridge(t *testing.T) {
 	}
 }
 
+// TestVerify logs in at registries with TLS, at the engine's own addresses and at those of another engine's network. Neither
+// a certificate that the engine does not trust nor plain HTTP will do.
+func TestVerify(t *testing.T) {
+	authority, err := secure.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			e, other := start(t, kind, Options{Verify: true}), start(t, kind, Options{Verify: true})
+			for _, addr := range append(slices.Clone(e.HostAddrs), other.HostAddrs[0]) {
+				registry := startRegistry(t, addr, authority)
+				if got := login(t, e, registry); got == http.StatusOK {
+					t.Errorf("login at %s without trust", registry)
+				}
+				if err := e.Trust(registry, authority.PEM); err != nil {
+					t.Fatal(err)
+				}
+				if got := login(t, e, registry); got != http.StatusOK {
+					t.Errorf("login at %s: status %d", registry, got)
+				}
+			}
+			if got := login(t, e, startRegistry(t, e.HostAddrs[0], nil)); got == http.StatusOK {
+				t.Error("login over plain HTTP")
+			}
+		})
+	}
+}
+
 // TestIsolation gives the engine an environment that could mislead it.
 func TestIsolation(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
@@ -295,19 +327,36 @@ func volumes(t *testing.T, e *Engine) []string {
 	return names
 }
 
-// loginStatus has the engine log in to an open registry at the given address of this machine.
+// loginStatus has the engine log in to an open registry over plain HTTP at the given address of this machine.
 func loginStatus(t *testing.T, e *Engine, addr string) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	return login(t, e, startRegistry(t, addr, nil))
+}
+
+// startRegistry starts an open registry at the given address of this machine, with a certificate of the authority or over
+// plain HTTP, and returns its host:port.
+func startRegistry(t *testing.T, addr string, authority *secure.Authority) string {
+	t.Helper()
+	inner, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := authority.Listen(inner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry := &httptest.Server{Listener: listener, Config: &http.Server{
-		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Handler: authority.Guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 	}}
 	registry.Start()
-	defer registry.Close()
-	body, err := json.Marshal(map[string]string{"serveraddress": listener.Addr().String(), "username": "a", "password": "b"})
+	t.Cleanup(registry.Close)
+	return inner.Addr().String()
+}
+
+// login has the engine log in to a registry, and returns the status of its response.
+func login(t *testing.T, e *Engine, registry string) int {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"serveraddress": registry, "username": "a", "password": "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +422,7 @@ func TestHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range Kinds() {
-		e := start(t, kind, Options{Hosts: map[string]string{name: "127.0.0.1"}})
+		e := start(t, kind, Options{Hosts: func([]string) map[string]string { return map[string]string{name: "127.0.0.1"} }})
 		var answer any
 		if err := e.get(t.Context(), "/distribution/"+name+":"+port+"/image:tag/json", &answer); err == nil {
 			t.Errorf("%s: the image that does not exist is %v", kind, answer)

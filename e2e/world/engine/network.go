@@ -9,20 +9,26 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// Subnet holds the addresses at which containers, and an engine with Bridge itself, reach this machine. It is reserved
-// for network tests (RFC 2544), so few machines use it.
+// Subnet holds the addresses at which engines with a network of their own, and their containers, reach this machine. It is
+// reserved for network tests (RFC 2544), so few machines use it.
 var Subnet = netip.MustParsePrefix("198.18.0.0/15")
 
 // network connects an engine's network namespace, with the bridges and firewall rules that the engine creates there, to
-// this machine's: a veth pair, without a route to anywhere else. The kernel removes it with the namespace.
+// this machine's: a veth pair, without a route to other machines. The kernel removes it with the namespace.
 type network struct {
 	name   string // of the interface on this side
 	prefix netip.Prefix
+	shared bool // the engine also reaches this machine at the addresses of other engines' networks
 }
 
-const hostAddrs = 2
+// hostAddrs is how many of the six addresses are on this side. The last one is the engine's.
+const hostAddrs = 5
+
+// chosen has the prefixes that this process has used, or is about to.
+var chosen sync.Map
 
 // newNetwork takes a part of Subnet that no interface uses.
 func newNetwork() (*network, error) {
@@ -32,7 +38,7 @@ func newNetwork() (*network, error) {
 	}
 	for {
 		n := randomNetwork()
-		if !n.has(taken) {
+		if _, again := chosen.LoadOrStore(n.prefix, true); !again && !n.has(taken) {
 			return n, nil
 		}
 	}
@@ -76,22 +82,34 @@ func (n *network) hosts() []string {
 // connect creates the link between this machine and the namespace of the process.
 func (n *network) connect(pid int) error {
 	n.disconnect()
-	inside := []string{"nsenter", "--net", "--target", strconv.Itoa(pid)}
-	engine := n.addr(hostAddrs + 1).String()
-	for _, command := range [][]string{
-		{"ip", "link", "add", n.name, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(pid)},
-		{"ip", "address", "add", n.hosts()[0] + "/29", "dev", n.name},
-		{"ip", "address", "add", n.hosts()[1] + "/29", "dev", n.name},
-		{"ip", "link", "set", n.name, "up"},
-		append(inside, "ip", "address", "add", engine+"/29", "dev", "eth0"),
-		append(inside, "ip", "link", "set", "eth0", "up"),
-		append(inside, "ip", "link", "set", "lo", "up"),
-	} {
+	for _, command := range n.commands(strconv.Itoa(pid)) {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out)
 		}
 	}
 	return nil
+}
+
+// commands returns what connects the namespace of the process. This machine answers at any of its addresses, on whichever
+// interface it is asked for them.
+func (n *network) commands(pid string) [][]string {
+	commands := [][]string{{"ip", "link", "add", n.name, "type", "veth", "peer", "name", "eth0", "netns", pid}}
+	for _, host := range n.hosts() {
+		commands = append(commands, []string{"ip", "address", "add", host + "/29", "dev", n.name})
+	}
+	inside := func(command ...string) []string {
+		return append([]string{"nsenter", "--net", "--target", pid, "ip"}, command...)
+	}
+	commands = append(commands,
+		[]string{"ip", "link", "set", n.name, "up"},
+		inside("address", "add", n.addr(hostAddrs+1).String()+"/29", "dev", "eth0"),
+		inside("link", "set", "eth0", "up"),
+		inside("link", "set", "lo", "up"),
+	)
+	if n.shared {
+		commands = append(commands, inside("route", "add", Subnet.String(), "via", n.hosts()[0]))
+	}
+	return commands
 }
 
 // disconnect removes the link now. The kernel, which removes it with the namespace, may take a while.

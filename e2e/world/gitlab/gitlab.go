@@ -51,7 +51,7 @@ type Options struct {
 	// Refusals are the initial refusals; Refuse changes them.
 	Refusals Refusals
 
-	// Wrap adds middleware around the registry and the token service, outside everything else.
+	// Wrap adds middleware around the registry, the token service and the object storage, outside everything else.
 	Wrap func(http.Handler) http.Handler
 }
 

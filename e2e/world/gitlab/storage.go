@@ -46,7 +46,11 @@ func (st *storage) listen(ctx context.Context, opts Options, registry http.Handl
 	if listener, err = opts.Secure.Listen(listener); err != nil {
 		return err
 	}
-	st.server = &http.Server{Handler: opts.Secure.Guard(st), ReadHeaderTimeout: time.Minute}
+	handler := http.Handler(st)
+	if opts.Wrap != nil {
+		handler = opts.Wrap(handler)
+	}
+	st.server = &http.Server{Handler: opts.Secure.Guard(handler), ReadHeaderTimeout: time.Minute}
 	go st.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
 	return nil
 }

@@ -65,7 +65,7 @@ func (s *Secrets) Wrap(next http.Handler) http.Handler {
 func (s *Secrets) hear(r *http.Request) {
 	s.Add("session token", r.Header.Get("X-Amz-Security-Token"))
 	query := r.URL.Query() // of a signed URL
-	for _, name := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"} {
+	for _, name := range []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential", "X-Goog-Signature"} {
 		s.Add(name, query.Get(name))
 		s.Add(name, url.QueryEscape(query.Get(name)))
 	}

@@ -69,7 +69,11 @@ func (a *Authority) Listen(inner net.Listener, names ...string) (net.Listener, e
 	}
 	l := &listener{
 		Listener: inner, conns: make(chan net.Conn), closed: make(chan struct{}), silent: map[net.Conn]bool{},
-		config: &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}},
+		config: &tls.Config{
+			Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"},
+			// Engines open a connection for almost every request. Without ML-KEM, a handshake takes two thirds of the time.
+			CurvePreferences: []tls.CurveID{tls.X25519},
+		},
 	}
 	go l.accept()
 	return l, nil
