@@ -136,15 +136,17 @@ func TestBlobsAskedFor(t *testing.T) {
 	}
 }
 
-// A plan reports whether the job can read the bucket, which neither ECR nor IAM policies determine.
+// A plan reports whether the job can read the bucket, which neither ECR nor IAM policies determine. It tries again after an
+// error that passes.
 func TestPlanReadsTheBucket(t *testing.T) {
-	s := startScene(t, engine.Containerd, world.Options{})
+	passing := faults.Bucket(http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.", 1)
+	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{Wrap: passing.Wrap}})
 	s.fillWith(t, "docker-manifest")
 	const bucket = "prod-eu-central-1-starport-layer-bucket"
 	outcome := s.command(t, []string{"plan"})
 	expectExit(t, outcome, 0)
-	if n := s.AWS.BucketRequests(); n != 1 {
-		t.Errorf("%d requests to the bucket", n)
+	if n := s.AWS.BucketRequests(); n != 1 || passing.Struck() != 1 {
+		t.Errorf("%d requests to the bucket after %d errors", n, passing.Struck())
 	}
 	s.AWS.DenyBucket(true)
 	outcome = s.command(t, []string{"plan"})
