@@ -61,9 +61,14 @@ func (l *Layout) Archive() ([]byte, error) {
 		return nil, err
 	}
 	files := append([]layoutFile{{ocispec.ImageLayoutFile, marker}}, l.files...)
+	return archive(append(files, layoutFile{ocispec.ImageIndexFile, index}))
+}
+
+// archive returns the files as a tar archive.
+func archive(files []layoutFile) ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
-	for _, file := range append(files, layoutFile{ocispec.ImageIndexFile, index}) {
+	for _, file := range files {
 		header := &tar.Header{Name: file.name, Mode: 0o644, Size: int64(len(file.data)), Typeflag: tar.TypeReg}
 		if err := archive.WriteHeader(header); err != nil {
 			return nil, err
@@ -72,7 +77,7 @@ func (l *Layout) Archive() ([]byte, error) {
 			return nil, err
 		}
 	}
-	err = archive.Close()
+	err := archive.Close()
 	return buffer.Bytes(), err
 }
 

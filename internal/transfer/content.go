@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -207,25 +205,10 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 // pinName is the repository of pins. RFC 2606 reserves its domain, so no registry has it.
 const pinName = "ecr2gitlab.invalid/kept"
 
-// pinOf returns an artifact that holds one blob, which the engine does not unpack, and its empty config (OCI Image
-// Specification 1.1, "Guidelines for Artifact Usage").
-func pinOf(blob ocispec.Descriptor) (keeper, config image.Manifest) {
-	empty := ocispec.DescriptorEmptyJSON
-	artifact := ocispec.Manifest{
-		Versioned:    specs.Versioned{SchemaVersion: 2},
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: "application/vnd.ecr2gitlab.kept",
-		Config:       ocispec.Descriptor{MediaType: empty.MediaType, Digest: empty.Digest, Size: empty.Size},
-		Layers:       []ocispec.Descriptor{{MediaType: "application/octet-stream", Digest: blob.Digest, Size: blob.Size}},
-	}
-	raw, _ := json.Marshal(artifact) // only strings and numbers, which always marshal
-	return image.Manifest{
-			Descriptor: ocispec.Descriptor{MediaType: artifact.MediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))},
-			Raw:        raw,
-		}, image.Manifest{
-			Descriptor: ocispec.Descriptor{Digest: empty.Digest},
-			Raw:        empty.Data,
-		}
+// pinOf returns an artifact that holds one blob, and its config.
+func pinOf(blob ocispec.Descriptor) (pin, config image.Manifest) {
+	return image.Artifact("application/vnd.ecr2gitlab.kept",
+		ocispec.Descriptor{MediaType: "application/octet-stream", Digest: blob.Digest, Size: blob.Size})
 }
 
 // pull pulls one manifest with its blobs, as an image.
