@@ -140,8 +140,8 @@ var remedies = map[Kind]string{
 	Firewall:    "it is not the registry that answers with 403, but a proxy or firewall in front of it: allow the engine's requests to {host} there",
 	ReadOnly:    "the registry is read-only, as it is during offline garbage collection: run the migration again afterwards",
 	RegistryOff: "the container registry of this GitLab is turned off: an administrator has to enable it",
-	UnknownAuthority: "the engine does not trust the certificate of {host}: it needs the certificate's CA in /etc/docker/certs.d/{host}/ca.crt, " +
-		"in the service where a job's engine is one",
+	UnknownAuthority: "the engine does not trust the certificate of {host}: give it the certificate's CA, with the component's input engine_ca, " +
+		"with ENGINE_CA_FILE for Docker Compose, or as /etc/docker/certs.d/{host}/ca.crt where the engine runs",
 	PlainHTTP: "{host} speaks plain HTTP, which an engine allows only when told to: add --insecure-registry={host} to the command of the service",
 }
 
