@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
@@ -45,6 +46,15 @@ const (
 
 // archivedRepository and archivedTag name an image that nothing can pull, so that a refusal is among what is shown.
 const archivedRepository, archivedTag = "tools/ci-runner", "1.0.0"
+
+// disputedRepository and disputedTag name a tag under which somebody else has pushed another image to GitLab, so that a
+// conflict is among what is shown.
+const disputedRepository, disputedTag = "shop/web_frontend", "latest"
+
+// notMigrated reports whether the tour expects that ECR's image is not at GitLab.
+func notMigrated(repository, tag string) bool {
+	return repository == archivedRepository && tag == archivedTag || repository == disputedRepository && tag == disputedTag
+}
 
 // tour performs and announces the steps.
 func tour(ctx context.Context, path string, stay bool) (err error) {
@@ -108,7 +118,21 @@ func fill(ctx context.Context, w *world.World) ([]corpus.Repository, error) {
 	}
 	fmt.Printf("%d repositories with %d images, at %s\n", len(account), images, w.AWS.RegistryHost)
 	fmt.Printf("%s:%s is in ECR's archive, from which nothing can be pulled.\n", archivedRepository, archivedTag)
+	if err := dispute(ctx, w, account); err != nil {
+		return nil, err
+	}
+	fmt.Printf("%s:%s is at GitLab already: somebody else has pushed another image there.\n", disputedRepository, disputedTag)
 	return account, nil
+}
+
+// dispute pushes another repository's image to GitLab under a tag that ECR has, too.
+func dispute(ctx context.Context, w *world.World, account []corpus.Repository) error {
+	repo, err := name.NewRepository(w.Target(disputedRepository, "").Name, name.Insecure)
+	if err != nil {
+		return err
+	}
+	theirs := corpus.Shape{Name: "somebody else's", Tags: []string{disputedTag}, Object: account[0].Images[0].Object}
+	return theirs.Push(ctx, repo, w.GitLab.Auth())
 }
 
 // archive archives the one image in ECR.
@@ -149,7 +173,7 @@ func migrate(ctx context.Context, program world.Program, w *world.World) error {
 	return nil
 }
 
-// someMissing is the program's exit code when some tags are not migrated, as with the archived image.
+// someMissing is the program's exit code when some tags are not migrated, as with the archived image and the disputed tag.
 const someMissing = 3
 
 func runOne(ctx context.Context, program world.Program, env, args []string) error {
@@ -160,7 +184,7 @@ func runOne(ctx context.Context, program world.Program, env, args []string) erro
 		fmt.Printf("\nExit code %d: not every tag can be migrated.\n", someMissing)
 		return nil
 	case err == nil:
-		return errors.New("ecr2gitlab has not refused the archived image")
+		return errors.New("ecr2gitlab has neither refused the archived image nor found the conflict")
 	}
 	return err
 }
@@ -170,6 +194,7 @@ func sayWhatIsLeft() {
 	step("To look at")
 	for _, file := range []struct{ name, what string }{
 		{"report.html", "open it in a browser: what was migrated, what was refused and why, and what took how long"},
+		{"references.csv", "every old and new reference with its digests, for changing manifests and Dockerfiles"},
 		{"junit.xml", "the same for GitLab's Tests tab"},
 		{"report.json", "the same for scripts, and for the next run"},
 	} {
@@ -214,7 +239,7 @@ func compare(ctx context.Context, w *world.World, account []corpus.Repository) e
 		}
 		before := tags
 		for tag := range digests {
-			if repository.Name == archivedRepository && tag == archivedTag {
+			if notMigrated(repository.Name, tag) {
 				continue
 			}
 			report, err := checker.Same(ctx, w.Source(repository.Name, ":"+tag), w.Target(repository.Name, ":"+tag))
@@ -233,11 +258,27 @@ func compare(ctx context.Context, w *world.World, account []corpus.Repository) e
 	if differences > 0 {
 		return fmt.Errorf("%d differences", differences)
 	}
+	if err := expectUntouched(ctx, w, account); err != nil {
+		return err
+	}
+	fmt.Printf("\n%d tags, %d MB of layers read and compared in %s: no difference\n",
+		tags, bytes/1e6, time.Since(started).Round(time.Second/10))
+	return nil
+}
+
+// expectUntouched fails if the archived image is at GitLab, or if the disputed tag is no longer somebody else's.
+func expectUntouched(ctx context.Context, w *world.World, account []corpus.Repository) error {
 	at, err := check.Digest(ctx, w.Target(archivedRepository, ":"+archivedTag))
 	if err != nil || at != "" {
 		return fmt.Errorf("%s:%s was refused, and is at GitLab as %q (%w)", archivedRepository, archivedTag, at, err)
 	}
-	fmt.Printf("\n%d tags, %d MB of layers read and compared in %s: no difference\n",
-		tags, bytes/1e6, time.Since(started).Round(time.Second/10))
+	theirs, err := account[0].Images[0].Object.Digest()
+	if err != nil {
+		return err
+	}
+	at, err = check.Digest(ctx, w.Target(disputedRepository, ":"+disputedTag))
+	if err != nil || at != theirs.String() {
+		return fmt.Errorf("%s:%s was somebody else's, and is at GitLab as %q (%w)", disputedRepository, disputedTag, at, err)
+	}
 	return nil
 }
