@@ -326,6 +326,28 @@ func (e *engine) Remove(ctx context.Context, ref string) error {
 	})
 }
 
+// Local lists the local images, including those without a name.
+func (e *engine) Local(ctx context.Context) (images []image.Local, err error) {
+	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) error {
+		listed, err := e.client.ImageList(ctx, dockerimage.ListOptions{All: true})
+		for _, i := range listed {
+			images = append(images, e.local(i.ID, i.RepoTags, i.RepoDigests))
+		}
+		return err
+	})
+	return images, err
+}
+
+// Find returns the local image that a reference or an image ID stands for.
+func (e *engine) Find(ctx context.Context, ref string) (image.Local, error) {
+	found, err := e.inspect(ctx, ref)
+	return e.local(found.ID, found.RepoTags, found.RepoDigests), err
+}
+
+func (e *engine) local(id string, tags, digests []string) image.Local {
+	return image.Local{ID: digest.Digest(id), Names: docker.References(tags, digests, e.store == image.ClassicStore)}
+}
+
 // Resolve has the engine ask the registry for the digest and platforms of the reference.
 func (e *engine) Resolve(ctx context.Context, ref string) (resolved image.Resolved, err error) {
 	auth, err := e.encodedAuth(ctx, ref)

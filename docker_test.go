@@ -95,6 +95,12 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case answer != nil:
 		answer(w, r)
+	case call == "GET /images/json":
+		jsonAnswer(http.StatusOK, []any{})(w, r)
+	case call == "GET /volumes", call == "POST /volumes/create":
+		jsonAnswer(http.StatusOK, map[string]any{})(w, r)
+	case strings.HasPrefix(call, "DELETE /volumes/"):
+		w.WriteHeader(http.StatusNoContent)
 	case call == infoPath:
 		jsonAnswer(http.StatusOK, system.Info{ServerVersion: "29.0.0"})(w, r)
 	default:
@@ -629,6 +635,34 @@ func TestTagAndRemove(t *testing.T) {
 	if asked := d.asked(removePath); len(asked) != 1 || asked[0].query.Has("force") {
 		t.Errorf("asked %+v", asked)
 	}
+}
+
+func TestLocalImages(t *testing.T) {
+	const id = "sha256:4b227777d4dd1fc61c6f884f48641d02b4d121d3fd328cb08b5531fcacdabf8a"
+	named := map[string]any{"Id": id, "RepoTags": []string{targetRef}, "RepoDigests": []string{sourceRef}}
+	e, d := startEngine(t, map[string]http.HandlerFunc{
+		"GET /images/json": jsonAnswer(http.StatusOK, []any{named, map[string]any{"Id": imageHash, "RepoTags": []string{"<none>:<none>"}}}),
+		inspectPath:        jsonAnswer(http.StatusOK, named),
+	})
+	want := image.Local{ID: id, Names: []string{targetRef, sourceRef}}
+	if got, err := e.Local(t.Context()); err != nil || !reflect.DeepEqual(got, []image.Local{want, {ID: imageHash}}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if asked := d.asked("GET /images/json"); len(asked) != 1 || asked[0].query.Get("all") != "1" {
+		t.Errorf("asked %+v", asked)
+	}
+	if got, err := e.Find(t.Context(), targetRef); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+
+	e, _ = startEngine(t, map[string]http.HandlerFunc{
+		"GET /images/json": problem(http.StatusInternalServerError, "out of order"),
+		inspectPath:        problem(http.StatusNotFound, "No such image: "+targetRef),
+	})
+	_, err := e.Local(t.Context())
+	assertFailure(t, err, "out of order", "")
+	_, err = e.Find(t.Context(), targetRef)
+	assertFailure(t, err, "No such image", "not found")
 }
 
 func TestTagAndRemoveFail(t *testing.T) {

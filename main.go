@@ -257,7 +257,6 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 		Access:      source.Access,
 		Engine:      engine,
 		Store:       engine.store,
-		Dedicated:   engine.images == 0,
 		Namer:       cfg.namer(),
 		Choice:      cfg.choice(time.Now()),
 		Share:       plan.Share{Index: cfg.NodeIndex, Total: cfg.NodeTotal},
@@ -266,6 +265,7 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 		Conflict:    transfer.ConflictPolicy(cfg.Conflict),
 		Concurrency: cmp.Or(cfg.Concurrency, engine.concurrency()),
 		Disk:        cfg.diskBytes(),
+		Journal:     docker.Journal{Client: engine.client},
 	}, nil
 }
 

@@ -58,3 +58,9 @@ func Short(d digest.Digest) string {
 	}
 	return d.Encoded()[:12]
 }
+
+// Local is an image in an engine.
+type Local struct {
+	ID    digest.Digest // of the config in the classic store, of the manifest or index in the containerd store
+	Names []string      // its complete references
+}

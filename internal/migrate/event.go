@@ -9,7 +9,7 @@ import (
 )
 
 // Event is what a run reports to its observer: Chosen, Listed, Shared, Planned, Comparing, Started, Working, Moved, Worked,
-// Retrying, Finished, Recovering, PulledBack or Stopping.
+// Retrying, Finished, Recovering, PulledBack, Entered or Stopping.
 type Event interface{ event() }
 
 // Chosen says which part of the source was chosen, if that is not everything. It comes before Listed, which counts only that
@@ -40,6 +40,9 @@ type Planned struct {
 	Unknown       []plan.UnknownType // media types that GitLab is not known to take
 	Contents      []plan.Content     // by repository, in the order of their names
 }
+
+// Entered says what the run has found in the engine, before it copies anything.
+type Entered transfer.Stay
 
 // Comparing says that a verification begins.
 type Comparing struct {
@@ -87,6 +90,8 @@ func (Listed) event() {}
 func (Shared) event() {}
 
 func (Planned) event() {}
+
+func (Entered) event() {}
 
 func (Comparing) event() {}
 

@@ -16,7 +16,7 @@ type Options struct {
 	Source      transfer.Source
 	Engine      transfer.Engine
 	Store       image.Store       // of the engine
-	Dedicated   bool              // the engine has no images but those of this run
+	Dedicated   bool              // the engine has no images but those of this run; with a Journal, the run finds out
 	Namer       plan.Namer        // where repositories go
 	Choice      plan.Choice       // what of the registry is wanted
 	Share       plan.Share        // what of that this run copies
@@ -33,6 +33,7 @@ type Options struct {
 	// source no longer lists.
 	Earlier  []Earlier
 	Conflict transfer.ConflictPolicy // what happens to tags that somebody else has pushed
+	Journal  transfer.Journal        // where the run notes what the engine held before; nil: the engine need not be left as it was
 	// Access tries what the engine needs to pull the layer; nil: nobody does. Preview alone calls it, concurrently.
 	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) Access
 

@@ -156,6 +156,22 @@ func (e retryingEngine) Missing(ctx context.Context, ref string) (missing []dige
 	return missing, err
 }
 
+func (e retryingEngine) Local(ctx context.Context) (images []image.Local, err error) {
+	err = e.try(ctx, transfer.StepCheck, "", func() (err error) {
+		images, err = e.Engine.Local(ctx)
+		return err
+	})
+	return images, err
+}
+
+func (e retryingEngine) Find(ctx context.Context, ref string) (found image.Local, err error) {
+	err = e.try(ctx, transfer.StepCheck, ref, func() (err error) {
+		found, err = e.Engine.Find(ctx, ref)
+		return err
+	})
+	return found, err
+}
+
 func (e retryingEngine) Platform(ctx context.Context, ref string) (platform ocispec.Platform, err error) {
 	err = e.try(ctx, transfer.StepCheck, ref, func() (err error) {
 		platform, err = e.Engine.Platform(ctx, ref)

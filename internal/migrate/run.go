@@ -94,11 +94,15 @@ func Run(ctx context.Context, options Options) (Summary, error) {
 		return Summary{}, err
 	}
 	r.announce(ctx, found)
+	if err := r.enter(ctx, found); err != nil {
+		return Summary{}, err
+	}
 	r.copyAndRecover(ctx, plan.Copies(found.Items))
 	r.copier.EndInterrupted(ctx)
-	if options.Dedicated {
+	if r.Dedicated {
 		r.copier.Sweep(ctx)
 	}
+	r.copier.Leave(ctx)
 	return r.summary()
 }
 

@@ -23,6 +23,12 @@ func Verify(ctx context.Context, options Options, pulls int) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
+	if pulls > 0 {
+		if err := r.enter(ctx, found); err != nil {
+			return Summary{}, err
+		}
+		defer r.copier.Leave(ctx)
+	}
 	r.compareAll(ctx, found, pulls)
 	return r.summary()
 }

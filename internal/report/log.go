@@ -115,6 +115,8 @@ func (l *Log) Observe(event migrate.Event) {
 		l.Line("Share: job %d of %d: %d of %d tags", e.Share.Index, e.Share.Total, e.Tags, e.Listed)
 	case migrate.Planned:
 		l.planned(e)
+	case migrate.Entered:
+		l.entered(e)
 	case migrate.Comparing:
 		l.verifies = true
 		l.Begin("verify", "Verify")
@@ -151,6 +153,17 @@ func (l *Log) chosen(e migrate.Chosen) {
 	l.unmatched = e.Unmatched
 	for _, u := range e.Unmatched {
 		l.Line("        %s: nothing matches %q", u.Variable, u.Pattern)
+	}
+}
+
+// entered reports what earlier runs have left in the engine.
+func (l *Log) entered(e migrate.Entered) {
+	if e.Removed+e.Restored > 0 {
+		l.Line("Engine: an earlier run was killed: %d references that it left have been removed, and %d tags are back on the images that had them",
+			e.Removed, e.Restored)
+	}
+	if e.Others {
+		l.Line("Engine: another run of ecr2gitlab is using it")
 	}
 }
 

@@ -136,6 +136,11 @@ func TestObserve(t *testing.T) {
 			"      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged",
 		}},
 		{"started", []migrate.Event{migrate.Started{}}, nil},
+		{"an earlier run was killed", []migrate.Event{migrate.Entered{Images: 2, Removed: 3, Restored: 1}}, []string{
+			"Engine: an earlier run was killed: 3 references that it left have been removed, and 1 tags are back on the images that had them",
+		}},
+		{"another run", []migrate.Event{migrate.Entered{Images: 2, Others: true}}, []string{"Engine: another run of ecr2gitlab is using it"}},
+		{"entered", []migrate.Event{migrate.Entered{}, migrate.Entered{Images: 2}}, nil},
 		{"recovering", []migrate.Event{migrate.Recovering{Images: 2}}, []string{
 			"Copying 2 images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)",
 		}},

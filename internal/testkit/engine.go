@@ -26,6 +26,7 @@ type Engine struct {
 	Mu        sync.Mutex
 	Calls     []string                         // "pull ref", in their order
 	local     map[string]digest.Digest         // by reference
+	Unnamed   map[digest.Digest]bool           // images to which nothing refers
 	Manifests map[digest.Digest]image.Manifest // that the engine has seen
 	Content   map[digest.Digest]bool           // blobs that it has
 	blobs     map[string]digest.Digest         // pulled by themselves, by reference
@@ -35,6 +36,7 @@ type Engine struct {
 	Tags      map[string]digest.Digest         // of the target, by reference
 	Arrived   map[string]bool                  // digest references of the target, manifests and blobs
 	Before    func(call string)                // sees every call before it is made, unlocked
+	Stops     func() error                     // an error of every call, instead of what it does; nil: none
 	Fails     map[string]error                 // by call
 	Arrives   map[string]bool                  // pulls that fail after all has arrived
 	Answers   map[string]digest.Digest         // what a push of the reference says it pushed
@@ -49,7 +51,7 @@ type Engine struct {
 func NewEngine(source *Registry) *Engine {
 	return &Engine{
 		From: source, Kind: image.ContainerdStore,
-		local: map[string]digest.Digest{}, Manifests: map[digest.Digest]image.Manifest{}, Content: map[digest.Digest]bool{},
+		local: map[string]digest.Digest{}, Unnamed: map[digest.Digest]bool{}, Manifests: map[digest.Digest]image.Manifest{}, Content: map[digest.Digest]bool{},
 		blobs: map[string]digest.Digest{}, pinned: map[digest.Digest]bool{}, Hasty: map[digest.Digest]bool{},
 		Tags: map[string]digest.Digest{}, Arrived: map[string]bool{}, Before: func(string) {},
 		Fails: map[string]error{}, Arrives: map[string]bool{}, Answers: map[string]digest.Digest{},
@@ -62,6 +64,11 @@ func NewEngine(source *Registry) *Engine {
 func (e *Engine) begin(ctx context.Context, call string) error {
 	e.Before(call)
 	e.Mu.Lock()
+	if e.Stops != nil {
+		if err := e.Stops(); err != nil {
+			return err
+		}
+	}
 	e.Calls = append(e.Calls, call)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -92,8 +99,8 @@ func (e *Engine) Pull(ctx context.Context, ref string, _ docker.Listener) error 
 	}
 	rival, rivalled := e.Rivals[m.Digest]
 	spoilt := e.Broken[m.Digest] || rivalled && e.hasBlobs(e.Manifests[rival])
-	e.local[ref] = m.Digest
 	e.Manifests[m.Digest] = m
+	e.name(ref, m.Digest)
 	for _, blob := range m.Blobs() {
 		e.Content[blob.Digest] = e.Content[blob.Digest] || !spoilt
 	}
@@ -111,7 +118,8 @@ func (e *Engine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform, 
 	if !ok {
 		return fmt.Errorf("%s: %w", ref, docker.ErrNotFound)
 	}
-	e.local[ref], e.Manifests[m.Digest] = m.Digest, m
+	e.Manifests[m.Digest] = m
+	e.name(ref, m.Digest)
 	return nil
 }
 
@@ -137,9 +145,12 @@ func (e *Engine) PullContent(ctx context.Context, ref string, _ []digest.Digest,
 func (e *Engine) Sweep(ctx context.Context) error {
 	err := e.begin(ctx, "sweep")
 	defer e.Mu.Unlock()
+	if err != nil {
+		return err
+	}
 	clear(e.pinned)
 	e.prune()
-	return err
+	return nil
 }
 
 // pullBlob fetches a single blob, as an engine with the containerd store does: all of it arrives, and the pull fails.
@@ -183,7 +194,9 @@ func (e *Engine) Load(ctx context.Context, archive []byte) error {
 	for _, m := range files.Manifests {
 		e.Manifests[m.Digest] = m
 	}
-	maps.Copy(e.local, files.Roots)
+	for ref, d := range files.Roots {
+		e.name(ref, d)
+	}
 	return nil
 }
 
@@ -252,11 +265,110 @@ func (e *Engine) Tag(ctx context.Context, source, target string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.tree(source); err != nil {
-		return err
+	d, ok := e.local[source]
+	if !ok {
+		d, ok = e.byID(source)
 	}
-	e.local[target] = e.local[source]
+	if !ok {
+		return fmt.Errorf("no such image: %s: %w", source, docker.ErrNotFound)
+	}
+	e.name(target, d)
 	return nil
+}
+
+// name gives a reference to an image. The image that loses it stays, even if nothing else refers to it.
+func (e *Engine) name(ref string, d digest.Digest) {
+	old, moved := e.local[ref]
+	e.local[ref] = d
+	delete(e.Unnamed, d)
+	if moved && old != d && len(e.references(old)) == 0 {
+		e.Unnamed[old] = true
+	}
+}
+
+// references returns the references to an image.
+func (e *Engine) references(d digest.Digest) []string {
+	var refs []string
+	for ref, other := range e.local {
+		if other == d {
+			refs = append(refs, ref)
+		}
+	}
+	slices.Sort(refs)
+	return refs
+}
+
+// Keep gives references to an image, which is the user's own.
+func (e *Engine) Keep(m image.Manifest, refs ...string) {
+	e.Manifests[m.Digest] = m
+	for _, blob := range m.Blobs() {
+		e.Content[blob.Digest] = true
+	}
+	if len(refs) == 0 {
+		e.Unnamed[m.Digest] = true
+	}
+	for _, ref := range refs {
+		e.local[ref] = m.Digest
+	}
+}
+
+// Holdings lists the images, each with its references, "digest: reference reference".
+func (e *Engine) Holdings() []string {
+	var list []string
+	for d := range e.Manifests {
+		if refs := e.references(d); len(refs) > 0 || e.Unnamed[d] {
+			list = append(list, d.String()+": "+strings.Join(refs, " "))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// id is what the engine calls an image's ID.
+func (e *Engine) id(d digest.Digest) digest.Digest {
+	if e.Kind == image.ClassicStore {
+		return e.Manifests[d].Config.Digest
+	}
+	return d
+}
+
+// Local implements that method of transfer.Engine.
+func (e *Engine) Local(ctx context.Context) ([]image.Local, error) {
+	err := e.begin(ctx, "list")
+	defer e.Mu.Unlock()
+	var images []image.Local
+	for d := range e.Manifests {
+		if refs := e.references(d); len(refs) > 0 || e.Unnamed[d] {
+			images = append(images, image.Local{ID: e.id(d), Names: refs})
+		}
+	}
+	return images, err
+}
+
+// Find implements that method of transfer.Engine.
+func (e *Engine) Find(ctx context.Context, ref string) (image.Local, error) {
+	err := e.begin(ctx, "find "+ref)
+	defer e.Mu.Unlock()
+	if err != nil {
+		return image.Local{}, err
+	}
+	d, ok := e.local[ref]
+	if !ok {
+		d, ok = e.byID(ref)
+	}
+	if !ok {
+		return image.Local{}, fmt.Errorf("no such image: %s: %w", ref, docker.ErrNotFound)
+	}
+	return image.Local{ID: e.id(d), Names: e.references(d)}, nil
+}
+
+func (e *Engine) byID(id string) (digest.Digest, bool) {
+	for d := range e.Manifests {
+		if e.id(d).String() == id && (e.Unnamed[d] || len(e.references(d)) > 0) {
+			return d, true
+		}
+	}
+	return "", false
 }
 
 // Push implements that method of transfer.Engine.
@@ -281,6 +393,9 @@ func (e *Engine) Push(ctx context.Context, ref string, _ docker.Listener) (diges
 	}
 	if strings.Contains(ref, "@") {
 		return "", nil
+	}
+	if e.Kind == image.ClassicStore {
+		e.name(repositoryOf(ref)+"@"+pushed.String(), e.local[ref])
 	}
 	return pushed, nil
 }
@@ -344,7 +459,9 @@ func (e *Engine) Remove(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	delete(e.local, ref)
+	for _, removed := range e.removedWith(ref) {
+		delete(e.local, removed)
+	}
 	delete(e.blobs, ref)
 	e.prune()
 	return nil
@@ -355,6 +472,32 @@ func (e *Engine) Holds(ref string) bool {
 	e.Mu.Lock()
 	defer e.Mu.Unlock()
 	return e.local[ref] != "" || e.blobs[ref] != ""
+}
+
+// removedWith returns what an engine removes with a reference, or with an image by its ID: with the last tag of a repository
+// its digest references to the image, and, in the containerd store, with a digest reference the repository's other
+// references.
+func (e *Engine) removedWith(ref string) []string {
+	d, ok := e.local[ref]
+	if !ok {
+		d, _ = e.byID(ref)
+		return e.references(d)
+	}
+	var same []string
+	tags := 0
+	for _, other := range e.references(d) {
+		if repositoryOf(other) == repositoryOf(ref) && other != ref {
+			same = append(same, other)
+			if !strings.Contains(other, "@") {
+				tags++
+			}
+		}
+	}
+	byDigest := strings.Contains(ref, "@")
+	if byDigest && e.Kind == image.ClassicStore || !byDigest && tags > 0 {
+		return []string{ref}
+	}
+	return append(same, ref)
 }
 
 // Vanish takes a reference away, as the classic store does if another caller removes the image at that moment.
@@ -370,7 +513,7 @@ func (e *Engine) prune() {
 	for _, d := range e.blobs {
 		needed[d] = true
 	}
-	for _, d := range e.local {
+	for _, d := range slices.Concat(slices.Collect(maps.Values(e.local)), slices.Collect(maps.Keys(e.Unnamed))) {
 		for _, blob := range image.NewTree(e.Manifests[d], e.Manifests).Blobs() {
 			needed[blob.Digest] = true
 		}
@@ -404,8 +547,8 @@ func (e *Engine) Of(kinds ...string) []string {
 // ExpectEmpty fails the test where the engine still has something of the migration.
 func (e *Engine) ExpectEmpty(t *testing.T) {
 	t.Helper()
-	if len(e.local)+len(e.blobs)+len(e.pinned) > 0 {
-		t.Errorf("left in the engine: %q, %q and %d pinned blobs",
-			slices.Sorted(maps.Keys(e.local)), slices.Sorted(maps.Keys(e.blobs)), len(e.pinned))
+	if len(e.local)+len(e.Unnamed)+len(e.blobs)+len(e.pinned) > 0 {
+		t.Errorf("left in the engine: %q, %q, %q and %d pinned blobs",
+			slices.Sorted(maps.Keys(e.local)), slices.Sorted(maps.Keys(e.Unnamed)), slices.Sorted(maps.Keys(e.blobs)), len(e.pinned))
 	}
 }

@@ -43,6 +43,9 @@ func ReadLayout(archive io.Reader) (Layout, error) {
 			return Layout{}, err
 		}
 	}
+	if found.Files[ocispec.ImageIndexFile] == nil {
+		return found, found.readSaved()
+	}
 	var index ocispec.Index
 	if err := json.Unmarshal(found.Files[ocispec.ImageIndexFile], &index); err != nil {
 		return Layout{}, err
@@ -52,6 +55,27 @@ func ReadLayout(archive io.Reader) (Layout, error) {
 		found.Roots[d.Annotations[containerdName]] = d.Digest
 	}
 	return found, found.readManifests()
+}
+
+// readSaved reads an archive in the format of docker save, whose images have no manifest: one is made up.
+func (l *Layout) readSaved() error {
+	var saved []struct {
+		Config   string
+		RepoTags []string
+	}
+	if err := json.Unmarshal(l.Files["manifest.json"], &saved); err != nil {
+		return err
+	}
+	for _, s := range saved {
+		config := digest.FromBytes(l.Files[s.Config])
+		m := image.Manifest{Raw: []byte(config), Config: ocispec.Descriptor{Digest: config}}
+		m.Digest = digest.FromBytes(m.Raw)
+		l.Manifests = append(l.Manifests, m)
+		for _, tag := range s.RepoTags {
+			l.Names, l.Roots[tag] = append(l.Names, tag), m.Digest
+		}
+	}
+	return nil
 }
 
 func (l *Layout) readManifests() error {

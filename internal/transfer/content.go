@@ -202,9 +202,6 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 	}
 }
 
-// pinName is the repository of pins. RFC 2606 reserves its domain, so no registry has it.
-const pinName = "ecr2gitlab.invalid/kept"
-
 // pinOf returns an artifact that holds one blob, and its config.
 func pinOf(blob ocispec.Descriptor) (pin, config image.Manifest) {
 	return image.Artifact("application/vnd.ecr2gitlab.kept",

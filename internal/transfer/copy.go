@@ -33,6 +33,8 @@ type Copier struct {
 	conflicts ConflictPolicy
 	compared  sync.Map // lists of referrers that have been compared
 	cutPushes cutPushes
+	tidy      *tidyEngine // the engine, if it is dedicated
+	kept      *keptNote   // see Enter
 }
 
 // Setup configures a Copier.

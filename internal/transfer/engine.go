@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
@@ -19,6 +20,7 @@ type Engine interface {
 	Puller
 	Loader
 	Inspector
+	Lister
 	Pusher
 	Remover
 }
@@ -54,6 +56,15 @@ type Inspector interface {
 	ImageID(ctx context.Context, ref string) (digest.Digest, error)
 }
 
+// Lister says which images an engine has.
+type Lister interface {
+	// Local lists the local images, including those without a name.
+	Local(ctx context.Context) ([]image.Local, error)
+	// Find returns the local image that a reference or an image ID stands for. If there is none, the error is
+	// docker.ErrNotFound.
+	Find(ctx context.Context, ref string) (image.Local, error)
+}
+
 // Pusher pushes to a registry.
 type Pusher interface {
 	// Push pushes a local reference. It returns the digest that the engine reports, which it does not for a digest reference.
@@ -62,7 +73,7 @@ type Pusher interface {
 
 // Remover removes what a run has left in the engine.
 type Remover interface {
-	// Remove removes a local reference. It is no error if there is none.
+	// Remove removes a local reference, or an image by its ID. It is no error if there is none.
 	Remove(ctx context.Context, ref string) error
 	// Sweep drops the content of interrupted pulls. No pull and no load may be under way.
 	Sweep(ctx context.Context) error

@@ -19,7 +19,8 @@ type workbench struct {
 	engine    Engine
 	retry     func(ctx context.Context, step Step, ref string, call func() error) error // see Setup
 	store     image.Store
-	dedicated bool // nobody else uses the engine
+	dedicated bool   // nobody else uses the engine
+	guest     *guest // the engine, unless it is dedicated
 	catalog   *plan.Catalog
 	held      *references
 	traffic   *Traffic
@@ -114,9 +115,12 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 }
 
 // Sweep drops the content of interrupted pulls, and of pulls that found the disk full, from the engine. It reports whether
-// that was possible.
+// that was possible. It drops only the latter where the engine is not dedicated: anything else would end the pulls of others.
 func (b *workbench) Sweep(ctx context.Context) bool {
 	if !b.traffic.sweep(ctx, func() {
+		if !b.dedicated {
+			return
+		}
 		ctx, cancel := b.cleanup.context(ctx)
 		defer cancel()
 		_ = b.engine.Sweep(ctx) // what is left does no harm to the copy

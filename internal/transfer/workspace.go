@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -90,8 +91,11 @@ func (w *workspace) complete(ctx context.Context, tree image.Tree, target string
 
 // tag gives a pulled single image its names at the target.
 func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string) error {
-	w.named = append(w.named, targets...)
-	for _, target := range targets {
+	marks, err := w.claim(ctx, targets, digest.Digest(cmp.Or(w.id, m.Digest.String())))
+	if err != nil {
+		return err
+	}
+	for _, target := range append(marks, targets...) {
 		if err := w.tagPulled(ctx, w.repository.Reference(m), target); err != nil {
 			return FailedAt(StepTag, target, err)
 		}
@@ -103,9 +107,12 @@ func (w *workspace) tag(ctx context.Context, m image.Manifest, targets []string)
 // requires a platform, which the engine may choose. Blobs are pulled later, because the engine unpacks an image that it
 // loads with its blobs present.
 func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) error {
-	w.named = append(w.named, names...)
+	marks, err := w.claim(ctx, names, tree.Root.Digest)
+	if err != nil {
+		return err
+	}
 	l := image.NewLayout()
-	l.Add(names, tree.Root, tree.Manifests()[1:]...)
+	l.Add(append(marks, names...), tree.Root, tree.Manifests()[1:]...)
 	w.nameFirst(l)
 	for _, leaf := range tree.Leaves() {
 		if w.strategy(leaf) == interrupted {
@@ -120,6 +127,23 @@ func (w *workspace) load(ctx context.Context, names []string, tree image.Tree) e
 		return FailedAt(StepTag, names[0], err)
 	}
 	return nil
+}
+
+// claim prepares that the image of that ID gets the names, and returns the marks that it gets, too.
+func (w *workspace) claim(ctx context.Context, names []string, id digest.Digest) (marks []string, err error) {
+	for _, name := range names {
+		if w.guest != nil && !isDigestReference(name) {
+			mark, err := w.guest.claim(ctx, name, id)
+			if err != nil {
+				return nil, FailedAt(StepTag, name, err)
+			}
+			if mark != "" {
+				marks = append(marks, mark)
+			}
+		}
+		w.named = append(w.named, name)
+	}
+	return marks, nil
 }
 
 // unname removes the names for the target, after an interruption, too. What cannot be removed does the copy no harm.
