@@ -53,7 +53,7 @@ func TestPlan(t *testing.T) {
 			name: "all to do", args: []string{"--within", "3h"}, code: exitDone,
 			stdout: []string{
 				"ECR: 1 tags of 1 images in 1 repositories\n", "A migration to registry.example.com/group/project", "        1  tags in ECR", "0  are at GitLab already",
-				"1  to copy, of 1 images", "to fetch from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB per second", "1s  one job",
+				"1  to copy, of 1 images", "to pull from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB per second", "1s  one job",
 				"Within 3h0m0s, less what a run keeps for its end: one job", "layers are accessible", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can is unknown until it pulls",
 				"GitLab: the login works",
 			},
@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 		{name: "another rate", args: []string{"--rate=5MB"}, code: exitDone, stdout: []string{"each job moves 5.0 MB per second"}},
 		{
 			name: "all there", changes: map[string]http.HandlerFunc{resolvePath: there}, code: exitDone,
-			stdout: []string{"1  are at GitLab already", "0  to copy", "0 B  to fetch"},
+			stdout: []string{"1  are at GitLab already", "0  to copy", "0 B  to pull"},
 		},
 		{
 			name: "an older image of ECR there", code: exitDone, changes: map[string]http.HandlerFunc{
@@ -89,7 +89,7 @@ func TestPlan(t *testing.T) {
 			changes: map[string]http.HandlerFunc{
 				"GET /distribution/registry.example.com/group/apps/app:1.2/json": problem(http.StatusNotFound, "manifest unknown"),
 			},
-			stdout: []string{"1  to copy, of 1 images\n", "        1  repositories get another name:\n           team/app -> registry.example.com/group/apps/app\n"},
+			stdout: []string{"1  to copy, of 1 images\n", "        1  repositories are renamed:\n           team/app -> registry.example.com/group/apps/app\n"},
 		},
 		{
 			name: "a name that GitLab does not take", code: exitIncomplete,
@@ -105,14 +105,14 @@ func TestPlan(t *testing.T) {
 				"BatchCheckLayerAvailability": ecrError("AccessDeniedException", "no"),
 			},
 			stdout: []string{
-				"Permissions:", "ecr:BatchCheckLayerAvailability does not work for 1 repositories: team/app", "must allow ecr:BatchCheckLayerAvailability",
-				"ecr:GetDownloadUrlForLayer does not work", "cannot get a layer of team/app: AccessDeniedException", "must allow ecr:GetDownloadUrlForLayer",
+				"Permissions:", "ecr:BatchCheckLayerAvailability fails for 1 repositories: team/app", "must allow ecr:BatchCheckLayerAvailability",
+				"ecr:GetDownloadUrlForLayer fails for", "cannot get a layer of team/app: AccessDeniedException", "must allow ecr:GetDownloadUrlForLayer",
 			},
 		},
 		{
 			name: "no permission at the bucket", code: exitIncomplete, bucket: http.StatusForbidden,
 			stdout: []string{
-				"Permissions:", "  S3: s3:GetObject does not work for 1 repositories: team/app\n    cannot read a layer from 127.0.0.1:",
+				"Permissions:", "  S3: s3:GetObject fails for 1 repositories: team/app\n    cannot read a layer from 127.0.0.1:",
 				": 403 Forbidden: AccessDenied: no\n", "the S3 endpoint policy must allow s3:GetObject on arn:aws:s3:::prod-REGION-starport-layer-bucket/*",
 			},
 		},

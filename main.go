@@ -245,7 +245,7 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 	}
 	log.Line("AWS: account %s, %s", identity.Account, identity.ARN)
 	if identity.Account != cfg.AccountID {
-		log.Line("     this identity is not of the account whose registry is migrated, %s: "+
+		log.Line("     this identity does not belong to the account whose registry is migrated, %s: "+
 			"the registry's policy has to allow it", cfg.AccountID)
 	}
 	engine, err := prepareEngine(ctx, cfg, env, hide, source, log)

@@ -470,7 +470,7 @@ func TestMigration(t *testing.T) {
 		{
 			name: "another account's credentials", code: exitDone,
 			changes: map[string]http.HandlerFunc{"GetCallerIdentity": callerIs("210987654321")},
-			stdout:  []string{"AWS: account 210987654321", "not of the account whose registry is migrated, 123456789012", "1 of 1 tags"},
+			stdout:  []string{"AWS: account 210987654321", "does not belong to the account whose registry is migrated, 123456789012", "1 of 1 tags"},
 		},
 		{
 			name: "keys that AWS refuses", code: exitFailed,

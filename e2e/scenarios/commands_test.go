@@ -28,7 +28,7 @@ func TestPlan(t *testing.T) {
 	s.expectArrived(t, outcome.Stdout, shapes...)
 	after := s.command(t, []string{"plan"})
 	expectExit(t, after, 0)
-	expectOutput(t, after.Stdout, "17  are at GitLab already", " 0  to copy, of 0 images", "0 B  to fetch from ECR")
+	expectOutput(t, after.Stdout, "17  are at GitLab already", " 0  to copy, of 0 images", "0 B  to pull from ECR")
 }
 
 // A plan shows what the engine's store cannot carry.

@@ -236,6 +236,6 @@ func TestAllowedIdentityOfAnotherAccount(t *testing.T) {
 	shapes := s.fillWith(t, "docker-manifest")
 	outcome := s.run(t)
 	expectExit(t, outcome, 0)
-	expectOutput(t, outcome.Stdout, "AWS: account "+otherAccount, "not of the account whose registry is migrated, 123456789012")
+	expectOutput(t, outcome.Stdout, "AWS: account "+otherAccount, "does not belong to the account whose registry is migrated, 123456789012")
 	s.expectArrived(t, outcome.Stdout, shapes...)
 }

@@ -129,7 +129,7 @@ func (l *Log) Observe(event migrate.Event) {
 			l.Begin("copy", "Copy")
 		}
 	case migrate.Recovering:
-		l.Line("Copying %d images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)", e.Images)
+		l.Line("Copying %d images again, one at a time: the engine had skipped some of their layers (moby/moby#52897)", e.Images)
 	case migrate.Retrying:
 		l.retrying(e)
 	case migrate.Stopping:
@@ -147,7 +147,7 @@ func (l *Log) chosen(e migrate.Chosen) {
 		tags     int
 	}{{"MIGRATE_SINCE", e.Before}, {"MIGRATE_NEWEST", e.Surplus}} {
 		if left.tags > 0 {
-			l.Line("        %s leaves out %d tags, by the time when their images were pushed, which a later tag does not change", left.variable, left.tags)
+			l.Line("        %s leaves out %d tags, going by when their images were pushed; adding a tag later does not change that", left.variable, left.tags)
 		}
 	}
 	l.unmatched = e.Unmatched
@@ -184,7 +184,7 @@ func firstOf(names []string) []string {
 }
 
 func (l *Log) planned(e migrate.Planned) {
-	l.Line("Plan: %d tags to copy, unless they are there: %d layers and configs of %s, which would be %s if none were shared",
+	l.Line("Plan: %d tags to copy unless GitLab has them: %d layers and configs, %s (%s if none were shared)",
 		e.Tags-len(e.Refused), e.Blobs, humanize.Bytes(uint64(e.Bytes)), humanize.Bytes(uint64(e.BytesUnshared)))
 	if e.LeftReferrers > 0 {
 		l.Line("Plan: signatures and other referrers that stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to: %d", e.LeftReferrers)
@@ -195,8 +195,8 @@ func (l *Log) planned(e migrate.Planned) {
 	}
 	l.Line("Plan: %d of %d tags cannot arrive whole and are refused; the summary says why", len(e.Refused), e.Tags)
 	if e.Store == image.ClassicStore {
-		l.Line("      This engine has the classic image store, which holds single-platform images alone, and compresses their")
-		l.Line("      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged")
+		l.Line("      This engine uses the classic image store, which holds only single-platform images and recompresses their")
+		l.Line("      layers; an engine with the containerd image store (docker:29-dind) copies everything unchanged")
 	}
 }
 

@@ -56,7 +56,7 @@ func referrers(n int, outcome transfer.Outcome, err error) transfer.Result {
 
 // empty returns a plan with n tags and no blobs.
 func empty(tags int) string {
-	return fmt.Sprintf("Plan: %d tags to copy, unless they are there: 0 layers and configs of 0 B, which would be 0 B if none were shared", tags)
+	return fmt.Sprintf("Plan: %d tags to copy unless GitLab has them: 0 layers and configs, 0 B (0 B if none were shared)", tags)
 }
 
 func stepError(step transfer.Step, ref, words, remedy string) error {
@@ -101,8 +101,8 @@ func TestObserve(t *testing.T) {
 			Unmatched: []plan.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!old/*"}, {Variable: "MIGRATE_TAGS", Pattern: "v9*"}},
 		}}, []string{
 			"Chosen: 3 of 12 repositories, and 40 of 108 tags in them",
-			"        MIGRATE_SINCE leaves out 50 tags, by the time when their images were pushed, which a later tag does not change",
-			"        MIGRATE_NEWEST leaves out 18 tags, by the time when their images were pushed, which a later tag does not change",
+			"        MIGRATE_SINCE leaves out 50 tags, going by when their images were pushed; adding a tag later does not change that",
+			"        MIGRATE_NEWEST leaves out 18 tags, going by when their images were pushed; adding a tag later does not change that",
 			`        MIGRATE_REPOSITORIES: nothing matches "!old/*"`,
 			`        MIGRATE_TAGS: nothing matches "v9*"`,
 		}},
@@ -123,7 +123,7 @@ func TestObserve(t *testing.T) {
 			"Share: job 2 of 4: 312 of 1204 tags",
 		}},
 		{"planned, all well", []migrate.Event{migrate.Planned{Tags: 3, Blobs: 7, Bytes: 381e6, BytesUnshared: 3.8e9, Store: image.ClassicStore}}, []string{
-			"Plan: 3 tags to copy, unless they are there: 7 layers and configs of 381 MB, which would be 3.8 GB if none were shared",
+			"Plan: 3 tags to copy unless GitLab has them: 7 layers and configs, 381 MB (3.8 GB if none were shared)",
 		}},
 		{"planned for containerd", []migrate.Event{migrate.Planned{Tags: 3, Store: image.ContainerdStore, Refused: refused}}, []string{
 			empty(2),
@@ -132,8 +132,8 @@ func TestObserve(t *testing.T) {
 		{"planned for classic", []migrate.Event{migrate.Planned{Tags: 3, Store: image.ClassicStore, Refused: refused}}, []string{
 			empty(2),
 			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
-			"      This engine has the classic image store, which holds single-platform images alone, and compresses their",
-			"      layers again; an engine with the containerd image store (docker:29-dind) carries everything unchanged",
+			"      This engine uses the classic image store, which holds only single-platform images and recompresses their",
+			"      layers; an engine with the containerd image store (docker:29-dind) copies everything unchanged",
 		}},
 		{"started", []migrate.Event{migrate.Started{}}, nil},
 		{"an earlier run was killed", []migrate.Event{migrate.Entered{Images: 2, Removed: 3, Restored: 1}}, []string{
@@ -142,7 +142,7 @@ func TestObserve(t *testing.T) {
 		{"another run", []migrate.Event{migrate.Entered{Images: 2, Others: true}}, []string{"Engine: another run of ecr2gitlab is using it"}},
 		{"entered", []migrate.Event{migrate.Entered{}, migrate.Entered{Images: 2}}, nil},
 		{"recovering", []migrate.Event{migrate.Recovering{Images: 2}}, []string{
-			"Copying 2 images once more, each alone: the engine had skipped layers of theirs (moby/moby#52897)",
+			"Copying 2 images again, one at a time: the engine had skipped some of their layers (moby/moby#52897)",
 		}},
 		{"finished", []migrate.Event{
 			migrate.Planned{Tags: 12},
@@ -210,7 +210,7 @@ func TestSummary(t *testing.T) {
 			[]string{
 				"2 of 2 tags are at " + target + ", after 1m1.2s",
 				"      1  exact         the digest at GitLab is the digest at ECR",
-				"      1  present       were there before, with the digest at ECR",
+				"      1  present       were already there, with the digest at ECR",
 				"      3  exact         signatures, SBOMs and other referrers of images",
 			},
 		},
@@ -221,8 +221,8 @@ func TestSummary(t *testing.T) {
 				"4 of 4 tags are at " + target + ", after 1m1.2s",
 				"      1  exact         the digest at GitLab is the digest at ECR",
 				"      1  one platform  one platform of an index, as MIGRATE_PLATFORM asks",
-				"      1  changed       digest changed: the engine compresses layers again",
-				"      1  present       were there before, with the digest that an earlier run had pushed",
+				"      1  changed       the digest changed: the engine recompresses layers",
+				"      1  present       were already there, with the digest that an earlier run pushed",
 				"",
 				"Digests that differ, ECR -> GitLab:",
 				"  team/app:1",
@@ -247,8 +247,8 @@ func TestSummary(t *testing.T) {
 			},
 			[]string{
 				"0 of 6 tags are at " + target + ", after 1m1.2s",
-				"      2  refused       cannot arrive whole, so GitLab does not have them",
-				"      3  failed        began, and did not arrive",
+				"      2  refused       cannot arrive intact, so GitLab does not have them",
+				"      3  failed        started, but did not arrive",
 				"      1  not started   the run ended before their turn",
 				"      2  failed        signatures, SBOMs and other referrers of images",
 				"      1  failed        repositories that could not be listed",

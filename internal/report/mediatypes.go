@@ -30,7 +30,7 @@ func (l *Log) unknownTypes(unknown []plan.UnknownType) {
 	}
 	l.Line("      If GitLab refuses them: upgrade it, or set REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true on a self-managed registry")
 	if len(can) > 0 {
-		l.Line("      or leave out what is beside an image or refers to it: MIGRATE_LEAVE_OUT=%s", strings.Join(can, ","))
+		l.Line("      or leave out artifacts that accompany images: MIGRATE_LEAVE_OUT=%s", strings.Join(can, ","))
 	}
 }
 

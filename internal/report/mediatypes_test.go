@@ -31,7 +31,7 @@ func TestUnknownTypes(t *testing.T) {
 			"      application/soci (3 tags)",
 			"      application/wasm (1 tags, of which 1 cannot arrive without it)",
 			upgrade,
-			"      or leave out what is beside an image or refers to it: MIGRATE_LEAVE_OUT=application/signature,application/soci",
+			"      or leave out artifacts that accompany images: MIGRATE_LEAVE_OUT=application/signature,application/soci",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

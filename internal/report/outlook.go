@@ -75,7 +75,7 @@ func (l *Log) tagsToCome(o migrate.Forecast) {
 		{o.Referrers, "signatures, SBOMs and other referrers go with them"},
 		{o.Left, "referrers stay behind, because MIGRATE_PLATFORM or MIGRATE_LEAVE_OUT leaves out what they refer to"},
 		{refused, "are refused: see below"},
-		{failed, "could not be planned, or GitLab could not be asked for them: see below"},
+		{failed, "could not be planned, or could not be checked at GitLab: see below"},
 		{unlisted, "repositories could not be listed: see below"},
 	} {
 		if more.count > 0 {
@@ -90,7 +90,7 @@ func (l *Log) newNames(o migrate.Forecast) {
 	if len(o.Renamed) == 0 {
 		return
 	}
-	l.Line("%9d  repositories get another name:", len(o.Renamed))
+	l.Line("%9d  repositories are renamed:", len(o.Renamed))
 	for _, r := range o.Renamed[:min(most, len(o.Renamed))] {
 		l.Line("           %s -> %s", r.Repository, r.Target)
 	}
@@ -100,7 +100,7 @@ func (l *Log) newNames(o migrate.Forecast) {
 }
 
 func (l *Log) bytesToCome(o migrate.Forecast, disk int64) {
-	l.Line("%9s  to fetch from ECR: %d layers and configs, each once; it would be %s if none were shared",
+	l.Line("%9s  to pull from ECR: %d layers and configs, each once (%s if none were shared)",
 		size(o.Fetched), o.Blobs, size(o.Unshared))
 	l.Line("%9s  more in GitLab's storage", size(o.Added))
 	if o.Largest == "" {
@@ -109,7 +109,7 @@ func (l *Log) bytesToCome(o migrate.Forecast, disk int64) {
 	l.Line("%9s  of the engine's disk for the largest image, %s, packed and unpacked; MIGRATE_DISK allows %s",
 		size(o.LargestBytes), o.Largest, size(disk))
 	if o.LargestBytes > disk {
-		l.Line("           That is more: it is copied when nothing else is under way, and the disk has to have the room")
+		l.Line("           That exceeds the limit: it is copied on its own, and the disk needs room for it")
 	}
 }
 
@@ -153,14 +153,14 @@ func (l *Log) access(o migrate.Forecast) {
 	l.Line("\nPermissions:")
 	for _, d := range o.Denied {
 		service, _, _ := strings.Cut(d.Action, ":")
-		l.Line("  %s: %s does not work for %d repositories: %s", strings.ToUpper(service), d.Action, len(d.Repositories), some(d.Repositories))
+		l.Line("  %s: %s fails for %d repositories: %s", strings.ToUpper(service), d.Action, len(d.Repositories), some(d.Repositories))
 		l.Line("    %s", strings.ReplaceAll(d.Err.Error(), "\n", "\n    "))
 	}
 	if len(o.Denied) == 0 {
 		l.Line("  ECR: tokens, listings, manifests, and layers are accessible, except as named below")
 	}
 	if o.Manifests > 0 {
-		l.Line("  ECR: %d manifests were read to know the layers, and ECR records that as pulls (lastRecordedPullTime)", o.Manifests)
+		l.Line("  ECR: %d manifests were read to find the layers, which ECR records as pulls (lastRecordedPullTime)", o.Manifests)
 	}
 	for _, bucket := range o.Buckets {
 		l.Line("  S3: this job can read ECR's layers from %s; whether the engine can is unknown until it pulls", bucket)

@@ -162,7 +162,7 @@ func (p *page) count() {
 	}
 	for i := range p.Outcomes {
 		if p.Outcomes[i].Outcome == transfer.Present && earlier > 0 {
-			p.Outcomes[i].Meaning = "were there before, with the digest at ECR, or with that which an earlier run had pushed: " +
+			p.Outcomes[i].Meaning = "were already there, with the digest at ECR, or with the one that an earlier run pushed: " +
 				humanize.Comma(int64(earlier))
 		}
 	}

@@ -136,7 +136,7 @@ func TestPageWithoutScript(t *testing.T) {
 	for _, part := range []string{
 		"2 of 6 tags are at GitLab", target,
 		"1 exact the digest at GitLab is the digest at ECR",
-		"2 refused cannot arrive whole",
+		"2 refused cannot arrive intact",
 		"The run ended before every tag had its turn. out of time",
 		"Began Wed 25 Nov 2026, 22:00 UTC",
 		"Images 4 Pulled from ECR 3.0 kB Pushed to GitLab 1.0 kB Engine’s image store containerd",
@@ -162,8 +162,8 @@ func TestPageOfKeptTags(t *testing.T) {
 		result transfer.Result
 		want   string
 	}{
-		{tag("1", transfer.Present, nil), "1 present were there before, with the digest at ECR"},
-		{kept("1"), "1 present were there before, with the digest at ECR, or with that which an earlier run had pushed: 1"},
+		{tag("1", transfer.Present, nil), "1 present were already there, with the digest at ECR"},
+		{kept("1"), "1 present were already there, with the digest at ECR, or with the one that an earlier run pushed: 1"},
 	} {
 		body := textOf(named(elements(t, pageOf(t, about, nil, migrate.Finished{Result: test.result})), atom.Body)[0])
 		if !strings.Contains(body, test.want+" ") {
@@ -407,7 +407,7 @@ func TestPageOfVerification(t *testing.T) {
 	at := 0
 	for _, part := range []string{
 		"Amazon ECR compared with GitLab",
-		"1 changed digest changed, as an earlier run's report.json has it",
+		"1 changed the digest changed, as report.json of an earlier run says",
 		"1 refused cannot be there: GitLab does not take the name",
 		"1 failed could not be compared", "1 missing GitLab does not have them", "1 different GitLab has another image under the tag",
 		"Pulled from GitLab 1 tag, whole",
@@ -441,7 +441,7 @@ func TestPageOfAPart(t *testing.T) {
 		migrate.Finished{Result: tag("1", transfer.OnePlatform, nil)},
 	)), atom.Body)[0])
 	for _, part := range []string{
-		target + " Chosen were 2 of 1,000 repositories, and in them 30 of 50 tags. This is job 2 of 3, whose share is 10 of 30 tags. " +
+		target + " Selected: 2 of 1,000 repositories, with 30 of 50 tags. This is job 2 of 3, whose share is 10 of 30 tags. " +
 			`Nothing matches \u202e<b>* of MIGRATE_REPOSITORIES.`,
 		"because MIGRATE_PLATFORM leaves out what they refer to: 7",
 		`2 repositories have no tag bare, \u202e<b>*`,

@@ -25,16 +25,16 @@ func (e explanation) of(verification bool) string {
 // meanings lists the outcomes in the order of the summary.
 var meanings = []explanation{
 	{transfer.Exact, "the digest at GitLab is the digest at ECR", "the digest at GitLab is the digest at ECR"},
-	{transfer.Present, "were there before, with the digest at ECR", "are there, with the digest at ECR"},
+	{transfer.Present, "were already there, with the digest at ECR", "are there, with the digest at ECR"},
 	{transfer.Trimmed, "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs", "without the artifacts that MIGRATE_LEAVE_OUT names, so the digest differs"},
 	{transfer.OnePlatform, "one platform of an index, as MIGRATE_PLATFORM asks", "one platform of an index, as MIGRATE_PLATFORM asks"},
-	{transfer.Changed, "digest changed: the engine compresses layers again", "digest changed, as an earlier run's report.json has it"},
+	{transfer.Changed, "the digest changed: the engine recompresses layers", "the digest changed, as report.json of an earlier run says"},
 	{transfer.Conflict, "somebody else has pushed another image to GitLab, which is left alone",
 		"GitLab has another image, which neither ECR nor an earlier run knows"},
 	{transfer.Kept, "somebody else's image at GitLab is kept, as MIGRATE_CONFLICT asks",
 		"GitLab has another image, which is kept, as MIGRATE_CONFLICT asks"},
-	{transfer.Refused, "cannot arrive whole, so GitLab does not have them", "cannot be there: GitLab does not take the name"},
-	{transfer.Failed, "began, and did not arrive", "could not be compared, or not be pulled from GitLab"},
+	{transfer.Refused, "cannot arrive intact, so GitLab does not have them", "cannot be there: GitLab does not take the name"},
+	{transfer.Failed, "started, but did not arrive", "could not be compared, or not be pulled from GitLab"},
 	{transfer.Missing, "GitLab does not have them", "GitLab does not have them"},
 	{transfer.Different, "GitLab has another image under the tag", "GitLab has another image under the tag, which a migration replaces"},
 	{transfer.Extra, "", "ECR does not list them any more; an earlier run had brought them"},
@@ -71,7 +71,7 @@ func (l *Log) counts(summary migrate.Summary) {
 		}
 	}
 	if earlier > 0 {
-		l.number(earlier, transfer.Present, "were there before, with the digest that an earlier run had pushed")
+		l.number(earlier, transfer.Present, "were already there, with the digest that an earlier run pushed")
 	}
 	for _, m := range meanings {
 		if referrers[m.outcome] > 0 {
