@@ -52,9 +52,9 @@ func TestPlan(t *testing.T) {
 		{
 			name: "all to do", args: []string{"--within", "3h"}, code: exitDone,
 			stdout: []string{
-				"ECR: 1 tags of 1 images in 1 repositories\n", "A migration to registry.example.com/group/project", "        1  tags in ECR", "0  are at GitLab already",
+				"ECR: 1 tags of 1 images in 1 repositories\n", "Plan of a migration to registry.example.com/group/project", "        1  tags in ECR", "0  are at GitLab already",
 				"1  to copy, of 1 images", "to pull from ECR", "more in GitLab's storage", "MIGRATE_DISK allows 15 GB", "20 MB per second", "1s  one job",
-				"Within 3h0m0s, less what a run keeps for its end: one job", "layers are accessible", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can is unknown until it pulls",
+				"Within 3h0m0s, including the time that a run reserves to end cleanly: one job", "layers are accessible", "S3: this job can read ECR's layers from 127.0.0.1:", "; whether the engine can is unknown until it pulls",
 				"GitLab: the login works",
 			},
 		},
@@ -78,7 +78,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "nothing chosen", env: map[string]string{"MIGRATE_TAGS": "v*"}, code: exitDone,
-			stdout: []string{"Chosen: 1 of 1 repositories, and 0 of 1 tags in them\n", `        MIGRATE_TAGS: nothing matches "v*"`, "0  to copy"},
+			stdout: []string{"Selected: 1 of 1 repositories, and 0 of their 1 tags\n", `        MIGRATE_TAGS: nothing matches "v*"`, "0  to copy"},
 		},
 		{
 			name: "not the share of a job alone", env: map[string]string{"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "2"}, code: exitDone,

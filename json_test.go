@@ -55,7 +55,7 @@ func TestPlanAsJSON(t *testing.T) {
 	if code != exitDone || within["seconds"] != 3.*60*60 || within["jobs"] != 1. {
 		t.Errorf("exit code %d, within %v", code, within)
 	}
-	assertParts(t, "stderr", stderr, "AWS: account", "A migration to registry.example.com/group/project", "1  to copy")
+	assertParts(t, "stderr", stderr, "AWS: account", "Plan of a migration to registry.example.com/group/project", "1  to copy")
 }
 
 // What a plan finds to be wrong is in its document, without the secrets that others have quoted.

@@ -15,7 +15,7 @@ func TestPlan(t *testing.T) {
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "shared-one", "shared-two", "twelve-tags", "referred-image")
 	before := s.command(t, []string{"plan", "--within", "1h"})
 	expectExit(t, before, 0)
-	expectOutput(t, before.Stdout, "A migration to "+s.GitLab.Image, "17  tags in ECR, of 6 images in 6 repositories",
+	expectOutput(t, before.Stdout, "Plan of a migration to "+s.GitLab.Image, "17  tags in ECR, of 6 images in 6 repositories",
 		" 0  are at GitLab already", "17  to copy, of 6 images", "2  signatures, SBOMs and other referrers", "one job", "Within 1h0m0s",
 		"layers are accessible")
 	if out, in := s.AWS.BlobBytesOut(), s.GitLab.BytesIn(); out > 6 || in > 0 { // the first byte of a layer of each repository

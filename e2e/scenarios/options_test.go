@@ -32,13 +32,13 @@ func TestChoice(t *testing.T) {
 	}{
 		{
 			name: "nothing", env: []string{"MIGRATE_REPOSITORIES=shape/**", "MIGRATE_TAGS=v*"},
-			says: []string{"Chosen: 0 of 5 repositories, and 0 of 0 tags", `MIGRATE_REPOSITORIES: nothing matches "shape/**"`, `MIGRATE_TAGS: nothing matches "v*"`},
+			says: []string{"Selected: 0 of 5 repositories, and 0 of their 0 tags", `MIGRATE_REPOSITORIES: nothing matches "shape/**"`, `MIGRATE_TAGS: nothing matches "v*"`},
 		},
-		{name: "nothing so young", env: []string{"MIGRATE_SINCE=2999-01-01"}, says: []string{"Chosen: 5 of 5 repositories, and 0 of 19 tags"}},
+		{name: "nothing so young", env: []string{"MIGRATE_SINCE=2999-01-01"}, says: []string{"Selected: 5 of 5 repositories, and 0 of their 19 tags"}},
 		{
 			name: "tags of an image", env: []string{"MIGRATE_REPOSITORIES=**/twelve-tags", "MIGRATE_TAGS=1.4* latest !1.4.2"},
 			arrive: map[string][]string{"shapes/twelve-tags": {"1.4", "latest"}},
-			says:   []string{"Chosen: 1 of 5 repositories, and 2 of 12 tags"},
+			says:   []string{"Selected: 1 of 5 repositories, and 2 of their 12 tags"},
 		},
 		{
 			name: "repositories", env: []string{"MIGRATE_REPOSITORIES=shapes/{docker,oci}-*, !**/oci-*", "MIGRATE_SINCE=1d"},

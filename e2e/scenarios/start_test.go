@@ -199,7 +199,7 @@ func TestNothingToDo(t *testing.T) {
 		}
 		outcome := s.run(t)
 		expectExit(t, outcome, 0)
-		expectOutput(t, outcome.Stdout, "without any tag: never/pushed, shapes/docker-manifest")
+		expectOutput(t, outcome.Stdout, "no tags in: never/pushed, shapes/docker-manifest")
 		s.expectArrived(t, outcome.Stdout, shapes[1])
 	})
 }

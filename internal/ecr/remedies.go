@@ -28,7 +28,7 @@ func (e *Explainer) remedy(class Class, err error) string {
 		return fmt.Sprintf("AWS_ACCOUNT_ID is %s, but the credentials belong to account %s: set AWS_ACCOUNT_ID to %s, or have the "+
 			"repository policies of %s allow %s", e.Account, account, account, e.Account, deniedAction(err))
 	case Throttled:
-		return "AWS throttled every attempt: run again when less else uses the API of this account"
+		return "AWS throttled every attempt: run again when fewer clients use this account's API"
 	case NoConnection:
 		return fmt.Sprintf("%s must be reachable from the job: check the region (%s), AWS_ENDPOINT_URL if it is set, and the "+
 			"runner's network", endpointOf(err), e.Login.Region)

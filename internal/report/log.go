@@ -133,7 +133,7 @@ func (l *Log) Observe(event migrate.Event) {
 	case migrate.Retrying:
 		l.retrying(e)
 	case migrate.Stopping:
-		l.Line("Stopping: nothing more is begun, what is under way goes on: %s", l.brief(e.Cause.Error()))
+		l.Line("Stopping: no new copies start, those in progress continue: %s", l.brief(e.Cause.Error()))
 	case migrate.Finished:
 		l.finished(e.Result)
 	}
@@ -141,7 +141,7 @@ func (l *Log) Observe(event migrate.Event) {
 
 // chosen reports how much of the registry is selected, so that a pattern that matches too little is noticed.
 func (l *Log) chosen(e migrate.Chosen) {
-	l.Line("Chosen: %d of %d repositories, and %d of %d tags in them", e.Repositories, e.AllRepositories, e.Tags, e.AllTags)
+	l.Line("Selected: %d of %d repositories, and %d of their %d tags", e.Repositories, e.AllRepositories, e.Tags, e.AllTags)
 	for _, left := range []struct {
 		variable string
 		tags     int
@@ -170,7 +170,7 @@ func (l *Log) entered(e migrate.Entered) {
 func (l *Log) listed(e migrate.Listed) {
 	l.Line("ECR: %d tags of %d images in %d repositories", e.Tags, e.Images, e.Repositories)
 	if len(e.Empty) > 0 {
-		l.Line("     without any tag: %s", strings.Join(firstOf(e.Empty), ", "))
+		l.Line("     no tags in: %s", strings.Join(firstOf(e.Empty), ", "))
 	}
 }
 
@@ -193,7 +193,7 @@ func (l *Log) planned(e migrate.Planned) {
 	if len(e.Refused) == 0 {
 		return
 	}
-	l.Line("Plan: %d of %d tags cannot arrive whole and are refused; the summary says why", len(e.Refused), e.Tags)
+	l.Line("Plan: %d of %d tags cannot arrive intact and are refused; the summary says why", len(e.Refused), e.Tags)
 	if e.Store == image.ClassicStore {
 		l.Line("      This engine uses the classic image store, which holds only single-platform images and recompresses their")
 		l.Line("      layers; an engine with the containerd image store (docker:29-dind) copies everything unchanged")
@@ -210,7 +210,7 @@ const (
 func (l *Log) finished(r transfer.Result) {
 	if !l.view.room(roomForAll) && !l.terse {
 		l.terse = true
-		l.Line("From here on, only what does not arrive has a line: a runner keeps no more than 4 MiB of a log")
+		l.Line("From here on, only tags that do not arrive are listed: a runner keeps no more than 4 MiB of a log")
 	}
 	if l.terse && (r.Outcome.Arrived() || !l.view.room(roomForFaults)) || l.many(r) {
 		return
@@ -290,7 +290,7 @@ func (l *Log) Summary(summary migrate.Summary, target string, took time.Duration
 	l.Line("%d of %d tags are at %s, after %s", l.arrived(summary), l.tally.tags(), target, took.Round(time.Second/10))
 	l.counts(summary)
 	if summary.Pulled > 0 {
-		l.Line("%7d  %-12s  by the engine from GitLab, whole, and removed from the engine again", summary.Pulled, "pulled")
+		l.Line("%7d  %-12s  back from GitLab by the engine, in full, and removed again", summary.Pulled, "pulled")
 	}
 	l.pairs(summary)
 	title := "Not migrated"

@@ -94,13 +94,13 @@ func TestObserve(t *testing.T) {
 		}},
 		{"listed, some empty", []migrate.Event{migrate.Listed{Repositories: 2, Empty: []string{"a", "b/c"}}}, []string{
 			"ECR: 0 tags of 0 images in 2 repositories",
-			"     without any tag: a, b/c",
+			"     no tags in: a, b/c",
 		}},
 		{"chosen", []migrate.Event{migrate.Chosen{
 			Repositories: 3, AllRepositories: 12, Tags: 40, AllTags: 108, Before: 50, Surplus: 18,
 			Unmatched: []plan.Unmatched{{Variable: "MIGRATE_REPOSITORIES", Pattern: "!old/*"}, {Variable: "MIGRATE_TAGS", Pattern: "v9*"}},
 		}}, []string{
-			"Chosen: 3 of 12 repositories, and 40 of 108 tags in them",
+			"Selected: 3 of 12 repositories, and 40 of their 108 tags",
 			"        MIGRATE_SINCE leaves out 50 tags, going by when their images were pushed; adding a tag later does not change that",
 			"        MIGRATE_NEWEST leaves out 18 tags, going by when their images were pushed; adding a tag later does not change that",
 			`        MIGRATE_REPOSITORIES: nothing matches "!old/*"`,
@@ -127,11 +127,11 @@ func TestObserve(t *testing.T) {
 		}},
 		{"planned for containerd", []migrate.Event{migrate.Planned{Tags: 3, Store: image.ContainerdStore, Refused: refused}}, []string{
 			empty(2),
-			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
+			"Plan: 1 of 3 tags cannot arrive intact and are refused; the summary says why",
 		}},
 		{"planned for classic", []migrate.Event{migrate.Planned{Tags: 3, Store: image.ClassicStore, Refused: refused}}, []string{
 			empty(2),
-			"Plan: 1 of 3 tags cannot arrive whole and are refused; the summary says why",
+			"Plan: 1 of 3 tags cannot arrive intact and are refused; the summary says why",
 			"      This engine uses the classic image store, which holds only single-platform images and recompresses their",
 			"      layers; an engine with the containerd image store (docker:29-dind) copies everything unchanged",
 		}},
@@ -249,7 +249,7 @@ func TestSummary(t *testing.T) {
 				"0 of 6 tags are at " + target + ", after 1m1.2s",
 				"      2  refused       cannot arrive intact, so GitLab does not have them",
 				"      3  failed        started, but did not arrive",
-				"      1  not started   the run ended before their turn",
+				"      1  not started   the run ended before it reached them",
 				"      2  failed        signatures, SBOMs and other referrers of images",
 				"      1  failed        repositories that could not be listed",
 				"",

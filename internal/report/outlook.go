@@ -16,7 +16,7 @@ import (
 func (l *Log) Outlook(o migrate.Forecast, target string, disk int64) {
 	l.view.begin("plan", "Plan", false)
 	defer l.End()
-	l.Line("\nA migration to %s as of now (nothing has been copied):", target)
+	l.Line("\nPlan of a migration to %s (nothing has been copied):", target)
 	l.tagsToCome(o)
 	l.newNames(o)
 	l.unknownTypes(o.Unknown)
@@ -106,7 +106,7 @@ func (l *Log) bytesToCome(o migrate.Forecast, disk int64) {
 	if o.Largest == "" {
 		return
 	}
-	l.Line("%9s  of the engine's disk for the largest image, %s, packed and unpacked; MIGRATE_DISK allows %s",
+	l.Line("%9s  of the engine's disk for the largest image, %s, compressed and unpacked; MIGRATE_DISK allows %s",
 		size(o.LargestBytes), o.Largest, size(disk))
 	if o.LargestBytes > disk {
 		l.Line("           That exceeds the limit: it is copied on its own, and the disk needs room for it")
@@ -125,9 +125,9 @@ func (l *Log) timeToCome(o migrate.Forecast) {
 	switch {
 	case o.Pace.Within == 0:
 	case o.Enough == 0:
-		l.Line("Within %s no number of jobs copies everything: a run goes on where another has ended", o.Pace.Within)
+		l.Line("No number of jobs copies everything within %s: each run continues where the last one ended", o.Pace.Within)
 	default:
-		l.Line("Within %s, less what a run keeps for its end: %s", o.Pace.Within, parallel(o.Enough))
+		l.Line("Within %s, including the time that a run reserves to end cleanly: %s", o.Pace.Within, parallel(o.Enough))
 	}
 }
 

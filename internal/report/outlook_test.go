@@ -33,7 +33,7 @@ func TestOutlook(t *testing.T) {
 	troubled.Denied = []migrate.Denial{{
 		Action: "ecr:GetDownloadUrlForLayer", Repositories: []string{"a", "b", "c", "d", "e", "f"}, Err: errors.New("cannot get a layer of a: no\n  must allow it"),
 	}}
-	headline := "A migration to " + target + " as of now (nothing has been copied):"
+	headline := "Plan of a migration to " + target + " (nothing has been copied):"
 	for _, test := range []struct {
 		name    string
 		outlook migrate.Forecast
@@ -63,13 +63,13 @@ func TestOutlook(t *testing.T) {
 			"           a/b/c -> " + target + "/a/b-c",
 			"   381 MB  to pull from ECR: 207 layers and configs, each once (3.8 GB if none were shared)",
 			"   380 MB  more in GitLab's storage",
-			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, packed and unpacked; MIGRATE_DISK allows 15 GB",
+			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, compressed and unpacked; MIGRATE_DISK allows 15 GB",
 			"",
 			"Time, assuming that each job moves 20 MB per second (--rate), plus 100ms per tag:",
 			"    3h20m  one job",
 			"    1h40m  parallel: 2",
 			"      59m  parallel: 4",
-			"Within 1h0m0s, less what a run keeps for its end: parallel: 4",
+			"Within 1h0m0s, including the time that a run reserves to end cleanly: parallel: 4",
 			"",
 			"Permissions:",
 			"  ECR: tokens, listings, manifests, and layers are accessible, except as named below",
@@ -91,14 +91,14 @@ func TestOutlook(t *testing.T) {
 			"        1  repositories could not be listed: see below",
 			"   381 MB  to pull from ECR: 207 layers and configs, each once (3.8 GB if none were shared)",
 			"   380 MB  more in GitLab's storage",
-			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, packed and unpacked; MIGRATE_DISK allows 1.0 GB",
+			"   1.2 GB  of the engine's disk for the largest image, team/app:1.2, compressed and unpacked; MIGRATE_DISK allows 1.0 GB",
 			"           That exceeds the limit: it is copied on its own, and the disk needs room for it",
 			"",
 			"Time, assuming that each job moves 20 MB per second (--rate), plus 100ms per tag:",
 			"    3h20m  one job",
 			"    1h40m  parallel: 2",
 			"      59m  parallel: 4",
-			"Within 1m0s no number of jobs copies everything: a run goes on where another has ended",
+			"No number of jobs copies everything within 1m0s: each run continues where the last one ended",
 			"",
 			"Permissions:",
 			"  ECR: ecr:GetDownloadUrlForLayer fails for 6 repositories: a, b, c, d, e, …",

@@ -38,7 +38,7 @@ var meanings = []explanation{
 	{transfer.Missing, "GitLab does not have them", "GitLab does not have them"},
 	{transfer.Different, "GitLab has another image under the tag", "GitLab has another image under the tag, which a migration replaces"},
 	{transfer.Extra, "", "ECR does not list them any more; an earlier run had brought them"},
-	{transfer.NotStarted, "the run ended before their turn", "the run ended before their turn"},
+	{transfer.NotStarted, "the run ended before it reached them", "the run ended before it reached them"},
 }
 
 func (l *Log) arrived(summary migrate.Summary) int {

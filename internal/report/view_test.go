@@ -356,7 +356,7 @@ func TestTerseLog(t *testing.T) {
 	expect(t, out.String(),
 		empty(4),
 		long,
-		"From here on, only what does not arrive has a line: a runner keeps no more than 4 MiB of a log",
+		"From here on, only tags that do not arrive are listed: a runner keeps no more than 4 MiB of a log",
 		"      2/4  failed        team/app:1",
 		long,
 	)

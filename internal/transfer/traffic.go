@@ -164,7 +164,7 @@ func (t *Traffic) cutOff(since time.Time) bool {
 		return false
 	}
 	for _, c := range calls {
-		c.cancel(fmt.Errorf("%w for %s, while the engine's disk was to be swept", docker.ErrStalled, t.patience))
+		c.cancel(fmt.Errorf("%w for %s, while disk space in the engine was to be reclaimed", docker.ErrStalled, t.patience))
 	}
 	return true
 }

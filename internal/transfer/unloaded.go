@@ -34,7 +34,7 @@ func (l *loads) note(err error) {
 }
 
 // errStuck says that loads no longer complete.
-var errStuck = fmt.Errorf("%w: the engine does not end the load of a few kilobytes, which containerd does not do any more once its "+
+var errStuck = fmt.Errorf("%w: the engine does not finish loading a few kilobytes, as containerd may never do again once its "+
 	"disk was full: restart the engine, give it more room, and run again", docker.ErrStalled)
 
 // loadArchive retries a stuck load, unless other loads were stuck, too.
