@@ -246,11 +246,11 @@ func TestGuestKilled(t *testing.T) {
 			for range 9 {
 				at, after := chance.Int32N(calls)+1, chance.IntN(2) == 0
 				t.Run(fmt.Sprintf("call %d of %d, answered %t", at, calls, after), func(t *testing.T) {
-					killAndRepeat(t, kind, after, func(n int32, _ *http.Request) bool { return n == at })
+					killAndRepeat(t, kind, after, "", func(n int32, _ *http.Request) bool { return n == at })
 				})
 			}
 			t.Run("while a name is parked", func(t *testing.T) {
-				killAndRepeat(t, kind, true, func(_ int32, r *http.Request) bool {
+				killAndRepeat(t, kind, true, "ecr2gitlab.invalid/parked/", func(_ int32, r *http.Request) bool {
 					call := proxy.CallOf(r)
 					return call.Verb == proxy.Push && strings.Contains(call.Ref, "docker-manifest")
 				})
@@ -275,8 +275,8 @@ func countCalls(t *testing.T, kind engine.Kind) int32 {
 }
 
 // killAndRepeat kills a run at one of its calls, after the engine has answered it or before it gets it, and runs the program
-// again.
-func killAndRepeat(t *testing.T, kind engine.Kind, after bool, moment func(n int32, r *http.Request) bool) {
+// again. left is part of a name that the killed run leaves.
+func killAndRepeat(t *testing.T, kind engine.Kind, after bool, left string, moment func(n int32, r *http.Request) bool) {
 	t.Helper()
 	s := livedIn(t, kind)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -309,6 +309,9 @@ func killAndRepeat(t *testing.T, kind engine.Kind, after bool, moment func(n int
 	t.Logf("%v", err)
 	if command.ProcessState.ExitCode() != -1 {
 		t.Logf("not killed: %s", output)
+	}
+	if held := s.holdings(t); !strings.Contains(held, left) {
+		t.Errorf("no name with %s is left:\n%s", left, held)
 	}
 	again := s.run(t)
 	expectExit(t, again, 0)
