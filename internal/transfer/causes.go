@@ -16,7 +16,7 @@ func EndsRun(err error) bool {
 	return errors.As(err, &last) && last.EndsRun()
 }
 
-// PermanentCause is where and for which of the mendless causes something failed, or nil.
+// PermanentCause returns the step at which something failed and its permanent cause, or nil if it has none.
 func PermanentCause(err error) (Step, error) {
 	var step Step
 	if failed := new(StepError); errors.As(err, &failed) {

@@ -194,9 +194,9 @@ func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 		if !w.shared[blob.Digest] {
 			continue
 		}
-		keeper, empty := pinOf(blob)
+		pin, empty := pinOf(blob)
 		name := pinName + ":" + blob.Digest.Encoded()
-		l.Add([]string{name}, keeper, empty)
+		l.Add([]string{name}, pin, empty)
 		w.held.adopt(name)
 		w.pulled = append(w.pulled, schedule.HeldRef{Ref: name, Blobs: w.catalog.Add([]ocispec.Descriptor{blob})})
 	}

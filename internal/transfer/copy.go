@@ -149,8 +149,8 @@ func (w *workspace) lacking(err error) bool {
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) && refusal.Kind != docker.BlobUnknown {
 		return false
 	}
-	_, mendless := PermanentCause(err)
-	return mendless == nil && (w.trusted || errors.Is(err, docker.ErrNotFound))
+	_, cause := PermanentCause(err)
+	return cause == nil && (w.trusted || errors.Is(err, docker.ErrNotFound))
 }
 
 // pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
