@@ -3,12 +3,18 @@ package scenarios
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -64,6 +70,75 @@ func TestSomebodyElsesTag(t *testing.T) {
 			expectExit(t, outcome, 0)
 			s.expectArrived(t, outcome.Stdout, shapes[0])
 			expectExit(t, s.run(t, report), 0)
+		})
+	}
+}
+
+// A tag that somebody else has pushed to GitLab survives a run that is killed, and one without report.json after it.
+func TestSomebodyElsesTagBesideAKilledRun(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startSceneOn(t, ownEngine(t, kind, engine.Options{}), world.Options{}) // what the killed run leaves stays in it
+			shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "shared-one")
+			victim := shapes[0].Repository
+			theirs := putAtTarget(t, s, victim, "1.0", shapes[1].Object)
+			ctx, kill := context.WithTimeout(t.Context(), time.Minute)
+			defer kill()
+			command := program.Command(ctx, append(s.Env(), "MIGRATE_CONCURRENCY=1", "MIGRATE_REPORT_DIR="+t.TempDir(),
+				s.through(t, hold(proxy.Push, 1, kill))))
+			command.Cancel = func() error { return command.Process.Kill() }
+			err := command.Run()
+			if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+				t.Fatalf("not killed: %v", err)
+			}
+			s.expectAtTarget(t, victim, "1.0", theirs)
+
+			outcome := s.run(t)
+			expectExit(t, outcome, 3)
+			expectLine(t, outcome.Stdout, "conflict", victim+":1.0")
+			s.expectAtTarget(t, victim, "1.0", theirs)
+			s.expectArrived(t, outcome.Stdout, shapes[1:]...)
+		})
+	}
+}
+
+// plan and verify name such a tag with both digests, without a pull. What an engine has made of ECR's image they cannot tell
+// from it.
+func TestSomebodyElsesTagIsForeseen(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
+			victim, ours := shapes[0].Repository, digestOf(t, shapes[0].Object).String()
+			theirs := putAtTarget(t, s, victim, "1.0", shapes[1].Object)
+
+			outcome := s.command(t, []string{"plan"})
+			expectExit(t, outcome, 0)
+			expectOutput(t, outcome.Stdout, "1  of them may be somebody else's at GitLab", "  "+victim+":1.0\n    "+ours+", "+theirs+"\n",
+				"only if an engine has made it of ECR's", "MIGRATE_CONFLICT=overwrite", "MIGRATE_CONFLICT=keep")
+			outcome = s.command(t, []string{"plan", "--format", "json"})
+			var plan struct {
+				Conflicts []struct{ Repository, Tag, SourceDigest, PushedDigest string }
+			}
+			if err := json.Unmarshal([]byte(outcome.Stdout), &plan); err != nil || len(plan.Conflicts) != 1 ||
+				plan.Conflicts[0].SourceDigest != ours || plan.Conflicts[0].PushedDigest != theirs {
+				t.Errorf("%v: %+v", err, plan)
+			}
+
+			reports := t.TempDir()
+			outcome = s.command(t, []string{"verify"}, "MIGRATE_REPORT_DIR="+reports)
+			expectExit(t, outcome, 3)
+			expectLine(t, outcome.Stdout, "conflict", victim+":1.0")
+			expectOutput(t, outcome.Stdout, "GitLab has "+theirs+", and ECR has "+ours, "MIGRATE_CONFLICT")
+			for _, file := range []string{"report.html", "report.json", "junit.xml"} {
+				text, err := os.ReadFile(filepath.Join(reports, file))
+				if err != nil || !strings.Contains(string(text), theirs) {
+					t.Errorf("%s does not have GitLab's digest (%v)", file, err)
+				}
+			}
+			expectExit(t, s.command(t, []string{"verify"}, "MIGRATE_CONFLICT=keep", "MIGRATE_REPOSITORIES="+victim), 0)
+			s.expectAtTarget(t, victim, "1.0", theirs)
+			expectNothingLeft(t, s.Engine)
 		})
 	}
 }

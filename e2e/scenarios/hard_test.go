@@ -106,6 +106,13 @@ func TestUnknownReferrerLeftOutOfTheList(t *testing.T) {
 		t.Error("the signature is listed")
 	}
 	expectExit(t, s.run(t, setting), 0)
+
+	s.GitLab.Refuse(func(r *gitlab.Refusals) { r.AnyMediaType = true }) // as a newer version may
+	expectExit(t, s.run(t), 0)
+	if _, signature := subjectAndDigest(t, shape.Referrers[1]); !hasReferrer(t, s.World, shape.Repository, subject, signature) {
+		t.Error("the list without the signature has not been replaced")
+	}
+	expectNothingLeft(t, s.Engine)
 }
 
 // A foreign layer that ECR has comes from there, though the host that the manifest names is down. GitLab refuses the URLs, but

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -135,14 +136,19 @@ func TestOtherReferrersAtTheTarget(t *testing.T) {
 // What GitLab, or a proxy in front of it, rejects for one image has its own message and remedy, is not retried, and
 // does not affect the others.
 func TestRefusedByGitLab(t *testing.T) {
-	const victim, spared = "shapes/docker-manifest", "shapes/oci-manifest"
+	const victim, spared, bare = "shapes/docker-manifest", "shapes/oci-manifest", "shapes/no-layers"
 	toVictim := func(r *http.Request) bool { return strings.Contains(r.URL.Path, victim) }
 	for _, test := range []struct {
 		name   string
-		taken  bool // the tag, by another image
-		refuse func(*gitlab.Refusals)
+		spared string // "": spared
+		taken  bool   // the tag, by another image
+		refuse func(r *gitlab.Refusals)
 		says   []string
 	}{
+		{
+			name: "protected tag", spared: "shapes/odd-tags", refuse: func(r *gitlab.Refusals) { r.ProtectedTags = []string{"1.0"} },
+			says: []string{"insufficient permissions to push or delete protected tag", "a rule of the project protects this tag"},
+		},
 		{
 			name: "immutable tag", taken: true, refuse: func(r *gitlab.Refusals) { r.ImmutableTags = []string{"1.0"} },
 			says: []string{"tag is immutable", "makes it immutable: delete the rule"},
@@ -157,22 +163,44 @@ func TestRefusedByGitLab(t *testing.T) {
 			},
 			says: []string{"403", "a proxy or firewall in front of it"},
 		},
+		{
+			name: "manifest too large", spared: bare, refuse: func(r *gitlab.Refusals) { r.MaxManifest = 500 },
+			says: []string{"payload size limit exceeded", "the manifest is larger than this registry allows", "an administrator can raise the limit"},
+		},
+		{
+			name: "too many references", spared: bare, refuse: func(r *gitlab.Refusals) { r.MaxReferences = 1 },
+			says: []string{"too many manifest references", "the manifest refers to more manifests or layers than this registry allows", "an administrator can raise the limit"},
+		},
+		{
+			name: "body too large", spared: bare, refuse: func(r *gitlab.Refusals) { r.MaxBody, r.NoMounts = 10_000, true },
+			says: []string{"413", "client_max_body_size", "the image's largest layer has "},
+		},
 	} {
 		for _, kind := range engine.Kinds() {
 			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
 				s := startScene(t, kind, world.Options{})
-				shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
+				shapes := s.fillWith(t, victim, cmp.Or(test.spared, spared))
 				if test.taken {
 					putAtTarget(t, s, victim, "1.0", shapes[1].Object)
 				}
 				s.GitLab.Refuse(test.refuse)
-				outcome := s.run(t, "MIGRATE_CONFLICT=overwrite") // else the other image is left alone, and GitLab not asked
+				var pushes atomic.Int32
+				outcome := s.run(t, "MIGRATE_CONFLICT=overwrite", // else the other image is left alone, and GitLab not asked
+					s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+						if call := proxy.CallOf(r); call.Verb == proxy.Push && strings.Contains(call.Ref, victim) {
+							pushes.Add(1)
+						}
+						engine.ServeHTTP(w, r)
+					}))
 				expectExit(t, outcome, 3)
 				expectLine(t, outcome.Stdout, "failed", victim+":1.0")
 				_, closing, _ := strings.Cut(outcome.Stdout, "Not migrated:")
 				expectOutput(t, closing, append(test.says, "  "+victim+":1.0\n")...)
 				s.expectArrived(t, outcome.Stdout, shapes[1])
 				expectNothingLeft(t, s.Engine)
+				if n := pushes.Load(); test.name != "firewall" && n != 1 { // which may change its mind
+					t.Errorf("%d pushes", n)
+				}
 			})
 		}
 	}
@@ -209,6 +237,68 @@ func TestReadOnlyRegistry(t *testing.T) {
 
 			s.GitLab.Refuse(func(r *gitlab.Refusals) { r.ReadOnly = false })
 			expectExit(t, s.run(t), 0)
+		})
+	}
+}
+
+// Where the whole registry takes nothing from this job, the run says why, and ends before most of ECR has been pulled.
+func TestRegistryTakesNothing(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		refuse func(r *gitlab.Refusals)
+		says   []string
+	}{
+		{"registry off", func(r *gitlab.Refusals) { r.Off = true }, []string{"registry not enabled", "is turned off"}},
+		{"registry of the project off", func(r *gitlab.Refusals) { r.ProjectOff = true }, []string{"denied"}},
+		{
+			"firewall before every push", func(r *gitlab.Refusals) {
+				r.Firewall = func(r *http.Request) bool {
+					return strings.HasPrefix(r.URL.Path, "/v2/") && (r.Method == http.MethodPost || r.Method == http.MethodPut)
+				}
+			},
+			[]string{"403", "a proxy or firewall in front of it"},
+		},
+	} {
+		for _, kind := range engine.Kinds() {
+			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				t.Parallel() // it mostly waits
+				account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 6, Tags: 9, Layers: 1, Size: 20 << 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := startScene(t, kind, world.Options{})
+				fill(t, s.World, account)
+				s.GitLab.Refuse(test.refuse)
+				var pulls atomic.Int32
+				outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+					if proxy.CallOf(r).Verb == proxy.Pull {
+						pulls.Add(1)
+					}
+					engine.ServeHTTP(w, r)
+				}))
+				expectExit(t, outcome, 1)
+				expectOutput(t, outcome.Stdout+outcome.Stderr, test.says...)
+				if n := pulls.Load(); n >= 40 {
+					t.Errorf("%d pulls", n)
+				}
+				expectNothingLeft(t, s.Engine)
+			})
+		}
+	}
+}
+
+// A registry that does not let the token mount from another repository gets the layers by upload.
+func TestMountsDenied(t *testing.T) {
+	for _, kind := range engine.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			s := startScene(t, kind, world.Options{})
+			shapes := s.fillWith(t, "shared-one", "shared-two")
+			s.GitLab.Refuse(func(r *gitlab.Refusals) { r.NoMounts = true })
+			outcome := s.run(t)
+			expectExit(t, outcome, 0)
+			s.expectArrived(t, outcome.Stdout, shapes...)
+			expectNothingLeft(t, s.Engine)
 		})
 	}
 }
