@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -47,8 +46,7 @@ type engine struct {
 	hide       *redact.Redactor // learns all credentials before the engine gets them
 	// stall is how long a call may go without progress; 0 means no limit.
 	stall time.Duration
-	// filled: a pull has found the engine's disk full.
-	filled atomic.Bool
+	filled docker.Filled
 	// loading is how long a load may take; 0 means no limit.
 	loading time.Duration
 }
@@ -60,7 +58,8 @@ func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
 		store = image.ClassicStore
 	}
 	return &engine{
-		hide: hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: store, cpus: c.Info.NCPU, images: c.Info.Images,
+		filled: docker.Filled{Locks: store == image.ContainerdStore},
+		hide:   hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: store, cpus: c.Info.NCPU, images: c.Info.Images,
 	}
 }
 
@@ -127,21 +126,13 @@ func (e *engine) PullIndex(ctx context.Context, ref string, platform ocispec.Pla
 	return e.pull(ctx, ref, wanted, progress, func(docker.Message) error { return nil })
 }
 
-// filledStall is how long a pull may go without progress once the engine's disk has been full. containerd may then have
-// left the write of a layer locked, for which every later pull of it waits until containerd restarts.
-const filledStall = time.Minute
-
 // pull passes each message of a pull to see, whose error ends the pull.
 func (e *engine) pull(ctx context.Context, ref, platform string, progress docker.Listener, see func(docker.Message) error) error {
 	auth, err := e.encodedAuth(ctx, ref)
 	if err != nil {
 		return err
 	}
-	stall, filled := e.stall, e.filled.Load()
-	if filled && stall > 0 {
-		stall = min(stall, filledStall)
-	}
-	err = docker.Watched(ctx, stall, progress, func(ctx context.Context, w *docker.Watch) error {
+	err = docker.WatchedPull(ctx, e.stall, &e.filled, progress, func(ctx context.Context, w *docker.Watch) error {
 		body, err := e.client.ImagePull(ctx, ref, dockerimage.PullOptions{RegistryAuth: auth, Platform: platform})
 		if err != nil {
 			return err
@@ -158,13 +149,6 @@ func (e *engine) pull(ctx context.Context, ref, platform string, progress docker
 		}
 		return err
 	})
-	switch {
-	case errors.Is(err, docker.ErrNoSpace):
-		e.filled.Store(e.store == image.ContainerdStore)
-	case filled && errors.Is(err, docker.ErrStalled):
-		return docker.Failure(fmt.Sprintf("no progress for %s after the engine's disk had been full, as if containerd had left a lock: restart "+
-			"the engine, give it more room, and run again", stall), docker.ErrStalled)
-	}
 	return docker.InRegion(err, e.region)
 }
 

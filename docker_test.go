@@ -868,7 +868,7 @@ func TestPullAfterAFullDisk(t *testing.T) {
 			}
 			<-r.Context().Done()
 		}})
-		e.store, e.stall = store, 50*time.Millisecond
+		e.store, e.filled.Locks, e.stall = store, store == image.ContainerdStore, 50*time.Millisecond
 		assertFailure(t, e.Pull(t.Context(), sourceRef, nil), "no space left on device", "full")
 		want := map[image.Store]string{image.ContainerdStore: "restart the engine", image.ClassicStore: "by MIGRATE_STALL"}[store]
 		assertFailure(t, e.Pull(t.Context(), sourceRef, nil), want, "stalled")
