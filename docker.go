@@ -45,7 +45,7 @@ type engine struct {
 	region     string           // of source
 	hide       *redact.Redactor // learns all credentials before the engine gets them
 	// stall is how long a call may go without progress; 0 means no limit.
-	stall time.Duration
+	stall  time.Duration
 	filled docker.Filled
 	// loading is how long a load may take; 0 means no limit.
 	loading time.Duration
