@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -187,12 +188,19 @@ func TestBuiltSinceKilled(t *testing.T) {
 		t.Run(fmt.Sprint(store), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLodging(t, store)
-				var once sync.Once
+				var killed atomic.Bool
 				l.engine.Before = func(call string) {
 					if strings.HasPrefix(call, "push "+testkit.TargetBase+"/taken:latest") {
-						once.Do(func() { l.engine.Stops = func() error { return errKilled }; l.journal.Before = l.engine.Stops })
+						killed.Store(true)
 					}
 				}
+				l.engine.Stops = func() error {
+					if killed.Load() {
+						return errKilled
+					}
+					return nil
+				}
+				l.journal.Before = l.engine.Stops
 				_, _, _ = l.run(t, nil)
 				l.engine.Stops, l.journal.Before = nil, nil
 				rebuilt := testkit.Image(t, "another build")
