@@ -39,7 +39,7 @@ func TestShares(t *testing.T) {
 			for i := range jobs {
 				e := s.Engine
 				if i > 0 {
-					e = borrowEngine(t, kind)
+					e = s.anotherEngine(t, kind)
 				}
 				used[i] = e
 				group.Go(func() error {
@@ -65,6 +65,16 @@ func TestShares(t *testing.T) {
 			expectPullsOfShares(t, s, account, jobs)
 		})
 	}
+}
+
+// anotherEngine starts an engine for which the world is what it is for the first: with a bucket of the same name.
+func (s *scene) anotherEngine(t *testing.T, kind engine.Kind) *engine.Engine {
+	t.Helper()
+	e := startEngine(t, kind, engine.Options{Verify: true, Hosts: func([]string) map[string]string { return s.Engine.Hosts }})
+	if err := s.TrustedBy(e); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // expectOneJobEach checks that each tag was copied by one job, and that no job was idle.

@@ -208,8 +208,7 @@ func TestNothingToDo(t *testing.T) {
 func TestWebIdentity(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{WebIdentityToken: "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"}})
 	shapes := s.fillWith(t, "docker-manifest")
-	env := append(s.AWS.WebIdentityEnv(), s.GitLab.Env()...)
-	outcome := run(t, append(env, "DOCKER_HOST="+s.Engine.Host))
+	outcome := run(t, s.EnvWith(s.AWS.WebIdentityEnv()))
 	expectExit(t, outcome, 0)
 	expectOutput(t, outcome.Stdout, "AWS: account 123456789012, arn:aws:sts::123456789012:assumed-role/gitlab-ci/ecr2gitlab")
 	s.expectArrived(t, outcome.Stdout, shapes...)
@@ -221,8 +220,7 @@ func TestWebIdentity(t *testing.T) {
 
 func TestWebIdentityRefused(t *testing.T) {
 	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{WebIdentityToken: "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"}})
-	env := append(s.AWS.WebIdentityEnv(), s.GitLab.Env()...)
-	outcome := run(t, append(env, "AWS_WEB_IDENTITY_TOKEN=eyJhbGciOiJSUzI1NiJ9.e30.of-another-issuer"))
+	outcome := run(t, append(s.EnvWith(s.AWS.WebIdentityEnv()), "AWS_WEB_IDENTITY_TOKEN=eyJhbGciOiJSUzI1NiJ9.e30.of-another-issuer"))
 	expectExit(t, outcome, 1)
 	expectOutput(t, outcome.Stderr, "InvalidIdentityToken", "check AWS_ROLE_ARN, and AWS_WEB_IDENTITY_TOKEN")
 	if strings.Contains(outcome.Stderr+outcome.Stdout, "of-another-issuer") {

@@ -151,8 +151,11 @@ func (w *World) Close() error {
 }
 
 // Env returns the environment of a CI job in this world.
-func (w *World) Env() []string {
-	env := append(w.AWS.Env(), w.GitLab.Env()...)
+func (w *World) Env() []string { return w.EnvWith(w.AWS.Env()) }
+
+// EnvWith is Env with these credentials for AWS.
+func (w *World) EnvWith(credentials []string) []string {
+	env := append(credentials, w.GitLab.Env()...)
 	if w.Engine != nil {
 		env = append(env, "DOCKER_HOST="+w.Engine.Host)
 	}
