@@ -73,7 +73,7 @@ func TestEngineDiskFull(t *testing.T) {
 	for kind, size := range map[engine.Kind]int64{engine.Containerd: 40 << 20, engine.Classic: 64 << 20} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel() // it mostly waits
-			account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 6, Tags: 6, Layers: 3, Size: 4 << 20})
+			account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 4, Tags: 5, Layers: 3, Size: 4 << 20})
 			if err != nil {
 				t.Fatal(err)
 			}
