@@ -70,14 +70,17 @@ func TestStaysWithinMigrateDisk(t *testing.T) {
 // of them alone, and unpacked: once containerd has left a lock, that may be the only way.
 func TestEngineDiskFull(t *testing.T) {
 	t.Parallel()
-	for kind, size := range map[engine.Kind]int64{engine.Containerd: 40 << 20, engine.Classic: 64 << 20} {
+	for kind, test := range map[engine.Kind]struct {
+		disk int64 // bytes
+		tags int   // of each repository: so many that the disk does not hold them all, whatever the order
+	}{engine.Containerd: {36 << 20, 9}, engine.Classic: {64 << 20, 5}} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel() // it mostly waits
-			account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 4, Tags: 5, Layers: 3, Size: 4 << 20})
+			account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 4, Tags: test.tags, Layers: 3, Size: 4 << 20})
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := startWorld(t, ownEngine(t, kind, engine.Options{Disk: size}), world.Options{})
+			w := startWorld(t, ownEngine(t, kind, engine.Options{Disk: test.disk}), world.Options{})
 			fill(t, w, account)
 			outcome := run(t, append(w.Env(), "MIGRATE_CONCURRENCY=16"))
 			expectExit(t, outcome, 0)
