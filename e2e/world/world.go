@@ -3,6 +3,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,12 @@ type Options struct {
 	AWS    aws.Options
 	GitLab gitlab.Options
 
-	// Plain makes all servers use plain HTTP. Otherwise they use TLS, with certificates of the world's own authority, which
-	// the engine and the program trust. The engine must have been started with Verify, because an engine without that uses
-	// plain HTTP for registries on loopback.
+	// Authority signs the servers' certificates, except where AWS or GitLab has its own; the caller makes clients trust
+	// it. nil: the world's own, which the engine and the program trust.
+	Authority *secure.Authority
+
+	// Plain makes all servers use plain HTTP instead of TLS. With TLS, the engine must have been started with Verify, because
+	// an engine without that uses plain HTTP for registries on loopback.
 	Plain bool
 }
 
@@ -37,7 +41,7 @@ type World struct {
 	GitLab *gitlab.Server
 	Engine *engine.Engine // nil: the program finds no engine
 
-	authority     *secure.Authority // nil: no TLS
+	authority     *secure.Authority // nil: no TLS, or the caller's
 	authorityFile string            // with its certificate
 }
 
@@ -80,12 +84,15 @@ func (o *Options) place(e *engine.Engine) {
 }
 
 func (w *World) start(ctx context.Context, options Options) (err error) {
-	var authority *secure.Authority
-	if !options.Plain {
-		if authority, err = secure.NewAuthority(); err != nil {
+	own := options.Authority == nil && !options.Plain
+	if own {
+		if options.Authority, err = secure.NewAuthority(); err != nil {
 			return err
 		}
-		options.AWS.Secure, options.GitLab.Secure = authority, authority
+	}
+	if !options.Plain {
+		options.AWS.Secure = cmp.Or(options.AWS.Secure, options.Authority)
+		options.GitLab.Secure = cmp.Or(options.GitLab.Secure, options.Authority)
 	}
 	if w.AWS, err = aws.Start(ctx, options.AWS); err != nil {
 		return fmt.Errorf("AWS stand-in: %w", err)
@@ -93,10 +100,10 @@ func (w *World) start(ctx context.Context, options Options) (err error) {
 	if w.GitLab, err = gitlab.Start(ctx, options.GitLab); err != nil {
 		return fmt.Errorf("GitLab stand-in: %w", err)
 	}
-	if authority == nil {
+	if !own {
 		return nil
 	}
-	return w.trust(authority)
+	return w.trust(options.Authority)
 }
 
 // trust makes the engine and the program trust the authority.

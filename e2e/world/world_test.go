@@ -3,6 +3,7 @@ package world
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"os"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/gitlab"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 // TestTLS copies an image from one registry to the other with a client that trusts the world's authority, over HTTP/2,
@@ -82,6 +84,53 @@ func TestTLS(t *testing.T) {
 	if err != nil || len(report.Differences) > 0 {
 		t.Errorf("%v, %v", report.Differences, err)
 	}
+}
+
+// TestAuthority uses the caller's authority, and another one for GitLab.
+func TestAuthority(t *testing.T) {
+	public, private := newAuthority(t), newAuthority(t)
+	w, err := Start(t.Context(), nil, Options{Authority: public, GitLab: gitlab.Options{Secure: private}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if env := w.Env(); slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "SSL_CERT_FILE=") }) {
+		t.Errorf("the program is told what to trust: %q", env)
+	}
+	for host, signer := range map[string]*secure.Authority{w.AWS.RegistryHost: public, w.GitLab.Registry: private} {
+		for _, authority := range []*secure.Authority{public, private} {
+			if trusts, want := handshakes(t, host, authority), authority == signer; trusts != want {
+				t.Errorf("%s: a client of this authority trusts it: %t, want %t", host, trusts, want)
+			}
+		}
+	}
+}
+
+func newAuthority(t *testing.T) *secure.Authority {
+	t.Helper()
+	authority, err := secure.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority
+}
+
+// handshakes reports whether a client that trusts only this authority accepts the server's certificate.
+func handshakes(t *testing.T, host string, authority *secure.Authority) bool {
+	t.Helper()
+	conn, err := tls.Dial("tcp", host, &tls.Config{RootCAs: authority.Pool()})
+	if err == nil {
+		return conn.Close() == nil
+	}
+	var refused *tls.CertificateVerificationError
+	if !errors.As(err, &refused) {
+		t.Fatal(err)
+	}
+	return false
 }
 
 // trusted returns the certificate pool in the file that the program trusts.

@@ -48,7 +48,7 @@ type Options struct {
 	Disk int64
 
 	// Bridge allows running containers: the engine gets its own network namespace, from which it and its containers reach
-	// this machine at HostAddrs, and nothing else. Registries there may use plain HTTP.
+	// this machine at HostAddrs, and nothing else. Registries there may use plain HTTP, unless Verify is set.
 	Bridge bool
 
 	// Verify makes the engine require TLS, with certificates that it trusts, from registries at HostAddrs, in a network
