@@ -77,7 +77,7 @@ func (s shipping) testPublishing(t *testing.T, maker standin.Maker) {
 		cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", script)
 		cmd.Dir = dir
 		cmd.Env = slices.Concat(s.command(t).Env, w.GitLab.Env(), []string{
-			plugin, "VERSION=1.2.3", "CI_COMMIT_SHA=0123abc", "LATEST=--tag " + w.GitLab.Image + ":latest",
+			plugin, s.trust, "VERSION=1.2.3", "CI_COMMIT_SHA=0123abc", "LATEST=--tag " + w.GitLab.Image + ":latest",
 		})
 		return s.run(t, cmd)
 	}

@@ -19,6 +19,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/check"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 const (
@@ -39,8 +40,8 @@ func TestShippedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := shipping{startBridgeEngine(t), account[:2]}
-	maker := standin.Maker{Engine: s.engine, Module: "../.."}
+	s := newShipping(t, account[:2])
+	maker := standin.Maker{Engine: s.engine, Module: "../..", PublicCA: s.authority.PEM}
 	began := time.Now()
 	if err := maker.Make(t.Context(), "../../Dockerfile", "../../docker-compose.yml"); err != nil {
 		t.Fatal(err)
@@ -61,11 +62,30 @@ func TestShippedFiles(t *testing.T) {
 type shipping struct {
 	engine  *engine.Engine
 	account []corpus.Repository
+
+	// authority stands in for the public CAs: ECR, its bucket and GitLab have certificates that every image trusts by
+	// default. So nothing that is shipped has to be told about it.
+	authority *secure.Authority
+	trust     string // the variable that makes this machine's programs trust it
 }
 
-func startBridgeEngine(t *testing.T) *engine.Engine {
+func newShipping(t *testing.T, account []corpus.Repository) shipping {
 	t.Helper()
-	e, err := engine.Start(t.Context(), engine.Containerd, engine.Options{Bridge: true})
+	authority, err := secure.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "public-ca.pem")
+	if err := os.WriteFile(file, authority.PEM, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	trust := "SSL_CERT_FILE=" + file
+	return shipping{startBridgeEngine(t, trust), account, authority, trust}
+}
+
+func startBridgeEngine(t *testing.T, env ...string) *engine.Engine {
+	t.Helper()
+	e, err := engine.Start(t.Context(), engine.Containerd, engine.Options{Bridge: true, Verify: true, Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,10 +148,6 @@ func (s shipping) testComposeWith(t *testing.T, compose composeCommand, meet fun
 	copySources(t, dir)
 	trust := []string{"INSECURE_REGISTRY=" + m.insecureRegistry, "ENGINE_CA_FILE=" + m.caFile(t)}
 	fillIn(t, filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env"), slices.Concat(m.world.Env(), trust))
-	override := fmt.Sprintf("services: {docker: {environment: {%s: %q}}}", standin.InsecureRegistries, m.trusted)
-	if err := os.WriteFile(filepath.Join(dir, "docker-compose.override.yml"), []byte(override), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		if output, code := s.run(t, compose(t, dir, "down", "-v")); code != 0 {
 			t.Errorf("down -v: exit code %d:\n%s", code, output)
@@ -230,13 +246,16 @@ func (s shipping) testPlatform(t *testing.T, maker standin.Maker) {
 
 func (s shipping) startWorld(t *testing.T) *world.World { return s.startWorldOf(t, world.Options{}) }
 
-// startWorldOf starts the stand-ins at addresses that containers can reach, and fills the account.
+// startWorldOf starts the stand-ins at addresses that containers can reach, and fills the account. They use TLS, unless
+// the options say Plain.
 func (s shipping) startWorldOf(t *testing.T, options world.Options) *world.World {
 	t.Helper()
-	options.Plain = true
-	amazon := s.engine.HostAddrs[0] + ":0"
-	options.AWS.Addr, options.AWS.APIAddr, options.AWS.BucketAddr = amazon, amazon, amazon
-	options.GitLab.Addr = s.engine.HostAddrs[1] + ":0"
+	address := func(i int) string { return s.engine.HostAddrs[i] + ":0" }
+	options.AWS.Addr, options.AWS.APIAddr, options.AWS.BucketAddr = address(0), address(0), address(2)
+	options.GitLab.Addr, options.GitLab.StorageAddr = address(1), address(4)
+	if !options.Plain {
+		options.Authority, options.GitLab.TokenAddr = s.authority, address(3)
+	}
 	w, err := world.Start(t.Context(), nil, options)
 	if err != nil {
 		t.Fatal(err)

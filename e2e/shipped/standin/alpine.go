@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -12,7 +13,7 @@ import (
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
 // fillAlpine writes the contents of a base image: a shell with tools, users and CA certificates.
-func fillAlpine(ctx context.Context, t *tree) error {
+func (m Maker) fillAlpine(ctx context.Context, t *tree) error {
 	for _, dir := range []string{"bin", "etc", "etc/ssl", "etc/ssl/certs", "root", "usr", "usr/bin", "usr/local", "usr/local/bin", "var"} {
 		if err := t.dir(dir, 0o755); err != nil {
 			return err
@@ -27,7 +28,11 @@ func fillAlpine(ctx context.Context, t *tree) error {
 	if err := t.text("etc/group", "root:x:0:\nnobody:x:65534:\n"); err != nil {
 		return err
 	}
-	if err := t.file(certificates[1:], certificates); err != nil {
+	public, err := os.ReadFile(certificates)
+	if err != nil {
+		return err
+	}
+	if err := t.text(certificates[1:], string(public)+string(m.PublicCA)); err != nil {
 		return err
 	}
 	return addBusybox(ctx, t)

@@ -8,22 +8,17 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
-// InsecureRegistries is the variable for the registries that the stand-in of an engine accesses without TLS. The
-// default is the registries of the test world, which use plain HTTP and are not on the engine's loopback.
-const InsecureRegistries = "STANDIN_INSECURE_REGISTRIES"
-
 //go:embed dockerd-entrypoint.sh
 var dockerdEntrypoint string
 
 // dind is an engine that starts like the official image's. The arguments are dockerd's, or a command to run instead.
-func dind(kind engine.Kind) *image {
+func (m Maker) dind(kind engine.Kind) *image {
 	return &image{
-		fill: func(ctx context.Context, t *tree) error { return fillDind(ctx, t, kind) },
+		fill: func(ctx context.Context, t *tree) error { return m.fillDind(ctx, t, kind) },
 		changes: []string{
 			`ENTRYPOINT ["dockerd-entrypoint.sh"]`,
 			"ENV PATH=/usr/local/bin:/usr/bin:/bin",
 			"ENV DOCKER_TLS_CERTDIR=/certs",
-			"ENV " + InsecureRegistries + "=" + engine.Subnet.String(),
 			"VOLUME /var/lib/docker",
 			"VOLUME /var/lib/containerd",
 			"EXPOSE 2375 2376",
@@ -31,8 +26,8 @@ func dind(kind engine.Kind) *image {
 	}
 }
 
-func fillDind(ctx context.Context, t *tree, kind engine.Kind) error {
-	if err := fillAlpine(ctx, t); err != nil {
+func (m Maker) fillDind(ctx context.Context, t *tree, kind engine.Kind) error {
+	if err := m.fillAlpine(ctx, t); err != nil {
 		return err
 	}
 	bin, err := engine.BinDir(ctx, kind)

@@ -33,7 +33,4 @@ if [ -n "$certs" ]; then
 else
 	set -- --host=tcp://0.0.0.0:2375 "$@"
 fi
-for registry in ${STANDIN_INSECURE_REGISTRIES:-}; do
-	set -- "$@" --insecure-registry="$registry"
-done
 exec dockerd --host=unix:///var/run/docker.sock "$@"

@@ -25,7 +25,7 @@ func (m Maker) golang() *image {
 }
 
 func (m Maker) fillGolang(ctx context.Context, t *tree) error {
-	if err := fillAlpine(ctx, t); err != nil {
+	if err := m.fillAlpine(ctx, t); err != nil {
 		return err
 	}
 	root, err := goEnv(ctx, "GOROOT")

@@ -14,11 +14,11 @@ var Runner = struct{ Helper, Wait string }{"gitlab-ci-local-helper:standin", "gi
 
 // MakeRunner creates them: one that moves caches and artifacts, and one that waits for a service's port.
 func (m Maker) MakeRunner(ctx context.Context) error {
-	if err := m.build(ctx, Runner.Helper, "", &image{fill: fillHelper}); err != nil {
+	if err := m.build(ctx, Runner.Helper, "", &image{fill: m.fillHelper}); err != nil {
 		return fmt.Errorf("stand-in for a runner's helper: %w", err)
 	}
 	// It gets host:port. After 30 s it gives up, like a runner, and the job starts anyway.
-	wait := &image{fill: fillAlpine, changes: []string{
+	wait := &image{fill: m.fillAlpine, changes: []string{
 		`ENTRYPOINT ["timeout", "30", "sh", "-c", "until timeout 2 nc \"${1%:*}\" \"${1#*:}\" </dev/null; do sleep 1; done", "wait"]`,
 	}}
 	if err := m.build(ctx, Runner.Wait, "", wait); err != nil {
@@ -27,8 +27,8 @@ func (m Maker) MakeRunner(ctx context.Context) error {
 	return nil
 }
 
-func fillHelper(ctx context.Context, t *tree) error {
-	if err := fillAlpine(ctx, t); err != nil {
+func (m Maker) fillHelper(ctx context.Context, t *tree) error {
+	if err := m.fillAlpine(ctx, t); err != nil {
 		return err
 	}
 	return addInstalled(ctx, t, "bash", "rsync")

@@ -12,7 +12,7 @@ const scanner = "docker/buildkit-syft-scanner:stable-1"
 func (m Maker) MakeScanner(ctx context.Context) error {
 	from := &image{
 		fill: func(ctx context.Context, t *tree) error {
-			if err := fillAlpine(ctx, t); err != nil {
+			if err := m.fillAlpine(ctx, t); err != nil {
 				return err
 			}
 			return t.text("sbom.spdx.json", `{"_type": "https://in-toto.io/Statement/v0.1", "predicateType": "https://spdx.dev/Document", `+

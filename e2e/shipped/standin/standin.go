@@ -17,6 +17,10 @@ import (
 type Maker struct {
 	Engine *engine.Engine
 	Module string // folder of the Go module that the golang image must build offline
+
+	// PublicCA is a certificate in PEM that all stand-ins trust besides this machine's, because the real images trust the
+	// public CAs. The Dockerfile copies it from the golang image into the job image.
+	PublicCA []byte
 }
 
 // image describes a stand-in: its files, and the Dockerfile instructions that configure it.
@@ -29,18 +33,18 @@ type image struct {
 func (m Maker) family(repository string) *image {
 	switch repository {
 	case "alpine":
-		return &image{fill: fillAlpine, changes: []string{`CMD ["/bin/sh"]`}}
+		return &image{fill: m.fillAlpine, changes: []string{`CMD ["/bin/sh"]`}}
 	case "golang":
 		return m.golang()
 	case "docker":
-		return dind(engine.Containerd)
+		return m.dind(engine.Containerd)
 	}
 	return nil
 }
 
 // MakeEngine creates a stand-in for docker:dind under that name, with an engine of that kind.
 func (m Maker) MakeEngine(ctx context.Context, name string, kind engine.Kind) error {
-	if err := m.build(ctx, name, "", dind(kind)); err != nil {
+	if err := m.build(ctx, name, "", m.dind(kind)); err != nil {
 		return fmt.Errorf("stand-in for %s: %w", name, err)
 	}
 	return nil
