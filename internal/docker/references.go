@@ -14,11 +14,11 @@ func References(tags, digests []string, classic bool) []string {
 	for _, tag := range tags {
 		if isReference(tag) {
 			references = append(references, tag)
-			repositories[repository(tag)] = true
+			repositories[RepositoryOf(tag)] = true
 		}
 	}
 	for _, d := range digests {
-		known := slices.Contains(references, d) || !classic && repositories[repository(d)]
+		known := slices.Contains(references, d) || !classic && repositories[RepositoryOf(d)]
 		if isReference(d) && !known {
 			references = append(references, d)
 		}
@@ -31,8 +31,8 @@ func isReference(text string) bool {
 	return !strings.HasPrefix(text, "<none>") && !strings.HasPrefix(text, "sha256:")
 }
 
-// repository returns the reference without its tag or digest.
-func repository(reference string) string {
+// RepositoryOf returns the reference without its tag or digest.
+func RepositoryOf(reference string) string {
 	reference, _, _ = strings.Cut(reference, "@")
 	if colon := strings.LastIndex(reference, ":"); colon > strings.LastIndex(reference, "/") {
 		reference = reference[:colon]

@@ -160,7 +160,7 @@ func (e *Engine) removedWith(ref string) []string {
 	var same []string
 	tags := 0
 	for _, other := range e.references(d) {
-		if repositoryOf(other) == repositoryOf(ref) && other != ref {
+		if docker.RepositoryOf(other) == docker.RepositoryOf(ref) && other != ref {
 			same = append(same, other)
 			if !strings.Contains(other, "@") {
 				tags++

@@ -30,7 +30,7 @@ func (e *Engine) Push(ctx context.Context, ref string, _ docker.Listener) (diges
 		return "", err
 	}
 	for _, blob := range tree.Blobs() {
-		if !e.Content[blob.Digest] && !e.Arrived[repositoryOf(ref)+"@"+blob.Digest.String()] {
+		if !e.Content[blob.Digest] && !e.Arrived[docker.RepositoryOf(ref)+"@"+blob.Digest.String()] {
 			return "", fmt.Errorf("content digest %s: not found", blob.Digest)
 		}
 	}
@@ -42,7 +42,7 @@ func (e *Engine) Push(ctx context.Context, ref string, _ docker.Listener) (diges
 		return "", nil
 	}
 	if e.Kind == image.ClassicStore {
-		e.name(repositoryOf(ref)+"@"+pushed.String(), e.local[ref])
+		e.name(docker.RepositoryOf(ref)+"@"+pushed.String(), e.local[ref])
 	}
 	return pushed, nil
 }
@@ -66,18 +66,11 @@ func Recompressed(d digest.Digest) digest.Digest {
 func (e *Engine) arrive(ref string, pushed digest.Digest, tree image.Tree) {
 	e.Tags[ref] = pushed
 	for _, m := range tree.Manifests() {
-		e.Arrived[repositoryOf(ref)+"@"+m.Digest.String()] = true
+		e.Arrived[docker.RepositoryOf(ref)+"@"+m.Digest.String()] = true
 		for _, blob := range m.Blobs() {
-			e.Arrived[repositoryOf(ref)+"@"+blob.Digest.String()] = true
+			e.Arrived[docker.RepositoryOf(ref)+"@"+blob.Digest.String()] = true
 		}
 	}
-}
-
-// repositoryOf takes tag or digest off a reference of the target, whose host has no port.
-func repositoryOf(ref string) string {
-	repository, _, _ := strings.Cut(ref, "@")
-	repository, _, _ = strings.Cut(repository, ":")
-	return repository
 }
 
 // Resolve implements that method of transfer.Engine.

@@ -115,7 +115,7 @@ func (g *guest) remove(ctx context.Context, ref string) error {
 	case g.taken[ref]:
 		return g.returnTag(ctx, ref)
 	case g.names[ref]:
-		return g.dropStrays(ctx, ref, repositoryOf(ref))
+		return g.dropStrays(ctx, ref, docker.RepositoryOf(ref))
 	case isOwn(ref):
 		return g.Engine.Remove(ctx, ref)
 	}
@@ -201,7 +201,7 @@ func (g *guest) withdraw(ctx context.Context, ref string) error {
 	if err := g.Engine.Remove(ctx, ref); err != nil || isDigestReference(ref) {
 		return err
 	}
-	return g.dropStrays(ctx, found.ID.String(), repositoryOf(ref))
+	return g.dropStrays(ctx, found.ID.String(), docker.RepositoryOf(ref))
 }
 
 // isUsers reports whether anything but the run refers to the image, or nothing referred to it before the run.
@@ -296,7 +296,7 @@ func ignoreNotFound(err error) error {
 }
 
 func (g *guest) isStray(name, repository string) bool {
-	if !isDigestReference(name) || g.names[name] || repository != "" && repositoryOf(name) != repository {
+	if !isDigestReference(name) || g.names[name] || repository != "" && docker.RepositoryOf(name) != repository {
 		return false
 	}
 	return slices.ContainsFunc(g.realms, func(r Realm) bool { return r.atTarget(name) })

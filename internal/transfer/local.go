@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 // Realm is where a run has business: only there does it leave references in an engine.
@@ -22,7 +24,7 @@ func (r Realm) byDigest(ref string) bool {
 
 // atTarget reports whether the reference is one of a target repository.
 func (r Realm) atTarget(ref string) bool {
-	repository := repositoryOf(ref)
+	repository := docker.RepositoryOf(ref)
 	return slices.ContainsFunc(r.Projects, func(project string) bool {
 		return repository == project || strings.HasPrefix(repository, project+"/")
 	})
@@ -32,15 +34,6 @@ func (r Realm) atTarget(ref string) bool {
 func isID(ref string) bool { return digest.Digest(ref).Validate() == nil }
 
 func isDigestReference(ref string) bool { return strings.Contains(ref, "@") }
-
-// repositoryOf returns the reference without its tag or digest.
-func repositoryOf(ref string) string {
-	ref, _, _ = strings.Cut(ref, "@")
-	if colon := strings.LastIndex(ref, ":"); colon > strings.LastIndex(ref, "/") {
-		ref = ref[:colon]
-	}
-	return ref
-}
 
 // The program's own names in an engine. RFC 2606 reserves the domain, so no registry has them.
 const (
@@ -62,7 +55,7 @@ var hostEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPa
 func ownName(prefix, ref string) (name string, ok bool) {
 	host, path, _ := strings.Cut(ref, "/")
 	name = prefix + hostEncoding.EncodeToString([]byte(host)) + "/" + path
-	return name, len(repositoryOf(name)) <= maxRepository
+	return name, len(docker.RepositoryOf(name)) <= maxRepository
 }
 
 // namedBy returns the reference that a name of ownName encodes.

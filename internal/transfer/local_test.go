@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
 // repositoryRule is what every engine accepts as a repository (distribution, reference.go), without the domain.
@@ -17,7 +19,7 @@ func TestOwnName(t *testing.T) {
 		if !ok {
 			t.Errorf("%s has no name", ref)
 		}
-		if path := strings.TrimPrefix(repositoryOf(name), ownDomain); !repositoryRule.MatchString(path) {
+		if path := strings.TrimPrefix(docker.RepositoryOf(name), ownDomain); !repositoryRule.MatchString(path) {
 			t.Errorf("%s: %s is no repository", ref, path)
 		}
 		if got, ok := namedBy(parkedPrefix, name); got != ref || !ok {
