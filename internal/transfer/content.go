@@ -125,15 +125,20 @@ func (w *workspace) pullBlobs(ctx context.Context, blobs []ocispec.Descriptor) e
 	}
 	_ = group.Wait() // no function returns an error
 	for i, blob := range blobs {
-		h := schedule.HeldRef{Ref: w.blobReference(blob), Blobs: w.catalog.Add(blobs[i : i+1])}
-		if errs[i] != nil {
-			w.Release(ctx, []schedule.HeldRef{h})
-			errs[i] = FailedAt(StepPull, h.Ref, errs[i])
-			continue
-		}
-		w.pulled = append(w.pulled, h)
+		errs[i] = w.takeOver(ctx, blob, errs[i])
 	}
 	return errors.Join(errs...)
+}
+
+// takeOver makes the blob one that the copy has pulled, or lets go of it if its pull has failed.
+func (w *workspace) takeOver(ctx context.Context, blob ocispec.Descriptor, err error) error {
+	h := schedule.HeldRef{Ref: w.blobReference(blob), Blobs: w.catalog.Add([]ocispec.Descriptor{blob})}
+	if err != nil {
+		w.Release(ctx, []schedule.HeldRef{h})
+		return FailedAt(StepPull, h.Ref, err)
+	}
+	w.pulled = append(w.pulled, h)
+	return nil
 }
 
 // blobPatience is how long the pull of a single blob may go without progress. containerd writes it under a name of its own,

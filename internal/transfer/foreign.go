@@ -9,7 +9,6 @@ import (
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
 // isForeign reports whether a layer is not distributed with its image, so that the registry need not have it.
@@ -26,21 +25,15 @@ func (w *workspace) pullForeign(ctx context.Context, tree image.Tree) {
 	}
 	for _, leaf := range tree.Leaves() {
 		for _, blob := range w.missing(leaf) {
-			if len(blob.URLs) > 0 && !isLarge(blob) {
-				w.pullForeignBlob(ctx, blob)
+			if len(blob.URLs) == 0 || isLarge(blob) {
+				continue
+			}
+			err := w.hold(ctx, w.blobReference(blob), w.progress)
+			if w.takeOver(ctx, blob, err) == nil {
+				w.arrived(blob)
 			}
 		}
 	}
-}
-
-func (w *workspace) pullForeignBlob(ctx context.Context, blob ocispec.Descriptor) {
-	h := schedule.HeldRef{Ref: w.blobReference(blob), Blobs: w.catalog.Add([]ocispec.Descriptor{blob})}
-	if err := w.hold(ctx, h.Ref, w.progress); err != nil {
-		w.Release(ctx, []schedule.HeldRef{h})
-		return
-	}
-	w.pulled = append(w.pulled, h)
-	w.arrived(blob)
 }
 
 // foreignHosts is the context key of the hosts that the layers of the image being pulled may come from.
