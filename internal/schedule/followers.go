@@ -87,11 +87,20 @@ func (s *Schedule) breakCircles() {
 	if s.open > 0 || s.followers.waiting == 0 {
 		return
 	}
-	for _, g := range s.followers.all {
-		if !g.offered && g.List == nil {
-			s.offer(g)
+	for _, g := range s.followers.unoffered(false) {
+		s.offer(g)
+	}
+}
+
+// unoffered returns the lists of referrers that have not been offered, or else the images.
+func (f followers) unoffered(lists bool) []*Grant {
+	var found []*Grant
+	for _, g := range f.all {
+		if !g.offered && (g.List != nil) == lists {
+			found = append(found, g)
 		}
 	}
+	return found
 }
 
 // Unoffered returns the lists of referrers that have not been offered, because their subject is not at the target.
@@ -99,10 +108,8 @@ func (s *Schedule) Unoffered() []*plan.Item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var items []*plan.Item
-	for _, g := range s.followers.all {
-		if !g.offered && g.List != nil {
-			items = append(items, g.Item)
-		}
+	for _, g := range s.followers.unoffered(true) {
+		items = append(items, g.Item)
 	}
 	return items
 }

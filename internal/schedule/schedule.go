@@ -170,8 +170,7 @@ func (s *Schedule) takeCrowded(at int) (*Grant, Room) {
 		return nil, Room{}
 	}
 	if len(s.disk.pinned) > 0 && !s.unsweepable {
-		s.sweeping = true
-		return nil, Room{Sweep: true}
+		return nil, Room{Sweep: s.claimSweep()}
 	}
 	g := s.toPull[at]
 	evicted, enough := s.makeRoom(g)
@@ -307,7 +306,8 @@ func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 }
 
 // Postpone records that the engine's disk was full when the item was pulled. The item is retried on its own at the end, and
-// the disk budget shrinks. No other pull starts before the engine has been swept. The references that it returns have to be released.
+// the disk budget shrinks. No other pull starts before the engine has been swept. The references that it returns have to be
+// released.
 func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -383,11 +383,5 @@ func (s *Schedule) drop(h HeldRef) {
 func (s *Schedule) Rest() (unstarted, unpushed []*Grant, kept []HeldRef) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	unstarted = append(s.toPull, s.postponed...)
-	for _, g := range s.followers.all {
-		if !g.offered && g.List == nil {
-			unstarted = append(unstarted, g)
-		}
-	}
-	return unstarted, s.toPush, s.kept
+	return slices.Concat(s.toPull, s.postponed, s.followers.unoffered(false)), s.toPush, s.kept
 }
