@@ -69,7 +69,7 @@ func (c *Copier) compareOther(ctx context.Context, i *plan.Item, result Result) 
 		result.Outcome, failed.Remedy = Kept, "a migration replaces it only if an engine has made it of ECR's image, because MIGRATE_CONFLICT is keep"
 	default:
 		result.Outcome, failed.Remedy = Conflict, "a migration replaces it only if an engine has made it of ECR's image, and otherwise leaves it alone: "+
-			"delete or rename the tag on the side that is wrong, or set MIGRATE_CONFLICT to overwrite it with ECR's image or to keep GitLab's"
+			conflictRemedy
 	}
 	return result
 }

@@ -108,11 +108,14 @@ func (c *Copier) conflict(result Result, theirs digest.Digest) Result {
 	}
 	result.Err = &StepError{
 		Step: StepVerify, Ref: result.Target, Err: fmt.Errorf("%w: GitLab has %s, and ECR has %s", errConflict, theirs, result.Source),
-		Remedy: "it is left alone: delete or rename the tag on the side that is wrong, or set MIGRATE_CONFLICT to overwrite it with ECR's " +
-			"image or to keep GitLab's",
+		Remedy: "it is left alone: " + conflictRemedy,
 	}
 	return result
 }
+
+// conflictRemedy is what a user can do about a conflict.
+const conflictRemedy = "delete or rename the tag on the side that is wrong, or set MIGRATE_CONFLICT to overwrite it with ECR's image or to " +
+	"keep GitLab's"
 
 // isOurs reports whether an image that the target has under a tag may be replaced by the item: because it is ECR's own,
 // this program left it there, or somebody migrated it from ECR before.

@@ -233,16 +233,20 @@ func (g *guest) anchor(ctx context.Context, id digest.Digest) error {
 // releaseAnchored ends what anchor began: the images have no name again. An engine keeps an image whose name moves to another one.
 func (g *guest) releaseAnchored(ctx context.Context) error {
 	for id := range g.anchored {
-		err := g.displace(ctx, anchorOf(id))
-		if err == nil {
-			err = g.Engine.Remove(ctx, anchorOf(id))
-		}
-		if err != nil {
+		if err := g.discard(ctx, anchorOf(id)); err != nil {
 			return err
 		}
 		delete(g.anchored, id)
 	}
 	return nil
+}
+
+// discard removes one of the program's own tags, and nothing beside it.
+func (g *guest) discard(ctx context.Context, name string) error {
+	if err := g.displace(ctx, name); err != nil {
+		return err
+	}
+	return g.Engine.Remove(ctx, name)
 }
 
 // displace moves a reference to the empty image. Only a load can move a digest reference.

@@ -21,8 +21,8 @@ type leftovers struct {
 
 // findLeftovers tells what killed runs have left from what is the user's. A digest reference is theirs if it lies where they
 // have had business, and was not there before. A tag is theirs if it stands for the same image as the name that they have
-// given it beside it, or for the empty image: who has built another image under that tag since keeps it. In an engine that held nothing before, the
-// tags of the target need no second name.
+// given it beside it, or for the empty image: who has built another image under that tag since keeps it. In an engine that
+// held nothing before, the tags of the target need no second name.
 func findLeftovers(engine Engine, store image.Store, notes map[string]note, images []image.Local) *leftovers {
 	l := &leftovers{guest: newGuest(engine, store), images: images, byName: map[string]digest.Digest{}, notes: notes}
 	for _, n := range notes {
@@ -126,10 +126,7 @@ func (l *leftovers) putBackAll(ctx context.Context) error {
 		parked, _ := ownName(parkedPrefix, ref)
 		current, used := l.byName[ref]
 		if used && current != l.byName[parked] {
-			if err := l.displace(ctx, parked); err != nil {
-				return err
-			}
-			if err := l.Engine.Remove(ctx, parked); err != nil {
+			if err := l.discard(ctx, parked); err != nil {
 				return err
 			}
 			continue
