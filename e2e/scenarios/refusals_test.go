@@ -219,26 +219,33 @@ func TestReadOnlyRegistry(t *testing.T) {
 			s := startScene(t, kind, world.Options{})
 			fill(t, s.World, account)
 			s.GitLab.Refuse(func(r *gitlab.Refusals) { r.ReadOnly = true })
-			var pulls atomic.Int32
-			outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
-				if proxy.CallOf(r).Verb == proxy.Pull {
-					pulls.Add(1)
-				}
-				engine.ServeHTTP(w, r)
-			}))
+			outcome, pulls := s.runCountingPulls(t)
 			expectExit(t, outcome, 1)
 			expectOutput(t, outcome.Stderr, "no image can be migrated for now", "405", "a later run continues from here")
 			expectOutput(t, outcome.Stdout, "the registry is read-only")
-			if n := pulls.Load(); n == 0 || n >= 40 {
-				t.Errorf("%d pulls", n)
+			if pulls == 0 || pulls >= 40 {
+				t.Errorf("%d pulls", pulls)
 			}
-			t.Logf("%d pulls of 108 tags", pulls.Load())
+			t.Logf("%d pulls of 108 tags", pulls)
 			expectNothingLeft(t, s.Engine)
 
 			s.GitLab.Refuse(func(r *gitlab.Refusals) { r.ReadOnly = false })
 			expectExit(t, s.run(t), 0)
 		})
 	}
+}
+
+// runCountingPulls runs the program, and returns how many pulls it has asked the engine for.
+func (s *scene) runCountingPulls(t *testing.T) (world.Outcome, int32) {
+	t.Helper()
+	var pulls atomic.Int32
+	outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
+		if proxy.CallOf(r).Verb == proxy.Pull {
+			pulls.Add(1)
+		}
+		engine.ServeHTTP(w, r)
+	}))
+	return outcome, pulls.Load()
 }
 
 // Where the whole registry takes nothing from this job, the run says why, and ends before most of ECR has been pulled.
@@ -270,17 +277,11 @@ func TestRegistryTakesNothing(t *testing.T) {
 				s := startScene(t, kind, world.Options{})
 				fill(t, s.World, account)
 				s.GitLab.Refuse(test.refuse)
-				var pulls atomic.Int32
-				outcome := s.run(t, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
-					if proxy.CallOf(r).Verb == proxy.Pull {
-						pulls.Add(1)
-					}
-					engine.ServeHTTP(w, r)
-				}))
+				outcome, pulls := s.runCountingPulls(t)
 				expectExit(t, outcome, 1)
 				expectOutput(t, outcome.Stdout+outcome.Stderr, test.says...)
-				if n := pulls.Load(); n >= 40 {
-					t.Errorf("%d pulls", n)
+				if pulls >= 40 {
+					t.Errorf("%d pulls", pulls)
 				}
 				expectNothingLeft(t, s.Engine)
 			})

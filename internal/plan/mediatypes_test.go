@@ -34,18 +34,22 @@ func TestKnownMediaType(t *testing.T) {
 	}
 }
 
+// treeOf returns an index of the manifests.
+func treeOf(t *testing.T, children ...image.Manifest) image.Tree {
+	t.Helper()
+	var descriptors []ocispec.Descriptor
+	for _, child := range children {
+		descriptors = append(descriptors, testkit.Child(child, nil))
+	}
+	return image.NewTree(testkit.Index(t, descriptors...), testkit.ByDigest(children...))
+}
+
 // What can be left out is neither the root nor all that there is.
 func TestDispensable(t *testing.T) {
 	const unknown = "application/vnd.example.unknown"
 	img := testkit.Image(t, "app")
 	artifact := testkit.Artifact(t, unknown, "artifact", img)
-	listed := func(children ...image.Manifest) image.Tree {
-		var descriptors []ocispec.Descriptor
-		for _, child := range children {
-			descriptors = append(descriptors, testkit.Child(child, nil))
-		}
-		return image.NewTree(testkit.Index(t, descriptors...), testkit.ByDigest(children...))
-	}
+	listed := func(children ...image.Manifest) image.Tree { return treeOf(t, children...) }
 	for _, test := range []struct {
 		name string
 		tree image.Tree
@@ -67,13 +71,7 @@ func TestTrialBytes(t *testing.T) {
 	const unknown = "application/vnd.example.unknown"
 	img := testkit.Image(t, "app")
 	alone, beside := testkit.Artifact(t, unknown, "artifact", testkit.Image(t, "another")), testkit.Artifact(t, unknown, "artifact", img)
-	listed := func(children ...image.Manifest) image.Tree {
-		var descriptors []ocispec.Descriptor
-		for _, child := range children {
-			descriptors = append(descriptors, testkit.Child(child, nil))
-		}
-		return image.NewTree(testkit.Index(t, descriptors...), testkit.ByDigest(children...))
-	}
+	listed := func(children ...image.Manifest) image.Tree { return treeOf(t, children...) }
 	for _, test := range []struct {
 		name string
 		tree image.Tree
