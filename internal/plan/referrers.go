@@ -274,8 +274,7 @@ func linkTagged(items []*Item) {
 	}
 }
 
-// Copies returns what is to be copied of the items: those that are not rejected, and then the lists of their referrers,
-// each once.
+// Copies returns the items to copy: first those that are not rejected, then their referrer lists, each of them once.
 func Copies(items []*Item) []*Item {
 	var images, lists []*Item
 	seen := map[*Item]bool{}

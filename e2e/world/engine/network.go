@@ -24,7 +24,7 @@ type network struct {
 	shared bool // the engine also reaches this machine at the addresses of other engines' networks
 }
 
-// hostAddrs is how many of the six addresses are on this side. The last one is the engine's.
+// hostAddrs is the number of addresses on the host's side of the link, out of six. The sixth is the engine's.
 const hostAddrs = 5
 
 // chosen has the prefixes that this process has used, or is about to.
