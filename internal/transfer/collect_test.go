@@ -109,3 +109,19 @@ func TestBlobIsStuck(t *testing.T) {
 		}
 	})
 }
+
+// A foreign layer that is stuck by itself is left to the pull of its image.
+func TestForeignBlobIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, w, _ := littered(t, image.ContainerdStore)
+		engine.pulls = func(ctx context.Context, _ docker.Listener) error { return hang(ctx) }
+		d := testkit.ImageDocument("foreign")
+		d.Layers[0] = testkit.Blob(image.MediaTypeDockerForeignLayer, "layer")
+		d.Layers[0].URLs = []string{"https://layers.example.com/layer"}
+		began := time.Now()
+		w.pullForeign(t.Context(), image.NewTree(d.Manifest(t), nil))
+		if took := time.Since(began); took != blobPatience || w.present[d.Layers[0].Digest] || len(w.pulled) > 0 {
+			t.Errorf("after %s: present %t, pulled %v", took, w.present[d.Layers[0].Digest], w.pulled)
+		}
+	})
+}

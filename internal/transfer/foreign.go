@@ -28,7 +28,7 @@ func (w *workspace) pullForeign(ctx context.Context, tree image.Tree) {
 			if len(blob.URLs) == 0 || isLarge(blob) {
 				continue
 			}
-			err := w.hold(ctx, w.blobReference(blob), w.progress)
+			err := w.holdBlob(ctx, w.blobReference(blob))
 			if w.takeOver(ctx, blob, err) == nil {
 				w.arrived(blob)
 			}
