@@ -14,15 +14,15 @@ ARG REVISION=
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
     -ldflags "-s -w -X main.version=$VERSION -X main.revision=$REVISION" -o /ecr2gitlab .
 
-# A runner needs sh and grep of a job image; Alpine has them. Nothing is run in this stage, so that it builds for
-# every platform.
+# A runner needs sh and grep in a job image; Alpine has them. This stage runs nothing, so it builds for every platform
+# without emulation.
 FROM alpine:3.24.1
-# Alpine has these only as long as apk depends on them; the Go image installs them for their own sake.
+# Alpine has these only because apk depends on them; the Go image installs them explicitly.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /ecr2gitlab /usr/local/bin/ecr2gitlab
 
-# Alpine's nobody, as a number for platforms that insist on one. It is enough: the engine is reached over TCP, and
-# dind leaves its client key readable for all. A mounted docker.sock needs --user 0, or --group-add with its group.
+# Alpine's nobody, as a number for platforms that require one. That is enough: the engine is reached over TCP, and dind
+# makes its client key readable by all. A mounted docker.sock needs --user 0, or --group-add with its group.
 USER 65534:65534
 
 # No ENTRYPOINT: the runner starts a shell in this image.

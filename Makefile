@@ -1,15 +1,15 @@
 # make demo    a real migration in the test world, shown step by step
 # make world   the test world alone, to try the program's commands in
-# make test    linters, unit tests and end-to-end tests, on both engines: all of them, whichever fail. In part, say
-#              make test-page (the parts are TEST_PARTS below). JUnit reports and engine logs are in test-results/
-# make bench   what migrations take, ours beside others; two hours, on a machine that does nothing else
-# make fuzz    each fuzz target for FUZZ_TIME; what fails is kept as a seed under testdata/fuzz, which make test runs, too
+# make test    linters, unit tests and end-to-end tests, on both engines; a failure does not stop it. For one part, run for
+#              example make test-page (TEST_PARTS below lists them). JUnit reports and engine logs are in test-results/
+# make bench   the benchmark: this program and others; two hours, on a machine that does nothing else
+# make fuzz    each fuzz target for FUZZ_TIME; failing inputs are kept as seeds under testdata/fuzz, which make test runs, too
 # make build   the program, for this machine
 # make engines the Docker Engines of the test world, found or built, and cached
 # make lint    the linters alone
 # make setup   the Debian packages for everything; each target installs those that it needs itself
 
-# package, or package:command where a command on PATH does as well as the package.
+# Each entry is a package, or package:command where the command on PATH can replace the package.
 DEMO_PACKAGES     := ca-certificates git:git iproute2:ip
 UNIT_PACKAGES     := gcc git:git libc6-dev
 ENGINE_PACKAGES   := ca-certificates e2fsprogs:mkfs.ext4 gcc git:git iproute2 iptables libc6-dev libdevmapper1.02.1 libseccomp-dev pigz pkgconf
@@ -49,7 +49,7 @@ demo: setup-demo
 world: setup-demo
 	cd e2e && go run ./cmd/demo -stay
 
-# All parts run, and the last lines say what each took.
+# All parts run, and the last lines show how long each took.
 test: setup
 	@rm -rf $(RESULTS); failed=; table=; \
 	for part in $(TEST_PARTS); do \
@@ -61,7 +61,7 @@ test: setup
 	printf "\n$$table"; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed; see $(RESULTS)" >&2; exit 1; fi
 
-# In part, say: cd e2e && go run ./cmd/bench -only ours,script -rounds 1 -latency 30ms -kinds containerd
+# To run a part of it, for example: cd e2e && go run ./cmd/bench -only ours,script -rounds 1 -latency 30ms -kinds containerd
 bench: setup-engines
 	cd e2e && go run ./cmd/bench
 
@@ -72,7 +72,7 @@ go_test = mkdir -p $(RESULTS)/$(1) && cd $(2) && $(GOTESTSUM) --junitfile $(RESU
 test-unit: setup-unit
 	$(call go_test,unit,.,-race ./...,--format pkgname)
 
-# go test fuzzes one target at a time. An input is made smaller by a few tries: more would use up the time.
+# go test fuzzes one target at a time. Few attempts to minimize an input: more would use up the time.
 fuzz:
 	@for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
@@ -81,7 +81,7 @@ fuzz:
 		done; \
 	done
 
-# The page has the machine for itself, because its times count.
+# The tests of the page run alone, because they measure times.
 test-page: setup-page
 	$(call go_test,page,e2e,./page,--format pkgname)
 
@@ -91,8 +91,8 @@ test-world: setup-engines setup-world
 test-shipped: setup-engines setup-shipped
 	$(call go_test,shipped,e2e,-timeout $(E2E_TIMEOUT) ./shipped/...,--format pkgname)
 
-# They say what they do, and print the table of all shapes of images. Most wait most of their time, so several run at
-# once. The program has the race detector; the world around it has not, which would keep the processors busy.
+# Verbose, because they print the table of all kinds of images. Most spend their time waiting, so several run at once. Only
+# the program has the race detector: in the world around it, it would use too much processor time.
 test-scenarios: setup-engines
 	$(call go_test,scenarios,e2e,-parallel 6 -timeout $(E2E_TIMEOUT) ./scenarios,--format standard-verbose)
 
@@ -103,7 +103,7 @@ test-bench: setup-engines
 test-lint: lint
 
 lint:
-	@echo 'lint: golangci-lint builds from its Go module, which lasts two or three minutes the first time'
+	@echo 'lint: golangci-lint builds from its Go module, which takes two or three minutes the first time'
 	$(GOLANGCI_LINT) run ./...
 	cd e2e && $(GOLANGCI_LINT) run ./...
 
