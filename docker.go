@@ -66,7 +66,7 @@ func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
 // manifestsAPI is the first API version that reports whether the containerd store holds an image completely.
 const manifestsAPI = "1.48"
 
-// usable rejects an engine that could push part of an image without anyone noticing.
+// usable rejects an engine that could push a part of an image without reporting it.
 func (e *engine) usable() error {
 	api := e.client.ClientVersion()
 	if e.store == image.ContainerdStore && versions.LessThan(api, manifestsAPI) {
@@ -95,12 +95,12 @@ func (e *engine) Login(ctx context.Context, auth registryAuth) error {
 	})
 }
 
-// watched makes a call, which fails with docker.ErrStalled when it makes no progress for too long.
+// watched makes a call, which fails with docker.ErrStalled if it makes no progress for too long.
 func (e *engine) watched(ctx context.Context, call func(context.Context, *docker.Watch) error) error {
 	return e.followed(ctx, nil, call)
 }
 
-// followed is watched for a call of which progress hears what it transfers.
+// followed is watched, with a listener for what the call transfers.
 func (e *engine) followed(ctx context.Context, progress docker.Listener, call func(context.Context, *docker.Watch) error) error {
 	return docker.Watched(ctx, e.stall, progress, call)
 }
@@ -285,7 +285,7 @@ func (e *engine) Platform(ctx context.Context, ref string) (ocispec.Platform, er
 	}, err
 }
 
-// ImageID returns the digest of the config of a local single image.
+// ImageID returns the config digest of a local single-platform image.
 func (e *engine) ImageID(ctx context.Context, ref string) (id digest.Digest, err error) {
 	err = e.watched(ctx, func(ctx context.Context, _ *docker.Watch) (err error) {
 		id, err = docker.ImageID(ctx, e.client, ref, e.store == image.ContainerdStore)

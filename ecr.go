@@ -198,7 +198,7 @@ func sorted(tags []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(tags)))
 }
 
-// Manifests implements migrate.Source. It verifies each manifest's digest. If a call fails, after the SDK's retries,
+// Manifests implements plan.Source. It verifies each manifest's digest. If a call fails, after the SDK's retries,
 // Manifests makes no further calls, and returns the same error for all remaining manifests.
 func (a *amazon) Manifests(
 	ctx context.Context, repository image.Repository, digests []digest.Digest,
@@ -305,7 +305,7 @@ func (a *amazon) Credentials(ctx context.Context) (ecr.RegistryAuth, error) {
 	return a.token.Get(ctx)
 }
 
-// Renew implements migrate.Source: it replaces the registry token.
+// Renew implements transfer.Source: it replaces the registry token.
 func (a *amazon) Renew(ctx context.Context, began time.Time) (fresh bool, err error) {
 	return a.token.Renew(ctx, began)
 }

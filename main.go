@@ -73,10 +73,10 @@ func run(ctx context.Context, args []string, env usage.Environment, stdout, stde
 	return doAll(ctx, line, env, hide, outputFor(line, stdout, stderr))
 }
 
-// output is where a command writes: its log, its errors, and, where the command line asks for it, its result as JSON.
+// output is where a command writes its log, its errors, and, with --format json, its result.
 type output struct {
 	log, errors io.Writer
-	json        io.Writer // nil: nobody wants it
+	json        io.Writer // nil: without --format json
 }
 
 func outputFor(line usage.Line, stdout, stderr io.Writer) output {
@@ -86,7 +86,7 @@ func outputFor(line usage.Line, stdout, stderr io.Writer) output {
 	return output{log: stdout, errors: stderr}
 }
 
-// writeJSON has the result written, if it is wanted as JSON. Its error says that nobody can rely on standard output.
+// writeJSON writes the result with --format json. An error means that standard output is incomplete.
 func (o output) writeJSON(write func(io.Writer) error) error {
 	if o.json == nil {
 		return nil
@@ -208,8 +208,8 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	return exitDone
 }
 
-// openRecord opens the report in MIGRATE_REPORT_DIR before anything else is touched. A folder that is not writable is a
-// configuration error.
+// openRecord opens the report in MIGRATE_REPORT_DIR before anything else is touched. A directory that is not writable is
+// a configuration error.
 func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*record.Record, error) {
 	rec, err := record.Open(cfg.ReportDir, about(cfg, hide), report.Pages, log.Line)
 	if err != nil {
@@ -218,7 +218,7 @@ func openRecord(cfg Config, hide *redact.Redactor, log *report.Log) (*record.Rec
 	return rec, nil
 }
 
-// about is what reports say of the run itself.
+// about returns what reports say about the run itself.
 func about(cfg Config, hide *redact.Redactor) record.About {
 	return record.About{
 		Program: versionLine(), Target: cfg.RegistryImage, Redact: hide.Text,
@@ -272,7 +272,7 @@ func prepare(ctx context.Context, cfg Config, env usage.Environment, hide *redac
 // enginePatience is how long the engine may take to start. GitLab Runner itself waits 30 s for a service.
 const enginePatience = time.Minute
 
-// prepareEngine waits for the engine and has it log in on both sides.
+// prepareEngine waits for the engine and has it log in to both registries.
 func prepareEngine(
 	ctx context.Context, cfg Config, env usage.Environment, hide *redact.Redactor, source *amazon, log *report.Log,
 ) (*engine, error) {

@@ -1,5 +1,5 @@
-// Package docker has the tools for calling a Docker Engine: finding it, reading its message streams, and telling the
-// causes of its errors apart.
+// Package docker has the tools for calling a Docker Engine: finding it, reading its message streams, and classifying its
+// errors.
 package docker
 
 import (
@@ -18,16 +18,16 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrDenied: the registry rejects the credentials, or they do not grant the access.
 	ErrDenied = errors.New("denied")
-	// ErrUnauthenticated is an ErrDenied: the registry has seen no valid token, either because it has expired or because
+	// ErrUnauthenticated is an ErrDenied: the registry received no valid token, either because it has expired or because
 	// the token service is in trouble.
 	ErrUnauthenticated = fmt.Errorf("%w: authentication required", ErrDenied)
-	// ErrRefused: a rule of the registry, or what its manifest says, excludes this image, tag, repository or media type. Others
-	// may pass.
+	// ErrRefused: a rule of the registry, or the manifest's content, excludes this image, tag, repository or media type. Others
+	// may be accepted.
 	ErrRefused = errors.New("refused")
 	// ErrBlocked: a proxy in front of the registry, or the storage behind it, rejects the engine's requests, whatever the
 	// credentials.
 	ErrBlocked = errors.New("blocked")
-	// ErrClosed: nothing can pass until someone changes the registry or the engine.
+	// ErrClosed: no push or pull can succeed until someone changes the registry or the engine.
 	ErrClosed = errors.New("closed")
 	// ErrNoSpace: the engine's disk is full.
 	ErrNoSpace = errors.New("no space left on the engine's disk")
@@ -47,7 +47,7 @@ var (
 	ErrEngineGone = errors.New("the engine is gone")
 )
 
-// failure keeps the engine's words and the cause that they stand for, or nil.
+// failure is an error with the engine's words and its cause, or nil if the cause is unknown.
 type failure struct {
 	error
 	cause error
@@ -67,7 +67,7 @@ func (f failure) Unwrap() error {
 // Failure is an error with these words and this cause.
 func Failure(words string, cause error) error { return failure{errors.New(words), cause} }
 
-// Lost gives the error of a lost connection its cause, unless it is the context that has ended.
+// Lost gives the error of a lost connection its cause, unless the context has ended.
 func Lost(err, cause error) error {
 	if isEnd(err) {
 		return err
@@ -75,7 +75,7 @@ func Lost(err, cause error) error {
 	return failure{err, cause}
 }
 
-// isEnd reports whether the context has ended, which is not the engine's doing.
+// isEnd reports whether the error means that the context has ended, for which the engine is not responsible.
 func isEnd(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
@@ -103,7 +103,7 @@ func classify(err error, signs []sign) error {
 	return failure{err, nil}
 }
 
-// IsBlob reports whether the error ends the pull of a blob by its digest, which has arrived completely.
+// IsBlob reports whether the error is the one that ends the pull of a blob by its digest. The blob has then arrived.
 func IsBlob(err error) bool { return err != nil && blobPulled.MatchString(err.Error()) }
 
 // blobPulled is the error with which the containerd store ends the pull of a blob. The blob then has the reference.

@@ -10,7 +10,7 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// Endpoint is an engine's address and the folder of the client certificates for it, which is empty without TLS. With TLS,
+// Endpoint is an engine's address and the directory with its client certificates, which is empty without TLS. With TLS,
 // the engine's certificate is always verified.
 type Endpoint struct {
 	Host     string

@@ -13,9 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// ImageID returns the digest of the config of a local single image, which the classic store calls the image's ID. The
-// containerd store calls the manifest's digest that, and shows the manifest only when it exports the image: ref must
-// name the manifest by digest there. For an index the result is empty.
+// ImageID returns the config digest of a local single-platform image. In the classic store, that is the image's ID. In
+// the containerd store, the ID is the manifest's digest, and only an export of the image has the manifest: there, ref must
+// name the manifest by digest. For an index, the result is empty.
 func ImageID(ctx context.Context, c *client.Client, ref string, exported bool) (digest.Digest, error) {
 	if !exported {
 		inspected, err := c.ImageInspect(ctx, ref)

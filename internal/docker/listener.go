@@ -1,4 +1,4 @@
 package docker
 
-// Listener hears of the progress of a call. It may be called concurrently; nil: nobody wants to know.
+// Listener receives the progress of a call. It may be called concurrently. A nil Listener is not called.
 type Listener func(Progress)

@@ -72,8 +72,8 @@ func AtForeignHost(err error, hosts []string) error {
 	return err
 }
 
-// Error has the engine's words without the query of any URL. Those about a bucket begin with its host, which a classic
-// engine does not name, and the containerd store in a long URL.
+// Error returns the engine's words without the query of any URL. If a bucket refused, its host comes first: a classic
+// engine does not name it, and the containerd store names it only within a long URL.
 func (r *Refusal) Error() string {
 	text := redact.URLs(r.words.Error())
 	if r.Kind == StorageDenied {
@@ -114,7 +114,7 @@ func (e engineError) host() string {
 	return strings.TrimRight(host, ":")
 }
 
-// remedies tell what a user can do, except about a StorageDenied. Remedy fills in the braces.
+// remedies says what a user can do, except about a StorageDenied. Remedy fills in the braces.
 var remedies = map[Kind]string{
 	UnknownMediaType: "this version of GitLab's registry does not take the media type {mediatype}: later versions take more, and a " +
 		"self-managed registry takes any with REGISTRY_FF_DYNAMIC_MEDIA_TYPES=true",
@@ -145,7 +145,7 @@ var remedies = map[Kind]string{
 	PlainHTTP: "{host} speaks plain HTTP, which an engine allows only when told to: add --insecure-registry={host} to the command of the service",
 }
 
-// Remedy returns what a user can do about it.
+// Remedy returns what a user can do about the refusal.
 func (r *Refusal) Remedy() string {
 	if r.Kind == StorageDenied {
 		return ecr.LayerBucketRemedy(r.Host)

@@ -73,15 +73,15 @@ type PushReport struct{ digest digest.Digest }
 // pushedLine is the last line of a push, on both stores: "1.2: digest: sha256:… size: 1234".
 var pushedLine = regexp.MustCompile(`^\S+: digest: (\S+) size: [0-9]+$`)
 
-// Content that an engine misses will be missing again, so such a push is not repeated as it is.
+// Content that an engine lacks will still be missing in a retry, so such a push is not simply repeated.
 var (
 	errMissing = Failure("the engine misses content of the image", ErrInvalid)
 	errInstead = Failure("the engine misses content of the image, and pushed one manifest instead of the index", ErrInvalid)
 )
 
 // See returns an error as soon as the engine pushes less than the reference names. If the caller then stops reading, the
-// engine stops the push. An engine whose store lacks a blob of an index reports layers as unavailable, and then pushes the manifest of one platform
-// or never ends.
+// engine stops the push. An engine whose store lacks a blob of an index reports layers as unavailable, and then pushes the
+// manifest of one platform, or never ends.
 func (r *PushReport) See(m Message) error {
 	if match := pushedLine.FindStringSubmatch(m.Status); match != nil {
 		r.digest = digest.Digest(match[1])

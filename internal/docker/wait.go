@@ -18,7 +18,7 @@ type Connection struct {
 	Info   system.Info
 }
 
-// Wait connects to the engine, and tries again until patience is over; waiting is called once, after the first failure.
+// Wait connects to the engine, and retries for the duration of patience. It calls waiting once, after the first failure.
 // Each try determines the endpoint anew, because dind may write its certificates meanwhile.
 func (s Settings) Wait(ctx context.Context, patience time.Duration, waiting func(host string)) (*Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -33,7 +33,7 @@ func (s Settings) Wait(ctx context.Context, patience time.Duration, waiting func
 		if cause == nil {
 			waiting(at.Host)
 		}
-		if cause == nil || ctx.Err() == nil { // the last try is cut short, which says nothing about the engine
+		if cause == nil || ctx.Err() == nil { // the last try was cut short, so its error is not the engine's
 			cause = err
 		}
 		select {

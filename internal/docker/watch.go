@@ -88,7 +88,7 @@ func Watched(ctx context.Context, stall time.Duration, tell func(Progress), call
 	return Classify(err)
 }
 
-// See takes a message for progress if it has news: engines repeat themselves ten times a second.
+// See counts a message as progress if it differs from the last one: engines repeat messages ten times a second.
 func (w *Watch) See(m Message) {
 	news := fmt.Sprint(m.Status, m.Progress.Current)
 	if w.last[m.ID] == news {
@@ -139,7 +139,7 @@ func (w *Watch) due() time.Duration {
 	return longest + w.stall
 }
 
-// Arrivals are the layers that a pull has yet to bring.
+// Arrivals are the layers that have not arrived yet.
 type Arrivals map[string]bool // by the engine's name for them
 
 // AwaitLayers returns the Arrivals of the layers with these names.

@@ -29,18 +29,18 @@ type Options struct {
 	// Known returns what an earlier run has left at the complete target reference, of the source's repository, where
 	// that has another digest than what was copied; nil: nothing is known. It is called concurrently.
 	Known func(repository, target string) (transfer.DigestChange, bool)
-	// Earlier are tags that earlier runs have brought. What they left is ours to replace, and Verify asks for those that the
+	// Earlier are tags that earlier runs have copied. What they left may be replaced, and Verify asks for those that the
 	// source no longer lists.
 	Earlier  []Earlier
-	Conflict transfer.ConflictPolicy // what happens to tags that somebody else has pushed
+	Conflict transfer.ConflictPolicy // what happens to tags that someone else has pushed
 	Journal  transfer.Journal        // where the run notes what the engine held before; nil: the engine need not be left as it was
-	// Access tries what the engine needs to pull the layer; nil: nobody does. Preview alone calls it, concurrently.
+	// Access tries what the engine needs to pull the layer; nil: it is not tried. Only Plan calls it, concurrently.
 	Access func(ctx context.Context, repository image.Repository, layer digest.Digest) Access
 
 	retries []retryRule // nil: those of the table
 }
 
-// Earlier is a tag that an earlier run has brought.
+// Earlier is a tag that an earlier run has copied.
 type Earlier struct {
 	Repository, Tag string
 	Target          string        // the complete reference

@@ -30,7 +30,7 @@ type retryRule struct {
 var retries = []retryRule{
 	{cause: transfer.ErrSettled, tries: 1},
 	{cause: docker.ErrNotFound, tries: 1},
-	{cause: docker.ErrNoSpace, tries: 1},                                           // room has to be made first
+	{cause: docker.ErrNoSpace, tries: 1},                                           // space has to be freed first
 	{cause: docker.ErrInvalid, tries: 1},                                           // the answer would be the same
 	{cause: docker.ErrRefused, tries: 1},                                           // likewise
 	{cause: docker.ErrClosed, tries: 1},                                            // until someone changes something
@@ -43,14 +43,14 @@ var retries = []retryRule{
 	{cause: docker.ErrDenied, steps: []transfer.Step{transfer.StepPush}, tries: 2, first: time.Second, longest: time.Second},
 	{cause: docker.ErrDenied, tries: 1}, // a pull has been retried with new credentials
 	{cause: docker.ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
-	{steps: []transfer.Step{transfer.StepRemove}, tries: 1}, // what is left behind does no harm
+	{steps: []transfer.Step{transfer.StepRemove}, tries: 1}, // a failure does not affect the copy
 	// Registries limit requests per minute (GitLab.com: 2,000), and engines do not pass on Retry-After.
 	{cause: docker.ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
 	{cause: docker.ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: docker.ErrStalled, steps: []transfer.Step{transfer.StepTag}, tries: 1}, // there is another way than a load
 	{cause: docker.ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: docker.ErrUnavailable, tries: 8, first: time.Second / 2, longest: 30 * time.Second},
-	{tries: 2, first: time.Second, longest: time.Second}, // nobody knows
+	{tries: 2, first: time.Second, longest: time.Second}, // an unknown cause
 }
 
 // fits reports whether the rule matches a failure.
@@ -106,7 +106,7 @@ func Retry(ctx context.Context, call func() error) error {
 	return retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}.try(ctx, "", "", call)
 }
 
-// retryingEngine is an engine that retries its calls by the table. Pushes are retried by those who make them, who ask the
+// retryingEngine is an engine that retries its calls by the table. Pushes are retried by their callers, which ask the
 // target before each try.
 type retryingEngine struct {
 	transfer.Engine

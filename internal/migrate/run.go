@@ -83,9 +83,9 @@ func startRun(ctx context.Context, options Options) (_ context.Context, r *run, 
 	}
 }
 
-// Run migrates everything that the source lists. What failed for single tags is in the summary, not in the error. If the
+// Run migrates everything that the source lists. Failures of single tags are in the summary, not in the error. If the
 // run ends early, the tags that it did not get to are NotStarted, and the error is the reason: the context's cause,
-// ErrDeadline, or a *StoppedError. An error with an empty summary means that nothing could be done.
+// ErrDeadline, or a *StoppedError. An error with an empty summary means that the run could not start.
 func Run(ctx context.Context, options Options) (Summary, error) {
 	ctx, r, end := startRun(ctx, options)
 	defer end()

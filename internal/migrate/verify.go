@@ -80,7 +80,7 @@ func hold(i *plan.Item, others []compared, results []transfer.Result) (there []c
 	return others, rest
 }
 
-// lookForExtra asks the target for what earlier runs have brought and the source no longer lists. It does nothing if only a
+// lookForExtra asks the target for what earlier runs have copied and the source no longer lists. It does nothing if only a
 // part of the source was listed.
 func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 	if !r.Choice.Everything() || r.Share.Total > 1 {
@@ -174,7 +174,7 @@ func newestFirst(a, b compared) int {
 	)
 }
 
-// turns are the places of tags, in each turn one tag of another image of each repository that has so many.
+// turns returns the places of tags: each turn has one tag of a further image of each repository that has one.
 func turns(sorted []compared) [][]int {
 	var all [][]int
 	var last *plan.Item
@@ -208,8 +208,8 @@ func spread(places []int, n int) []int {
 	return taken
 }
 
-// unlisted are the repositories that could not be listed. They are told in every share: another job may have listed
-// them, and counts on this one.
+// unlisted are the repositories that could not be listed. Every share reports them: another job may have listed
+// them, and relies on this one.
 func unlisted(s plan.Survey) []transfer.Result {
 	var results []transfer.Result
 	for _, repository := range s.Repositories {

@@ -64,8 +64,8 @@ func (l *line) checkAll(ctx context.Context) {
 	}
 }
 
-// finishItem records the results of all tags of an item. What refers to the item can follow if one of them has arrived. A
-// list of referrers that has failed may have brought some of them.
+// finishItem records the results of all tags of an item. Its referrers can follow if one of them has arrived. A failed
+// list of referrers may have copied some of them.
 func (l *line) finishItem(ctx context.Context, g *schedule.Grant, results []transfer.Result) {
 	l.finish(ctx, results...)
 	if g.List != nil || anyArrived(results) {
@@ -73,7 +73,7 @@ func (l *line) finishItem(ctx context.Context, g *schedule.Grant, results []tran
 	}
 }
 
-// pullAll brings images into the engine as long as there are any.
+// pullAll pulls images into the engine until there are none left.
 func (l *line) pullAll(ctx context.Context, worker int) {
 	for {
 		if l.starting.Err() != nil {
@@ -93,7 +93,7 @@ func (l *line) pullAll(ctx context.Context, worker int) {
 	}
 }
 
-// pull brings one image into the engine.
+// pull pulls one image into the engine.
 func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 	t := l.tasks[g.Item]
 	l.observe(Started{Image: g.Image})
@@ -119,7 +119,7 @@ func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 	}
 }
 
-// notPulled puts aside what can be copied alone, at the end, and settles the rest.
+// notPulled defers what can be copied on its own at the end, and settles the rest.
 func (l *line) notPulled(ctx context.Context, g *schedule.Grant, err error) {
 	t := l.tasks[g.Item]
 	if errors.Is(err, transfer.ErrIncomplete) {
@@ -129,7 +129,7 @@ func (l *line) notPulled(ctx context.Context, g *schedule.Grant, err error) {
 	l.finishItem(ctx, g, append(t.Present, transfer.SettleFailed(t.Item, t.Pending, err)...))
 }
 
-// pushAll delivers what has been pulled until nothing more will be.
+// pushAll pushes what has been pulled, until nothing more will be pulled.
 func (l *line) pushAll(ctx context.Context, worker int) {
 	for g := l.schedule.NextPush(ctx); g != nil; g = l.schedule.NextPush(ctx) {
 		t := l.tasks[g.Item]
@@ -172,8 +172,8 @@ func (r *run) deferCopy(t *transfer.Copy) {
 	r.deferred = append(r.deferred, t)
 }
 
-// recoverAll copies the images that the engine did not hold whole, one by one, now that all others are gone from it. It
-// returns what can be followed by its referrers.
+// recoverAll copies the images that the engine did not hold whole, one by one, now that it has no others. It returns
+// the items whose referrers can follow.
 func (r *run) recoverAll(ctx context.Context) (arrived []*plan.Item) {
 	if len(r.deferred) > 0 && r.starting.Err() == nil {
 		r.observe(Recovering{Images: len(r.deferred)})

@@ -20,7 +20,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// documentVersion is the version of report.json's schema, which the README describes. Other versions are not read.
+// documentVersion is the version of report.json's schema, which docs/reports.md describes. Other versions are not read.
 const documentVersion = 1
 
 // maxDocument is the maximum size of an earlier run's report.json, in bytes: enough for half a million tags.

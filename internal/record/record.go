@@ -68,10 +68,10 @@ type Record struct {
 // place identifies a tag's pair: the same reference may also be the target of another repository's tag.
 type place struct{ repository, reference string }
 
-// Open reads the report.json that an earlier run left in the folder, and writes one without results. A missing folder
-// is created. A report.json that cannot be read is kept under another name. The earlier run's pages are removed, so
+// Open reads the report.json that an earlier run left in the directory, and writes one without results. A missing
+// directory is created. A report.json that cannot be read is kept under another name. The earlier run's pages are removed, so
 // that they are not mistaken for those of this run if it is killed. If dir is empty, Open returns the nil Record.
-// notice receives messages for the log. The error says what is wrong with the folder.
+// notice receives messages for the log. The error says what is wrong with the directory.
 func Open(dir string, about About, pages []Page, notice func(format string, args ...any)) (*Record, error) {
 	if dir == "" {
 		return nil, nil
@@ -185,7 +185,7 @@ func (r *Record) Earlier() []migrate.Earlier {
 	return r.earlier
 }
 
-// ReadKnown is like Record.Known, for a folder that is not written to.
+// ReadKnown is like Record.Known, for a directory that is not written to.
 func ReadKnown(dir string, notice func(format string, args ...any)) func(repository, reference string) (transfer.DigestChange, bool) {
 	name := filepath.Join(dir, fileName)
 	earlier, err := readDocument(name)

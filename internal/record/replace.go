@@ -42,7 +42,7 @@ func fill(file *os.File, write func(io.Writer) error) error {
 	return errors.Join(err, file.Close())
 }
 
-// syncFolder syncs a rename to disk. Some network file systems do not support this for folders.
+// syncFolder syncs a rename to disk. Some network file systems do not support this for directories.
 func syncFolder(name string) error {
 	folder, err := os.Open(name)
 	if err != nil {

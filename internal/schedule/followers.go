@@ -44,7 +44,7 @@ func (s *Schedule) Arrived(g *Grant) {
 	g.there = true
 }
 
-// end records that the item has come to its end, and lets others follow.
+// end records that the item has ended, and lets others follow.
 func (s *Schedule) end(g *Grant) {
 	s.letFollow(g)
 	s.open--

@@ -4,7 +4,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Grant is leave to pull an item and, later, to push it. Only the schedule writes it.
+// Grant is permission to pull an item and, later, to push it. Only the schedule writes it.
 type Grant struct {
 	*plan.Item
 
@@ -32,7 +32,7 @@ type HeldRef struct {
 	Blobs []plan.BlobID
 }
 
-// Room says how to make room in the engine before a pull.
+// Room says how to free space in the engine before a pull.
 type Room struct {
 	Evicted []HeldRef // to be released
 	Sweep   bool      // the engine is to drop the content of interrupted pulls

@@ -7,11 +7,11 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// trial is a media type that the target may refuse and has not answered for. One item at a time tries it, and those that
-// contain it, too, wait: if the target refuses the type, nothing of them is moved.
+// trial is a media type that the target may refuse and has not answered for. One item at a time tries it, and the others
+// that contain it wait: if the target refuses the type, nothing of them is moved.
 type trial struct {
 	waiting []*Grant // that can be pulled, once their turn comes; those that try at the least cost are first
-	trying  *Grant   // nil: nobody
+	trying  *Grant   // nil: none
 }
 
 // trialsOf returns the media types of the grants that the target may refuse. The classic store cannot carry any.
@@ -69,7 +69,7 @@ func (s *Schedule) holdsBack(g *Grant) bool {
 	})
 }
 
-// beginTrials has the item try those of its media types that nobody tries.
+// beginTrials has the item try those of its media types that no other item is trying.
 func (s *Schedule) beginTrials(g *Grant) {
 	s.leaveTrials(g)
 	for _, mediaType := range g.Unknown {
@@ -79,7 +79,7 @@ func (s *Schedule) beginTrials(g *Grant) {
 	}
 }
 
-// leaveTrials records that the item neither tries its media types nor waits for it. The next one may try those for which
+// leaveTrials records that the item neither tries its media types nor waits for them. The next one may try those for which
 // there is no answer.
 func (s *Schedule) leaveTrials(g *Grant) {
 	for _, mediaType := range g.Unknown {

@@ -1,10 +1,10 @@
 package schedule
 
-// maxUntried is how many items are pulled but not yet pushed until the first push has arrived: where the target takes
-// nothing, little has been pulled from the source for it.
+// maxUntried is how many items are pulled but not yet pushed until the first push has arrived: if the target
+// accepts nothing, little has been pulled in vain.
 const maxUntried = 4
 
-// Untried says that the target has taken nothing yet: until it has, few pulls run ahead of the pushes. It is called
+// Untried limits how far pulls run ahead of pushes, until the target has accepted a first push. It is called
 // before the first NextPull.
 func (s *Schedule) Untried() {
 	s.mu.Lock()

@@ -28,7 +28,7 @@ func NewCleanup(run context.Context) (Cleanup, context.CancelFunc) {
 	return Cleanup{grace}, func() { stop(); cancel() }
 }
 
-// context returns a context for one cleanup. It outlives ctx.
+// context returns a context for one cleanup, which ctx does not cancel.
 func (c Cleanup) context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyingLimit)
 	if c.grace == nil {

@@ -54,7 +54,7 @@ func (b *workbench) collect(ctx context.Context) {
 		}
 		return struct{}{}, err
 	})
-	if err != nil { // this blob may be locked; the next image that finds the disk full has another
+	if err != nil { // this blob may be locked; the next image that finds the disk full provides another
 		b.litter.CompareAndSwap(blob, nil)
 	}
 }

@@ -26,7 +26,7 @@ const (
 // errConflict: the target has an image under the tag that is not ours to replace.
 var errConflict = errors.New("somebody else has pushed another image to GitLab under this tag")
 
-// ErrSettled ends a push that is not to be made anymore: the target has answered otherwise than before.
+// ErrSettled ends a push that is no longer needed, or no longer allowed: the target's answer has changed.
 var ErrSettled = errors.New("the tag needs no push anymore")
 
 // settledError is an ErrSettled with the result of the tag.
@@ -44,7 +44,7 @@ func (c *Copier) ask(ctx context.Context, t *Copy, tag string) (settled Result, 
 }
 
 // asking returns a function that asks for a tag, for each try of its push: during a migration both sides are in use. It
-// returns a *settledError if the tag is not to be pushed anymore. Where a failed try has pushed it, another one completes it.
+// returns a *settledError if the tag is not to be pushed anymore. Where a failed try has pushed it, another try completes it.
 func (c *Copier) asking(t *Copy, tag string) func(context.Context) error {
 	tried := false
 	return func(ctx context.Context) error {
@@ -72,8 +72,8 @@ func (c *Copier) judgeAgain(ctx context.Context, t *Copy, tag string, found dige
 	return c.judge(ctx, t, tag, found, err)
 }
 
-// judge does what ask says with the target's answer, which is the digest of the tag or an error. Only a target that says so
-// does not have the tag: any other error fails it.
+// judge decides about a tag by the target's answer, which is the tag's digest or an error. The tag is absent only if the
+// target says so: any other error fails it.
 func (c *Copier) judge(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
 	result := ResultOf(t.Item, tag)
 	delete(t.answers, tag)

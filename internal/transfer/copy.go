@@ -49,8 +49,8 @@ type Setup struct {
 	Known     func(repository, target string) (DigestChange, bool)
 	Earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	Conflicts ConflictPolicy
-	// Retry makes a call at a step until it succeeds, or there is no point in trying again; nil: once. The engine itself retries
-	// everything but pushes.
+	// Retry makes a call at a step until it succeeds, or there is no point in trying again; nil: once. The engine itself
+	// retries everything but pushes.
 	Retry   func(ctx context.Context, step Step, ref string, call func() error) error
 	Catalog *plan.Catalog
 	Traffic *Traffic
@@ -226,7 +226,8 @@ func (c *Copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 	return ok && pair == DigestChange{Source: i.Image.Digest, Root: i.Root, Pushed: answer}
 }
 
-// pushed takes the end of the push of the result's target, and verifies it. The outcome is good if the digest is the wanted one.
+// pushed records that the push of the result's target has ended, and verifies it. The outcome is good if the digest is the
+// wanted one.
 func (w *workspace) pushed(ctx context.Context, result Result, pushed digest.Digest, err error, want digest.Digest, good Outcome) Result {
 	if err != nil {
 		w.refused.note(err)
@@ -311,7 +312,7 @@ func (c *Copier) checkPlatform(ctx context.Context, t *Copy, root image.Manifest
 	return plan.CheckPlatform(*c.platform, platform)
 }
 
-// Copy is an item on its way through the engine.
+// Copy is an item that is being copied.
 type Copy struct {
 	*plan.Item
 

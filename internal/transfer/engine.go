@@ -12,9 +12,9 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Engine is the Docker Engine that carries the images, as a run is given it. References are complete: host, path, and tag or
-// digest. Its calls do not retry. Their errors have the engine's own words, and wrap one of the causes in package docker if
-// those words tell. A call without progress ends with docker.ErrStalled.
+// Engine is the Docker Engine that pulls and pushes the images. References are complete: host, path, and tag or digest. Its
+// calls do not retry. Their errors have the engine's own words, and wrap one of the causes in package docker if the cause is
+// known. A call without progress ends with docker.ErrStalled.
 type Engine interface {
 	plan.Resolver
 	Puller
@@ -32,21 +32,21 @@ type Puller interface {
 	Pull(ctx context.Context, ref string, progress docker.Listener) error
 	// PullIndex pulls an index for one platform. The local image is incomplete unless the other platforms are there.
 	PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error
-	// PullContent pulls an image that nobody is going to run: it ends when the engine has the layers, before they are
-	// unpacked. The engine keeps them until Sweep, even if no reference holds them.
+	// PullContent pulls an image without unpacking it: it ends when the engine has the layers. The engine keeps them until
+	// Sweep, even if no reference holds them.
 	PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error
 }
 
-// Loader makes images of what the engine is given, or has already.
+// Loader creates and names images in the engine.
 type Loader interface {
-	// Load loads an OCI image layout from a tar archive, which need not have the blobs that its manifests list. A load that
-	// takes far longer than a few kilobytes should ends with docker.ErrStalled.
+	// Load loads an OCI image layout from a tar archive, which need not have the blobs that its manifests list. A load
+	// that takes far too long for a few kilobytes ends with docker.ErrStalled.
 	Load(ctx context.Context, archive []byte) error
 	// Tag gives a local image another name.
 	Tag(ctx context.Context, source, target string) error
 }
 
-// Inspector says what a local image is.
+// Inspector describes local images.
 type Inspector interface {
 	// Missing returns the manifests below a local reference that the engine does not hold completely.
 	Missing(ctx context.Context, ref string) ([]digest.Digest, error)
@@ -56,7 +56,7 @@ type Inspector interface {
 	ImageID(ctx context.Context, ref string) (digest.Digest, error)
 }
 
-// Lister says which images an engine has.
+// Lister lists the engine's images.
 type Lister interface {
 	// Local lists the local images, including those without a name.
 	Local(ctx context.Context) ([]image.Local, error)
@@ -71,9 +71,9 @@ type Pusher interface {
 	Push(ctx context.Context, ref string, progress docker.Listener) (digest.Digest, error)
 }
 
-// Remover removes what a run has left in the engine.
+// Remover removes content from the engine.
 type Remover interface {
-	// Remove removes a local reference, or an image by its ID. It is no error if there is none.
+	// Remove removes a local reference, or an image by its ID. An unknown one is not an error.
 	Remove(ctx context.Context, ref string) error
 	// Sweep drops the content of interrupted pulls. No pull and no load may be under way.
 	Sweep(ctx context.Context) error
@@ -82,7 +82,7 @@ type Remover interface {
 // Source is the registry that is migrated.
 type Source interface {
 	plan.Source
-	// Renew gets new credentials for the registry, which has refused the present ones in a call that began at the given time.
+	// Renew gets new credentials for the registry, which refused the current ones in a call that began at the given time.
 	// It reports whether there are newer ones now: calls that fail together renew the credentials once.
 	Renew(ctx context.Context, began time.Time) (fresh bool, err error)
 }

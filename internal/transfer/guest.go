@@ -14,12 +14,12 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// guest is an engine that holds images of its own. What was there before the run is there afterwards: names, digests, and
+// guest is an engine that holds the user's images. It keeps everything that was there before the run: names, digests, and
 // images without a name.
 //
 // An engine removes more than it is asked to: with the last tag of a repository its digest references to the same image,
-// and, in the containerd store, with a digest reference the tags, too. The last reference takes the image along. So of an
-// image to which anything else refers, a reference is first moved to an empty image, and removed there.
+// and, in the containerd store, with a digest reference the tags, too. The last reference takes the image along. So if
+// anything else refers to an image, the reference is first moved to an empty image, and removed from that.
 type guest struct {
 	Engine
 	store   image.Store
@@ -44,7 +44,7 @@ func newGuest(engine Engine, store image.Store, realms ...Realm) *guest {
 	}
 }
 
-// respect makes the images, as they are now, the user's.
+// respect records the current images as the user's.
 func (g *guest) respect(images []image.Local) {
 	for _, i := range images {
 		g.images[i.ID] = true
@@ -179,7 +179,7 @@ func (g *guest) putBack(ctx context.Context, ref string) error {
 	return err
 }
 
-// withdraw removes a reference and nothing else.
+// withdraw removes a reference, and nothing that the engine would remove with it.
 func (g *guest) withdraw(ctx context.Context, ref string) error {
 	found, err := g.Find(ctx, ref)
 	switch {
@@ -230,7 +230,8 @@ func (g *guest) anchor(ctx context.Context, id digest.Digest) error {
 	return err
 }
 
-// releaseAnchored ends what anchor began: the images have no name again. An engine keeps an image whose name moves to another one.
+// releaseAnchored ends what anchor began: the images have no name again. An engine keeps an image whose name moves to
+// another one.
 func (g *guest) releaseAnchored(ctx context.Context) error {
 	for id := range g.anchored {
 		if err := g.discard(ctx, anchorOf(id)); err != nil {
@@ -241,7 +242,7 @@ func (g *guest) releaseAnchored(ctx context.Context) error {
 	return nil
 }
 
-// discard removes one of the program's own tags, and nothing beside it.
+// discard removes one of the program's own tags, and nothing else.
 func (g *guest) discard(ctx context.Context, name string) error {
 	if err := g.displace(ctx, name); err != nil {
 		return err

@@ -20,7 +20,7 @@ type Journal interface {
 	Erase(ctx context.Context, name string) error
 }
 
-// note says what a run has to leave as it was. The next run needs it if this one is killed.
+// note records what a run has to leave as it was. The next run needs it if this one is killed.
 type note struct {
 	Run     string          `json:"run"`
 	Realm   Realm           `json:"realm"`
@@ -146,7 +146,8 @@ func readNotes(ctx context.Context, journal Journal) (map[string]note, error) {
 	return notes, nil
 }
 
-// anotherIsAlive reports whether a run writes notes meanwhile. It returns the notes that are there at the end.
+// anotherIsAlive waits, and reports whether another run has written notes meanwhile. It returns the notes that are there
+// at the end.
 func anotherIsAlive(ctx context.Context, journal Journal, before map[string]note) (alive bool, now map[string]note, err error) {
 	for range heartbeatsMissed {
 		select {

@@ -9,7 +9,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 )
 
-// leftovers are what runs that were killed have left in an engine.
+// leftovers are what killed runs have left in an engine.
 type leftovers struct {
 	*guest
 	images   []image.Local
@@ -19,9 +19,9 @@ type leftovers struct {
 	restored int // names that the user's images have again
 }
 
-// findLeftovers tells what killed runs have left from what is the user's. A digest reference is theirs if it lies where they
-// have had business, and was not there before. A tag is theirs if it stands for the same image as the name that they have
-// given it beside it, or for the empty image: who has built another image under that tag since keeps it. In an engine that
+// findLeftovers distinguishes what killed runs have left from what is the user's. A digest reference is theirs if it is in
+// their realm, and was not there before. A tag is theirs if it names the same image as their own mark for it, or the empty
+// image: an image that the user has built under that tag since keeps it. In an engine that
 // held nothing before, the tags of the target need no second name.
 func findLeftovers(engine Engine, store image.Store, notes map[string]note, images []image.Local) *leftovers {
 	l := &leftovers{guest: newGuest(engine, store), images: images, byName: map[string]digest.Digest{}, notes: notes}
@@ -73,7 +73,7 @@ func (l *leftovers) findOthers(name string) {
 // isBlank reports whether the image is the empty one, to which a reference moves only to be removed.
 func (l *leftovers) isBlank(id digest.Digest) bool { return l.byName[blankName] == id }
 
-// some reports whether there is anything to clean up.
+// some reports whether there are any leftovers.
 func (l *leftovers) some() bool {
 	return len(l.notes) > 0 || slices.ContainsFunc(l.images, func(i image.Local) bool { return slices.ContainsFunc(i.Names, isOwn) })
 }

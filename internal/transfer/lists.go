@@ -11,8 +11,9 @@ import (
 )
 
 // isOwnList reports whether a list of referrers that the target has was left there by this program: an earlier run has
-// recorded it, or it lists what the source had at some time, with or without what the target refuses. Nothing is lost if the
-// list is replaced. The same referrers yield the same bytes, so that digests tell, without report.json and without a pull.
+// recorded it, or it lists what the source had at some time, with or without what the target refuses. Nothing is lost if
+// the list is replaced. The same referrers yield the same bytes, so comparing digests is enough, without report.json and
+// without a pull.
 func (c *Copier) isOwnList(ctx context.Context, i *plan.Item, found digest.Digest) (bool, error) {
 	if slices.Contains(c.earlier[i.Tagged(i.Image.Tags[0])], found) {
 		return true, nil

@@ -10,7 +10,7 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 )
 
-// Realm is where a run has business: only there does it leave references in an engine.
+// Realm is the part of the reference names that a run uses: it leaves no other references in an engine.
 type Realm struct {
 	Hosts    []string `json:"hosts"`    // of the source
 	Projects []string `json:"projects"` // of the target repositories, with the host

@@ -10,17 +10,17 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Outcome is what has become of a tag.
+// Outcome is the result of a run for one tag.
 type Outcome string
 
 // The outcomes. See Arrived for those that mean that the tag is at the target.
 const (
 	Exact       Outcome = "exact"        // the target answers with the digest that the source lists
-	Present     Outcome = "present"      // it did so before this run touched the tag, or has kept the digest of an earlier run
-	Changed     Outcome = "changed"      // the classic store compressed layers again; the pair of digests is kept
+	Present     Outcome = "present"      // it already did before this run, or it still has the digest of an earlier run
+	Changed     Outcome = "changed"      // the classic store recompressed layers; report.json keeps both digests
 	OnePlatform Outcome = "one platform" // of an index, because the user asked for that platform by name
 	Trimmed     Outcome = "trimmed"      // an index, written anew without the artifacts that the user wanted left out
-	Refused     Outcome = "refused"      // it cannot arrive whole, as the plan has it, or because GitLab does not take such images
+	Refused     Outcome = "refused"      // it cannot arrive intact: the plan knows, or GitLab has refused its media type
 	Failed      Outcome = "failed"
 	Conflict    Outcome = "conflict"    // somebody else has pushed another image under the tag, which is left alone
 	Kept        Outcome = "kept"        // likewise, as the user wants it
@@ -47,7 +47,7 @@ func (o Outcome) Arrived() bool {
 // Accepted reports whether nothing is left to do: the tag is at the target, or the user wants what GitLab has instead.
 func (o Outcome) Accepted() bool { return o.Arrived() || o == Kept }
 
-// Result is what has become of one tag, of the referrers of one image, or (with neither) of a repository that could not be
+// Result is the outcome of one tag, of the referrers of one image, or (with neither) of a repository that could not be
 // listed.
 type Result struct {
 	Repository string
@@ -61,7 +61,7 @@ type Result struct {
 	Pushed     digest.Digest // as the target answers; empty if it has nothing, or was not asked
 	LeftOut    []string      // kinds of artifacts that the index was written anew without
 	Found      bool          // the tag was at the target before this run touched it, whatever the outcome calls it
-	Replaced   digest.Digest // what the tag stood for at the target until it was pushed; empty: it did not exist
+	Replaced   digest.Digest // the digest that the tag had at the target before the push; empty: the tag did not exist
 	Bytes      int64         // of its layers and configs, each once; the listed size if no manifest was read
 	Outcome    Outcome
 	Err        error // why it did not arrive
@@ -94,7 +94,7 @@ const (
 	StepRemove Step = "remove"    // never the end of a copy
 )
 
-// StepError says at which step a copy failed, and what helps, if that is known.
+// StepError says at which step a copy failed, and has the remedy, if one is known.
 type StepError struct {
 	Step   Step
 	Ref    string
@@ -108,7 +108,7 @@ func (e *StepError) Error() string { return fmt.Sprintf("%s %s: %v", e.Step, e.R
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Cause returns the text of an error without the reference, so that it is the same for everything that failed alike.
+// Cause returns the text of an error without the reference, so that equal failures have equal texts.
 func Cause(err error) string {
 	var step *StepError
 	if !errors.As(err, &step) {
@@ -129,7 +129,7 @@ func remedy(step Step, err error) string {
 	}
 	switch {
 	case EndsRun(err):
-		return "" // it has its own
+		return "" // the error has its own
 	case step == StepPush && errors.Is(err, docker.ErrDenied):
 		return "GitLab denies a push when the user's role is below Developer, when the path is more than two levels below the " +
 			"project, or when the job is over that the token belongs to"

@@ -18,7 +18,7 @@ import (
 // sweepPatience is how long a sweep holds up new pulls and loads until those under way have ended.
 const sweepPatience = 30 * time.Second
 
-// Traffic knows the pulls and loads under way, none of which a sweep may meet: a prune of images deletes the leases of
+// Traffic tracks the pulls and loads under way, during which no sweep may run: a prune of images deletes the leases of
 // all of them (moby, daemon/containerd/image_prune.go), so that containerd drops what they have brought so far, and
 // refuses what they still bring: "lease does not exist". Pushes hold no lease.
 type Traffic struct {
@@ -33,15 +33,15 @@ type Traffic struct {
 // underWay is one pull or load.
 type underWay struct {
 	cancel context.CancelCauseFunc
-	moved  time.Time // when it last told of progress; guarded by traffic.mu
+	moved  time.Time // when it last made progress; guarded by traffic.mu
 }
 
-// NewTraffic returns traffic of which nothing is under way.
+// NewTraffic returns traffic with nothing under way.
 func NewTraffic() *Traffic {
 	return &Traffic{patience: sweepPatience, calls: map[*underWay]bool{}, changed: make(chan struct{})}
 }
 
-// announce wakes those who wait. The traffic is locked.
+// announce wakes all waiters. The caller holds the lock.
 func (t *Traffic) announce() {
 	close(t.changed)
 	t.changed = make(chan struct{})
@@ -82,7 +82,7 @@ func (t *Traffic) enter(ctx context.Context, c *underWay) error {
 	return nil
 }
 
-// wait waits until something has changed, unlocked meanwhile.
+// wait waits for a change, and releases the lock meanwhile.
 func (t *Traffic) wait(ctx context.Context) error {
 	changed := t.changed
 	t.mu.Unlock()
@@ -169,10 +169,10 @@ func (t *Traffic) cutOff(since time.Time) bool {
 	return true
 }
 
-// Watch returns the engine with pulls and loads that the traffic knows.
+// Watch returns the engine with pulls and loads that the traffic tracks.
 func (t *Traffic) Watch(engine Engine) Engine { return watchedEngine{engine, t} }
 
-// watchedEngine is an engine whose pulls and loads the traffic knows.
+// watchedEngine is an engine whose pulls and loads the traffic tracks.
 type watchedEngine struct {
 	Engine
 	traffic *Traffic

@@ -52,7 +52,7 @@ func (w *workspace) tryReferrer(ctx context.Context, m image.Manifest) (*docker.
 	return nil, err
 }
 
-// withoutRefused says that the target has taken so many of the referrers, and refused the others.
+// withoutRefused says that the target has taken that many of the referrers, and refused the others.
 func withoutRefused(target string, referrers, taken int, refused *docker.Refusal) error {
 	return &StepError{
 		Step: StepPush, Ref: target,

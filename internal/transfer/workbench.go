@@ -55,7 +55,7 @@ func (b *workbench) Release(ctx context.Context, holds []schedule.HeldRef) {
 	}
 }
 
-// drop removes a reference from the engine. What cannot be removed does the copy no harm.
+// drop removes a reference from the engine. A failure does not affect the copy.
 func (b *workbench) drop(ctx context.Context, ref string) {
 	ctx, cancel := b.cleanup.context(ctx)
 	defer cancel()
@@ -87,7 +87,7 @@ func (b *workbench) fetchOnce(ctx context.Context, ref string, progress docker.L
 const credentialTries = 3
 
 // withFreshCredentials makes a call to the source's registry, and makes it again while the registry denies it and the
-// source has fresher credentials than the call can have used: a registry may end a token before its time.
+// source has fresher credentials than the call can have used: a registry may revoke a token early.
 func withFreshCredentials(ctx context.Context, source Source, call func(context.Context) error) error {
 	var denied error
 	for try := 1; ; try++ {
@@ -99,7 +99,7 @@ func withFreshCredentials(ctx context.Context, source Source, call func(context.
 		case !errors.Is(err, docker.ErrDenied) && denied == nil:
 			return err
 		case !errors.Is(err, docker.ErrDenied):
-			return errors.Join(denied, err) // what a denied pull has left in the engine can make the next one fail
+			return errors.Join(denied, err) // the remains of a denied pull can make the next one fail
 		case try == credentialTries:
 			return err
 		}
@@ -123,7 +123,7 @@ func (b *workbench) Sweep(ctx context.Context) bool {
 		}
 		ctx, cancel := b.cleanup.context(ctx)
 		defer cancel()
-		_ = b.engine.Sweep(ctx) // what is left does no harm to the copy
+		_ = b.engine.Sweep(ctx) // a failure does not affect the copy
 	}) {
 		return false
 	}

@@ -13,15 +13,15 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 )
 
-// workspace is what one copy has in the engine: content pulled from one repository, and names for the target.
+// workspace is what one copy holds in the engine: content pulled from one repository, and names for the target.
 type workspace struct {
 	*workbench
-	progress   docker.Listener // hears what is transferred
+	progress   docker.Listener // of what is transferred
 	repository image.Repository
 	present    map[digest.Digest]bool // blobs that are not pulled, because the engine has them or does not need them
 	partial    bool                   // the engine does not need all blobs
 	fellBack   bool                   // single blobs could not be pulled
-	homemade   bool                   // the root was made here: no registry has it
+	homemade   bool                   // this program created the root: no registry has it
 	trusted    bool                   // the engine has not been checked for what the push needs
 	doubtful   bool                   // a push has failed, so the engine is checked
 	shared     map[digest.Digest]bool // blobs that later items contain, too
@@ -146,7 +146,7 @@ func (w *workspace) claim(ctx context.Context, names []string, id digest.Digest)
 	return marks, nil
 }
 
-// unname removes the names for the target, after an interruption, too. What cannot be removed does the copy no harm.
+// unname removes the names for the target, even after an interruption. A failure does not affect the copy.
 func (w *workspace) unname(ctx context.Context) {
 	ctx, cancel := w.cleanup.context(ctx)
 	defer cancel()
