@@ -49,8 +49,8 @@ type Config struct {
 
 	DockerHost       string `envconfig:"DOCKER_HOST" short:"Docker Engine (default: local socket, then tcp://docker:2375 or :2376)" desc:"the address of the Docker Engine; by default /var/run/docker.sock, or else tcp://docker:2375, or port 2376 with TLS"`
 	DockerTLSVerify  string `envconfig:"DOCKER_TLS_VERIFY" short:"any value: verify the engine's TLS certificate" desc:"the switch for verified TLS to the engine: any value turns it on"`
-	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"folder with ca.pem, cert.pem and key.pem for the engine" desc:"the folder with ca.pem, cert.pem and key.pem for TLS to the engine"`
-	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"folder where docker:dind creates them, such as /certs" desc:"the folder where docker:dind creates its certificates, such as /certs"`
+	DockerCertPath   string `envconfig:"DOCKER_CERT_PATH" short:"directory with ca.pem, cert.pem and key.pem for the engine" desc:"the directory with ca.pem, cert.pem and key.pem for TLS to the engine"`
+	DockerTLSCertDir string `envconfig:"DOCKER_TLS_CERTDIR" short:"directory where docker:dind creates them, such as /certs" desc:"the directory where docker:dind creates its certificates, such as /certs"`
 
 	Repositories string `envconfig:"MIGRATE_REPOSITORIES" short:"patterns: team/*, team/**, !team/old-* (default: all)" desc:"the repositories to migrate: patterns separated by commas or white space, such as team/**, or !team/old-* for all but those; by default all of them"`
 	Tags         string `envconfig:"MIGRATE_TAGS" short:"patterns: v*, !*-rc*, semver:>=1.2 <3 (default: all)" desc:"the tags to migrate: patterns separated by commas or white space, such as v*, or !*-rc* for all but those, or semver:>=1.2 <3 for versions in a range; by default all of them"`
@@ -64,7 +64,7 @@ type Config struct {
 	Conflict      string `envconfig:"MIGRATE_CONFLICT" short:"tags that others pushed to GitLab: overwrite or keep (default: fail)" desc:"what to do with a tag under which someone else has pushed another image to GitLab: overwrite replaces it, keep leaves it alone; by default it is left alone and counts as not migrated"`
 	Stall         string `envconfig:"MIGRATE_STALL" default:"5m" short:"retry a pull or push that makes no progress for this long" desc:"the time without progress after which a pull or push is canceled and retried, such as 90s"`
 	Deadline      string `envconfig:"MIGRATE_DEADLINE" short:"when to end: 2h30m or 2026-11-27T06:00:00Z (default: job timeout)" desc:"the end of the run: a duration, such as 2h30m, or a time, such as 2026-11-27T06:00:00Z; by default when the job times out"`
-	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"folder for the reports: report.html, report.json, …" desc:"the folder for report.html, junit.xml, references.csv and report.json, from which a later run continues; by default no report is written"`
+	ReportDir     string `envconfig:"MIGRATE_REPORT_DIR" short:"directory for the reports: report.html, report.json, …" desc:"the directory for report.html, junit.xml, references.csv and report.json, from which a later run continues; by default no report is written"`
 	Rename        string `envconfig:"MIGRATE_RENAME" short:"rules: team/(.*)/(.*) => \\2/\\1; old => new" desc:"the rules that rename repositories, one per line or separated by semicolons, of which the first that matches counts: a regular expression for the whole name, =>, and the new name with \\1 to \\9 for its groups, such as team/(.*)/(.*) => \\2/\\1"`
 	NameSeparator string `envconfig:"MIGRATE_NAME_SEPARATOR" short:"joins path segments too deep for GitLab: - _ . or __" desc:"the separator that joins path segments too deep for GitLab, one of - _ . and __: with -, a/b/c becomes a/b-c"`
 }

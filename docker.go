@@ -236,7 +236,7 @@ func (e *engine) Load(ctx context.Context, archive []byte) error {
 	defer cancel()
 	err := e.load(ctx, archive)
 	if err != nil && errors.Is(context.Cause(ctx), docker.ErrStalled) {
-		return docker.Failure(fmt.Sprintf("no end of a load within %s", e.loading), docker.ErrStalled)
+		return docker.Failure(fmt.Sprintf("the load did not finish within %s", e.loading), docker.ErrStalled)
 	}
 	return err
 }

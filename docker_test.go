@@ -853,7 +853,7 @@ func TestLoadIsStuck(t *testing.T) {
 	}
 	e, _ := startEngine(t, map[string]http.HandlerFunc{loadPath: silent})
 	e.stall, e.loading = time.Minute, 50*time.Millisecond
-	assertFailure(t, e.Load(t.Context(), nil), "no end of a load within 50ms", "stalled")
+	assertFailure(t, e.Load(t.Context(), nil), "the load did not finish within 50ms", "stalled")
 }
 
 // Once the containerd store has been full, a pull may be waiting for a lock that nobody holds any more.

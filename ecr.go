@@ -261,7 +261,7 @@ func takeManifests(
 	manifests map[digest.Digest]image.Manifest, failed map[digest.Digest]error, asked []digest.Digest, output *awsecr.BatchGetImageOutput,
 ) {
 	for _, d := range asked {
-		failed[d] = errors.New("ECR has not answered for it")
+		failed[d] = errors.New("ECR did not return it")
 	}
 	for _, failure := range output.Failures {
 		if d := idDigest(failure.ImageId); failed[d] != nil {
@@ -320,7 +320,7 @@ func (a *amazon) fetchToken(ctx context.Context) (ecr.RegistryAuth, time.Time, e
 		return ecr.RegistryAuth{}, time.Time{}, a.explainer.Explain(doing, err)
 	}
 	if len(output.AuthorizationData) == 0 {
-		return ecr.RegistryAuth{}, time.Time{}, a.explainer.Explain(doing, errors.New("the answer holds none"))
+		return ecr.RegistryAuth{}, time.Time{}, a.explainer.Explain(doing, errors.New("the response contains none"))
 	}
 	data := output.AuthorizationData[0]
 	auth, err := ecr.DecodeToken(aws.ToString(data.AuthorizationToken), aws.ToString(data.ProxyEndpoint))

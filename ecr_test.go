@@ -238,7 +238,7 @@ func TestManifestsReportsEachFailure(t *testing.T) {
 			name: "denied upstream", digest: digest.FromString("upstream"), want: "UpstreamAccessDenied: no\n  the image comes from an upstream registry",
 			fails: &types.ImageFailure{FailureCode: types.ImageFailureCodeUpstreamAccessDenied, FailureReason: aws.String("no")},
 		},
-		{name: "passed over", digest: digest.FromString("silence"), want: "ECR has not answered for it"},
+		{name: "passed over", digest: digest.FromString("silence"), want: "ECR did not return it"},
 	}
 	a := amazonOver(&fakeECR{batchGetImage: func(*awsecr.BatchGetImageInput) (*awsecr.BatchGetImageOutput, error) {
 		output := &awsecr.BatchGetImageOutput{Failures: []types.ImageFailure{{}}} // about nothing in particular
@@ -390,7 +390,7 @@ func TestFetchTokenRefusesWhatIsNone(t *testing.T) {
 		data []types.AuthorizationData
 		want string
 	}{
-		{nil, "cannot get a token for the ECR registry 123456789012: the answer holds none"},
+		{nil, "cannot get a token for the ECR registry 123456789012: the response contains none"},
 		{[]types.AuthorizationData{{AuthorizationToken: &secret}}, "cannot get a token for the ECR registry 123456789012: what came is not of the form user:password"},
 	}
 	for _, test := range tests {

@@ -317,12 +317,12 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 	ofECR, ofGitLab := try(engine.source), <-refusals
 	if ofECR != nil {
 		return loginError("the ECR registry "+credentials.ServerAddress, "refuses the login of AWS's own token", ofECR,
-			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine needs a way to it")
+			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine must be able to reach it")
 	}
 	log.Line("ECR: logged in to %s", credentials.ServerAddress)
 	if ofGitLab != nil {
 		return loginError("the GitLab registry "+cfg.Registry, "refuses the login of "+cfg.RegistryUser, ofGitLab,
-			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and die with the job; elsewhere use a deploy "+
+			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and expire with the job; elsewhere, use a deploy "+
 				"token or an access token with read_registry and write_registry")
 	}
 	log.Line("GitLab: logged in to %s as %s", cfg.Registry, cfg.RegistryUser)

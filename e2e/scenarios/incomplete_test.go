@@ -24,7 +24,7 @@ import (
 // than it should for one image: that image fails by name, and the other arrives.
 func TestIncompleteAnswers(t *testing.T) {
 	t.Parallel()
-	const truncated = "the engine's answer ended before it said that it was done"
+	const truncated = "the engine's answer ended before it reported success"
 	for _, test := range []struct {
 		name   string
 		victim string

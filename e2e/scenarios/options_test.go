@@ -102,7 +102,7 @@ func TestOnePlatform(t *testing.T) {
 			}
 			expectOutput(t, outcome.Stdout,
 				"the index has no manifest for linux/amd64 (MIGRATE_PLATFORM): it lists linux/arm64, linux/s390x",
-				"the image is for linux/arm64 alone, and not for linux/amd64 (MIGRATE_PLATFORM)")
+				"the image is only for linux/arm64, not for linux/amd64 (MIGRATE_PLATFORM)")
 			s.expectArrived(t, outcome.Stdout, image, chart)
 			expectNothingLeft(t, s.Engine)
 		})

@@ -49,7 +49,7 @@ func TestNothingCanBeDone(t *testing.T) {
 		},
 		{
 			name: "job token refused", changes: []string{"CI_REGISTRY_PASSWORD=glcbt-64_of-an-ended-job"}, exit: 1,
-			says: []string{"refuses the login of gitlab-ci-token", "die with the job", "write_registry"},
+			says: []string{"refuses the login of gitlab-ci-token", "expire with the job", "write_registry"},
 		},
 		{
 			name: "no permission for a token", exit: 1, prepare: func(s *scene) { s.AWS.Deny("GetAuthorizationToken") },

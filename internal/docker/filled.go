@@ -30,7 +30,7 @@ func WatchedPull(ctx context.Context, stall time.Duration, f *Filled, tell func(
 		f.filled.Store(true)
 	case filled && errors.Is(err, ErrStalled):
 		return Failure(fmt.Sprintf("no progress for %s after the engine's disk had been full, as if containerd had left a lock: restart "+
-			"the engine, give it more room, and run again", stall), ErrStalled)
+			"the engine, give it a larger disk, and run again", stall), ErrStalled)
 	}
 	return err
 }

@@ -32,8 +32,8 @@ func (m Message) failure() string {
 	return cmp.Or(m.ErrorDetail.Message, m.Error, "the engine failed without saying why")
 }
 
-// ErrTruncated is returned for a stream that ends early. Without a check for its last message it would pass for success.
-var ErrTruncated = Failure("the engine's answer ended before it said that it was done", ErrBrokenOff)
+// ErrTruncated is returned for a stream that ends early. Without a check for its last message, it would look like a success.
+var ErrTruncated = Failure("the engine's answer ended before it reported success", ErrBrokenOff)
 
 // maxMessage limits the size of one message, in bytes. Real ones hold a line of text or a few descriptors.
 const maxMessage = 1 << 20

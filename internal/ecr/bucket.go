@@ -84,7 +84,7 @@ func tryFirstByte(ctx context.Context, client aws.HTTPClient, signed *url.URL) e
 		return refusedBy(signed.Host, answer)
 	}
 	if _, err := io.ReadFull(answer.Body, make([]byte, 1)); err != nil {
-		return bucketError(signed.Host, connectionError{fmt.Errorf("the layer's first byte does not come: %w", err)}, "")
+		return bucketError(signed.Host, connectionError{fmt.Errorf("the layer's first byte did not arrive: %w", err)}, "")
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func refusedBy(host string, answer *http.Response) *Error {
 	case answer.StatusCode == http.StatusForbidden && problem.Code != "":
 		remedy = LayerBucketRemedy(host)
 	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusProxyAuthRequired:
-		remedy = "this is not the bucket's answer, but that of a proxy or firewall before it: allow requests to " + host + " there"
+		remedy = "the answer is not the bucket's, but that of a proxy or firewall in front of it: allow requests to " + host + " there"
 	}
 	return bucketError(host, statusError{answer.StatusCode, words}, remedy)
 }

@@ -37,7 +37,7 @@ func TestReadFromBucket(t *testing.T) {
 	}{
 		{"part of it", bucket, answered(http.StatusPartialContent, "l"), nil},
 		{"a bucket without ranges", bucket, answered(http.StatusOK, "layer"), nil},
-		{"nothing in it", bucket, answered(http.StatusOK, ""), []string{"cannot read a layer from " + bucket + ": the layer's first byte does not come: EOF"}},
+		{"nothing in it", bucket, answered(http.StatusOK, ""), []string{"cannot read a layer from " + bucket + ": the layer's first byte did not arrive: EOF"}},
 		{
 			"an endpoint policy", bucket, answered(http.StatusForbidden, denied),
 			[]string{"Forbidden: AccessDenied: Access Denied", "must allow s3:GetObject on arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"},
@@ -45,7 +45,7 @@ func TestReadFromBucket(t *testing.T) {
 		{"another bucket", "127.0.0.1:9000", answered(http.StatusForbidden, denied), []string{"arn:aws:s3:::prod-REGION-starport-layer-bucket/*"}},
 		{
 			"a proxy", bucket, answered(http.StatusForbidden, "<html><body>Blocked?X-Amz-Signature=secret-signature</body></html>"),
-			[]string{"layer from " + bucket + ": Forbidden\n", "proxy or firewall before it: allow requests to " + bucket},
+			[]string{"layer from " + bucket + ": Forbidden\n", "proxy or firewall in front of it: allow requests to " + bucket},
 		},
 		{"a bucket in trouble", bucket, answered(http.StatusServiceUnavailable, ""), []string{": Service Unavailable"}},
 		{

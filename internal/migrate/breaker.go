@@ -42,7 +42,7 @@ func (e *StoppedError) Error() string {
 	case transfer.EndsRun(e.Err):
 		return fmt.Sprintf("nothing more can be copied: %v", e.Err)
 	case errors.Is(e.Err, docker.ErrEngineGone):
-		return fmt.Sprintf("the engine has gone and not come back: %v", e.Err)
+		return fmt.Sprintf("the engine went down and did not come back: %v", e.Err)
 	case errors.Is(e.Err, docker.ErrClosed):
 		return fmt.Sprintf("no image can be migrated for now: %v; a later run continues from here", e.Err)
 	}

@@ -374,7 +374,7 @@ func TestCopyOfAnotherPlatform(t *testing.T) {
 		s.engine.Platforms[img.Digest] = *testkit.Linux("arm64")
 		s.with.Platform = platform
 		if result := s.copy(t, want)[0]; result.Outcome == transfer.Failed {
-			testkit.ExpectError(t, result.Err, "linux/arm64 alone", "linux/amd64 (MIGRATE_PLATFORM)")
+			testkit.ExpectError(t, result.Err, "only for linux/arm64", "linux/amd64 (MIGRATE_PLATFORM)")
 		}
 	}
 }

@@ -44,7 +44,7 @@ func classicManifest(m image.Manifest) error {
 			"MIGRATE_PLATFORM to copy one platform on purpose", len(m.Children), classicRemedy)
 	}
 	if !m.IsContainerImage() {
-		return fmt.Errorf("the classic image store takes container images alone, and this is %s: %s", m.Kind(), classicRemedy)
+		return fmt.Errorf("the classic image store holds only container images, and this is %s: %s", m.Kind(), classicRemedy)
 	}
 	for _, layer := range m.Layers {
 		if !classicLayer(layer.MediaType) {
@@ -106,6 +106,6 @@ func CheckPlatform(wanted, platform ocispec.Platform) error {
 	if image.Fits(wanted, platform) {
 		return nil
 	}
-	return fmt.Errorf("the image is for %s alone, and not for %s (MIGRATE_PLATFORM)",
+	return fmt.Errorf("the image is only for %s, not for %s (MIGRATE_PLATFORM)",
 		platforms.FormatAll(platform), platforms.FormatAll(wanted))
 }

@@ -163,7 +163,7 @@ func TestReduceSingleImage(t *testing.T) {
 		says     string
 	}{
 		{name: "the platform", manifest: testkit.Image(t, "a"), answers: []ocispec.Platform{*testkit.Linux("amd64")}},
-		{name: "another", manifest: testkit.Image(t, "a"), answers: []ocispec.Platform{*testkit.Linux("arm", "v7")}, says: "for linux/arm/v7 alone, and not for linux/amd64"},
+		{name: "another", manifest: testkit.Image(t, "a"), answers: []ocispec.Platform{*testkit.Linux("arm", "v7")}, says: "only for linux/arm/v7, not for linux/amd64"},
 		{name: "the registry fails", manifest: testkit.Image(t, "a"), err: refused, says: "no route to host"},
 		{name: "artifact", manifest: testkit.Artifact(t, "application/x", "a", testkit.Image(t, "b")), err: refused},
 	} {

@@ -90,7 +90,7 @@ func Open(dir string, about About, pages []Page, notice func(format string, args
 	}
 	r := newRecord(about, earlier, func(d Document) error { return replaceFile(name, d.write) })
 	if len(r.known) > 0 {
-		notice("Report: %d tags that earlier runs have brought have another digest than in ECR (%s)", len(r.known), name)
+		notice("Report: %d tags that earlier runs migrated have a digest other than ECR's (%s)", len(r.known), name)
 	}
 	if err := r.save(r.document()); err != nil {
 		return nil, fmt.Errorf("report.json cannot be written: %w", err)

@@ -248,7 +248,7 @@ func TestRecordKilled(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "report.json.123.tmp"), "{")
 	writeFile(t, filepath.Join(dir, "other.tmp"), "")
 	_, said := openIn(t, dir, about) // and never closed
-	if !strings.Contains(said, "1 tags that earlier runs have brought") {
+	if !strings.Contains(said, "1 tags that earlier runs migrated") {
 		t.Errorf("it says %q", said)
 	}
 	d := reportIn(t, dir)

@@ -76,7 +76,7 @@ func runSuite(d record.Document) junit.Testsuite {
 	const name = "the whole run"
 	s := junit.Testsuite{Name: name, Time: seconds(0)}
 	s.AddTestcase(junit.Testcase{
-		Name: "comes to its end", Classname: name,
+		Name: "finishes", Classname: name,
 		Failure: &junit.Result{Message: cut(firstLine(d.Error), minFailure), Type: "run", Data: cut(d.Error, maxFailure)},
 	})
 	return s

@@ -71,7 +71,7 @@ func TestJUnit(t *testing.T) {
 	)
 	got := testsIn(t, dir)
 	want := []string{
-		"the whole run | comes to its end | failure: out of time: run again for the rest",
+		"the whole run | finishes | failure: out of time: run again for the rest",
 		"broken | the list of its tags | failure: list broken: throttled",
 		"other | 1",
 		"team/app | 1",

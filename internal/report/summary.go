@@ -37,7 +37,7 @@ var meanings = []explanation{
 	{transfer.Failed, "started, but did not arrive", "could not be compared, or not be pulled from GitLab"},
 	{transfer.Missing, "GitLab does not have them", "GitLab does not have them"},
 	{transfer.Different, "GitLab has another image under the tag", "GitLab has another image under the tag, which a migration replaces"},
-	{transfer.Extra, "", "ECR does not list them any more; an earlier run had brought them"},
+	{transfer.Extra, "", "an earlier run migrated them, and ECR no longer lists them"},
 	{transfer.NotStarted, "the run ended before it reached them", "the run ended before it reached them"},
 }
 

@@ -94,7 +94,7 @@ func (g *guest) park(ctx context.Context, ref string) error {
 }
 
 // errTooLong: the user's image cannot be kept.
-var errTooLong = errors.New("the engine has an image of this name, which is too long for another name to keep the image by: " +
+var errTooLong = errors.New("the engine has an image of this name, and the name is too long to keep the image under another: " +
 	"use an engine without images of its own, such as a fresh docker:dind")
 
 // Remove removes a reference that the run has brought, or an image by its ID. It leaves the user's alone.

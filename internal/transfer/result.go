@@ -132,16 +132,16 @@ func remedy(step Step, err error) string {
 		return "" // the error has its own
 	case step == StepPush && errors.Is(err, docker.ErrDenied):
 		return "GitLab denies a push when the user's role is below Developer, when the path is more than two levels below the " +
-			"project, or when the job is over that the token belongs to"
+			"project, or when the job that the token belongs to has ended"
 	case (step == StepReturn || step == StepVerify) && errors.Is(err, docker.ErrDenied):
 		return "GitLab denies reading when a token lacks the scope read_registry, when its user's role is below Reporter, or " +
-			"when the job is over that it belongs to"
+			"when the job that it belongs to has ended"
 	case step == StepPull && errors.Is(err, docker.ErrDenied):
 		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
 	case step == StepPull && errors.Is(err, docker.ErrNotFound):
 		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
 	case errors.Is(err, docker.ErrNoSpace):
-		return "the engine had this image alone by then: give its disk more room"
+		return "nothing else was in the engine by then: give the engine a larger disk"
 	case errors.Is(err, ErrIncomplete):
 		return "another image on this engine holds the same files, compressed otherwise (moby/moby#52897): " +
 			"use an engine without images of its own, such as a fresh docker:dind"

@@ -34,8 +34,8 @@ func (l *loads) note(err error) {
 }
 
 // errStuck says that loads no longer complete.
-var errStuck = fmt.Errorf("%w: the engine does not finish loading a few kilobytes, as containerd may never do again once its "+
-	"disk was full: restart the engine, give it more room, and run again", docker.ErrStalled)
+var errStuck = fmt.Errorf("%w: the engine does not finish loading a few kilobytes, on which containerd can hang once its disk "+
+	"has been full: restart the engine, give it a larger disk, and run again", docker.ErrStalled)
 
 // loadArchive retries a stuck load, unless other loads were stuck, too.
 func (b *workbench) loadArchive(ctx context.Context, archive []byte) (err error) {

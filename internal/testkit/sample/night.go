@@ -39,7 +39,7 @@ var (
 )
 
 const deniedRemedy = "GitLab denies a push when the user's role is below Developer, " +
-	"when the path is more than two levels below the project, or when the job is over that the token belongs to"
+	"when the path is more than two levels below the project, or when the job that the token belongs to has ended"
 
 type moment struct {
 	at    time.Time
