@@ -164,7 +164,7 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	}
 	t.work.present, t.work.doubtful = nil, true
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
-		return failed.FailedWith(err)
+		return failed.FailedWith(crowded(err))
 	}
 	result, _ := c.pushTag(ctx, t, failed.Tag)
 	return result

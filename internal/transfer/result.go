@@ -140,6 +140,8 @@ func remedy(step Step, err error) string {
 		return "the policy must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on this repository"
 	case step == StepPull && errors.Is(err, docker.ErrNotFound):
 		return "it was listed and is gone: deleted or archived since, or a layer of it is missing in ECR"
+	case errors.Is(err, docker.ErrNoSpace) && step == StepPush:
+		return "the disk of the engine, or of GitLab's registry, is full: make room there, and run again"
 	case errors.Is(err, docker.ErrNoSpace):
 		return "nothing else was in the engine by then: give the engine a larger disk"
 	case errors.Is(err, ErrIncomplete):
@@ -147,6 +149,14 @@ func remedy(step Step, err error) string {
 			"use an engine without images of its own, such as a fresh docker:dind"
 	}
 	return ""
+}
+
+// crowded corrects the remedy for a full disk of an engine that other images share.
+func crowded(err error) error {
+	if failed := new(StepError); errors.As(err, &failed) && errors.Is(err, docker.ErrNoSpace) {
+		failed.Remedy = "other images were in the engine, too: run again, and if that is not enough, give the engine a larger disk"
+	}
+	return err
 }
 
 // DigestChange records a tag that is at the target with another digest than the source's, as the classic store leaves it.

@@ -21,6 +21,8 @@ func TestRemedyOfAnEnginesError(t *testing.T) {
 		{StepVerify, `Head "https://r:5000/v2/": x509: certificate signed by unknown authority`, "/etc/docker/certs.d/r:5000/ca.crt"},
 		{StepPush, "denied: requested access to the resource is denied", "below Developer"},
 		{StepPull, "denied: not yours", "ecr:BatchGetImage"},
+		{StepPull, "write /var/lib/docker/x: no space left on device", "nothing else was in the engine"},
+		{StepPush, "write /var/lib/registry/x: no space left on device", "or of GitLab's registry"},
 		{StepPush, "nobody knows", ""},
 	} {
 		var failed *StepError
@@ -28,6 +30,19 @@ func TestRemedyOfAnEnginesError(t *testing.T) {
 		if !errors.As(err, &failed) || !strings.Contains(failed.Remedy, test.want) || test.want == "" && failed.Remedy != "" {
 			t.Errorf("%s: %s\nhas the remedy %q, want %q in it", test.step, test.words, failed.Remedy, test.want)
 		}
+	}
+}
+
+// An image that comes once more for a failed push is not alone in the engine.
+func TestRemedyOfAFullDiskAmongOthers(t *testing.T) {
+	full := FailedAt(StepPull, "ref", docker.Classify(errors.New("no space left on device")))
+	var failed *StepError
+	if err := crowded(full); !errors.As(err, &failed) || !strings.Contains(failed.Remedy, "run again") {
+		t.Errorf("%+v", failed)
+	}
+	denied := FailedAt(StepPull, "ref", docker.Classify(errors.New("denied: not yours")))
+	if err := crowded(denied); !errors.As(err, &failed) || !strings.Contains(failed.Remedy, "ecr:BatchGetImage") {
+		t.Errorf("%+v", failed)
 	}
 }
 
