@@ -116,6 +116,7 @@ func readAll(t *testing.T, dir string) string {
 
 // Engines that pull a blob by digest ask the registry for it first. Images arrive complete, whatever the response.
 func TestBlobsAskedFor(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusTemporaryRedirect,
 	} {

@@ -11,6 +11,7 @@ import (
 
 // A plan predicts what a migration then does, and copies nothing.
 func TestPlan(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "shared-one", "shared-two", "twelve-tags", "referred-image")
 	before := s.command(t, []string{"plan", "--within", "1h"})
@@ -60,8 +61,10 @@ func TestPlanNamesWhatThePolicyLacks(t *testing.T) {
 
 // A verification finds everything that is present, pulls some of it, and reports what is missing.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := startScene(t, kind, world.Options{})
 			names, good := []string{"docker-manifest", "oci-manifest", "shared-one", "twelve-tags"}, "changed"
 			if kind == engine.Containerd {

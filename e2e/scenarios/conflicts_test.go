@@ -39,8 +39,10 @@ func (s *scene) expectAtTarget(t *testing.T, repository, tag, want string) {
 // A tag that somebody else has pushed to GitLab stays theirs, whatever is known of earlier runs, until the user says
 // otherwise.
 func TestSomebodyElsesTag(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := startScene(t, kind, world.Options{})
 			shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
 			victim := shapes[0].Repository
@@ -76,8 +78,10 @@ func TestSomebodyElsesTag(t *testing.T) {
 
 // A tag that somebody else has pushed to GitLab survives a run that is killed, and one without report.json after it.
 func TestSomebodyElsesTagBesideAKilledRun(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := startSceneOn(t, ownEngine(t, kind, engine.Options{}), world.Options{}) // what the killed run leaves stays in it
 			shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "shared-one")
 			victim := shapes[0].Repository
@@ -105,8 +109,10 @@ func TestSomebodyElsesTagBesideAKilledRun(t *testing.T) {
 // plan and verify name such a tag with both digests, without a pull. What an engine has made of ECR's image they cannot tell
 // from it.
 func TestSomebodyElsesTagIsForeseen(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := startScene(t, kind, world.Options{})
 			shapes := s.fillWith(t, "docker-manifest", "oci-manifest")
 			victim, ours := shapes[0].Repository, digestOf(t, shapes[0].Object).String()
@@ -145,9 +151,11 @@ func TestSomebodyElsesTagIsForeseen(t *testing.T) {
 
 // What somebody pushes while the image is being pulled is theirs, whether the tag was new to GitLab or ECR's own until then.
 func TestSomebodyElsesTagDuringAPull(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		for _, before := range []string{"new tag", "tag that was ECR's"} {
 			t.Run(before+"/"+string(kind), func(t *testing.T) {
+				t.Parallel()
 				s := startScene(t, kind, world.Options{})
 				shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "shared-one")
 				victim, other := shapes[0].Repository, shapes[2].Object
@@ -187,8 +195,10 @@ func fillOlder(t *testing.T, s *scene, repository string, object corpus.Object) 
 // What a classic engine has made of ECR's image, as the tutorial's script does, is replaced: of an index, too, of which it
 // has pushed one platform.
 func TestWhatTheTutorialHasLeft(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := startScene(t, kind, world.Options{})
 			repositories := []string{"docker-manifest", "oci-manifest"}
 			if kind == engine.Containerd {

@@ -41,6 +41,7 @@ func TestThrottledListing(t *testing.T) {
 
 // Every page of every listing is read.
 func TestManyPages(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{AWS: aws.Options{MaxPage: 2}})
 	all, err := allShapes()
 	if err != nil {

@@ -15,12 +15,14 @@ import (
 
 // An entire account is migrated by both engines, and an independent client compares every tag at the target.
 func TestMigratesAnAccount(t *testing.T) {
+	t.Parallel()
 	account, err := corpus.Account(t.Context(), corpus.AccountOptions{Empty: true, Untagged: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			w := startWorld(t, borrowEngine(t, kind), world.Options{})
 			fill(t, w, account)
 
@@ -69,6 +71,7 @@ func compareAccount(t *testing.T, w *world.World, account []corpus.Repository, k
 
 // A run after a complete one makes requests, but copies nothing.
 func TestSecondRun(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, append(slices.Clone(tinyAccount), "oci-index", "nested-index", "referred-image")...)
 	expectExit(t, s.run(t), 0)

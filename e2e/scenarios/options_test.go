@@ -19,6 +19,7 @@ import (
 
 // Only selected images are copied, together with what belongs to them.
 func TestChoice(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	all := s.fillWith(t, "docker-manifest", "oci-manifest", "twelve-tags", "referred-image")
 	signed := s.fillSigned(t)

@@ -19,6 +19,7 @@ import (
 
 // Problems with single tags do not affect the others: those arrive, and the run ends with the failed ones by name.
 func TestSomeTagsFail(t *testing.T) {
+	t.Parallel()
 	const victim = "shapes/docker-manifest"
 	for _, test := range []struct {
 		name    string
@@ -53,6 +54,7 @@ func TestSomeTagsFail(t *testing.T) {
 	} {
 		for _, kind := range engine.Kinds() {
 			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				t.Parallel()
 				s := startScene(t, kind, world.Options{})
 				shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "odd-tags")
 				outcome := s.run(t, s.through(t, test.prepare(t, s, shapes[0])))
@@ -136,6 +138,7 @@ func TestOtherReferrersAtTheTarget(t *testing.T) {
 // What GitLab, or a proxy in front of it, rejects for one image has its own message and remedy, is not retried, and
 // does not affect the others.
 func TestRefusedByGitLab(t *testing.T) {
+	t.Parallel()
 	const victim, spared, bare = "shapes/docker-manifest", "shapes/oci-manifest", "shapes/no-layers"
 	toVictim := func(r *http.Request) bool { return strings.Contains(r.URL.Path, victim) }
 	for _, test := range []struct {
@@ -178,6 +181,7 @@ func TestRefusedByGitLab(t *testing.T) {
 	} {
 		for _, kind := range engine.Kinds() {
 			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
+				t.Parallel()
 				s := startScene(t, kind, world.Options{})
 				shapes := s.fillWith(t, victim, cmp.Or(test.spared, spared))
 				if test.taken {

@@ -26,6 +26,7 @@ import (
 // The jobs of parallel: 4, each with its own engine, share the work: every tag is copied by exactly one of them, and no
 // blob is pulled from ECR more than once by each.
 func TestShares(t *testing.T) {
+	t.Parallel()
 	const jobs = 4
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {

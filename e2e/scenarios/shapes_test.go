@@ -20,12 +20,14 @@ import (
 // Both engines migrate every shape of image and artifact: with the containerd store byte for byte, with the classic
 // store file by file or not at all.
 func TestShapes(t *testing.T) {
+	t.Parallel()
 	shapes, err := corpus.Shapes(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			w := startWorld(t, borrowEngine(t, kind), world.Options{})
 			fillShapes(t, w, shapes)
 			outcome := run(t, w.Env())
