@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/corpus"
@@ -31,23 +30,22 @@ func Phases() []Phase { return []Phase{First, Again, Added} }
 
 // Options selects what to measure. Empty lists select everything.
 type Options struct {
-	Rounds    int             // 0: 3
-	Latencies []time.Duration // round-trip times between clients and registries; 0: no proxy
-	Kinds     []engine.Kind
-	Only      []string // names of contenders
-	Phases    []Phase
-	Progress  io.Writer // gets a line per measurement; nil: discarded
+	Rounds   int // 0: 3
+	Networks []Network
+	Kinds    []engine.Kind
+	Only     []string // names of contenders
+	Phases   []Phase
+	Parallel []int     // what to try with crane and regsync
+	Details  bool      // lists what was requested, too
+	Progress io.Writer // gets a line per measurement; nil: discarded
 }
-
-// DefaultLatencies are those for which there are targets.
-func DefaultLatencies() []time.Duration { return []time.Duration{30 * time.Millisecond, 0} }
 
 func (o Options) withDefaults() Options {
 	if o.Rounds == 0 {
 		o.Rounds = 3
 	}
-	if len(o.Latencies) == 0 {
-		o.Latencies = DefaultLatencies()
+	if len(o.Networks) == 0 {
+		o.Networks = DefaultNetworks()
 	}
 	if len(o.Kinds) == 0 {
 		o.Kinds = engine.Kinds()
@@ -57,6 +55,9 @@ func (o Options) withDefaults() Options {
 	}
 	if len(o.Phases) == 0 {
 		o.Phases = Phases()
+	}
+	if len(o.Parallel) == 0 {
+		o.Parallel = Parallelisms()
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
@@ -99,7 +100,7 @@ func Run(ctx context.Context, options Options) (results *Results, err error) {
 		return nil, err
 	}
 	b := &bench{Options: options.withDefaults(), results: newResults()}
-	b.results.Rounds = b.Rounds
+	b.results.Rounds, b.results.details = b.Rounds, b.Details
 	if b.dir, err = os.MkdirTemp("", "ecr2gitlab-bench-"); err != nil {
 		return nil, err
 	}
@@ -107,8 +108,8 @@ func Run(ctx context.Context, options Options) (results *Results, err error) {
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
-	for _, latency := range b.Latencies {
-		if err := b.measureLatency(ctx, latency); err != nil {
+	for _, network := range b.Networks {
+		if err := b.measureNetwork(ctx, network); err != nil {
 			return nil, err
 		}
 	}
@@ -141,23 +142,23 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// measureLatency alternates between the contenders, round after round, with the same account.
-func (b *bench) measureLatency(ctx context.Context, latency time.Duration) (err error) {
-	source, err := b.startSource(ctx, latency)
+// measureNetwork alternates between the contenders, round after round, with the same account.
+func (b *bench) measureNetwork(ctx context.Context, network Network) (err error) {
+	contenders, err := b.contenders(ctx)
+	if err != nil || len(contenders) == 0 {
+		return err
+	}
+	source, err := b.startSource(ctx, network)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	contenders, err := b.contenders(ctx)
-	if err != nil {
-		return err
-	}
 	for round := range b.Rounds {
 		for _, c := range contenders {
-			if round > 0 && !b.best(latency, c) {
+			if round > 0 && !b.best(network, c) {
 				continue
 			}
-			where := fmt.Sprintf("round %d, %s, %s", round+1, latencyName(latency), c)
+			where := fmt.Sprintf("round %d, %s, %s", round+1, network, c)
 			if err := b.measureContender(ctx, source, c, where); err != nil {
 				return fmt.Errorf("%s: %w", where, err)
 			}
@@ -168,18 +169,10 @@ func (b *bench) measureLatency(ctx context.Context, latency time.Duration) (err 
 
 // best reports whether to run a daemonless tool with this parallelism in later rounds: only that of its fastest first
 // run.
-func (b *bench) best(latency time.Duration, c contender) bool {
-	return c.parallel == 0 || b.results.best(latency, c.name) == c.parallel
+func (b *bench) best(network Network, c contender) bool {
+	return c.parallel == 0 || b.results.best(network, c.name) == c.parallel
 }
 
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.Progress, "bench: "+format+"\n", args...)
-}
-
-// latencyName formats a round-trip time.
-func latencyName(latency time.Duration) string {
-	if latency == 0 {
-		return "no latency"
-	}
-	return latency.String()
 }

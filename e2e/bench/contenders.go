@@ -15,18 +15,19 @@ import (
 
 // Names of contenders, for -only and the tables. Scale is not a contender, but is measured as well.
 const (
-	nameScript  = "script"
-	nameScript8 = "script8"
-	nameOurs    = "ours"
-	nameDisk    = "disk"
-	nameCrane   = "crane"
-	nameRegsync = "regsync"
-	nameScale   = "scale"
+	nameScript   = "script"
+	nameScript8  = "script8"
+	nameOurs     = "ours"
+	nameEmbedded = "embedded"
+	nameDisk     = "disk"
+	nameCrane    = "crane"
+	nameRegsync  = "regsync"
+	nameScale    = "scale"
 )
 
 // Names lists the valid names in Options.Only.
 func Names() []string {
-	return []string{nameScript, nameScript8, nameOurs, nameDisk, nameCrane, nameRegsync, nameScale}
+	return []string{nameScript, nameScript8, nameOurs, nameEmbedded, nameDisk, nameCrane, nameRegsync, nameScale}
 }
 
 // contender is one way to migrate the account.
@@ -56,8 +57,8 @@ func (c contender) String() string {
 // exact reports whether digests stay the same: the classic store recompresses layers.
 func (c contender) exact() bool { return c.kind != engine.Classic }
 
-// parallelisms are the values from which the best of each daemonless tool is chosen.
-func parallelisms() []int { return []int{4, 8, 16} }
+// Parallelisms are the values from which the best of each daemonless tool is chosen.
+func Parallelisms() []int { return []int{4, 8, 16} }
 
 // contenders returns the selected contenders, in the order of a round.
 func (b *bench) contenders(ctx context.Context) ([]contender, error) {
@@ -69,7 +70,7 @@ func (b *bench) contenders(ctx context.Context) ([]contender, error) {
 		name string
 		make func(ctx context.Context, parallel int) (contender, error)
 	}{{nameCrane, newCrane}, {nameRegsync, newRegsync}} {
-		for _, parallel := range parallelisms() {
+		for _, parallel := range b.Parallel {
 			if !b.wants(tool.name) {
 				continue
 			}
@@ -83,7 +84,7 @@ func (b *bench) contenders(ctx context.Context) ([]contender, error) {
 	return slices.DeleteFunc(list, func(c contender) bool { return !b.wants(c.name) }), nil
 }
 
-// onEngine returns the contenders for a kind of engine. Eight loops and the disk limit are only for the current one.
+// onEngine returns the contenders for a kind of engine. All but two are only for the current one.
 func (b *bench) onEngine(kind engine.Kind) []contender {
 	ours := contender{name: nameOurs, kind: kind, engineArgs: shippedArgs(), single: true, commands: b.ours()}
 	list := []contender{{name: nameScript, kind: kind, commands: script(tutorial)}, ours}
@@ -93,8 +94,14 @@ func (b *bench) onEngine(kind engine.Kind) []contender {
 	limited := ours
 	limited.name = nameDisk
 	limited.commands = b.ours(fmt.Sprintf("MIGRATE_DISK=%dMB", b.results.DiskBudget/1e6))
-	return append(list, contender{name: nameScript8, kind: kind, commands: script(eightLoops)}, limited)
+	embedded := ours
+	embedded.name = nameEmbedded
+	embedded.engineArgs = append(shippedArgs(), embeddedContainerd)
+	return append(list, contender{name: nameScript8, kind: kind, commands: script(eightLoops)}, embedded, limited)
 }
+
+// embeddedContainerd has dockerd run containerd inside itself. It is experimental.
+const embeddedContainerd = "--feature=embedded-containerd=true"
 
 // shippedArgs are those of the engine in the README's job. The tutorial's job does not set any.
 func shippedArgs() []string {
@@ -103,7 +110,10 @@ func shippedArgs() []string {
 
 func (b *bench) ours(env ...string) func(context.Context, *site) ([]*exec.Cmd, error) {
 	return func(ctx context.Context, s *site) ([]*exec.Cmd, error) {
-		return []*exec.Cmd{b.program.Command(ctx, append(s.Env(), env...))}, nil
+		cmd := command(ctx, b.program.Path())
+		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, s.Env()...)
+		cmd.Env = append(cmd.Env, env...)
+		return []*exec.Cmd{cmd}, nil
 	}
 }
 

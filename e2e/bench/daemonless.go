@@ -4,17 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
-	awssdk "github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
-
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/aws"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
@@ -30,12 +24,15 @@ func newCrane(ctx context.Context, parallel int) (contender, error) {
 	return contender{
 		name: nameCrane, parallel: parallel, atOnce: parallel,
 		commands: func(ctx context.Context, s *site) ([]*exec.Cmd, error) {
-			if err := s.writeDockerConfig(ctx); err != nil {
+			if err := s.writeDockerConfig(); err != nil {
 				return nil, err
 			}
 			var commands []*exec.Cmd
 			for _, t := range s.tags {
-				cmd := command(ctx, crane, "copy", "--insecure", s.source(t), s.target(t))
+				cmd := command(ctx, crane, "copy", s.from(t), s.to(t))
+				if !s.source.network.TLS {
+					cmd.Args = append(cmd.Args, "--insecure")
+				}
 				cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+s.dir)
 				commands = append(commands, cmd)
 			}
@@ -50,7 +47,7 @@ func newRegsync(ctx context.Context, parallel int) (contender, error) {
 	return contender{
 		name: nameRegsync, parallel: parallel, single: true,
 		commands: func(ctx context.Context, s *site) ([]*exec.Cmd, error) {
-			config, err := s.writeRegsyncConfig(ctx, parallel)
+			config, err := s.writeRegsyncConfig(parallel)
 			if err != nil {
 				return nil, err
 			}
@@ -59,69 +56,41 @@ func newRegsync(ctx context.Context, parallel int) (contender, error) {
 	}, err
 }
 
-func (s *site) source(t tag) string { return s.AWS.RegistryHost + "/" + t.repository + ":" + t.name }
-func (s *site) target(t tag) string { return s.GitLab.Image + "/" + t.repository + ":" + t.name }
+func (s *site) from(t tag) string { return s.AWS.RegistryHost + "/" + t.repository + ":" + t.name }
+func (s *site) to(t tag) string   { return s.GitLab.Image + "/" + t.repository + ":" + t.name }
 
 // login holds the credentials for a registry.
 type login struct{ registry, user, password string }
 
-func (s *site) logins(ctx context.Context) ([]login, error) {
-	ecr, err := ecrLogin(ctx, s.AWS)
-	return []login{ecr, {s.GitLab.Registry, s.GitLab.User, s.GitLab.Password}}, err
-}
-
-// ecrLogin gets a token from ECR as a user, because reads by the owner are not counted.
-func ecrLogin(ctx context.Context, server *aws.Server) (login, error) {
-	out, err := ecrClient(server).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
-	if err != nil {
-		return login{}, err
-	}
-	if len(out.AuthorizationData) == 0 {
-		return login{}, errors.New("ECR issued no token")
-	}
-	token, err := base64.StdEncoding.DecodeString(awssdk.ToString(out.AuthorizationData[0].AuthorizationToken))
-	user, password, _ := strings.Cut(string(token), ":")
-	return login{server.RegistryHost, user, password}, err
-}
-
-func ecrClient(server *aws.Server) *ecr.Client {
-	return ecr.New(ecr.Options{
-		Region:       server.Region,
-		BaseEndpoint: awssdk.String(server.Endpoint),
-		Credentials: awssdk.CredentialsProviderFunc(func(context.Context) (awssdk.Credentials, error) {
-			return awssdk.Credentials{AccessKeyID: server.AccessKeyID, SecretAccessKey: server.SecretAccessKey}, nil
-		}),
-	})
+func (s *site) logins() []login {
+	ecr := s.AWS.PullAuth() // reads by the owner are not counted
+	return []login{{s.AWS.RegistryHost, ecr.Username, ecr.Password}, {s.GitLab.Registry, s.GitLab.User, s.GitLab.Password}}
 }
 
 // writeDockerConfig logs in to both registries, as docker login does.
-func (s *site) writeDockerConfig(ctx context.Context) error {
-	logins, err := s.logins(ctx)
-	if err != nil {
-		return err
-	}
+func (s *site) writeDockerConfig() error {
 	auths := map[string]map[string]string{}
-	for _, l := range logins {
+	for _, l := range s.logins() {
 		auths[l.registry] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(l.user + ":" + l.password))}
 	}
-	_, err = s.writeJSON("config.json", map[string]any{"auths": auths})
+	_, err := s.writeJSON("config.json", map[string]any{"auths": auths})
 	return err
 }
 
 // writeRegsyncConfig allows as many requests to a registry as concurrent images; the default is three.
-func (s *site) writeRegsyncConfig(ctx context.Context, parallel int) (path string, err error) {
-	logins, err := s.logins(ctx)
-	if err != nil {
-		return "", err
+func (s *site) writeRegsyncConfig(parallel int) (path string, err error) {
+	tls := "enabled"
+	if !s.source.network.TLS {
+		tls = "disabled"
 	}
 	var creds, sync []map[string]any
-	for _, l := range logins {
+	for _, l := range s.logins() {
 		creds = append(creds, map[string]any{
-			"registry": l.registry, "user": l.user, "pass": l.password, "tls": "disabled", "reqConcurrent": parallel,
+			"registry": l.registry, "user": l.user, "pass": l.password, "tls": tls, "reqConcurrent": parallel,
 		})
 	}
 	for _, t := range s.tags {
-		sync = append(sync, map[string]any{"source": s.source(t), "target": s.target(t), "type": "image"})
+		sync = append(sync, map[string]any{"source": s.from(t), "target": s.to(t), "type": "image"})
 	}
 	return s.writeJSON("regsync.yaml", map[string]any{
 		"version": 1, "creds": creds, "defaults": map[string]any{"parallel": parallel}, "sync": sync,

@@ -38,7 +38,7 @@ func (b *bench) measureContender(ctx context.Context, src *source, c contender, 
 		if err != nil {
 			return fmt.Errorf("%s: %w", phase.title(), err)
 		}
-		b.results.add(Key{src.latency, c.kind, c.name, c.parallel, phase}, sample)
+		b.results.add(Key{src.network, c.kind, c.name, c.parallel, phase}, sample)
 		b.say("%s, %s: %s", where, phase.title(), sample)
 	}
 	return nil
@@ -59,7 +59,13 @@ func (b *bench) measurePhase(ctx context.Context, s *site, c contender, phase Ph
 	if err != nil {
 		return Sample{}, err
 	}
-	if sample, err = s.measure(ctx, commands, max(c.atOnce, 1)); err != nil {
+	for _, cmd := range commands {
+		s.enter(cmd)
+	}
+	s.source.distance.Set(s.source.network.RoundTrip)
+	sample, err = s.measure(ctx, commands, max(c.atOnce, 1))
+	s.source.distance.Set(0) // for what is not measured
+	if err != nil {
 		return Sample{}, err
 	}
 	sample.UniqueBytes = b.account.uniqueBytes(phase)
@@ -88,8 +94,8 @@ func (s *site) measure(ctx context.Context, commands []*exec.Cmd, atOnce int) (S
 		Seconds:    seconds,
 		BytesOut:   after.bytesOut - before.bytesOut,
 		BytesIn:    after.bytesIn - before.bytesIn,
-		EngineCPU:  (after.engineCPU - before.engineCPU).Seconds(),
-		OwnCPU:     own.cpu.Seconds(),
+		Requests:   since(before.requests, after.requests),
+		CPU:        during(before.clocks, after.clocks, own.cpu),
 		PeakMemory: own.memory,
 		PeakDisk:   peak,
 	}, err
@@ -98,13 +104,17 @@ func (s *site) measure(ctx context.Context, commands []*exec.Cmd, atOnce int) (S
 // counters only increase.
 type counters struct {
 	bytesOut, bytesIn int64 // of blobs
-	engineCPU         time.Duration
+	requests          map[request]int
+	clocks            clocks
 }
 
 func (s *site) counters() (c counters, err error) {
+	dockerd := 0
 	if s.Engine != nil {
-		c.engineCPU, err = cpuOfTree(s.Engine.PID())
+		dockerd = s.Engine.PID()
 	}
+	c.clocks, err = readClocks(dockerd)
+	c.requests = s.source.requests.snapshot()
 	c.bytesOut, c.bytesIn = s.AWS.BlobBytesOut(), s.GitLab.BytesIn()
 	return c, err
 }

@@ -16,14 +16,15 @@ const tick = 10 * time.Millisecond
 // process is a line of /proc/PID/stat.
 type process struct {
 	pid, parent int
+	name        string
 	cpu         time.Duration // including that of the children it has waited for
 }
 
-// cpuOfTree returns the processor time of a process and all its descendants, including those that have ended.
-func cpuOfTree(root int) (time.Duration, error) {
+// readProcesses returns all processes by their IDs.
+func readProcesses() (map[int]process, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	processes := map[int]process{}
 	for _, stat := range stats {
@@ -33,17 +34,14 @@ func cpuOfTree(root int) (time.Duration, error) {
 		}
 		p, err := parseStat(line)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", stat, err)
+			return nil, fmt.Errorf("%s: %w", stat, err)
 		}
 		processes[p.pid] = p
 	}
-	if _, ok := processes[root]; !ok {
-		return 0, fmt.Errorf("no process %d", root)
-	}
-	return sumTree(processes, root), nil
+	return processes, nil
 }
 
-// sumTree adds up the times of root and its descendants.
+// sumTree adds up the times of root and its descendants, including those that have ended.
 func sumTree(processes map[int]process, root int) (sum time.Duration) {
 	for _, p := range processes {
 		for pid := p.pid; pid != 0; pid = processes[pid].parent {
@@ -63,7 +61,8 @@ func parseStat(line []byte) (p process, err error) {
 	if end < 0 || len(fields) < 15 {
 		return p, fmt.Errorf("not understood: %q", line)
 	}
-	number, _, _ := strings.Cut(string(line), " ")
+	number, name, _ := strings.Cut(string(line[:end]), " (")
+	p.name = name
 	if p.pid, err = strconv.Atoi(number); err != nil {
 		return p, err
 	}

@@ -13,8 +13,8 @@ func TestParseStat(t *testing.T) {
 		want process
 		ok   bool
 	}{
-		"plain":              {"42 (dockerd)" + rest, process{42, 7, 1240 * time.Millisecond}, true},
-		"name like a stat":   {"42 (a) S 1 (b))" + rest, process{42, 7, 1240 * time.Millisecond}, true},
+		"plain":              {"42 (dockerd)" + rest, process{42, 7, "dockerd", 1240 * time.Millisecond}, true},
+		"name like a stat":   {"42 (a) S 1 (b))" + rest, process{42, 7, "a) S 1 (b)", 1240 * time.Millisecond}, true},
 		"cut short":          {"42 (dockerd) S 7", process{}, false},
 		"no name":            {"42", process{}, false},
 		"time is no number":  {"42 (x) S 7 1 1 0 -1 4194560 1 2 3 4 x 20 3 1 20", process{}, false},
@@ -34,7 +34,7 @@ func TestParseStat(t *testing.T) {
 
 func TestSumTree(t *testing.T) {
 	processes := map[int]process{}
-	for _, p := range []process{{1, 0, 100}, {10, 1, 1}, {11, 10, 2}, {12, 11, 4}, {20, 1, 1000}} {
+	for _, p := range []process{{1, 0, "", 100}, {10, 1, "", 1}, {11, 10, "", 2}, {12, 11, "", 4}, {20, 1, "", 1000}} {
 		processes[p.pid] = p
 	}
 	if got := sumTree(processes, 10); got != 7 {
@@ -42,28 +42,9 @@ func TestSumTree(t *testing.T) {
 	}
 }
 
-func TestOwnProcess(t *testing.T) {
-	before, err := cpuOfTree(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(10 * time.Second); ; {
-		now, err := cpuOfTree(os.Getpid())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now >= before+3*tick { // measuring takes time, too
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%v before, %v now", before, now)
-		}
-	}
+func TestPeakMemory(t *testing.T) {
 	if memory, err := peakMemory(os.Getpid()); err != nil || memory < 1<<20 || memory > 8<<30 {
 		t.Errorf("peak memory %d, %v", memory, err)
-	}
-	if _, err := cpuOfTree(1 << 30); err == nil {
-		t.Error("a process that there is not took time")
 	}
 	if _, err := peakMemory(1 << 30); err == nil {
 		t.Error("a process that there is not took memory")

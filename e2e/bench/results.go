@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
@@ -14,10 +14,10 @@ type Sample struct {
 	Seconds    float64
 	BytesOut   int64 // of blobs, from ECR
 	BytesIn    int64 // of blobs, to GitLab
-	EngineCPU  float64
-	OwnCPU     float64 // of the contender's own processes, in seconds, like EngineCPU
-	PeakDisk   int64   // of the engine, in bytes
-	PeakMemory int64   // of a contender with one process, in bytes; 0: it has several
+	Requests   map[request]int
+	CPU        Shares
+	PeakDisk   int64 // of the engine, in bytes
+	PeakMemory int64 // of a contender with one process, in bytes; 0: it has several
 
 	UniqueBytes int64 // that the phase has to copy
 }
@@ -27,13 +27,31 @@ func (s Sample) ratioIn() float64  { return float64(s.BytesIn) / float64(s.Uniqu
 
 // String returns a line of progress.
 func (s Sample) String() string {
-	return fmt.Sprintf("%.1f s, engine CPU %.1f s, own CPU %.1f s, out of ECR %.2f, into GitLab %.2f, peak disk %d MB, peak memory %d MiB",
-		s.Seconds, s.EngineCPU, s.OwnCPU, s.ratioOut(), s.ratioIn(), s.PeakDisk/1e6, s.PeakMemory>>20)
+	return fmt.Sprintf("%.1f s, out of ECR %.2f, into GitLab %.2f, peak disk %d MB, peak memory %d MiB; requests: %s; %s",
+		s.Seconds, s.ratioOut(), s.ratioIn(), s.PeakDisk/1e6, s.PeakMemory>>20, s.requestCounts(), s.CPU)
+}
+
+// asked returns the number of requests to a server.
+func (s Sample) asked(server Server) (n int) {
+	for kind, times := range s.Requests {
+		if kind.server == server {
+			n += times
+		}
+	}
+	return n
+}
+
+func (s Sample) requestCounts() string {
+	var counts []string
+	for _, server := range servers() {
+		counts = append(counts, fmt.Sprintf("%s %d", server, s.asked(server)))
+	}
+	return strings.Join(counts, ", ")
 }
 
 // Key identifies what samples measure.
 type Key struct {
-	Latency   time.Duration
+	Network   Network
 	Kind      engine.Kind // empty: no engine
 	Contender string
 	Parallel  int // for daemonless tools
@@ -50,6 +68,7 @@ type Results struct {
 	Engines     map[engine.Kind]string // versions
 	Scale       []ScaleSample
 
+	details bool // lists requests of each kind
 	samples map[Key][]Sample
 }
 
@@ -60,10 +79,10 @@ func newResults() *Results {
 func (r *Results) add(key Key, sample Sample) { r.samples[key] = append(r.samples[key], sample) }
 
 // best returns the parallelism of a daemonless tool's fastest first run in the first round; 0: there was none.
-func (r *Results) best(latency time.Duration, tool string) (parallel int) {
+func (r *Results) best(network Network, tool string) (parallel int) {
 	quickest := 0.0
-	for _, n := range parallelisms() {
-		samples := r.samples[Key{latency, "", tool, n, First}]
+	for _, n := range Parallelisms() {
+		samples := r.samples[Key{network, "", tool, n, First}]
 		if len(samples) > 0 && (parallel == 0 || samples[0].Seconds < quickest) {
 			parallel, quickest = n, samples[0].Seconds
 		}
@@ -72,16 +91,16 @@ func (r *Results) best(latency time.Duration, tool string) (parallel int) {
 }
 
 // of returns the samples of a contender; for a daemonless tool, those with its best parallelism.
-func (r *Results) of(latency time.Duration, kind engine.Kind, contender string, phase Phase) []Sample {
+func (r *Results) of(network Network, kind engine.Kind, contender string, phase Phase) []Sample {
 	if contender == nameCrane || contender == nameRegsync {
-		return r.samples[Key{latency, "", contender, r.best(latency, contender), phase}]
+		return r.samples[Key{network, "", contender, r.best(network, contender), phase}]
 	}
-	return r.samples[Key{latency, kind, contender, 0, phase}]
+	return r.samples[Key{network, kind, contender, 0, phase}]
 }
 
 // seconds returns the median; 0: not measured.
-func (r *Results) seconds(latency time.Duration, kind engine.Kind, contender string, phase Phase) float64 {
-	return median(r.of(latency, kind, contender, phase), func(s Sample) float64 { return s.Seconds })
+func (r *Results) seconds(network Network, kind engine.Kind, contender string, phase Phase) float64 {
+	return median(r.of(network, kind, contender, phase), func(s Sample) float64 { return s.Seconds })
 }
 
 // median returns the median of value over the items; 0 if there are none.

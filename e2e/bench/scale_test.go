@@ -121,3 +121,13 @@ func checkSimulated(t *testing.T, client *ecr.Client, repository, digest string)
 	}
 	return 0
 }
+
+func ecrClient(server *aws.Server) *ecr.Client {
+	return ecr.New(ecr.Options{
+		Region:       server.Region,
+		BaseEndpoint: awssdk.String(server.Endpoint),
+		Credentials: awssdk.CredentialsProviderFunc(func(context.Context) (awssdk.Credentials, error) {
+			return awssdk.Credentials{AccessKeyID: server.AccessKeyID, SecretAccessKey: server.SecretAccessKey}, nil
+		}),
+	})
+}

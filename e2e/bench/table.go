@@ -1,10 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
@@ -20,6 +20,7 @@ func labels() [][2]string {
 		{nameScript, "the tutorial's script"},
 		{nameScript8, "eight of its loops at once"},
 		{nameOurs, "ecr2gitlab"},
+		{nameEmbedded, "ecr2gitlab, containerd inside dockerd"},
 		{nameDisk, "ecr2gitlab with a disk budget"},
 		{nameCrane, "crane (no engine)"},
 		{nameRegsync, "regsync (no engine)"},
@@ -36,9 +37,9 @@ func (r *Results) Markdown() string {
 		}
 	}
 	fmt.Fprintf(&b, "\n\n%s\n", r.notes())
-	for _, latency := range r.latencies() {
-		for _, kind := range r.kinds(latency) {
-			b.WriteString(r.table(latency, kind))
+	for _, network := range r.networks() {
+		for _, kind := range r.kinds(network) {
+			b.WriteString(r.tables(network, kind))
 		}
 	}
 	b.WriteString(r.targetTable())
@@ -49,29 +50,31 @@ func (r *Results) Markdown() string {
 func (r *Results) notes() string {
 	return fmt.Sprintf("Medians of %d rounds. In brackets: how many times as long the script takes. "+
 		"Out of ECR and into GitLab: bytes of blobs over those of the first run's unique blobs, or of what the new tags add. "+
-		"Processor time, disk and memory are those of the first run. "+
+		"Disk and memory are those of the first run. Requests and processor seconds are those of the median run. "+
 		"The script and ecr2gitlab have their engines started as the job in their own documentation does, ecr2gitlab's with `%s`. "+
-		"Crane and regsync are told the tags; theirs is the best of 4, 8 and 16 at once, by the first run of the first round.",
+		"Crane and regsync are told the tags; theirs is the best of several at once, by the first run of the first round.",
 		r.Rounds, strings.Join(shippedArgs(), " "))
 }
 
-// latencies returns the measured latencies, the longest first.
-func (r *Results) latencies() []time.Duration {
-	var list []time.Duration
+// networks returns the measured networks: those with TLS first, and of these, the unlimited ones.
+func (r *Results) networks() []Network {
+	var list []Network
 	for key := range r.samples {
-		if !slices.Contains(list, key.Latency) {
-			list = append(list, key.Latency)
+		if !slices.Contains(list, key.Network) {
+			list = append(list, key.Network)
 		}
 	}
-	slices.SortFunc(list, func(a, b time.Duration) int { return int(b - a) })
+	slices.SortFunc(list, func(a, b Network) int {
+		return cmp.Or(-strings.Compare(a.String()[:1], b.String()[:1]), cmp.Compare(b.RoundTrip, a.RoundTrip), cmp.Compare(a.Rate, b.Rate))
+	})
 	return list
 }
 
 // kinds returns the kinds of engines that were measured, or the empty kind if there were only daemonless tools.
-func (r *Results) kinds(latency time.Duration) []engine.Kind {
+func (r *Results) kinds(network Network) []engine.Kind {
 	measured := map[engine.Kind]bool{}
 	for key := range r.samples {
-		measured[key.Kind] = measured[key.Kind] || key.Latency == latency
+		measured[key.Kind] = measured[key.Kind] || key.Network == network
 	}
 	kinds := slices.DeleteFunc(engine.Kinds(), func(kind engine.Kind) bool { return !measured[kind] })
 	if len(kinds) == 0 {
@@ -82,54 +85,68 @@ func (r *Results) kinds(latency time.Duration) []engine.Kind {
 
 var columns = []string{
 	"", First.title(), Again.title(), "one new tag each", "out of ECR: first", "new", "into GitLab: first", "new",
-	"engine CPU", "own CPU", "peak disk", "peak memory",
+	"peak disk", "peak memory",
 }
 
-// table has a row for each contender that was measured with that kind of engine, or without one.
-func (r *Results) table(latency time.Duration, kind engine.Kind) string {
-	var rows [][]string
-	for _, label := range labels() {
-		if len(r.of(latency, kind, label[0], First)) > 0 {
-			rows = append(rows, r.row(latency, kind, label[0], label[1]))
-		}
-	}
-	title := roundTrip(latency)
+// tables returns the tables of the contenders that were measured with that kind of engine, or without one.
+func (r *Results) tables(network Network, kind engine.Kind) string {
+	title := network.title()
 	if kind != "" {
 		title += fmt.Sprintf(", %s store", kind)
 	}
-	return fmt.Sprintf("\n%s:\n\n%s", title, markdown(columns, rows))
+	text := fmt.Sprintf("\n%s:\n\n%s", title, r.table(network, kind))
+	if link := network.seconds(r.UniqueBytes); link > 0 {
+		text += fmt.Sprintf("\nThe link itself takes %.1f s for the first run's unique blobs.\n", link)
+	}
+	text += "\nRequests:\n\n" + r.requestTable(network, kind) + "\nProcessor seconds:\n\n" + r.shareTable(network, kind)
+	if r.details {
+		text += "\nRequests in detail:\n\n" + r.detailTable(network, kind)
+	}
+	return text
 }
 
-// roundTrip formats a latency for a title.
-func roundTrip(latency time.Duration) string {
-	if latency == 0 {
-		return "Without latency"
+// table has a row for each contender.
+func (r *Results) table(network Network, kind engine.Kind) string {
+	var rows [][]string
+	for _, label := range labels() {
+		if len(r.of(network, kind, label[0], First)) > 0 {
+			rows = append(rows, r.row(network, kind, label[0]))
+		}
 	}
-	return fmt.Sprintf("Round trip of %d ms", latency.Milliseconds())
+	return markdown(columns, rows)
 }
 
-func (r *Results) row(latency time.Duration, kind engine.Kind, contender, label string) []string {
-	if parallel := r.best(latency, contender); parallel > 0 {
-		label = fmt.Sprintf("%s, %d at once", label, parallel)
-	}
-	row := []string{label}
+func (r *Results) row(network Network, kind engine.Kind, contender string) []string {
+	row := []string{r.label(network, contender)}
 	for _, phase := range Phases() {
-		row = append(row, r.secondsCell(latency, kind, contender, phase))
+		row = append(row, r.secondsCell(network, kind, contender, phase))
 	}
-	first, added := r.of(latency, kind, contender, First), r.of(latency, kind, contender, Added)
+	first, added := r.of(network, kind, contender, First), r.of(network, kind, contender, Added)
 	return append(row,
 		cell(first, "%.2f", Sample.ratioOut), cell(added, "%.2f", Sample.ratioOut),
 		cell(first, "%.2f", Sample.ratioIn), cell(added, "%.2f", Sample.ratioIn),
-		cell(first, "%.1f s", func(s Sample) float64 { return s.EngineCPU }),
-		cell(first, "%.1f s", func(s Sample) float64 { return s.OwnCPU }),
 		cell(first, "%.0f MB", func(s Sample) float64 { return float64(s.PeakDisk) / 1e6 }),
 		cell(first, "%.0f MiB", func(s Sample) float64 { return float64(s.PeakMemory) / (1 << 20) }),
 	)
 }
 
+// label returns the contender's name in tables.
+func (r *Results) label(network Network, contender string) string {
+	label := ""
+	for _, l := range labels() {
+		if l[0] == contender {
+			label = l[1]
+		}
+	}
+	if parallel := r.best(network, contender); parallel > 0 {
+		label = fmt.Sprintf("%s, %d at once", label, parallel)
+	}
+	return label
+}
+
 // secondsCell has the median and, except for the script, how many times as long the script takes.
-func (r *Results) secondsCell(latency time.Duration, kind engine.Kind, contender string, phase Phase) string {
-	own, script := r.seconds(latency, kind, contender, phase), r.seconds(latency, kind, nameScript, phase)
+func (r *Results) secondsCell(network Network, kind engine.Kind, contender string, phase Phase) string {
+	own, script := r.seconds(network, kind, contender, phase), r.seconds(network, kind, nameScript, phase)
 	switch {
 	case own == 0:
 		return "–"

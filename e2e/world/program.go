@@ -23,6 +23,9 @@ func Built(path string) (Program, error) {
 	return Program{path: path, hosts: hosts}, err
 }
 
+// Path returns the program's file, for callers that resolve the host names of a world themselves.
+func (p Program) Path() string { return p.path }
+
 // Build compiles the program into dir, optionally with the race detector.
 func Build(ctx context.Context, dir string, race bool) (Program, error) {
 	_, here, _, _ := runtime.Caller(0)

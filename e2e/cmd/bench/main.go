@@ -4,13 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/bench"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
@@ -18,6 +19,9 @@ import (
 
 func main() {
 	options, out, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
@@ -31,24 +35,40 @@ func main() {
 	}
 }
 
-// parse parses the command line. Lists are comma-separated; out is a file that also receives the tables.
+const usage = `Bench measures migrations of one account side by side, on a machine that does nothing else.
+
+Of one contender or two, in a few minutes:
+
+  go run ./cmd/bench -only ours,regsync -parallel 16 -rounds 1 -network tls30 -kinds containerd -phases first,again
+
+Lists are separated by commas. A network is plain or tls, followed by the round trip in ms, and after a dash the rate in Mbit/s
+in each direction: plain, tls30, tls30-100.
+
+`
+
+// parse parses the command line. out is a file that also receives the tables.
 func parse(args []string) (options bench.Options, out string, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
 	flags.IntVar(&options.Rounds, "rounds", 3, "rounds, of which the tables have the medians")
-	latencies := flags.String("latency", "30ms,0", "round trips between engine and registries; 0: no proxy")
+	networks := flags.String("network", names(bench.DefaultNetworks()), "networks between clients and servers")
 	kinds := flags.String("kinds", "", "kinds of engines, containerd and classic; empty: both")
 	only := flags.String("only", "", "what to measure: "+strings.Join(bench.Names(), ", ")+"; empty: everything")
 	phases := flags.String("phases", "", "runs of each contender: first, again, new; empty: all")
+	parallel := flags.String("parallel", names(bench.Parallelisms()), "how many images at once to try with crane and regsync")
+	flags.BoolVar(&options.Details, "requests", false, "list what was requested, too")
 	flags.StringVar(&out, "out", "", "a file for the tables, beside standard output")
 	if err := flags.Parse(args); err != nil {
 		return options, "", err
 	}
-	for _, text := range list(*latencies) {
-		latency, err := time.ParseDuration(text)
-		if err != nil {
-			return options, "", err
-		}
-		options.Latencies = append(options.Latencies, latency)
+	if options.Networks, err = parseEach(*networks, bench.ParseNetwork); err != nil {
+		return options, "", err
+	}
+	if options.Parallel, err = parseEach(*parallel, strconv.Atoi); err != nil {
+		return options, "", err
 	}
 	for _, kind := range list(*kinds) {
 		options.Kinds = append(options.Kinds, engine.Kind(kind))
@@ -58,6 +78,27 @@ func parse(args []string) (options bench.Options, out string, err error) {
 	}
 	options.Only, options.Progress = list(*only), os.Stderr
 	return options, out, nil
+}
+
+// parseEach parses the items of a list.
+func parseEach[T any](text string, parse func(string) (T, error)) (items []T, err error) {
+	for _, part := range list(text) {
+		item, err := parse(part)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// names is the inverse of parseEach.
+func names[T any](items []T) string {
+	var texts []string
+	for _, item := range items {
+		texts = append(texts, fmt.Sprint(item))
+	}
+	return strings.Join(texts, ",")
 }
 
 func list(text string) []string {

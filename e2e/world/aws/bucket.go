@@ -79,7 +79,7 @@ func (b *bucket) listen(ctx context.Context, opts Options, blobs http.Handler) e
 	b.base = url.URL{Scheme: opts.Secure.Scheme(), Host: net.JoinHostPort(cmp.Or(opts.BucketName, host), port)}
 	b.server = &http.Server{Handler: opts.Secure.Guard(opts.Wrap(b)), ReadHeaderTimeout: time.Minute}
 	for _, listener := range listeners {
-		if listener, err = opts.Secure.Listen(listener, b.base.Hostname()); err != nil {
+		if listener, err = opts.Secure.Listen(opts.Link(listener), b.base.Hostname()); err != nil {
 			return err
 		}
 		go b.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close

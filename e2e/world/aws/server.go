@@ -70,6 +70,9 @@ type Options struct {
 	// MaxPage limits the items per page below what the caller requests; 0: no limit.
 	MaxPage int
 
+	// Link puts a slower network in front of the listeners of the API, the registry and the bucket, below TLS; nil: none.
+	Link func(net.Listener) net.Listener
+
 	// Wrap adds middleware around the API, the registry and the bucket, outside everything else.
 	Wrap func(http.Handler) http.Handler
 
@@ -141,6 +144,9 @@ func withDefaults(opts Options) Options {
 	if opts.Announce == nil {
 		opts.Announce = func(listening string) (string, error) { return listening, nil }
 	}
+	if opts.Link == nil {
+		opts.Link = func(l net.Listener) net.Listener { return l }
+	}
 	if opts.Wrap == nil {
 		opts.Wrap = func(h http.Handler) http.Handler { return h }
 	}
@@ -152,6 +158,7 @@ func (s *Server) start(ctx context.Context, opts Options) (err error) {
 	s.registry, err = registry.Start(ctx, registry.Options{
 		Dir:    opts.Dir,
 		Addr:   opts.Addr,
+		Link:   opts.Link,
 		Secure: opts.Secure,
 		Wrap: func(next http.Handler) http.Handler {
 			blobs = next
@@ -181,7 +188,7 @@ func (s *Server) listen(ctx context.Context, opts Options, h http.Handler) error
 		return err
 	}
 	s.Endpoint = s.scheme + "://" + listener.Addr().String()
-	if listener, err = opts.Secure.Listen(listener); err != nil {
+	if listener, err = opts.Secure.Listen(opts.Link(listener)); err != nil {
 		return err
 	}
 	s.http = &http.Server{Handler: opts.Secure.Guard(h), ReadHeaderTimeout: time.Minute}

@@ -54,6 +54,10 @@ type Options struct {
 	// Verify makes the engine require TLS, with certificates that it trusts, from registries at HostAddrs, in a network
 	// namespace of its own: like every engine, it accepts anything from those on loopback.
 	Verify bool
+
+	// Rate limits the network of an engine with Bridge or Verify to so many bits per second in each direction, for all of its
+	// connections together; 0: no limit.
+	Rate int64
 }
 
 // Engine is a running Docker Engine with its own containerd. Its methods are not safe for concurrent use.
@@ -167,7 +171,7 @@ func (e *Engine) setUpNetwork(opts Options) (err error) {
 		if e.network, err = newNetwork(); err != nil {
 			return err
 		}
-		e.network.shared = !opts.Bridge
+		e.network.shared, e.network.rate = !opts.Bridge, opts.Rate
 		e.HostAddrs = e.network.hosts()
 	}
 	if opts.Hosts != nil {

@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(startAndHang) != "" {
 		hang()
 	}
+	if os.Getenv(transferFrom) != "" {
+		transfer()
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -22,6 +22,7 @@ type network struct {
 	name   string // of the interface on this side
 	prefix netip.Prefix
 	shared bool // the engine also reaches this machine at the addresses of other engines' networks
+	rate   int64
 }
 
 // hostAddrs is the number of addresses on the host's side of the link, out of six. The sixth is the engine's.
@@ -109,8 +110,31 @@ func (n *network) commands(pid string) [][]string {
 	if n.shared {
 		commands = append(commands, inside("route", "add", Subnet.String(), "via", n.hosts()[0]))
 	}
+	if n.rate > 0 {
+		commands = append(commands, n.limit(n.name)...)
+		for _, command := range n.limit("eth0") {
+			commands = append(commands, append([]string{"nsenter", "--net", "--target", pid}, command...))
+		}
+	}
 	return commands
 }
+
+// limit returns the commands that limit what an interface sends.
+func (n *network) limit(device string) [][]string {
+	rate := fmt.Sprintf("%dbit", n.rate)
+	return [][]string{
+		// The kernel passes data of a connection on in segments of this size at most, whose order others can interleave with.
+		{"ip", "link", "set", device, "gso_max_size", strconv.Itoa(segment)},
+		{"tc", "qdisc", "add", "dev", device, "root", "handle", "1:", "htb", "default", "1"},
+		{"tc", "class", "add", "dev", device, "parent", "1:", "classid", "1:1", "htb", "rate", rate, "burst", strconv.Itoa(4 * segment), "cburst", strconv.Itoa(4 * segment)},
+		{"tc", "qdisc", "add", "dev", device, "parent", "1:1", "handle", "10:", "bfifo", "limit", strconv.FormatInt(n.rate/8/1000*queue, 10)},
+	}
+}
+
+const (
+	segment = 16 << 10 // bytes
+	queue   = 100      // ms
+)
 
 // disconnect removes the link now. The kernel, which removes it with the namespace, may take a while.
 func (n *network) disconnect() {

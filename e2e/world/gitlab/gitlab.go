@@ -48,6 +48,10 @@ type Options struct {
 	// nil: plain HTTP.
 	Secure *secure.Authority
 
+	// Link puts a slower network in front of the listeners of the registry, the token service and the object storage, below
+	// TLS; nil: none.
+	Link func(net.Listener) net.Listener
+
 	// Refusals are the initial refusals; Refuse changes them.
 	Refusals Refusals
 
@@ -114,7 +118,7 @@ func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
 	}
 	s.tokens.realm = opts.Secure.Scheme() + "://" + s.Registry + tokenPath
 	if opts.TokenAddr != "" {
-		if err := s.tokens.listen(ctx, opts.TokenAddr, opts.Secure, s.wrap(opts, s.tokens)); err != nil {
+		if err := s.tokens.listen(ctx, opts, s.wrap(opts, s.tokens)); err != nil {
 			return errors.Join(err, listener.Close())
 		}
 	}
@@ -123,6 +127,7 @@ func (s *Server) serve(ctx context.Context, dir string, opts Options) error {
 	s.registry, err = registry.Start(ctx, registry.Options{
 		Dir:      dir,
 		Listener: listener,
+		Link:     opts.Link,
 		Secure:   opts.Secure,
 		Auth:     s.tokens.accessController(),
 		Wrap: func(next http.Handler) http.Handler {
@@ -146,6 +151,14 @@ func (opts Options) announce(listening string) (string, error) {
 		return listening, nil
 	}
 	return opts.Announce(listening)
+}
+
+// link returns the listener behind Link, with TLS if there is an authority.
+func (opts Options) link(listener net.Listener) (net.Listener, error) {
+	if opts.Link != nil {
+		listener = opts.Link(listener)
+	}
+	return opts.Secure.Listen(listener)
 }
 
 func (s *Server) wrap(opts Options, h http.Handler) http.Handler {

@@ -43,7 +43,7 @@ func (st *storage) listen(ctx context.Context, opts Options, registry http.Handl
 	}
 	st.key, st.registry = []byte(rand.Text()), registry
 	st.base = url.URL{Scheme: opts.Secure.Scheme(), Host: listener.Addr().String()}
-	if listener, err = opts.Secure.Listen(listener); err != nil {
+	if listener, err = opts.link(listener); err != nil {
 		return err
 	}
 	handler := http.Handler(st)

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
-
-	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/secure"
 )
 
 const tokenPath = "/jwt/auth"
@@ -36,17 +34,17 @@ type tokenService struct {
 }
 
 // listen serves handler, the service with its middleware, on its own address until close.
-func (ts *tokenService) listen(ctx context.Context, addr string, authority *secure.Authority, handler http.Handler) error {
+func (ts *tokenService) listen(ctx context.Context, opts Options, handler http.Handler) error {
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", addr)
+	listener, err := lc.Listen(ctx, "tcp", opts.TokenAddr)
 	if err != nil {
 		return err
 	}
-	ts.realm = authority.Scheme() + "://" + listener.Addr().String() + tokenPath
-	if listener, err = authority.Listen(listener); err != nil {
+	ts.realm = opts.Secure.Scheme() + "://" + listener.Addr().String() + tokenPath
+	if listener, err = opts.link(listener); err != nil {
 		return err
 	}
-	ts.server = &http.Server{Handler: authority.Guard(handler), ReadHeaderTimeout: time.Minute}
+	ts.server = &http.Server{Handler: opts.Secure.Guard(handler), ReadHeaderTimeout: time.Minute}
 	go ts.server.Serve(listener) //nolint:errcheck // returns ErrServerClosed, by close
 	return nil
 }

@@ -34,6 +34,9 @@ type Options struct {
 	// Listener replaces Addr for callers that need to know the port before the start. The registry closes it.
 	Listener net.Listener
 
+	// Link puts a slower network in front of the listener, below TLS; nil: none.
+	Link func(net.Listener) net.Listener
+
 	// Secure makes the registry use TLS with a certificate of this authority; nil: plain HTTP.
 	Secure *secure.Authority
 
@@ -68,6 +71,9 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("registry: %w", err), listener.Close())
 	}
 	s.Host = listener.Addr().String()
+	if opts.Link != nil {
+		listener = opts.Link(listener)
+	}
 	if listener, err = opts.Secure.Listen(listener); err != nil {
 		return nil, errors.Join(fmt.Errorf("registry: %w", err), s.close())
 	}
