@@ -100,7 +100,8 @@ func borrowEngine(t *testing.T, kind engine.Kind) *engine.Engine {
 	e := engines.take(kind)
 	if e == nil {
 		var err error
-		if e, err = engine.Start(t.Context(), kind, engine.Options{Verify: true, Hosts: world.Hosts}); err != nil {
+		options := engine.Options{Verify: true, Hosts: world.Hosts, Args: extraArgs(kind)}
+		if e, err = engine.Start(t.Context(), kind, options); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,6 +141,7 @@ func ownEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.E
 
 func startEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine.Engine {
 	t.Helper()
+	options.Args = append(extraArgs(kind), options.Args...)
 	e, err := engine.Start(t.Context(), kind, options)
 	if err != nil {
 		t.Fatal(err)
@@ -153,6 +155,14 @@ func startEngine(t *testing.T, kind engine.Kind, options engine.Options) *engine
 		}
 	})
 	return e
+}
+
+// extraArgs returns dockerd's options in E2E_ENGINE_ARGS, which every engine with the containerd store gets.
+func extraArgs(kind engine.Kind) []string {
+	if kind != engine.Containerd {
+		return nil
+	}
+	return strings.Fields(os.Getenv("E2E_ENGINE_ARGS"))
 }
 
 func startWorld(t *testing.T, e *engine.Engine, options world.Options) *world.World {
