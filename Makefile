@@ -61,7 +61,7 @@ test: setup
 	printf "\n$$table"; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed; see $(RESULTS)" >&2; exit 1; fi
 
-# To run a part of it, for example: cd e2e && go run ./cmd/bench -only ours,script -rounds 1 -latency 30ms -kinds containerd
+# To run a part of it, for example: cd e2e && go run ./cmd/bench -only ours,script -rounds 1 -network tls30 -kinds containerd
 bench: setup-engines
 	cd e2e && go run ./cmd/bench
 

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -29,7 +30,9 @@ func startFar(t *testing.T, d *Distance) string {
 	go func() { ended <- server.Serve(d.Link(listener)) }()
 	t.Cleanup(func() {
 		server.Close() //nolint:errcheck // the connections may have ended
-		<-ended
+		if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return "http://" + listener.Addr().String()
 }
@@ -42,7 +45,7 @@ func echo(t *testing.T, client *http.Client, url string, data []byte) time.Durat
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // only read
+	defer response.Body.Close()
 	if body, err := io.ReadAll(response.Body); err != nil || !bytes.Equal(body, data) {
 		t.Errorf("got %d bytes, %v", len(body), err)
 	}
