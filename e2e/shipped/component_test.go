@@ -29,11 +29,12 @@ func TestComponentIsTheMigrationJob(t *testing.T) {
 			delete(included.Variables, variable)
 		}
 	}
-	// The plain job has its own project; components may be included twice. Loopback is insecure anyway.
+	// The plain job has its own project; components may be included twice. Loopback is insecure anyway, and no more options
+	// leave a space.
 	own := strings.NewReplacer("ecr2gitlab-migration-", "ecr2gitlab-", "ecr2gitlab migrate ", "ecr2gitlab ",
 		" --insecure-registry=127.0.0.0/8", "")
 	command := included.Services[0].Command
-	command[len(command)-1] = own.Replace(command[len(command)-1])
+	command[len(command)-1] = strings.TrimSuffix(own.Replace(command[len(command)-1]), " ")
 	included.ResourceGroup = own.Replace(included.ResourceGroup)
 	included.Cache["key"] = own.Replace(included.Cache["key"].(string))
 	for i, line := range included.Script {
@@ -76,6 +77,7 @@ func TestComponentChecksInputs(t *testing.T) {
 		"command":           {[]any{"plan", "plan --rate 50MB --within 3h", "verify --pull=10"}, []any{"", "help", "plan; rm -rf /", "plan $(id)"}},
 		"concurrency":       {[]any{"1", "9", "10", "64"}, []any{8, "0", "65", "many"}},
 		"conflict":          {[]any{"overwrite", "keep"}, []any{"fail"}},
+		"engine_args":       {[]any{embeddedContainerd, "--registry-mirror=https://mirror.example.com:5000 --log-level=debug"}, notArguments},
 		"insecure_registry": {[]any{"registry.example.com:5000", "10.0.0.0/8", "[::1]:5000"}, []any{"", "a b", "a; reboot", "$(id)"}},
 		"job_name":          {[]any{"eu-west-1", "migration of 2"}, []any{"", "a/b", "a:b", "-"}},
 		"name_separator":    {[]any{"-", "__"}, []any{"--", "/"}},
@@ -97,6 +99,12 @@ func TestComponentChecksInputs(t *testing.T) {
 			}
 		}
 	}
+}
+
+// notArguments are values that the service's shell would take apart, or that dockerd would not take as options.
+var notArguments = []any{
+	"-D", "debug", " --debug", "--debug  --tls", "--log-level debug", "--debug\n--tls", "--debug; reboot", "--debug --dns=$(id)", "--dns=`id`",
+	"--dns='a'", "--dns=a&", "--dns=$ENGINE", "--dns=a>b", "--dns=*",
 }
 
 // There is an input for every variable that users can set.

@@ -265,6 +265,20 @@ func (p project) tryRun(t *testing.T, args ...string) (output string, err error)
 	return string(both), err
 }
 
+// serviceLog returns what the migration's engine had logged when its port was open.
+func (p project) serviceLog(t *testing.T) string {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(p.dir, ".gitlab-ci-local/services-output/migration*", dind+"-0.log"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("%d logs of the service (%v)", len(logs), err)
+	}
+	log, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(log)
+}
+
 // expectArtifacts checks the files that the job left in the project's folder, and those for the next job's cache.
 func (p project) expectArtifacts(t *testing.T, output string, cache string) {
 	t.Helper()

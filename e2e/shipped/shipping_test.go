@@ -146,8 +146,8 @@ func (s shipping) testComposeWith(t *testing.T, compose composeCommand, meet fun
 	m := meet(t)
 	dir := filepath.Join(t.TempDir(), "ecr2gitlab")
 	copySources(t, dir)
-	trust := []string{"INSECURE_REGISTRY=" + m.insecureRegistry, "ENGINE_CA_FILE=" + m.caFile(t)}
-	fillIn(t, filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env"), slices.Concat(m.world.Env(), trust))
+	options := []string{"INSECURE_REGISTRY=" + m.insecureRegistry, "ENGINE_CA_FILE=" + m.caFile(t), "ENGINE_ARGS=" + m.engineArgs}
+	fillIn(t, filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env"), slices.Concat(m.world.Env(), options))
 	t.Cleanup(func() {
 		if output, code := s.run(t, compose(t, dir, "down", "-v")); code != 0 {
 			t.Errorf("down -v: exit code %d:\n%s", code, output)
@@ -165,6 +165,7 @@ func (s shipping) testComposeWith(t *testing.T, compose composeCommand, meet fun
 	s.compare(t, m.world)
 	logs, _ := s.run(t, compose(t, dir, "logs", "docker"))
 	expectOutput(t, logs, "API listen on")
+	m.expectEngine(t, logs)
 	if strings.Contains(logs, enginePauses) {
 		t.Errorf("the engine paused before it listened:\n%s", logs)
 	}
