@@ -106,7 +106,7 @@ func (s *Secrets) look() {
 	if err != nil {
 		return
 	}
-	defer proc.Close() //nolint:errcheck // only read
+	defer proc.Close()                //nolint:errcheck // only read
 	names, _ := proc.Readdirnames(-1) // in part is better than not at all
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
