@@ -34,8 +34,9 @@ type engine struct {
 	at      docker.Endpoint
 	version string
 	store   image.Store
-	cpus    int // of the engine's host
-	images  int // that the engine held before the run
+	cpus    int  // of the engine's host
+	images  int  // that the engine held before the run
+	proxied bool // the engine has a proxy for HTTPS
 	source  registryAuth
 	target  registryAuth
 	// targetHost is the only host that gets target's credentials. isSource reports whether a host gets source's: ECR
@@ -60,6 +61,7 @@ func newEngine(c *docker.Connection, hide *redact.Redactor) *engine {
 	return &engine{
 		filled: docker.Filled{Locks: store == image.ContainerdStore},
 		hide:   hide, client: c.Client, at: c.At, version: c.Info.ServerVersion, store: store, cpus: c.Info.NCPU, images: c.Info.Images,
+		proxied: c.Info.HTTPSProxy != "",
 	}
 }
 

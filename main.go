@@ -310,18 +310,24 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 		return err
 	}
 	refusals := make(chan error, 1)
-	try := func(auth registryAuth) error {
-		return migrate.Retry(ctx, func() error { return engine.Login(ctx, auth) })
+	try := func(registry string, auth registryAuth) error {
+		told := false
+		return migrate.Retry(ctx, func(r migrate.Retrying) {
+			if !told {
+				log.Line("        logging in to %s again, because of: %v", registry, r.Err)
+			}
+			told = true
+		}, func() error { return engine.Login(ctx, auth) })
 	}
-	go func() { refusals <- try(engine.target) }()
-	ofECR, ofGitLab := try(engine.source), <-refusals
+	go func() { refusals <- try(cfg.Registry, engine.target) }()
+	ofECR, ofGitLab := try(credentials.ServerAddress, engine.source), <-refusals
 	if ofECR != nil {
-		return loginError("the ECR registry "+credentials.ServerAddress, "refuses the login of AWS's own token", ofECR,
-			"AWS_ACCOUNT_ID and the region must be those of the registry, and the engine must be able to reach it")
+		return loginError(engine, "the ECR registry ", credentials.ServerAddress, "refuses the login of AWS's own token", ofECR,
+			"AWS_ACCOUNT_ID and the region must be those of the registry")
 	}
 	log.Line("ECR: logged in to %s", credentials.ServerAddress)
 	if ofGitLab != nil {
-		return loginError("the GitLab registry "+cfg.Registry, "refuses the login of "+cfg.RegistryUser, ofGitLab,
+		return loginError(engine, "the GitLab registry ", cfg.Registry, "refuses the login of "+cfg.RegistryUser, ofGitLab,
 			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and expire with the job; elsewhere, use a deploy "+
 				"token or an access token with read_registry and write_registry")
 	}
@@ -330,9 +336,13 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 }
 
 // loginError explains why the engine cannot log in. A refusal with its own remedy is unrelated to the token.
-func loginError(registry, refuses string, err error, remedy string) error {
+func loginError(engine *engine, of, host, refuses string, err error, remedy string) error {
+	registry := of + host
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
 		return fmt.Errorf("the engine cannot log in to %s: %w\n%s", registry, err, refusal.Remedy())
+	}
+	if docker.IsUnreachable(err) {
+		return fmt.Errorf("the engine cannot reach %s: %w\n%s", registry, err, docker.ReachRemedy(host, engine.proxied))
 	}
 	return fmt.Errorf("%s %s: %w\n%s", registry, refuses, err, remedy)
 }

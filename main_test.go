@@ -499,6 +499,12 @@ func TestMigration(t *testing.T) {
 			stderr:  []string{"the engine cannot log in to the ECR registry " + sourceHost, "HTTP response", "--insecure-registry=" + sourceHost},
 		},
 		{
+			name: "a proxy that does not let the engine connect", code: exitFailed,
+			changes: map[string]http.HandlerFunc{authPath: loginFails(sourceHost, `Get "https://`+sourceHost+`/v2/": Forbidden`)},
+			stdout:  []string{"logging in to " + sourceHost + " again, because of: "},
+			stderr:  []string{"the engine cannot log in to the ECR registry " + sourceHost, "to " + sourceHost + ": allow that in the proxy", "docker:dind service"},
+		},
+		{
 			name: "a login that ECR refuses", code: exitFailed,
 			changes: map[string]http.HandlerFunc{authPath: loginRefused(sourceHost)},
 			stdout:  []string{"Engine: Docker 29.0.0"},

@@ -29,6 +29,8 @@ const (
 	TooLarge            Kind = "body too large"
 	// These concern a proxy in front of a registry, or the storage behind it.
 	Firewall      Kind = "blocked by a proxy"
+	ProxyLogin    Kind = "login required by the engine's proxy"
+	ProxyDenied   Kind = "denied by the engine's proxy"
 	StorageDenied Kind = "denied by the layer bucket"
 	// These concern a whole registry.
 	ReadOnly         Kind = "read-only registry"
@@ -137,7 +139,11 @@ var remedies = map[Kind]string{
 		"GitLab's registry takes it from version 4.42 on",
 	TooLarge: "a proxy in front of the registry limits the size of a request: raise its limit (client_max_body_size of nginx), or bypass it " +
 		"(Cloudflare's limit is 100 MB)",
-	Firewall:    "it is not the registry that answers with 403, but a proxy or firewall in front of it: allow the engine's requests to {host} there",
+	Firewall: "it is not the registry that answers with 403, but a proxy or firewall in front of it: allow the engine's requests to {host} there",
+	ProxyLogin: "the engine's proxy requires a login: give the engine an HTTPS_PROXY with a user and password; " +
+		enginesVariables,
+	ProxyDenied: "the engine's proxy does not let it connect to {host}: allow that in the proxy, or, if {host} is in your own network, add it " +
+		"to the engine's NO_PROXY; " + enginesVariables,
 	ReadOnly:    "the registry is read-only, as it is during offline garbage collection: run the migration again afterwards",
 	RegistryOff: "the container registry of this GitLab is turned off: an administrator has to enable it",
 	UnknownAuthority: "the engine does not trust the certificate of {host}: give it the certificate's CA, with the component's input engine_ca, " +

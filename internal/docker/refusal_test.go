@@ -109,6 +109,7 @@ func TestRemedies(t *testing.T) {
 	for _, test := range []struct{ words, want string }{
 		{`Get "https://registry.example.com:5050/v2/": x509: certificate signed by unknown authority`, "/etc/docker/certs.d/registry.example.com:5050/ca.crt"},
 		{`Head "https://10.0.0.3:5000/v2/a": http: server gave HTTP response to HTTPS client`, "--insecure-registry=10.0.0.3:5000"},
+		{`Get "https://10.0.0.3:5000/v2/": Forbidden`, "connect to 10.0.0.3:5000: allow"},
 		{"error from registry: manifest invalid - unknown media type: application/vnd.cncf.notary.signature", "application/vnd.cncf.notary.signature: "},
 	} {
 		if got := refusalOf(t, test.words).Remedy(); !strings.Contains(got, test.want) {

@@ -46,6 +46,9 @@ var signs = []sign{
 	{cause: ErrRefused, kind: TooLarge, answer: statusIs(http.StatusRequestEntityTooLarge), words: words(`\b413 (Request Entity|Payload|Content) Too Large\b`)},
 	{cause: ErrBlocked, kind: StorageDenied, answer: answer.ofStorage, words: words(`<Code>(AccessDenied|SignatureDoesNotMatch|ExpiredToken)</Code>`)},
 	{cause: ErrBlocked, kind: Firewall, answer: answer.ofFirewall, words: words(`\bdenied: (<!doctype )?<?html\b|error parsing HTTP 403 response body: invalid character '<'`)},
+	// A proxy that does not connect is quoted with the text of its status alone.
+	{cause: ErrBlocked, kind: ProxyLogin, words: words(connect + `Proxy Authentication Required\b`)},
+	{cause: ErrBlocked, kind: ProxyDenied, words: words(connect + `Forbidden\b`)},
 
 	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b`)},
 	{cause: ErrNotUnpacked, words: words(notUnpacked)},
@@ -59,7 +62,7 @@ var signs = []sign{
 	{cause: ErrUnavailable, code: cerrdefs.IsUnavailable, words: words(`\b5(0[0-4]|2[0-7]) [a-z]|` + // a status line
 		`\bEOF\b|\btime(d )?out\b|deadline exceeded|connection (reset|refused|closed|lost)|broken pipe|closed network connection|` +
 		`\bstream error: stream ID\b|\bGOAWAY\b|no such host|server misbehaving|temporary failure|` +
-		`unreachable|no route to host|short read|blob upload (unknown|invalid)|` + apart + `unavailable\b`)},
+		`unreachable|no route to host|bad gateway|short read|blob upload (unknown|invalid)|` + apart + `unavailable\b`)},
 	{cause: ErrNotFound, code: cerrdefs.IsNotFound},
 }
 
@@ -70,6 +73,8 @@ var pushSigns = slices.Insert(slices.Clone(signs), 2,
 const (
 	// notUnpacked matches the start of the error that ends a pull after all content has arrived, on the containerd store.
 	notUnpacked = `^failed to unpack image on snapshotter \S+: `
+	// connect matches the start of an error of a request for which there is no connection.
+	connect = `\b(Get|Head|Post|Put|Patch) "?https://[^\s"]+"?: `
 	// apart matches before a word that may also be part of a name, such as the image access-denied.
 	apart = `(^|[\s"'(\[>])`
 )

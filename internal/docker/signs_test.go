@@ -61,6 +61,9 @@ var seen = []struct {
 	{"unknown: unexpected status from PATCH request to https://registry.example.com/v2/a/blobs/uploads/1: 403 Forbidden", "blocked", Firewall},
 	{`error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: "<html><head><title>Request Rejected</title></head></html>"`, "blocked", Firewall},
 	{"denied: <html><head><title>403 Forbidden</title></head></html>", "blocked", Firewall},
+	{`Get "https://registry.example.com/v2/": Proxy Authentication Required`, "blocked", ProxyLogin},
+	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Forbidden`, "blocked", ProxyDenied},
+	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Bad Gateway`, "unavailable", ""},
 	{"failed to copy: httpReadSeeker: failed open: unexpected status from GET request to " + bucket + ": 403 Forbidden", "blocked", StorageDenied},
 	{`error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>"`, "blocked", StorageDenied},
 

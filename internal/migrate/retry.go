@@ -102,8 +102,8 @@ func (a *attempts) NextBackOff() time.Duration {
 }
 
 // Retry retries a call that is not part of a copy, by the same table.
-func Retry(ctx context.Context, call func() error) error {
-	return retryingEngine{rules: retries, outage: &outage{}, observe: func(Retrying) {}}.try(ctx, "", "", call)
+func Retry(ctx context.Context, observe func(Retrying), call func() error) error {
+	return retryingEngine{rules: retries, outage: &outage{}, observe: observe}.try(ctx, "", "", call)
 }
 
 // retryingEngine is an engine that retries its calls by the table. Pushes are retried by their callers, which ask the

@@ -58,6 +58,13 @@ type Options struct {
 	// Rate limits the network of an engine with Bridge or Verify to so many bits per second in each direction, for all of its
 	// connections together; 0: no limit.
 	Rate int64
+
+	// Confined makes only the last of HostAddrs reachable for the engine. A proxy can listen there. It requires Verify, or
+	// Bridge.
+	Confined bool
+
+	// EnvFor returns more variables of dockerd, such as those for a proxy, given the engine's HostAddrs; nil: none.
+	EnvFor func(hostAddrs []string) []string
 }
 
 // Engine is a running Docker Engine with its own containerd. Its methods are not safe for concurrent use.
@@ -162,6 +169,9 @@ func (e *Engine) setUp(path string, opts Options) (err error) {
 	e.Host = "unix://" + e.path("docker.sock")
 	e.args = e.arguments(opts)
 	e.env = append([]string{"PATH=" + path, "HOME=" + e.run.path}, opts.Env...)
+	if opts.EnvFor != nil {
+		e.env = append(e.env, opts.EnvFor(e.HostAddrs)...)
+	}
 	return nil
 }
 
@@ -171,7 +181,8 @@ func (e *Engine) setUpNetwork(opts Options) (err error) {
 		if e.network, err = newNetwork(); err != nil {
 			return err
 		}
-		e.network.shared, e.network.rate = !opts.Bridge, opts.Rate
+		e.network.shared, e.network.confined = !opts.Bridge && !opts.Confined, opts.Confined
+		e.network.rate = opts.Rate
 		e.HostAddrs = e.network.hosts()
 	}
 	if opts.Hosts != nil {

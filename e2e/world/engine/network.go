@@ -23,6 +23,8 @@ type network struct {
 	prefix netip.Prefix
 	shared bool // the engine also reaches this machine at the addresses of other engines' networks
 	rate   int64
+
+	confined bool // the engine reaches only the last address of this machine
 }
 
 // hostAddrs is the number of addresses on the host's side of the link, out of six. The sixth is the engine's.
@@ -114,6 +116,11 @@ func (n *network) commands(pid string) [][]string {
 		commands = append(commands, n.limit(n.name)...)
 		for _, command := range n.limit("eth0") {
 			commands = append(commands, append([]string{"nsenter", "--net", "--target", pid}, command...))
+		}
+	}
+	if n.confined {
+		for _, host := range n.hosts()[:hostAddrs-1] {
+			commands = append(commands, inside("route", "add", "unreachable", host))
 		}
 	}
 	return commands
