@@ -808,6 +808,17 @@ func TestThrottlingIsSurvived(t *testing.T) {
 	}
 }
 
+// AWS cannot parse a request whose body got lost with a connection.
+func TestLostBodyIsRetried(t *testing.T) {
+	err := &smithy.GenericAPIError{Code: "SerializationException", Message: "request declared a Content-Length of 869 but only wrote 0 bytes"}
+	if !ecr.NewRetryer().IsErrorRetryable(err) {
+		t.Error("it is not retried")
+	}
+	if ecr.NewRetryer().IsErrorRetryable(&smithy.GenericAPIError{Code: "InvalidParameterException"}) {
+		t.Error("an invalid parameter is retried")
+	}
+}
+
 // TestRetriesHaveNoQuota draws more retries than the SDK's quota of 500 tokens has, at 5 a ecr.Throttled call.
 func TestRetriesHaveNoQuota(t *testing.T) {
 	retryer := ecr.NewRetryer()

@@ -83,11 +83,16 @@ func learned(hide *redact.Redactor, provider aws.CredentialsProvider) aws.Creden
 	})
 }
 
+// lostBody is the code of AWS's answer to a request that it cannot parse. The SDK sends none like that, so the body was lost
+// on the way, as when HTTP/2 ends a connection and the request is repeated on another without its body.
+const lostBody = "SerializationException"
+
 // NewRetryer returns a retryer without the SDK's default retry quota across calls, which several throttled listings at
 // a time would exhaust. The attempts of each call are still limited.
 func NewRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = ListAttempts
+		o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{lostBody: {}}})
 		o.RateLimiter = ratelimit.None
 	})
 }
