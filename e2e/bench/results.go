@@ -81,10 +81,13 @@ func (r *Results) add(key Key, sample Sample) { r.samples[key] = append(r.sample
 // best returns the parallelism of a daemonless tool's fastest first run in the first round; 0: there was none.
 func (r *Results) best(network Network, tool string) (parallel int) {
 	quickest := 0.0
-	for _, n := range Parallelisms() {
-		samples := r.samples[Key{network, "", tool, n, First}]
-		if len(samples) > 0 && (parallel == 0 || samples[0].Seconds < quickest) {
-			parallel, quickest = n, samples[0].Seconds
+	for key, samples := range r.samples {
+		if key != (Key{network, "", tool, key.Parallel, First}) || key.Parallel == 0 {
+			continue
+		}
+		seconds := samples[0].Seconds
+		if parallel == 0 || seconds < quickest || seconds == quickest && key.Parallel < parallel {
+			parallel, quickest = key.Parallel, seconds
 		}
 	}
 	return parallel

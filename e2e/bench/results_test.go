@@ -41,6 +41,18 @@ func (r *Results) took(network Network, kind engine.Kind, contender string, para
 	r.add(Key{network, kind, contender, parallel, First}, Sample{Seconds: seconds, BytesOut: 100, BytesIn: 100, UniqueBytes: 100})
 }
 
+// TestBestOfOthers has a parallelism that is not one of the defaults.
+func TestBestOfOthers(t *testing.T) {
+	r := newResults()
+	r.took(usual, "", nameCrane, 16, 20)
+	r.took(usual, "", nameCrane, 32, 10)
+	r.took(slow, "", nameCrane, 4, 5)
+	r.took(usual, "", nameRegsync, 64, 5)
+	if got := r.best(usual, nameCrane); got != 32 {
+		t.Errorf("best is %d, want 32", got)
+	}
+}
+
 // TestBest considers only the first round, in which all parallelisms were tried.
 func TestBest(t *testing.T) {
 	r := newResults()
