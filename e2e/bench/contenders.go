@@ -96,12 +96,9 @@ func (b *bench) onEngine(kind engine.Kind) []contender {
 	limited.commands = b.ours(fmt.Sprintf("MIGRATE_DISK=%dMB", b.results.DiskBudget/1e6))
 	embedded := ours
 	embedded.name = nameEmbedded
-	embedded.engineArgs = append(shippedArgs(), embeddedContainerd)
+	embedded.engineArgs = append(shippedArgs(), engine.EmbeddedContainerd)
 	return append(list, contender{name: nameScript8, kind: kind, commands: script(eightLoops)}, embedded, limited)
 }
-
-// embeddedContainerd has dockerd run containerd inside itself. It is experimental.
-const embeddedContainerd = "--feature=embedded-containerd=true"
 
 // shippedArgs are those of the engine in the README's job. The tutorial's job does not set any.
 func shippedArgs() []string {

@@ -22,7 +22,7 @@ func TestContainerdInsideTheEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := ownEngine(t, engine.Containerd, engine.Options{Args: []string{"--feature=embedded-containerd=true"}})
+	e := ownEngine(t, engine.Containerd, engine.Options{Args: []string{engine.EmbeddedContainerd}})
 	w := startWorld(t, e, world.Options{})
 	fill(t, w, account)
 	outcome := run(t, w.Env())

@@ -26,6 +26,9 @@ const (
 // Kinds lists all kinds of engines.
 func Kinds() []Kind { return []Kind{Classic, Containerd} }
 
+// EmbeddedContainerd is the experimental option with which dockerd runs containerd in its own process.
+const EmbeddedContainerd = "--feature=embedded-containerd=true"
+
 const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 30 * time.Second
@@ -108,7 +111,7 @@ func StartSmall(ctx context.Context, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	embedded := opts
-	embedded.Args = append(slices.Clone(opts.Args), "--feature=embedded-containerd=true")
+	embedded.Args = append(slices.Clone(opts.Args), EmbeddedContainerd)
 	e, err := startFrom(ctx, Containerd, dirs, embedded)
 	if err == nil || ctx.Err() != nil {
 		return e, err
