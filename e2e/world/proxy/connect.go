@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -18,13 +17,11 @@ type TunnelOptions struct {
 	Listen string            // host:port
 	From   string            // the IP address from which it connects to servers; empty: any
 	Hosts  map[string]string // the IP addresses of names, as in /etc/hosts
-
-	User, Password string // what clients must send; empty: nothing
 }
 
 // Tunnel is a running HTTP proxy for HTTPS, which clients use with CONNECT. It rejects all other requests.
 type Tunnel struct {
-	URL string // for HTTPS_PROXY, without the password
+	URL string // for HTTPS_PROXY
 
 	opts    TunnelOptions
 	server  *http.Server
@@ -111,10 +108,6 @@ func (p *Tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Tunnel) refusal(r *http.Request) int {
 	if r.Method != http.MethodConnect {
 		return http.StatusNotImplemented
-	}
-	credentials := "Basic " + base64.StdEncoding.EncodeToString([]byte(p.opts.User+":"+p.opts.Password))
-	if p.opts.User != "" && r.Header.Get("Proxy-Authorization") != credentials {
-		return http.StatusProxyAuthRequired
 	}
 	host, _, _ := net.SplitHostPort(r.Host) // an address without a port has no rule
 	p.mu.Lock()
