@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/e2e/world/engine"
 )
 
@@ -108,8 +109,7 @@ func shippedArgs() []string {
 func (b *bench) ours(env ...string) func(context.Context, *site) ([]*exec.Cmd, error) {
 	return func(ctx context.Context, s *site) ([]*exec.Cmd, error) {
 		cmd := command(ctx, b.program.Path())
-		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, s.Env()...)
-		cmd.Env = append(cmd.Env, env...)
+		cmd.Env = world.ProgramEnv(append(s.Env(), env...))
 		return []*exec.Cmd{cmd}, nil
 	}
 }

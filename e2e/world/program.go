@@ -76,12 +76,17 @@ func (p Program) Run(ctx context.Context, env []string, args ...string) (Outcome
 	return outcome, err
 }
 
+// ProgramEnv returns the given variables with those that the program needs on any machine.
+func ProgramEnv(env []string) []string {
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, env...)
+}
+
 // Command returns a command for the program with only the given environment, for callers that observe it while it runs.
 // When ctx ends, it is interrupted with SIGTERM.
 func (p Program) Command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `mount --bind "$0" /etc/hosts && exec "$@"`, p.hosts, p.path}, args...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // hides the mount from others
-	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "AWS_EC2_METADATA_DISABLED=true"}, env...)
+	command.Env = ProgramEnv(env)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 30 * time.Second
 	return command
