@@ -172,6 +172,16 @@ func (w *World) EnvWith(credentials []string) []string {
 	return env
 }
 
+// ShellEnv is Env for a user's shell, where the AWS CLI does not read SSL_CERT_FILE, and AWS_CA_BUNDLE may be set, which the SDK
+// prefers.
+func (w *World) ShellEnv() []string {
+	env := w.Env()
+	if w.authorityFile != "" {
+		env = append(env, "AWS_CA_BUNDLE="+w.authorityFile)
+	}
+	return env
+}
+
 // Owner returns access to a repository in ECR with the permissions of the account's owner, including push.
 func (w *World) Owner(repository string) (name.Repository, authn.Authenticator, error) {
 	repo, err := name.NewRepository(w.AWS.RegistryHost+"/"+repository, name.Insecure)

@@ -206,12 +206,9 @@ func sayWhatIsLeft() {
 // waitForUser keeps the world running until the user ends it.
 func waitForUser(ctx context.Context, w *world.World) (err error) {
 	var exports strings.Builder
-	for _, variable := range w.Env() {
+	for _, variable := range w.ShellEnv() {
 		key, value, _ := strings.Cut(variable, "=")
 		fmt.Fprintf(&exports, "export %s='%s'\n", key, value)
-		if key == "SSL_CERT_FILE" { // the AWS CLI knows only this, and where it is set the SDK prefers it
-			fmt.Fprintf(&exports, "export AWS_CA_BUNDLE='%s'\n", value)
-		}
 	}
 	if err := os.WriteFile(envFile, []byte(exports.String()), 0o600); err != nil {
 		return err
