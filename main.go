@@ -322,12 +322,12 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 	go func() { refusals <- try(cfg.Registry, engine.target) }()
 	ofECR, ofGitLab := try(credentials.ServerAddress, engine.source), <-refusals
 	if ofECR != nil {
-		return loginError(engine, "the ECR registry ", credentials.ServerAddress, "refuses the login of AWS's own token", ofECR,
+		return loginError(engine, "the ECR registry", credentials.ServerAddress, "refuses the login of AWS's own token", ofECR,
 			"AWS_ACCOUNT_ID and the region must be those of the registry")
 	}
 	log.Line("ECR: logged in to %s", credentials.ServerAddress)
 	if ofGitLab != nil {
-		return loginError(engine, "the GitLab registry ", cfg.Registry, "refuses the login of "+cfg.RegistryUser, ofGitLab,
+		return loginError(engine, "the GitLab registry", cfg.Registry, "refuses the login of "+cfg.RegistryUser, ofGitLab,
 			"In a job, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD come from GitLab and expire with the job; elsewhere, use a deploy "+
 				"token or an access token with read_registry and write_registry")
 	}
@@ -336,8 +336,8 @@ func login(ctx context.Context, cfg Config, source *amazon, engine *engine, log 
 }
 
 // loginError explains why the engine cannot log in. A refusal with its own remedy is unrelated to the token.
-func loginError(engine *engine, of, host, refuses string, err error, remedy string) error {
-	registry := of + host
+func loginError(engine *engine, which, host, refuses string, err error, remedy string) error {
+	registry := which + " " + host
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
 		return fmt.Errorf("the engine cannot log in to %s: %w\n%s", registry, err, refusal.Remedy())
 	}
