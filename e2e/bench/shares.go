@@ -13,7 +13,7 @@ import (
 // Shares divides the machine's processor time during a run, in seconds. Every process counts with the children that it has
 // waited for.
 type Shares struct {
-	Busy       float64 // of all processors, whoever used them
+	Busy       float64 // of all processors, including other programs
 	Dockerd    float64 // without containerd, unless that is part of it
 	Containerd float64
 	Own        float64 // the contender's own processes

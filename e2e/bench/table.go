@@ -65,7 +65,13 @@ func (r *Results) networks() []Network {
 		}
 	}
 	slices.SortFunc(list, func(a, b Network) int {
-		return cmp.Or(-strings.Compare(a.String()[:1], b.String()[:1]), cmp.Compare(b.RoundTrip, a.RoundTrip), cmp.Compare(a.Rate, b.Rate))
+		switch {
+		case a.TLS && !b.TLS:
+			return -1
+		case b.TLS && !a.TLS:
+			return 1
+		}
+		return cmp.Or(cmp.Compare(b.RoundTrip, a.RoundTrip), cmp.Compare(a.Rate, b.Rate))
 	})
 	return list
 }
