@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
@@ -17,35 +16,14 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// lightOf is an image whose layers an engine pulls by themselves: one of its own, and those that it shares.
-func lightOf(t testing.TB, content string, shared ...string) image.Manifest {
-	return layersOf(t, testkit.Blob, content, shared)
-}
-
-// heavyOf is like lightOf, and of layers too large for that.
-func heavyOf(t testing.TB, content string, shared ...string) image.Manifest {
-	return layersOf(t, testkit.Heavy, content, shared)
-}
-
-func layersOf(t testing.TB, layer func(mediaType, content string) ocispec.Descriptor, content string, shared []string) image.Manifest {
-	d := testkit.ImageDocument(content)
-	d.Layers = nil
-	for _, each := range append(shared, content) {
-		d.Layers = append(d.Layers, layer(ocispec.MediaTypeImageLayerGzip, each))
-	}
-	return d.Manifest(t)
-}
-
-func digestOf(content string) string { return digest.FromString(content).String() }
-
 // The name comes first, the blobs by themselves, each image's whole content is there before its push, and nothing stays.
 func TestCopyByBlob(t *testing.T) {
-	img := lightOf(t, "app", "base")
+	img := testkit.LightImage(t, "app", "base")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1", "2") })
 	s.copy(t, "app:1: exact", "app:2: exact")
 	got := s.engine.Of("load", "pull", "tag", "push")
 	slices.Sort(got[1:4]) // side by side
-	want := []string{"load app:1", "pull app@" + digestOf("app"), "pull app@" + digestOf("base"), "pull app@" + digestOf("config of app"), "push app:1", "push app:2"}
+	want := []string{"load app:1", "pull app@" + testkit.DigestOf("app"), "pull app@" + testkit.DigestOf("base"), "pull app@" + testkit.DigestOf("config of app"), "push app:1", "push app:2"}
 	slices.Sort(want[1:4])
 	if !slices.Equal(got, want) {
 		t.Errorf("calls\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -60,9 +38,9 @@ func TestRunBringsEachBlobOnce(t *testing.T) {
 		dedicated bool
 		calls     string
 	}{
-		{"by blob", lightOf, false, "pull"},
-		{"by blob in an engine of our own", lightOf, true, "pull"},
-		{"cut off", heavyOf, true, "cut"},
+		{"by blob", testkit.LightImage, false, "pull"},
+		{"by blob in an engine of our own", testkit.LightImage, true, "pull"},
+		{"cut off", testkit.HeavyImage, true, "cut"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := testkit.NewRegistry()
@@ -106,8 +84,8 @@ func TestCopySparesWhatTheTargetHas(t *testing.T) {
 		lost  bool
 		want  []string
 	}{
-		{"by blob", lightOf, false, []string{"pull app@" + digestOf("config of 2"), "pull app@" + digestOf("2")}},
-		{"lost since", lightOf, true, []string{"pull app@" + digestOf("base"), "pull app@" + digestOf("config of 2"), "pull app@" + digestOf("2")}},
+		{"by blob", testkit.LightImage, false, []string{"pull app@" + testkit.DigestOf("config of 2"), "pull app@" + testkit.DigestOf("2")}},
+		{"lost since", testkit.LightImage, true, []string{"pull app@" + testkit.DigestOf("base"), "pull app@" + testkit.DigestOf("config of 2"), "pull app@" + testkit.DigestOf("2")}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := testkit.NewRegistry()
@@ -118,7 +96,7 @@ func TestCopySparesWhatTheTargetHas(t *testing.T) {
 			}
 			source.Push("app", test.image(t, "2", "base"), "2", "latest")
 			if test.lost {
-				delete(engine.Arrived, testkit.TargetBase+"/app@"+digestOf("base"))
+				delete(engine.Arrived, testkit.TargetBase+"/app@"+testkit.DigestOf("base"))
 			}
 			engine.Calls = nil
 			summary, _, err := runIn(t, engine, nil)
@@ -142,7 +120,7 @@ func TestCopyWithoutBlobPulls(t *testing.T) {
 	source := testkit.NewRegistry()
 	const images = 12
 	for i := range images {
-		source.Push("app", lightOf(t, fmt.Sprint(i)), fmt.Sprint(i))
+		source.Push("app", testkit.LightImage(t, fmt.Sprint(i)), fmt.Sprint(i))
 	}
 	engine := testkit.NewEngine(source)
 	engine.NoBlobs = true
@@ -158,9 +136,9 @@ func TestCopyWithoutBlobPulls(t *testing.T) {
 
 // One blob that fails brings the image down to the usual way, and nothing else.
 func TestCopyOneBlobFails(t *testing.T) {
-	img := lightOf(t, "app")
+	img := testkit.LightImage(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-	s.engine.Fails["pull "+s.item.Image.Repository.URI+"@"+digestOf("app")] = errors.New("connection reset")
+	s.engine.Fails["pull "+s.item.Image.Repository.URI+"@"+testkit.DigestOf("app")] = errors.New("connection reset")
 	s.copy(t, "app:1: exact")
 	if n := s.engine.Count("pull " + s.pulled(img)); n != 1 {
 		t.Errorf("%d pulls of the image", n)
@@ -184,18 +162,9 @@ func TestCopyForeignLayers(t *testing.T) {
 	}
 }
 
-// foreign is an image with a layer at a host of its own.
-func foreign(t *testing.T, layer ocispec.Descriptor) image.Manifest {
-	t.Helper()
-	d := testkit.ImageDocument("app")
-	layer.URLs = []string{"http://layers.example.com/" + layer.Digest.Encoded()}
-	d.Layers[0] = layer
-	return d.Manifest(t)
-}
-
 // The engine gets a layer from its URLs even if the registry has it, except by its digest.
 func TestCopyForeignLayerOfTheSource(t *testing.T) {
-	img := foreign(t, testkit.Blob(image.MediaTypeDockerForeignLayer, "app"))
+	img := testkit.ForeignImage(t, testkit.Blob(image.MediaTypeDockerForeignLayer, "app"))
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 	s.copy(t, "app:1: exact")
 	want := []string{"pull app@" + img.Layers[0].Digest.String(), "pull app@" + img.Config.Digest.String()}
@@ -210,7 +179,7 @@ func TestHostOfForeignLayersIsDown(t *testing.T) {
 	for name, layer := range map[string]ocispec.Descriptor{"small": small, "large": large} {
 		t.Run(name, func(t *testing.T) {
 			source := testkit.NewRegistry()
-			img := foreign(t, layer)
+			img := testkit.ForeignImage(t, layer)
 			source.Push("app", img, "1")
 			source.Push("other", testkit.Image(t, "other"), "1")
 			engine := testkit.NewEngine(source)

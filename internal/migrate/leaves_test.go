@@ -6,23 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
-
-const sociType = "application/vnd.amazon.soci.index.v2+json"
-
-// soci is an artifact of a media type that GitLab is not known to take.
-func soci(t *testing.T, content string) image.Manifest {
-	t.Helper()
-	config := testkit.Blob(sociType, "{}")
-	return testkit.Document{
-		MediaType: ocispec.MediaTypeImageManifest, Config: &config, Layers: []ocispec.Descriptor{testkit.Heavy("application/octet-stream", content)},
-	}.Manifest(t)
-}
 
 func TestManifestsThatArePushedFirst(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
@@ -31,7 +18,7 @@ func TestManifestsThatArePushedFirst(t *testing.T) {
 	wrong := testkit.Index(t, testkit.Child(children[0], testkit.Linux("amd64")), short)
 	sbom := testkit.Artifact(t, "application/spdx+json", "sbom", children[0])
 	beside := testkit.Index(t, testkit.Child(sbom, nil), testkit.Child(children[0], testkit.Linux("amd64")))
-	unknown := soci(t, "soci")
+	unknown := testkit.SOCI(t, "soci")
 	withSOCI := testkit.Index(t, testkit.Child(children[0], testkit.Linux("amd64")), testkit.Child(unknown, nil))
 	at := func(kind string, m image.Manifest) string { return kind + " app@" + m.Digest.String() }
 	for _, test := range []struct {
@@ -69,7 +56,7 @@ func TestManifestsThatArePushedFirst(t *testing.T) {
 
 // Where GitLab refuses a media type, the rest of the image stays where it is.
 func TestRefusedMediaTypeMovesNothingElse(t *testing.T) {
-	img, unknown := testkit.Image(t, "app"), soci(t, "soci")
+	img, unknown := testkit.Image(t, "app"), testkit.SOCI(t, "soci")
 	root := testkit.Index(t, testkit.Child(img, testkit.Linux("amd64")), testkit.Child(unknown, nil))
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", root, "1", "2"); r.Hold("app", img, unknown) })
 	s.engine.Fails["push "+s.item.Target+"@"+unknown.Digest.String()] = errors.New("unknown media type")

@@ -18,7 +18,7 @@ const otherType = "application/vnd.example.other"
 func TestListsOfReferrersThatAreOurs(t *testing.T) {
 	img := testkit.Image(t, "app")
 	all := []image.Manifest{
-		testkit.Artifact(t, "application/spdx+json", "first", img), testkit.Artifact(t, sociType, "second", img),
+		testkit.Artifact(t, "application/spdx+json", "first", img), testkit.Artifact(t, testkit.SOCIType, "second", img),
 		testkit.Artifact(t, otherType, "third", img), testkit.Artifact(t, "application/spdx+json", "fourth", img),
 	}
 	theirs := testkit.Artifact(t, "application/spdx+json", "theirs", img)
@@ -104,7 +104,7 @@ func referrersOutcome(results []transfer.Result) transfer.Outcome {
 // less than before.
 func TestShortenedListIsReplaced(t *testing.T) {
 	img := testkit.Image(t, "app")
-	sbom, signature := testkit.Artifact(t, "application/spdx+json", "sbom", img), testkit.Artifact(t, sociType, "signature", img)
+	sbom, signature := testkit.Artifact(t, "application/spdx+json", "sbom", img), testkit.Artifact(t, testkit.SOCIType, "signature", img)
 	engine := testkit.NewEngine(testkit.NewRegistry())
 	engine.From.Push("app", img, "1")
 	engine.From.Push("app", sbom)
@@ -127,7 +127,7 @@ func TestShortenedListIsReplaced(t *testing.T) {
 		engine.Fail(push, step.refuses)
 		summary, _, err := runIn(t, engine, func(o *Options) {
 			if step.leaveOut {
-				o.LeaveOut = plan.Patterns{sociType}
+				o.LeaveOut = plan.Patterns{testkit.SOCIType}
 			}
 		})
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // errSOCI is what GitLab says of SOCI's media type.
-var errSOCI = docker.ClassifyPush(errors.New("error from registry: manifest invalid - unknown media type: " + sociType))
+var errSOCI = docker.ClassifyPush(errors.New("error from registry: manifest invalid - unknown media type: " + testkit.SOCIType))
 
 // withSOCI pushes an image with a SOCI index beside it, and returns its manifests.
 func withSOCI(t *testing.T, r *testkit.Registry, repository string) (root, img, unknown image.Manifest) {
@@ -26,7 +26,7 @@ func withSOCI(t *testing.T, r *testkit.Registry, repository string) (root, img, 
 // withSOCIOf is withSOCI with the content of the SOCI index's layer.
 func withSOCIOf(t *testing.T, r *testkit.Registry, repository, content string) (root, img, unknown image.Manifest) {
 	t.Helper()
-	img, unknown = testkit.Image(t, repository), soci(t, content)
+	img, unknown = testkit.Image(t, repository), testkit.SOCI(t, content)
 	root = testkit.Index(t, testkit.Child(img, testkit.Linux("amd64")), testkit.Child(unknown, nil))
 	r.Push(repository, root, "1")
 	r.Hold(repository, img, unknown)
@@ -66,7 +66,7 @@ func testRefusedOnce(t *testing.T, concurrency int) {
 			continue
 		}
 		step := new(transfer.StepError)
-		if !errors.As(r.Err, &step) || !strings.Contains(r.Err.Error(), sociType) || !strings.Contains(step.Remedy, "MIGRATE_LEAVE_OUT="+sociType) {
+		if !errors.As(r.Err, &step) || !strings.Contains(r.Err.Error(), testkit.SOCIType) || !strings.Contains(step.Remedy, "MIGRATE_LEAVE_OUT="+testkit.SOCIType) {
 			t.Errorf("%s: %v, and the remedy %+v", r.Name(), r.Err, step)
 		}
 	}
@@ -122,7 +122,7 @@ func TestSmallestManifestIsTriedFirst(t *testing.T) {
 // Nothing can be left out where the type is that of the tag itself.
 func TestRefusedRootHasNoSetting(t *testing.T) {
 	source := testkit.NewRegistry()
-	source.Push("app", soci(t, "soci"), "1", "2")
+	source.Push("app", testkit.SOCI(t, "soci"), "1", "2")
 	engine := testkit.NewEngine(source)
 	engine.Fails["push "+testkit.TargetBase+"/app:1"] = errSOCI
 	summary, _, err := runIn(t, engine, nil)
@@ -147,7 +147,7 @@ func TestRefusedMediaTypeLeftOut(t *testing.T) {
 	engine := testkit.NewEngine(source)
 	engine.Fails["push "+testkit.TargetBase+"/a@"+unknown.Digest.String()] = errSOCI
 	summary, _, err := runIn(t, engine, func(o *Options) {
-		patterns, err := plan.ParsePatterns(sociType)
+		patterns, err := plan.ParsePatterns(testkit.SOCIType)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func TestRefusedMediaTypeLeftOut(t *testing.T) {
 func TestRefusedReferrerIsLeftOutOfTheList(t *testing.T) {
 	source := testkit.NewRegistry()
 	img := testkit.Image(t, "app")
-	sbom, signature := testkit.Artifact(t, "application/spdx+json", "sbom", img), testkit.Artifact(t, sociType, "signature", img)
+	sbom, signature := testkit.Artifact(t, "application/spdx+json", "sbom", img), testkit.Artifact(t, testkit.SOCIType, "signature", img)
 	for _, m := range []image.Manifest{img, sbom, signature} {
 		source.Push("app", m)
 	}
@@ -182,8 +182,8 @@ func TestRefusedReferrerIsLeftOutOfTheList(t *testing.T) {
 		if list.Outcome != transfer.Refused || list.Referrers != 2 || !errors.As(list.Err, &step) {
 			t.Fatalf("%s is %s: %v", list.Name(), list.Outcome, list.Err)
 		}
-		testkit.ExpectError(t, list.Err, "1 of the 2 referrers are at GitLab", sociType)
-		if !strings.Contains(step.Remedy, "MIGRATE_LEAVE_OUT="+sociType) {
+		testkit.ExpectError(t, list.Err, "1 of the 2 referrers are at GitLab", testkit.SOCIType)
+		if !strings.Contains(step.Remedy, "MIGRATE_LEAVE_OUT="+testkit.SOCIType) {
 			t.Errorf("the remedy is %q", step.Remedy)
 		}
 		if got := engine.Tags[list.Target]; got != taken.Root.Digest {

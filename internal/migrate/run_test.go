@@ -502,7 +502,7 @@ func TestSharesOfAChoice(t *testing.T) {
 
 // What each worker did is told with its time, and with the bytes that were not there before.
 func TestWorked(t *testing.T) {
-	first, second := lightOf(t, "first", "base"), lightOf(t, "second", "base")
+	first, second := testkit.LightImage(t, "first", "base"), testkit.LightImage(t, "second", "base")
 	own := sizeOf(second) - int64(len("base"))
 	synctest.Test(t, func(t *testing.T) {
 		source := testkit.NewRegistry()

@@ -31,8 +31,8 @@ func TestRunWithoutLoads(t *testing.T) {
 	source.Push("index", index, "1")
 	source.Hold("index", children...)
 	for i := range 6 {
-		source.Push("light", lightOf(t, fmt.Sprint("light", i), "base"), fmt.Sprint(i))
-		source.Push("heavy", heavyOf(t, fmt.Sprint("heavy", i), "floor"), fmt.Sprint(i))
+		source.Push("light", testkit.LightImage(t, fmt.Sprint("light", i), "base"), fmt.Sprint(i))
+		source.Push("heavy", testkit.HeavyImage(t, fmt.Sprint("heavy", i), "floor"), fmt.Sprint(i))
 	}
 	engine := stuckEngine(t, source)
 	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Dedicated = 1, true })
@@ -50,7 +50,7 @@ func TestRunWithoutLoads(t *testing.T) {
 
 // A load that was stuck once is tried again.
 func TestLoadTriedAgain(t *testing.T) {
-	img := lightOf(t, "app")
+	img := testkit.LightImage(t, "app")
 	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 	call := "load " + s.target("1")
 	s.engine.Fails[call] = docker.ErrStalled
