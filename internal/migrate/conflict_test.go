@@ -42,11 +42,11 @@ func TestTagsOfSomebodyElse(t *testing.T) {
 		{name: "kept on purpose", answer: theirs, change: func(s *setup) { s.with.Conflicts = transfer.ConflictKeep }, outcome: transfer.Kept},
 		{name: "overwritten on purpose", answer: theirs, change: func(s *setup) { s.with.Conflicts = transfer.ConflictOverwrite }, outcome: transfer.Exact},
 		{name: "what an earlier run left", answer: theirs, change: func(s *setup) {
-			s.with.Earlier = leftAt([]Earlier{{Target: s.target("1"), Pushed: theirs.Digest}})
+			s.with.Earlier = map[string][]digest.Digest{s.target("1"): {theirs.Digest}}
 		}, outcome: transfer.Exact},
 		{name: "not what an earlier run left", answer: older, change: func(s *setup) {
 			s.source.Hold("app", older)
-			s.with.Earlier = leftAt([]Earlier{{Target: s.target("1"), Pushed: pair.Digest}})
+			s.with.Earlier = map[string][]digest.Digest{s.target("1"): {pair.Digest}}
 		}, outcome: transfer.Conflict},
 		{name: "an older image that ECR still has", answer: older, change: func(s *setup) { s.source.Hold("app", older) }, outcome: transfer.Exact},
 		{name: "an older image that ECR has deleted", answer: older, outcome: transfer.Conflict},
@@ -147,40 +147,5 @@ func TestTagPushedBetweenTries(t *testing.T) {
 				t.Errorf("%d pushes, and %q was replaced; want %d and %q", n, result.Replaced, test.pushes, test.replaced)
 			}
 		})
-	}
-}
-
-// A push whose tag has turned out to need none is not retried, whatever the reason.
-func TestSettledPushIsNotRetried(t *testing.T) {
-	source := testkit.NewRegistry()
-	source.Push("app", testkit.Image(t, "app"), "1")
-	engine := testkit.NewEngine(source)
-	engine.Before = func(call string) {
-		if strings.HasPrefix(call, "pull ") {
-			engine.Fail("resolve "+testkit.TargetBase+"/app:1", docker.ErrDenied)
-		}
-	}
-	var retried []Retrying
-	summary, _, err := runIn(t, engine, func(o *Options) {
-		o.retries = retries
-		o.Observe = func(e Event) {
-			if e, is := e.(Retrying); is {
-				retried = append(retried, e)
-			}
-		}
-	})
-	if err != nil || len(summary.Results) != 1 || summary.Results[0].Outcome != transfer.Failed {
-		t.Fatalf("%v: %q", err, outcomes(summary.Results))
-	}
-	testkit.ExpectError(t, summary.Results[0].Err, "verify ", "denied")
-	if len(retried) > 0 || engine.Count("push "+testkit.TargetBase+"/app:1") > 0 {
-		t.Errorf("retried %v after %q", retried, engine.Of("push"))
-	}
-}
-
-func TestIncompleteLeavesOutWhatIsKept(t *testing.T) {
-	summary := Summary{Results: []transfer.Result{{Outcome: transfer.Kept}, {Outcome: transfer.Conflict}, {Outcome: transfer.Exact}}}
-	if got := summary.Incomplete(); got != 1 {
-		t.Errorf("%d are incomplete", got)
 	}
 }

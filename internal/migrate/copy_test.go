@@ -76,19 +76,6 @@ func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside b
 	return r.results, len(r.deferred) > 0
 }
 
-// migrate copies the image as a run of it alone does, from the beginning to the end, and expects the results in any order.
-func (s *setup) migrate(t *testing.T, want ...string) []transfer.Result {
-	t.Helper()
-	r := s.run(t.Context())
-	defer r.stop(nil)
-	r.copyAndRecover(t.Context(), plan.Copies([]*plan.Item{s.item}))
-	if got := outcomes(r.results); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
-		t.Errorf("results %q, want %q", got, want)
-	}
-	s.engine.ExpectEmpty(t)
-	return r.results
-}
-
 // copy expects the results "tag: outcome", and nothing left in the engine.
 func (s *setup) copy(t *testing.T, want ...string) []transfer.Result {
 	t.Helper()

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -35,4 +36,24 @@ func surveyed(t *testing.T, source transfer.Source, change func(*plan.Planner)) 
 		t.Fatal(err)
 	}
 	return found, p
+}
+
+// targetTag is a tag of the repository app at the target.
+func targetTag(tag string) string { return testkit.TargetBase + "/app:" + tag }
+
+// expectRun makes a run with one worker, and expects its results in this order, and nothing left in the engine.
+func expectRun(t *testing.T, engine *testkit.Engine, want ...string) []transfer.Result {
+	t.Helper()
+	return expectRunWith(t, engine, func(Event) {}, want...)
+}
+
+// expectRunWith is expectRun with a listener.
+func expectRunWith(t *testing.T, engine *testkit.Engine, observe func(Event), want ...string) []transfer.Result {
+	t.Helper()
+	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Observe = 1, observe })
+	if got := outcomes(summary.Results); err != nil || !slices.Equal(got, want) {
+		t.Errorf("results %q, want %q; error %v", got, want, err)
+	}
+	engine.ExpectEmpty(t)
+	return summary.Results
 }

@@ -125,25 +125,12 @@ func TestRecoverFailures(t *testing.T) {
 // What has come to the target between the two tries needs no third.
 func TestRecoverPresent(t *testing.T) {
 	img := testkit.Image(t, "app")
-	signature := testkit.Artifact(t, "application/x", "signature", img)
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1"); r.Push("app", signature) })
+	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 	s.engine.Tags[s.target("1")] = img.Digest
-	s.recover(t, "app:1: present", "1 referrers of "+img.Digest.String()+": exact")
+	s.recover(t, "app:1: present")
 	if n := s.engine.Count("pull " + s.pulled(img)); n != 0 {
 		t.Errorf("%d pulls", n)
 	}
-}
-
-// One tag that is there has the referrers of the image, even if the other cannot be had.
-func TestRecoverFailedBesidePresent(t *testing.T) {
-	img := testkit.Image(t, "app")
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) {
-		r.Push("app", img, "1", "2")
-		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
-	})
-	s.engine.Tags[s.target("1")] = img.Digest
-	s.engine.Broken[img.Digest] = true
-	s.recover(t, "app:1: present", "app:2: failed", referrersOf(img, "1")+": exact")
 }
 
 func TestRecoverInterrupted(t *testing.T) {

@@ -94,28 +94,37 @@ func TestBringReferrers(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		change func(s *setup, tag string) // tag: the referrers' of the index
+		change func(e *testkit.Engine, tag string) // tag: the referrers' of the index
 		want   []string
 		says   string // of the result of the index's referrers
 
 		untouched bool // by any push
 	}{
-		{"all, subjects first", func(*setup, string) {}, all, "", false},
-		{"present", func(s *setup, tag string) { s.engine.Tags[tag] = one(signature).Root.Digest }, with(transfer.Present, 2), "", true},
-		{"others at the target", func(s *setup, tag string) { s.engine.Tags[tag] = testkit.EmptyDigest }, with(transfer.Failed, 2), "they are left alone", true},
-		{"nobody knows what is at the target", func(s *setup, tag string) { s.engine.Fails["resolve "+tag] = denied }, with(transfer.Failed, 2), "toomanyrequests", true},
-		{"push denied", func(s *setup, tag string) { s.engine.Fails["push "+tag] = docker.ErrDenied }, with(transfer.Failed, 2), "denied", false},
-		{"pull fails", func(s *setup, _ string) { s.engine.Fails["pull "+s.pulled(signature)] = denied }, with(transfer.Failed, 2), "toomanyrequests", false},
-		{"incomplete", func(s *setup, _ string) { s.engine.Broken[signature.Digest] = true }, with(transfer.Failed, 2), "skipped layers", false},
-		{"another digest pushed", func(s *setup, tag string) { s.engine.Answers[tag] = testkit.EmptyDigest }, with(transfer.Failed, 2), "the engine pushed " + testkit.EmptyDigest, false},
-		{"nothing arrives", func(s *setup, tag string) { s.engine.Lost[tag] = true }, with(transfer.Failed, 2), "manifest unknown", false},
+		{"all, subjects first", func(*testkit.Engine, string) {}, all, "", false},
+		{"present", func(e *testkit.Engine, tag string) { e.Tags[tag] = one(signature).Root.Digest }, with(transfer.Present, 2), "", true},
+		{"others at the target", func(e *testkit.Engine, tag string) { e.Tags[tag] = testkit.EmptyDigest }, with(transfer.Failed, 2), "they are left alone", true},
+		{"nobody knows what is at the target", func(e *testkit.Engine, tag string) { e.Fails["resolve "+tag] = denied }, with(transfer.Failed, 2), "toomanyrequests", true},
+		{"push denied", func(e *testkit.Engine, tag string) { e.Fails["push "+tag] = docker.ErrDenied }, with(transfer.Failed, 2), "denied", false},
+		{"pull fails", func(e *testkit.Engine, _ string) {
+			e.Fails["pull "+testkit.Repository("app").Reference(signature)] = denied
+		}, with(transfer.Failed, 2), "toomanyrequests", false},
+		{"incomplete", func(e *testkit.Engine, _ string) { e.Broken[signature.Digest] = true }, with(transfer.Failed, 2), "skipped layers", false},
+		{"another digest pushed", func(e *testkit.Engine, tag string) { e.Answers[tag] = testkit.EmptyDigest }, with(transfer.Failed, 2), "the engine pushed " + testkit.EmptyDigest, false},
+		{"nothing arrives", func(e *testkit.Engine, tag string) { e.Lost[tag] = true }, with(transfer.Failed, 2), "manifest unknown", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, image.ContainerdStore, fill)
-			tag := s.item.Tagged(image.ReferrersTag(pair.Digest))
-			test.change(s, tag)
-			before := s.engine.Tags[tag]
-			results := s.migrate(t, test.want...)
+			source := testkit.NewRegistry()
+			fill(source)
+			engine := testkit.NewEngine(source)
+			tag := targetTag(image.ReferrersTag(pair.Digest))
+			test.change(engine, tag)
+			before := engine.Tags[tag]
+			summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency = 1 })
+			results := summary.Results
+			if got := slices.Sorted(slices.Values(outcomes(results))); err != nil || !slices.Equal(got, slices.Sorted(slices.Values(test.want))) {
+				t.Errorf("results %q, want %q; error %v", got, test.want, err)
+			}
+			engine.ExpectEmpty(t)
 			at := slices.IndexFunc(results, func(r transfer.Result) bool { return r.Subject == pair.Digest })
 			if at < 0 {
 				t.Fatalf("results %q without the referrers of the index", outcomes(results))
@@ -125,11 +134,11 @@ func TestBringReferrers(t *testing.T) {
 			}
 			if r := results[at]; test.says != "" {
 				testkit.ExpectError(t, r.Err, test.says)
-				if now := s.engine.Tags[tag]; before != "" && now != before {
+				if now := engine.Tags[tag]; before != "" && now != before {
 					t.Errorf("the target's %s became %s", before, now)
 				}
 			}
-			if n := s.engine.Count("push " + tag); test.untouched && n != 0 {
+			if n := engine.Count("push " + tag); test.untouched && n != 0 {
 				t.Errorf("%d pushes", n)
 			}
 		})
@@ -145,55 +154,54 @@ func TestReferrersWithoutAllTags(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		change func(*setup)
+		change func(*testkit.Engine)
 		want   []string
 	}{
-		{"one tag denied", func(s *setup) { s.engine.Fails["push "+s.target("1")] = docker.ErrDenied },
+		{"one tag denied", func(e *testkit.Engine) { e.Fails["push "+targetTag("1")] = docker.ErrDenied },
 			[]string{"app:1: failed", "app:2: exact", referrersOf(img, "1") + ": exact"}},
-		{"one present, one denied", func(s *setup) {
-			s.engine.Tags[s.target("1")] = img.Digest
-			s.engine.Fails["push "+s.target("2")] = docker.ErrDenied
+		{"one present, one denied", func(e *testkit.Engine) {
+			e.Tags[targetTag("1")] = img.Digest
+			e.Fails["push "+targetTag("2")] = docker.ErrDenied
 		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
-		{"one present, no more to be had", func(s *setup) {
-			s.engine.Tags[s.target("1")] = img.Digest
-			s.engine.Fails["pull "+s.pulled(img)] = docker.ErrNotFound
+		{"one present, no more to be had", func(e *testkit.Engine) {
+			e.Tags[targetTag("1")] = img.Digest
+			e.Fails["pull "+testkit.Repository("app").Reference(img)] = docker.ErrNotFound
 		}, []string{"app:1: present", "app:2: failed", referrersOf(img, "1") + ": exact"}},
-		{"all present", func(s *setup) {
-			s.engine.Tags[s.target("1")], s.engine.Tags[s.target("2")] = img.Digest, img.Digest
+		{"all present", func(e *testkit.Engine) {
+			e.Tags[targetTag("1")], e.Tags[targetTag("2")] = img.Digest, img.Digest
 		}, []string{"app:1: present", "app:2: present", referrersOf(img, "1") + ": exact"}},
-		{"none arrived", func(s *setup) { s.engine.Fails["pull "+s.pulled(img)] = docker.ErrNotFound },
+		{"none arrived", func(e *testkit.Engine) {
+			e.Fails["pull "+testkit.Repository("app").Reference(img)] = docker.ErrNotFound
+		},
 			[]string{"app:1: failed", "app:2: failed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSetup(t, image.ContainerdStore, fill)
-			test.change(s)
-			s.copy(t, test.want...)
+			source := testkit.NewRegistry()
+			fill(source)
+			engine := testkit.NewEngine(source)
+			test.change(engine)
+			expectRun(t, engine, test.want...)
 		})
 	}
 }
 
 func TestReferrersBroken(t *testing.T) {
-	img := testkit.Image(t, "app")
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) {
-		r.Push("app", img, "1")
-		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
-		r.Push("app", testkit.Artifact(t, "application/x", "archived", img))
-		r.Tagged["app"][2].Archived = true
-	})
-	results := s.copy(t, "app:1: exact", referrersOf(img, "2")+": failed")
+	source, img, _ := signedImage(t)
+	source.Push("app", testkit.Artifact(t, "application/x", "archived", img))
+	source.Tagged["app"][2].Archived = true
+	engine := testkit.NewEngine(source)
+	results := expectRun(t, engine, "app:1: exact", referrersOf(img, "2")+": failed")
 	testkit.ExpectError(t, results[1].Err, "archived in ECR")
-	if d := s.engine.Tags[results[1].Target]; d != "" {
+	if d := engine.Tags[results[1].Target]; d != "" {
 		t.Errorf("a part of them is at the target: %s", d)
 	}
 }
 
 func TestReferrersClassic(t *testing.T) {
-	img := testkit.Image(t, "app")
-	s := newSetup(t, image.ClassicStore, func(r *testkit.Registry) {
-		r.Push("app", img, "1")
-		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
-	})
-	results := s.copy(t, "app:1: changed", referrersOf(img, "1")+": refused")
+	source, img, _ := signedImage(t)
+	engine := testkit.NewEngine(source)
+	engine.Kind = image.ClassicStore
+	results := expectRun(t, engine, "app:1: changed", referrersOf(img, "1")+": refused")
 	testkit.ExpectError(t, results[1].Err, "docker:29-dind")
 }
 
@@ -223,19 +231,16 @@ func TestReferrersShared(t *testing.T) {
 
 // If the first who comes cannot bring them, the next one tries.
 func TestReferrersSharedTriedAgain(t *testing.T) {
-	img := testkit.Image(t, "app")
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) {
-		r.Push("app", img, "1")
-		r.Push("app", testkit.Artifact(t, "application/x", "signature", img))
-	})
-	push := "push " + s.target(image.ReferrersTag(img.Digest))
-	s.engine.Fails[push] = errors.New("connection reset")
-	s.copy(t, "app:1: exact", referrersOf(img, "1")+": failed")
-	delete(s.engine.Fails, push)
-	s.copy(t, "app:1: present", referrersOf(img, "1")+": exact")
-	before := len(s.engine.Of("pull", "push", "load"))
-	s.copy(t, "app:1: present", referrersOf(img, "1")+": present")
-	if moved := s.engine.Of("pull", "push", "load")[before:]; len(moved) > 0 {
+	source, img, _ := signedImage(t)
+	engine := testkit.NewEngine(source)
+	push := "push " + targetTag(image.ReferrersTag(img.Digest))
+	engine.Fails[push] = errors.New("connection reset")
+	expectRun(t, engine, "app:1: exact", referrersOf(img, "1")+": failed")
+	delete(engine.Fails, push)
+	expectRun(t, engine, "app:1: present", referrersOf(img, "1")+": exact")
+	before := len(engine.Of("pull", "push", "load"))
+	expectRun(t, engine, "app:1: present", referrersOf(img, "1")+": present")
+	if moved := engine.Of("pull", "push", "load")[before:]; len(moved) > 0 {
 		t.Errorf("a second run makes the calls %q", moved)
 	}
 }
@@ -512,4 +517,32 @@ func TestReferrersOfSomebodyElseDuringThePull(t *testing.T) {
 		}
 		engine.ExpectEmpty(t)
 	})
+}
+
+// What has come to the target between the two tries needs no third, and the referrers follow.
+func TestReferrersOfAnImageThatArrivesMeanwhile(t *testing.T) {
+	source, img, _ := signedImage(t)
+	engine := testkit.NewEngine(source)
+	engine.Broken[img.Digest] = true
+	pull, pulls := "pull "+testkit.Repository("app").Reference(img), 0
+	results := expectRunWith(t, engine, func(e Event) {
+		if _, ok := e.(Recovering); ok {
+			engine.Tags[targetTag("1")], pulls = img.Digest, engine.Count(pull)
+		}
+	}, "app:1: present", referrersOf(img, "1")+": exact")
+	if n := engine.Count(pull); pulls == 0 || n != pulls {
+		t.Errorf("%d pulls, and %d before: results %q", n, pulls, outcomes(results))
+	}
+}
+
+// One tag that is there has the referrers of the image, even if the image cannot be brought for the other.
+func TestReferrersBesideATagThatFails(t *testing.T) {
+	source := testkit.NewRegistry()
+	img := testkit.Image(t, "app")
+	source.Push("app", img, "1", "2")
+	source.Push("app", testkit.Artifact(t, "application/x", "signature", img))
+	engine := testkit.NewEngine(source)
+	engine.Tags[targetTag("1")] = img.Digest
+	engine.Broken[img.Digest] = true
+	expectRun(t, engine, "app:1: present", "app:2: failed", referrersOf(img, "1")+": exact")
 }

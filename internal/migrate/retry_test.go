@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
@@ -158,4 +160,32 @@ type pullingEngine struct {
 
 func (e pullingEngine) Pull(_ context.Context, _ string, progress docker.Listener) error {
 	return e.pull(progress)
+}
+
+// A push whose tag has turned out to need none is not retried, whatever the reason.
+func TestSettledPushIsNotRetried(t *testing.T) {
+	source := testkit.NewRegistry()
+	source.Push("app", testkit.Image(t, "app"), "1")
+	engine := testkit.NewEngine(source)
+	engine.Before = func(call string) {
+		if strings.HasPrefix(call, "pull ") {
+			engine.Fail("resolve "+testkit.TargetBase+"/app:1", docker.ErrDenied)
+		}
+	}
+	var retried []Retrying
+	summary, _, err := runIn(t, engine, func(o *Options) {
+		o.retries = retries
+		o.Observe = func(e Event) {
+			if e, is := e.(Retrying); is {
+				retried = append(retried, e)
+			}
+		}
+	})
+	if err != nil || len(summary.Results) != 1 || summary.Results[0].Outcome != transfer.Failed {
+		t.Fatalf("%v: %q", err, outcomes(summary.Results))
+	}
+	testkit.ExpectError(t, summary.Results[0].Err, "verify ", "denied")
+	if len(retried) > 0 || engine.Count("push "+testkit.TargetBase+"/app:1") > 0 {
+		t.Errorf("retried %v after %q", retried, engine.Of("push"))
+	}
 }

@@ -331,6 +331,37 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
+// An interrupted index leaves nothing in the engine, however far it has come.
+func TestIndexInterrupted(t *testing.T) {
+	pair, children := testkit.Pair(t, "app")
+	for _, kind := range []string{"resolve", "pull", "load", "missing", "push"} {
+		synctestRun(t, kind, func(t *testing.T) {
+			source := testkit.NewRegistry()
+			source.Push("app", pair, "1", "2")
+			source.Hold("app", children...)
+			engine := testkit.NewEngine(source)
+			ctx, cancel := context.WithCancel(t.Context())
+			engine.Before = func(call string) {
+				if strings.HasPrefix(call, kind) {
+					cancel()
+				}
+			}
+			summary, err := Run(ctx, Options{
+				Source: source, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 1, Observe: func(Event) {},
+			})
+			if got, want := outcomes(summary.Results), []string{"app:1: not started", "app:2: not started"}; !slices.Equal(got, want) || !errors.Is(err, context.Canceled) {
+				t.Errorf("results %q, want %q; error %v", got, want, err)
+			}
+			for _, r := range summary.Results {
+				if !errors.Is(r.Err, context.Canceled) {
+					t.Errorf("%s: %v", r.Name(), r.Err)
+				}
+			}
+			engine.ExpectEmpty(t)
+		})
+	}
+}
+
 // An image that was set aside is not tried again after an interruption.
 func TestRunInterruptedBeforeRecovery(t *testing.T) {
 	source := testkit.NewRegistry()
@@ -535,4 +566,11 @@ func TestWorked(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	})
+}
+
+func TestIncompleteLeavesOutWhatIsKept(t *testing.T) {
+	summary := Summary{Results: []transfer.Result{{Outcome: transfer.Kept}, {Outcome: transfer.Conflict}, {Outcome: transfer.Exact}}}
+	if got := summary.Incomplete(); got != 1 {
+		t.Errorf("%d are incomplete", got)
+	}
 }
