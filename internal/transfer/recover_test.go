@@ -1,4 +1,4 @@
-package migrate
+package transfer_test
 
 import (
 	"context"
@@ -12,34 +12,6 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
-
-// setAside copies an image that the engine does not hold whole, as a run does before it copies it alone.
-func (s *setup) setAside(t *testing.T) {
-	t.Helper()
-	if results, aside := s.attempt(t.Context()); !aside || results != nil {
-		t.Fatalf("not set aside: %q", outcomes(results))
-	}
-	s.engine.ExpectEmpty(t)
-	if got := s.engine.Of("push"); len(got) > 0 {
-		t.Fatalf("pushed all the same: %q", got)
-	}
-	s.engine.Calls = nil
-}
-
-func (s *setup) recover(t *testing.T, want ...string) []transfer.Result {
-	t.Helper()
-	r := s.run(t.Context())
-	defer r.stop(nil)
-	r.deferCopy(transfer.NewCopy(s.item))
-	lists, _ := following(s.item.Lists(), r.recoverAll(t.Context()))
-	r.copyAll(t.Context(), lists)
-	results := r.results
-	if got := outcomes(results); !slices.Equal(got, want) {
-		t.Errorf("results %q, want %q", got, want)
-	}
-	s.engine.ExpectEmpty(t)
-	return results
-}
 
 func TestRecoverImage(t *testing.T) {
 	img, rival := testkit.Image(t, "app"), testkit.Image(t, "rival")
