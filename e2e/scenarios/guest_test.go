@@ -142,7 +142,12 @@ type lived struct {
 // livedIn starts a world with such an engine, which is empty again at the end of the test.
 func livedIn(t *testing.T, kind engine.Kind) lived {
 	t.Helper()
-	s := startScene(t, kind, world.Options{})
+	return livedOn(t, borrowEngine(t, kind))
+}
+
+func livedOn(t *testing.T, e *engine.Engine) lived {
+	t.Helper()
+	s := startSceneOn(t, e, world.Options{})
 	t.Cleanup(func() { s.empty(t) })
 	shapes := s.fillWith(t, "docker-manifest", "oci-manifest", "shared-one", "shared-two", "twelve-tags", "uncompressed-oci")
 	source := func(i int) string {
