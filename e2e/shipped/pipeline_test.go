@@ -52,6 +52,7 @@ func (s shipping) testPipelines(t *testing.T, maker standin.Maker) {
 	t.Run("component", s.testComponent)
 	t.Run("own", s.testOwnPipeline)
 	t.Run("plain HTTP", func(t *testing.T) { s.testTrust(t, s.overPlainHTTP, "HTTP response to HTTPS client") })
+	t.Run("proxies", s.testProxies)
 	t.Run("tutorial", func(t *testing.T) { s.testTutorial(t, maker) })
 	t.Run("private CA", func(t *testing.T) { s.testTrust(t, s.withPrivateCA, "certificate signed by unknown authority") })
 }
