@@ -53,5 +53,9 @@ func demo(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, tour, append([]string{"-program", program}, os.Args[1:]...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // lets it stop its engine
-	return cmd.Run()
+	err = cmd.Run()
+	if cmd.ProcessState != nil && cmd.ProcessState.Success() {
+		return nil // Ctrl-C is how the user ends the world
+	}
+	return err
 }

@@ -215,7 +215,9 @@ func waitForUser(ctx context.Context, w *world.World) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(envFile)) }()
 	step("3. Yours: in another shell")
-	fmt.Printf("make build\n. %s\n./ecr2gitlab plan\n\nCtrl-C here ends it.\n", absolute(envFile))
+	fmt.Printf("make build\n. %s\n./ecr2gitlab plan\n./ecr2gitlab\n./ecr2gitlab verify --pull 5\n\n"+
+		"Each ends with exit code 3, because of the two tags above. The AWS CLI and the Docker CLI can use the variables, too.\n"+
+		"Ctrl-C here ends it.\n", absolute(envFile))
 	<-ctx.Done()
 	return nil
 }
