@@ -36,6 +36,7 @@ type Options struct {
 	Only     []string // names of contenders
 	Phases   []Phase
 	Parallel []int     // what to try with crane and regsync
+	Env      []string  // more variables for the program, as NAME=VALUE
 	Details  bool      // lists what was requested, too
 	Progress io.Writer // gets a line per measurement; nil: discarded
 }

@@ -109,7 +109,7 @@ func shippedArgs() []string {
 func (b *bench) ours(env ...string) func(context.Context, *site) ([]*exec.Cmd, error) {
 	return func(ctx context.Context, s *site) ([]*exec.Cmd, error) {
 		cmd := command(ctx, b.program.Path())
-		cmd.Env = world.ProgramEnv(append(s.Env(), env...))
+		cmd.Env = world.ProgramEnv(slices.Concat(s.Env(), env, b.Env))
 		return []*exec.Cmd{cmd}, nil
 	}
 }

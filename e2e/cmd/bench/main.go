@@ -59,6 +59,7 @@ func parse(args []string) (options bench.Options, out string, err error) {
 	only := flags.String("only", "", "what to measure: "+strings.Join(bench.Names(), ", ")+"; empty: everything")
 	phases := flags.String("phases", "", "runs of each contender: first, again, new; empty: all")
 	parallel := flags.String("parallel", names(bench.Parallelisms()), "how many images at once to try with crane and regsync")
+	env := flags.String("env", "", "more variables for ecr2gitlab, such as MIGRATE_CONCURRENCY=12")
 	flags.BoolVar(&options.Details, "requests", false, "list what was requested, too")
 	flags.StringVar(&out, "out", "", "a file for the tables, beside standard output")
 	if err := flags.Parse(args); err != nil {
@@ -76,7 +77,7 @@ func parse(args []string) (options bench.Options, out string, err error) {
 	for _, phase := range list(*phases) {
 		options.Phases = append(options.Phases, bench.Phase(phase))
 	}
-	options.Only, options.Progress = list(*only), os.Stderr
+	options.Only, options.Env, options.Progress = list(*only), list(*env), os.Stderr
 	return options, out, nil
 }
 
