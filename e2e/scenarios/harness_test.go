@@ -39,6 +39,10 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	if err := world.InMemory(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "ecr2gitlab-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -20,6 +20,10 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	if err := world.InMemory(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "ecr2gitlab-shipped")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
