@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
@@ -29,13 +30,15 @@ type Schedule struct {
 	kept           []HeldRef
 	trials         map[string]*trial // by media type that the target may refuse and has not answered for
 	disk           Disk
-	ahead, limit   int  // items pulled but not yet pushed, and the maximum
-	untried        bool // no push has arrived yet
-	open           int  // items that may still reach the push, without those that wait for others
-	stopped        bool // no more pulls are started
-	sweeping       bool // a worker is having the engine swept
-	unsweepable    bool // a sweep has failed since a pull last ended
-	littered       bool // a pull has found the engine's disk full, and it has not been swept since
+	ahead, limit   int         // items pulled but not yet pushed, and the maximum
+	untried        bool        // no push has arrived yet
+	unled          bool        // the pull with the head start has not begun
+	leading        *time.Timer // that ends the head start; nil: nothing has one
+	open           int         // items that may still reach the push, without those that wait for others
+	stopped        bool        // no more pulls are started
+	sweeping       bool        // a worker is having the engine swept
+	unsweepable    bool        // a sweep has failed since a pull last ended
+	littered       bool        // a pull has found the engine's disk full, and it has not been swept since
 }
 
 // New returns a schedule of the items, in their order. limit is the maximum number of items pulled but not yet pushed.
@@ -215,6 +218,7 @@ func (s *Schedule) Swept(done bool) {
 
 func (s *Schedule) beginPull(g *Grant) {
 	s.beginTrials(g)
+	s.lead()
 	s.ahead++
 	required := s.required(g)
 	g.Bring = s.pulls.absent(required)
@@ -228,6 +232,7 @@ func (s *Schedule) beginPull(g *Grant) {
 
 // endPull ends the pull of an item. The engine keeps the blobs of interrupted pulls (cut) until it is swept.
 func (s *Schedule) endPull(g *Grant, cut []plan.BlobID) {
+	s.follow()
 	s.disk.pin(cut)
 	s.unsweepable = false
 	plan.Count(s.needed, g.local, -1)
