@@ -41,7 +41,7 @@ func (b *bench) measureScale(ctx context.Context) (err error) {
 	}
 	b.results.Engines[engine.Containerd] = e.Version
 	for round := range b.Rounds {
-		sample, err := planOnly(ctx, b.program.Command, w.Env())
+		sample, err := planOnly(ctx, b.program.Command, append(w.Env(), b.Env...))
 		if err != nil {
 			return fmt.Errorf("simulated account: %w", err)
 		}
