@@ -61,23 +61,28 @@ func answerShare(concerns Match, share float64, times int, seed uint64, answer f
 	return f
 }
 
-// TooMany simulates a rate limit: after a number of requests to a registry, it answers all others within a period with
-// 429, and the rest of that period as Retry-After.
-func TooMany(allowed int, pause time.Duration) *Fault {
+// TooMany simulates a rate limit. It answers all requests to a registry beyond the first so many of a period with 429, and the
+// rest of that period as Retry-After. GitLab.com allows 2,000 requests a minute from an address
+// (https://docs.gitlab.com/user/gitlab_com/#gitlabcom-specific-rate-limits).
+func TooMany(allowed int, period time.Duration) *Fault {
 	f := &Fault{concerns: Registry}
 	var mu sync.Mutex
 	var seen int
 	var until time.Time
-	wait := func() time.Duration {
+	excess := func() (rest time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		if seen++; seen == allowed+1 {
-			until = time.Now().Add(pause)
+		now := time.Now()
+		if !now.Before(until) {
+			seen, until = 0, now.Add(period)
 		}
-		return time.Until(until)
+		if seen++; seen <= allowed {
+			return 0
+		}
+		return until.Sub(now)
 	}
 	f.serve = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		rest := wait()
+		rest := excess()
 		if rest <= 0 {
 			next.ServeHTTP(w, r)
 			return

@@ -214,6 +214,12 @@ func TestTooMany(t *testing.T) {
 	if pause := time.Since(beyond); pause < time.Second || pause > 10*time.Second {
 		t.Errorf("open again after %s", pause)
 	}
+	for range 2 {
+		s.read(t)
+	}
+	if got := s.read(t); got.status != http.StatusTooManyRequests {
+		t.Errorf("beyond the limit of the next period: %d", got.status)
+	}
 }
 
 func TestAt(t *testing.T) {
