@@ -44,8 +44,8 @@ var retries = []retryRule{
 	{cause: docker.ErrDenied, tries: 1}, // a pull has been retried with new credentials
 	{cause: docker.ErrEngineGone, first: time.Second, longest: 10 * time.Second, patience: 5 * time.Minute},
 	{steps: []transfer.Step{transfer.StepRemove}, tries: 1}, // a failure does not affect the copy
-	// Registries limit requests per minute (GitLab.com: 2,000), and engines do not pass on Retry-After.
-	{cause: docker.ErrThrottled, tries: 9, first: 2 * time.Second, longest: time.Minute},
+	// Registries limit requests per minute (GitLab.com: 2,000). See throttles.
+	{cause: docker.ErrThrottled, tries: 30, first: firstPause, longest: longestPause},
 	{cause: docker.ErrBrokenOff, tries: 3, first: time.Second, longest: 10 * time.Second},
 	{cause: docker.ErrStalled, steps: []transfer.Step{transfer.StepTag}, tries: 1}, // there is another way than a load
 	{cause: docker.ErrStalled, tries: 3, first: time.Second, longest: 10 * time.Second},
@@ -112,14 +112,23 @@ type retryingEngine struct {
 	transfer.Engine
 	rules   []retryRule
 	outage  *outage
+	busy    *throttles // registries that throttle calls
 	observe func(Retrying)
 }
 
 // try makes a call until it succeeds or the table gives up.
 func (e retryingEngine) try(ctx context.Context, step transfer.Step, ref string, call func() error) error {
 	so := &attempts{rules: e.rules, outage: e.outage, step: step}
+	registry := registryOf(step, ref)
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		if step != transfer.StepPush { // which begins with a question that waits
+			if so.last = e.busy.pass(ctx, registry); so.last != nil {
+				return struct{}{}, so.last
+			}
+		}
+		began := time.Now()
 		so.last = call()
+		e.busy.note(registry, began, so.last)
 		e.outage.note(so.last)
 		return struct{}{}, so.last
 	}, backoff.WithBackOff(so), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {

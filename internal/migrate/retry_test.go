@@ -39,7 +39,7 @@ func TestRetries(t *testing.T) {
 		{docker.ErrUnauthenticated, transfer.StepPush, 4, 3 * time.Second, 11 * time.Second},
 		{docker.ErrUnauthenticated, transfer.StepVerify, 4, 3 * time.Second, 11 * time.Second},
 		{docker.ErrDenied, transfer.StepPush, 2, time.Second / 2, 3 * time.Second / 2},
-		{docker.ErrThrottled, transfer.StepPush, 9, 75 * time.Second, 6 * time.Minute},
+		{docker.ErrThrottled, transfer.StepPush, 30, 2 * time.Minute, 8 * time.Minute},
 		{docker.ErrUnavailable, transfer.StepPull, 8, 30 * time.Second, 95 * time.Second},
 		{docker.ErrBrokenOff, transfer.StepPush, 3, time.Second, 5 * time.Second},
 		{docker.ErrStalled, transfer.StepPull, 3, time.Second, 5 * time.Second},

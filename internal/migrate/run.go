@@ -57,7 +57,7 @@ func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run
 		rules = retries
 	}
 	traffic := transfer.NewTraffic()
-	engine := retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, outage: &outage{}, observe: func(e Retrying) { r.observe(e) }}
+	engine := retryingEngine{Engine: traffic.Watch(options.Engine), rules: rules, outage: &outage{}, busy: newThrottles(), observe: func(e Retrying) { r.observe(e) }}
 	r.Engine = engine
 	r.copier = transfer.New(transfer.Setup{
 		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
