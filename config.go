@@ -57,7 +57,7 @@ type Config struct {
 	Newest       int    `envconfig:"MIGRATE_NEWEST" short:"only the N most recently pushed tags of each repository" desc:"the number of tags to migrate of each repository, the most recently pushed ones; by default all of them"`
 	Since        string `envconfig:"MIGRATE_SINCE" short:"only tags pushed since 2026-01-31, or within 90d" desc:"the earliest push of a tag to migrate: a date, such as 2026-01-31, a time, such as 2026-01-31T06:00:00Z, or an age, such as 90d or 36h; by default any"`
 
-	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"concurrent pulls, and pushes (default: 3 per processor, 4 to 16)" desc:"the number of concurrent pulls, and of concurrent pushes, from 1 to 64; by default three per processor of the engine, 4 to 16"`
+	Concurrency   int    `envconfig:"MIGRATE_CONCURRENCY" short:"concurrent pulls, and pushes (default: 8 per processor, 8 to 16)" desc:"the number of concurrent pulls, and of concurrent pushes, from 1 to 64; by default eight per processor of the engine, 8 to 16"`
 	Disk          string `envconfig:"MIGRATE_DISK" default:"15GB" short:"disk space that images may take up in the engine" desc:"the disk space that images may take up in the engine at any time, such as 20GB"`
 	Platform      string `envconfig:"MIGRATE_PLATFORM" short:"only one platform, such as linux/amd64 (default: all)" desc:"the only platform to copy from multi-platform images, such as linux/amd64; by default all platforms are copied"`
 	LeaveOut      string `envconfig:"MIGRATE_LEAVE_OUT" short:"artifacts to leave out: application/vnd.amazon.soci.*" desc:"the artifacts to leave out of indexes and referrers: patterns for media types separated by commas or white space, such as application/vnd.amazon.soci.*; by default none"`

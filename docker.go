@@ -80,7 +80,7 @@ func (e *engine) usable() error {
 
 // concurrency returns the default number of images to pull at a time, and to push: enough to hide the network's latency,
 // and no more than a dind with the shipped settings can handle.
-func (e *engine) concurrency() int { return min(max(4, 3*e.cpus), 16) }
+func (e *engine) concurrency() int { return min(max(8, 8*e.cpus), 16) }
 
 // Login has the engine log in to the registry of the credentials.
 func (e *engine) Login(ctx context.Context, auth registryAuth) error {

@@ -420,7 +420,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestConcurrencyOfAnEngine(t *testing.T) {
-	for cpus, want := range map[int]int{0: 4, 1: 4, 2: 6, 4: 12, 8: 16, 16: 16, 96: 16} {
+	for cpus, want := range map[int]int{0: 8, 1: 8, 2: 16, 4: 16, 96: 16} {
 		if got := (&engine{cpus: cpus}).concurrency(); got != want {
 			t.Errorf("%d processors: %d at a time, want %d", cpus, got, want)
 		}

@@ -224,15 +224,21 @@ func TestConcurrency(t *testing.T) {
 			t.Run(string(kind)+"/"+bound, func(t *testing.T) {
 				s := startScene(t, kind, world.Options{})
 				shapes := s.fillWith(t, tinyAccount...)
-				var pulls gauge
+				var pulls, pushes gauge
 				outcome := s.run(t, "MIGRATE_CONCURRENCY="+bound, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
-					if proxy.CallOf(r).Verb == proxy.Pull {
+					switch proxy.CallOf(r).Verb {
+					case proxy.Pull:
 						defer pulls.enter()()
+					case proxy.Push:
+						defer pushes.enter()()
 					}
 					engine.ServeHTTP(w, r)
 				}))
 				expectExit(t, outcome, 0)
 				s.expectArrived(t, outcome.Stdout, shapes...)
+				if bound == "1" && pushes.most != 1 || pushes.most > 16 {
+					t.Errorf("%d pushes at a time", pushes.most)
+				}
 				most := map[engine.Kind]int{engine.Classic: 1, engine.Containerd: 4}[kind] // of one image: its blobs
 				if bound == "1" && pulls.most > most || bound == "16" && pulls.most <= most {
 					t.Errorf("%d pulls at a time", pulls.most)
