@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -179,13 +180,16 @@ func collectImages(repository image.Repository, details []types.ImageDetail) []i
 	return images
 }
 
+// interned returns the text, of which there is one in memory for all images.
+func interned(text *string) string { return unique.Make(aws.ToString(text)).Value() }
+
 func newImage(repository image.Repository, detail types.ImageDetail) image.Image {
 	return image.Image{
 		Repository:   repository,
 		Digest:       digest.Digest(aws.ToString(detail.ImageDigest)),
 		Tags:         sorted(detail.ImageTags),
-		MediaType:    aws.ToString(detail.ImageManifestMediaType),
-		ArtifactType: aws.ToString(detail.ArtifactMediaType),
+		MediaType:    interned(detail.ImageManifestMediaType),
+		ArtifactType: interned(detail.ArtifactMediaType),
 		Size:         aws.ToInt64(detail.ImageSizeInBytes),
 		PushedAt:     aws.ToTime(detail.ImagePushedAt),
 		// An image that is being restored cannot be pulled yet, either.

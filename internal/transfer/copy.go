@@ -83,8 +83,8 @@ func (c *Copier) Bring(ctx context.Context, t *Copy) error {
 	if t.List != nil {
 		return c.bringReferrers(ctx, t)
 	}
-	tree := t.tree
-	t.tree = image.Tree{} // which may be large
+	tree := *t.tree
+	t.tree = nil // which may be large
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (w *workspace) lacking(err error) bool {
 
 // pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
 func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
-	tree, err := t.taken, error(nil)
+	tree, err := t.remaining(), error(nil)
 	if t.List == nil {
 		tree, err = c.open(ctx, t.Item)
 	}
@@ -320,14 +320,22 @@ type Copy struct {
 	Present []Result                 // of the tags that are not to be copied
 	answers map[string]digest.Digest // by pending tag: what the target has there, if anything
 	work    *workspace               // what the copy has in the engine
-	tree    image.Tree               // between Try and Bring
+	tree    *image.Tree               // between Try and Bring
 
-	taken   image.Tree      // of a list of referrers: what is left of it without those that the target refuses
+	taken   *image.Tree      // of a list of referrers: what is left of it without those that the target refuses
 	refusal *docker.Refusal // the last of these refusals; nil: the target refuses none
 }
 
 // pushes is the digest that is pushed: the item's, or that of the list of the referrers that the target takes.
-func (t *Copy) pushes() digest.Digest { return cmp.Or(t.taken.Root.Digest, t.Root) }
+func (t *Copy) pushes() digest.Digest { return cmp.Or(t.remaining().Root.Digest, t.Root) }
+
+// remaining returns what is left of a list of referrers, or an empty tree.
+func (t *Copy) remaining() image.Tree {
+	if t.taken == nil {
+		return image.Tree{}
+	}
+	return *t.taken
+}
 
 // NewCopy returns the copy of an item with all of its tags pending.
 func NewCopy(i *plan.Item) *Copy { return &Copy{Item: i, Pending: i.Image.Tags} }

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 
@@ -21,7 +20,7 @@ var errPartOfReferrers = errors.New("GitLab lists only some of the referrers, as
 // askReferrers is Ask for a list of referrers.
 func (c *Copier) askReferrers(ctx context.Context, t *Copy) (settled []Result) {
 	tag := t.Image.Tags[0]
-	t.Pending, t.answers, t.taken, t.refusal = nil, map[string]digest.Digest{}, image.Tree{}, nil
+	t.Pending, t.answers, t.taken, t.refusal = nil, map[string]digest.Digest{}, nil, nil
 	result := ResultOf(t.Item, tag)
 	switch {
 	case t.List.Broken != nil:
@@ -48,7 +47,7 @@ func (r Result) OnClassic() Result {
 // is known which referrers the target refuses, another list may be the one that lacks just those.
 func (c *Copier) judgeReferrers(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
 	result := ResultOf(t.Item, tag)
-	want, known := cmp.Or(t.taken.Root.Digest, t.Root), t.taken.Root.Digest != "" || !t.List.MayBeRefused()
+	want, known := t.pushes(), t.taken != nil || !t.List.MayBeRefused()
 	switch {
 	case err != nil && !errors.Is(err, docker.ErrNotFound):
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
@@ -83,34 +82,38 @@ func (r Result) found(d digest.Digest) Result {
 
 // tryReferrers is Try for a list of referrers. Referrers of a media type that the target refuses are left out of the list,
 // and the result says so.
-func (c *Copier) tryReferrers(ctx context.Context, t *Copy, list image.Tree) (err error) {
-	t.tree = image.Tree{}
+func (c *Copier) tryReferrers(ctx context.Context, t *Copy, list image.Tree) error {
+	t.tree = nil
 	t.work.homemade, t.work.target = true, t.Target
-	t.taken, t.refusal, err = t.work.tryReferrers(ctx, list)
-	if err == nil && len(t.taken.Root.Children) == 0 {
-		err = withoutRefused(t.Tagged(t.Pending[0]), t.List.Count, 0, t.refusal)
+	taken, refusal, err := t.work.tryReferrers(ctx, list)
+	if t.refusal = refusal; err != nil {
+		return err
 	}
-	return err
+	t.taken = &taken
+	if len(taken.Root.Children) == 0 {
+		return withoutRefused(t.Tagged(t.Pending[0]), t.List.Count, 0, refusal)
+	}
+	return nil
 }
 
 // bringReferrers is Bring for a list of referrers.
 func (c *Copier) bringReferrers(ctx context.Context, t *Copy) error {
 	target := t.Tagged(t.Pending[0])
 	switch there := t.answers[t.Pending[0]]; {
-	case there == t.taken.Root.Digest:
+	case there == t.pushes():
 		return nil
 	case there != "":
 		if err := c.mayReplaceList(ctx, t.Item, there); err != nil {
 			return err
 		}
 	}
-	return t.work.bring(ctx, t.taken, []string{target})
+	return t.work.bring(ctx, t.remaining(), []string{target})
 }
 
 // withRefusal returns the result of a list of referrers as refused if the target has refused some of them.
 func (t *Copy) withRefusal(r Result) Result {
 	if t.refusal != nil && r.Outcome.Arrived() {
-		r.Outcome, r.Err = Refused, withoutRefused(r.Target, r.Referrers, len(t.taken.Root.Children), t.refusal)
+		r.Outcome, r.Err = Refused, withoutRefused(r.Target, r.Referrers, len(t.remaining().Root.Children), t.refusal)
 	}
 	return r
 }
