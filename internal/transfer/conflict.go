@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -36,11 +37,33 @@ func (e *settledError) Error() string { return ErrSettled.Error() }
 
 func (e *settledError) Is(target error) bool { return target == ErrSettled }
 
-// ask asks the target for a tag. It returns the tag's result if nothing is to be copied, and otherwise notes the answer
-// for the push.
-func (c *Copier) ask(ctx context.Context, t *Copy, tag string) (settled Result, done bool) {
-	resolved, err := c.engine.Resolve(ctx, t.Tagged(tag))
-	return c.judge(ctx, t, tag, resolved.Digest, err)
+// maxQuestions is how many tags the target is asked for at once before anything is pulled: a question is cheap, and waits
+// for the network.
+const maxQuestions = 32
+
+// answer is what the target says about a tag.
+type answer struct {
+	digest digest.Digest
+	err    error
+}
+
+// askAll asks the target for all tags of the copy at once, and returns the answers in their order.
+func (c *Copier) askAll(ctx context.Context, t *Copy) []answer {
+	answers := make([]answer, len(t.Image.Tags))
+	var group errgroup.Group
+	for i, target := range t.Targets(t.Image.Tags) {
+		group.Go(func() error {
+			if answers[i].err = c.questions.Acquire(ctx, 1); answers[i].err != nil {
+				return nil
+			}
+			defer c.questions.Release(1)
+			resolved, err := c.engine.Resolve(ctx, target)
+			answers[i] = answer{resolved.Digest, err}
+			return nil
+		})
+	}
+	_ = group.Wait() // no function returns an error
+	return answers
 }
 
 // asking returns a function that asks for a tag, for each try of its push: during a migration both sides are in use. It

@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
@@ -31,7 +32,8 @@ type Copier struct {
 	known     func(repository, target string) (DigestChange, bool)
 	earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	conflicts ConflictPolicy
-	compared  sync.Map // lists of referrers that have been compared
+	questions *semaphore.Weighted // see askAll
+	compared  sync.Map            // lists of referrers that have been compared
 	cutPushes cutPushes
 	tidy      *tidyEngine // the engine, if it is dedicated
 	kept      *keptNote   // see Enter
@@ -59,10 +61,13 @@ type Setup struct {
 
 // New returns a copier with the setup.
 func New(s Setup) *Copier {
-	return &Copier{platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, workbench: &workbench{
-		source: s.Source, engine: s.Engine, retry: s.Retry, store: s.Store, dedicated: s.Dedicated,
-		catalog: s.Catalog, held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
-	}}
+	return &Copier{
+		platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, questions: semaphore.NewWeighted(maxQuestions),
+		workbench: &workbench{
+			source: s.Source, engine: s.Engine, retry: s.Retry, store: s.Store, dedicated: s.Dedicated,
+			catalog: s.Catalog, held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
+		},
+	}
 }
 
 // open returns the item's manifests, and reads them again if the plan has not kept them.
@@ -197,8 +202,9 @@ func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
 		return c.askReferrers(ctx, t)
 	}
 	t.Pending, t.answers = nil, map[string]digest.Digest{}
-	for _, tag := range t.Image.Tags {
-		if result, done := c.ask(ctx, t, tag); done {
+	answers := c.askAll(ctx, t)
+	for i, tag := range t.Image.Tags {
+		if result, done := c.judge(ctx, t, tag, answers[i].digest, answers[i].err); done {
 			settled = append(settled, result)
 		} else {
 			t.Pending = append(t.Pending, tag)
@@ -320,9 +326,9 @@ type Copy struct {
 	Present []Result                 // of the tags that are not to be copied
 	answers map[string]digest.Digest // by pending tag: what the target has there, if anything
 	work    *workspace               // what the copy has in the engine
-	tree    *image.Tree               // between Try and Bring
+	tree    *image.Tree              // between Try and Bring
 
-	taken   *image.Tree      // of a list of referrers: what is left of it without those that the target refuses
+	taken   *image.Tree     // of a list of referrers: what is left of it without those that the target refuses
 	refusal *docker.Refusal // the last of these refusals; nil: the target refuses none
 }
 
