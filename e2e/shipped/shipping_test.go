@@ -53,9 +53,16 @@ func TestShippedFiles(t *testing.T) {
 	t.Run("image", s.testImage)
 	t.Run("CI job", s.testJob)
 	t.Run("compose", s.testCompose)
-	t.Run("pipelines", func(t *testing.T) { s.testPipelines(t, maker) })
-	t.Run("publishing", func(t *testing.T) { s.testPublishing(t, maker) })
-	t.Run("another platform", func(t *testing.T) { s.testPlatform(t, maker) })
+	t.Run("at once", func(t *testing.T) { // they mostly wait
+		for name, test := range map[string]func(*testing.T, standin.Maker){
+			"pipelines": s.testPipelines, "publishing": s.testPublishing, "another platform": s.testPlatform,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, maker)
+			})
+		}
+	})
 }
 
 // shipping is an engine that runs containers, with a world to migrate.
