@@ -111,6 +111,7 @@ func TestVerify(t *testing.T) {
 
 // Tags that this engine could not have copied are compared, too.
 func TestVerifyOnAnotherEngine(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index", "zstd")
 	expectExit(t, s.run(t), 0)

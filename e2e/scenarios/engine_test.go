@@ -32,6 +32,7 @@ func TestNoEngine(t *testing.T) {
 
 // The program waits for an engine that starts late. It is on TCP, like a job's service.
 func TestEngineComesUpLate(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillWith(t, "docker-manifest", "oci-index")
 	address := startProxy(t, proxy.Options{Engine: s.Engine.Host, Listen: "tcp://127.0.0.1:0"})

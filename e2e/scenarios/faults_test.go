@@ -134,8 +134,8 @@ func TestSurvives(t *testing.T) {
 			h.atECR(faults.GoAway(faults.BlobRead, forEver))
 			h.atGitLab(faults.GoAway(faults.Registry, forEver))
 		}},
-		{"ECR has a limit", func(_ *testing.T, h *hazards) { h.atECR(faults.TooMany(30, 5*time.Second)) }},
-		{"GitLab has a limit", func(_ *testing.T, h *hazards) { h.atGitLab(faults.TooMany(150, 5*time.Second)) }},
+		{"ECR has a limit", func(_ *testing.T, h *hazards) { h.atECR(faults.TooMany(60, 5*time.Second)) }},
+		{"GitLab has a limit", func(_ *testing.T, h *hazards) { h.atGitLab(faults.TooMany(250, 5*time.Second)) }},
 		{"ECR throttles its API", func(_ *testing.T, h *hazards) { h.atECR(faults.Throttled(0.4, 20, 1)) }},
 		{"the network jitters", func(_ *testing.T, h *hazards) {
 			h.slowLinks(func(link *faults.Link) error {

@@ -36,6 +36,7 @@ func (s *scene) fillHardWith(t *testing.T, repositories ...string) []corpus.Shap
 // An index that says something wrong of its manifests, or lists one before its subject, arrives as it is, because these
 // manifests go first.
 func TestManifestsFirst(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillHardWith(t, "wrong-size", "wrong-type", "subject-beside")
 	outcome := s.run(t)
@@ -53,6 +54,7 @@ func TestManifestsFirst(t *testing.T) {
 // GitLab refuses a media type before the rest of the image has been moved, and the report proposes the setting with which
 // the image arrives without it.
 func TestUnknownMediaTypeRefused(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shapes := s.fillHardWith(t, "soci", "wasm")
 	spared := s.fillWith(t, "docker-manifest")
@@ -89,6 +91,7 @@ func TestUnknownMediaTypeRefused(t *testing.T) {
 
 // Of the referrers of one image those arrive that GitLab takes.
 func TestUnknownReferrerLeftOutOfTheList(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, engine.Containerd, world.Options{})
 	shape := s.fillHardWith(t, "notation")[0]
 	setting := "MIGRATE_LEAVE_OUT=" + string(corpus.NotarySignature)
@@ -118,6 +121,7 @@ func TestUnknownReferrerLeftOutOfTheList(t *testing.T) {
 // A foreign layer that ECR has comes from there, though the host that the manifest names is down. GitLab refuses the URLs, but
 // what the classic store makes of the image has none.
 func TestForeignLayerAtECR(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := startScene(t, kind, world.Options{})
@@ -144,6 +148,7 @@ func TestForeignLayerAtECR(t *testing.T) {
 // A foreign layer that ECR does not have fails its image alone, and the host that the manifest names is not asked again and
 // again.
 func TestForeignLayerElsewhere(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := startScene(t, kind, world.Options{})

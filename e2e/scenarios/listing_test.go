@@ -67,6 +67,7 @@ func TestManyPages(t *testing.T) {
 
 // If a tag moves during the run, the image that was listed arrives.
 func TestTagMoves(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := startScene(t, kind, world.Options{})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -84,6 +85,7 @@ func (s *scene) fillSigned(t *testing.T) corpus.Object {
 
 // With MIGRATE_PLATFORM, an index arrives as that platform's manifest, and images without the platform fail by name.
 func TestOnePlatform(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := startScene(t, kind, world.Options{})
@@ -146,6 +148,7 @@ func (s *scene) expectReduced(t *testing.T, shape corpus.Shape, output string) {
 
 // Names that GitLab rejects are found before anything is copied.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	repositories := []string{"team/app", "a/b/c/d", "x/y-z", "x/y/z"}
 	tooDeep := "set MIGRATE_NAME_SEPARATOR"
 	for _, test := range []struct {
@@ -219,16 +222,21 @@ func (s *scene) repositories(t *testing.T) []string {
 
 // MIGRATE_CONCURRENCY is respected, including its smallest and largest value.
 func TestConcurrency(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		for _, bound := range []string{"1", "16"} {
 			t.Run(string(kind)+"/"+bound, func(t *testing.T) {
 				s := startScene(t, kind, world.Options{})
 				shapes := s.fillWith(t, tinyAccount...)
+				most := map[engine.Kind]int{engine.Classic: 1, engine.Containerd: 4}[kind] // pulls of one image: its blobs
 				var pulls, pushes gauge
 				outcome := s.run(t, "MIGRATE_CONCURRENCY="+bound, s.through(t, func(w http.ResponseWriter, r *http.Request, engine http.Handler) {
 					switch proxy.CallOf(r).Verb {
 					case proxy.Pull:
 						defer pulls.enter()()
+						if bound == "16" && pushes.peak() > 0 { // the first pull is alone
+							pulls.reach(most + 1)
+						}
 					case proxy.Push:
 						defer pushes.enter()()
 					}
@@ -239,7 +247,6 @@ func TestConcurrency(t *testing.T) {
 				if bound == "1" && pushes.most != 1 || pushes.most > 16 {
 					t.Errorf("%d pushes at a time", pushes.most)
 				}
-				most := map[engine.Kind]int{engine.Classic: 1, engine.Containerd: 4}[kind] // of one image: its blobs
 				if bound == "1" && pulls.most > most || bound == "16" && pulls.most <= most {
 					t.Errorf("%d pulls at a time", pulls.most)
 				}
@@ -265,5 +272,19 @@ func (g *gauge) enter() func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.now--
+	}
+}
+
+// peak returns the most so far.
+func (g *gauge) peak() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.most
+}
+
+// reach waits until there have been so many at once, for ten seconds at most.
+func (g *gauge) reach(n int) {
+	for end := time.Now().Add(10 * time.Second); g.peak() < n && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -72,6 +72,7 @@ func TestSomeTagsFail(t *testing.T) {
 
 // GitLab's rules apply to tags: other tags of the same image arrive.
 func TestOneTagOfAnImageIsProtected(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := startScene(t, kind, world.Options{})
@@ -295,6 +296,7 @@ func TestRegistryTakesNothing(t *testing.T) {
 
 // A registry that does not let the token mount from another repository gets the layers by upload.
 func TestMountsDenied(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			s := startScene(t, kind, world.Options{})

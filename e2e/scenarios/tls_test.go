@@ -18,6 +18,7 @@ import (
 // token service on a host of its own, and object storage for GitLab's blobs. This test checks that it is so, and that an
 // engine rejects a registry that it does not trust. Neither engine has been seen to ask for HTTP/2; the program does.
 func TestMigratesOverTLS(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			var amazon, target protocols
@@ -52,6 +53,7 @@ func TestMigratesOverTLS(t *testing.T) {
 
 // Registries that the engine considers insecure, here because they are on loopback, may use plain HTTP.
 func TestMigratesOverPlainHTTP(t *testing.T) {
+	t.Parallel()
 	for _, kind := range engine.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			var requests protocols
