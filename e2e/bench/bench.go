@@ -35,8 +35,10 @@ type Options struct {
 	Kinds    []engine.Kind
 	Only     []string // names of contenders
 	Phases   []Phase
-	Parallel []int     // what to try with crane and regsync
-	Env      []string  // more variables for the program, as NAME=VALUE
+	Parallel []int        // what to try with crane and regsync
+	Env      []string     // more variables for the program, as NAME=VALUE
+	Scale    corpus.Scale // of the account; zero: corpus.Large
+	Account  corpus.Scale
 	Details  bool      // lists what was requested, too
 	Progress io.Writer // gets a line per measurement; nil: discarded
 }
@@ -59,6 +61,9 @@ func (o Options) withDefaults() Options {
 	}
 	if len(o.Parallel) == 0 {
 		o.Parallel = Parallelisms()
+	}
+	if o.Scale == (corpus.Scale{}) {
+		o.Scale = corpus.Large
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
@@ -128,7 +133,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	if b.program, err = world.Build(ctx, b.dir, false); err != nil {
 		return err
 	}
-	if b.account, err = newAccount(ctx, corpus.Large); err != nil {
+	if b.account, err = newAccount(ctx, b.Options.Scale); err != nil {
 		return err
 	}
 	b.results.UniqueBytes, b.results.Tags = b.account.uniqueBytes(First), len(b.account.tags(First))
