@@ -122,7 +122,7 @@ func (t *tally) progress() (count string, parts []string, share float64) {
 	defer t.mu.Unlock()
 	now := time.Now()
 	if t.total == 0 {
-		return "", []string{t.phase, "for " + people(now.Sub(t.began))}, 0
+		return "", []string{t.phase, "for " + formatDuration(now.Sub(t.began))}, 0
 	}
 	t.note(now)
 	if t.moved.Of > 0 { // otherwise nothing is moved, as in a verification
@@ -132,9 +132,9 @@ func (t *tally) progress() (count string, parts []string, share float64) {
 		}
 	}
 	if left := t.left(); left > 0 {
-		parts = append(parts, people(left)+" left")
+		parts = append(parts, formatDuration(left)+" left")
 	} else if len(parts) == 0 {
-		parts = append(parts, "for "+people(now.Sub(t.began)))
+		parts = append(parts, "for "+formatDuration(now.Sub(t.began)))
 	}
 	return fmt.Sprintf("%d/%d", t.done, t.total), parts, t.share()
 }
@@ -147,7 +147,7 @@ func (t *tally) standstill() string {
 	if quiet <= beatPause || t.moved.Of == 0 {
 		return ""
 	}
-	return "nothing has moved for " + people(quiet) + t.awaited()
+	return "nothing has moved for " + formatDuration(quiet) + t.awaited()
 }
 
 // awaited describes what the workers are waiting for.
@@ -207,8 +207,8 @@ func amount(bytes, of int64) string {
 	return part + " of " + whole
 }
 
-// people formats a duration: the longer it is, the lower the precision.
-func people(d time.Duration) string {
+// formatDuration formats a duration: the longer it is, the lower the precision.
+func formatDuration(d time.Duration) string {
 	exact := time.Second
 	switch {
 	case d >= 10*time.Hour:

@@ -122,7 +122,7 @@ func TestPeople(t *testing.T) {
 		2*time.Hour + 3*time.Second:     "2h",
 		26*time.Hour + 40*time.Minute:   "27h",
 	} {
-		if got := people(d); got != want {
+		if got := formatDuration(d); got != want {
 			t.Errorf("%s: %s, want %s", d, got, want)
 		}
 	}
