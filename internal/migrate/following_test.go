@@ -65,7 +65,7 @@ func TestReferrersStayWithinTheDisk(t *testing.T) {
 		}
 		most = max(most, large)
 	}
-	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Disk = 4, 5*image.MaxBlobPull })
+	summary, _, err := runIn(t, engine, func(o *Options) { o.Concurrency, o.Disk = 4, 6*image.MaxBlobPull })
 	if err != nil || summary.Incomplete() != 0 || len(summary.Results) != 6 {
 		t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 	}

@@ -18,11 +18,16 @@ import (
 // checkConcurrency is how many images' tags are checked at the target at once: a check is cheap, and waits for the network.
 const checkConcurrency = 32
 
+// lateShare is the part of MIGRATE_DISK, a fifth, that holds what the engine has removed and not yet deleted. Measured with
+// sixteen images at once: up to 17% of a budget of 277 MB.
+const lateShare = 5
+
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
 // is still being asked for those to come. It returns the lists of referrers whose subject is not at the target, so far.
 func (r *run) copyAll(ctx context.Context, items []*plan.Item) (left []*plan.Item) {
 	workers := max(1, r.Concurrency)
-	l := &line{run: r, schedule: schedule.New(items, 2*workers, schedule.NewDisk(r.catalog, r.Store, r.Disk)), tasks: transfer.NewCopies(items)}
+	disk := schedule.NewDisk(r.catalog, r.Store, r.Disk-r.Disk/lateShare)
+	l := &line{run: r, schedule: schedule.New(items, 2*workers, disk), tasks: transfer.NewCopies(items)}
 	if !r.breaker.hasArrived() {
 		l.schedule.Untried()
 	}
