@@ -185,7 +185,8 @@ var hardAnswers = []hardAnswer{
 		says: says("", `^error from registry: manifest invalid - if present, mediaType in manifest should be `+
 			`'application/vnd.oci.image.manifest.v1\+json' not 'application/vnd.docker.distribution.manifest.v2\+json'$`),
 	},
-	{name: "a subject later", repository: "subject-beside", says: says("", `^error from registry: blob unknown to registry - sha256:[0-9a-f]{64}$`)},
+	// The engine pushes the manifests of an index at once. Rarely, the subject is there before what refers to it.
+	{name: "a subject later", repository: "subject-beside", says: says("", `^(error from registry: blob unknown to registry - sha256:[0-9a-f]{64})?$`)},
 	{name: "a subject later, GitLab 4.42", repository: "subject-beside", lifted: func(r *gitlab.Refusals) { r.OrphanReferrers = true }},
 	{
 		name: "SOCI", repository: "soci",
