@@ -80,12 +80,15 @@ func (g *guest) claim(ctx context.Context, ref string, id digest.Digest) (mark s
 	return mark, nil
 }
 
-// park gives the user's image a second name.
+// park gives the user's image a second name. An interruption does not end that: the engine would give the name all the same,
+// and this run would not know of it.
 func (g *guest) park(ctx context.Context, ref string) error {
 	name, ok := ownName(parkedPrefix, ref)
 	if !ok {
 		return errTooLong
 	}
+	ctx, cancel := Cleanup{}.context(ctx)
+	defer cancel()
 	if err := g.Tag(ctx, ref, name); err != nil {
 		return fmt.Errorf("keep the engine's own image of this name: %w", err)
 	}
