@@ -23,6 +23,7 @@ import (
 type guest struct {
 	Engine
 	store   image.Store
+	cleanup Cleanup // zero for what a killed run has left
 	realms  []Realm
 	names   map[string]bool        // references that are not the run's
 	images  map[digest.Digest]bool // that were there before
@@ -87,7 +88,7 @@ func (g *guest) park(ctx context.Context, ref string) error {
 	if !ok {
 		return errTooLong
 	}
-	ctx, cancel := Cleanup{}.context(ctx)
+	ctx, cancel := g.cleanup.context(ctx)
 	defer cancel()
 	if err := g.Tag(ctx, ref, name); err != nil {
 		return fmt.Errorf("keep the engine's own image of this name: %w", err)

@@ -36,6 +36,7 @@ func (c *Copier) Enter(ctx context.Context, journal Journal, realm Realm) (Stay,
 		return stay, nil
 	}
 	c.guest = newGuest(c.engine, c.store, realm)
+	c.guest.cleanup = c.cleanup
 	c.guest.respect(images)
 	c.use(c.guest)
 	return stay, nil
