@@ -251,15 +251,7 @@ func TestRunInterrupted(t *testing.T) {
 				source.Push("app", testkit.Image(t, fmt.Sprint(i)), fmt.Sprint(i))
 			}
 			engine := testkit.NewEngine(source)
-			ctx, cancel := context.WithCancel(t.Context())
-			engine.Before = func(call string) {
-				if strings.HasPrefix(call, kind) {
-					cancel()
-				}
-			}
-			summary, err := Run(ctx, Options{
-				Source: source, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 3, Observe: func(Event) {},
-			})
+			summary, err := runInterrupted(t, engine, kind, 3)
 			if !errors.Is(err, context.Canceled) || len(summary.Results) != images || summary.Incomplete() != images {
 				t.Errorf("results %q, error %v", outcomes(summary.Results), err)
 			}
@@ -273,6 +265,21 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
+// runInterrupted runs until the engine's first call of that kind, which interrupts the run.
+func runInterrupted(t *testing.T, engine *testkit.Engine, kind string, concurrency int) (Summary, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	engine.Before = func(call string) {
+		if strings.HasPrefix(call, kind) {
+			cancel()
+		}
+	}
+	return Run(ctx, Options{
+		Source: engine.From, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase},
+		Concurrency: concurrency, Observe: func(Event) {},
+	})
+}
+
 // An interrupted index leaves nothing in the engine, however far it has come.
 func TestIndexInterrupted(t *testing.T) {
 	pair, children := testkit.Pair(t, "app")
@@ -282,15 +289,7 @@ func TestIndexInterrupted(t *testing.T) {
 			source.Push("app", pair, "1", "2")
 			source.Hold("app", children...)
 			engine := testkit.NewEngine(source)
-			ctx, cancel := context.WithCancel(t.Context())
-			engine.Before = func(call string) {
-				if strings.HasPrefix(call, kind) {
-					cancel()
-				}
-			}
-			summary, err := Run(ctx, Options{
-				Source: source, Engine: engine, Store: image.ContainerdStore, Namer: plan.Namer{Base: testkit.TargetBase}, Concurrency: 1, Observe: func(Event) {},
-			})
+			summary, err := runInterrupted(t, engine, kind, 1)
 			if got, want := outcomes(summary.Results), []string{"app:1: not started", "app:2: not started"}; !slices.Equal(got, want) || !errors.Is(err, context.Canceled) {
 				t.Errorf("results %q, want %q; error %v", got, want, err)
 			}
