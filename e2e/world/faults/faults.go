@@ -62,18 +62,22 @@ type Fault struct {
 	concerns Match
 	serve    func(w http.ResponseWriter, r *http.Request, next http.Handler)
 	struck   atomic.Int64
+	lifted   atomic.Bool
 }
 
 // Wrap adds the fault in front of a registry or an API.
 func (f *Fault) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !f.concerns(r) || strings.HasPrefix(r.UserAgent(), "go-containerregistry") {
+		if f.lifted.Load() || !f.concerns(r) || strings.HasPrefix(r.UserAgent(), "go-containerregistry") {
 			next.ServeHTTP(w, r)
 			return
 		}
 		f.serve(w, r, next)
 	})
 }
+
+// Lift ends the fault: it affects no further request.
+func (f *Fault) Lift() { f.lifted.Store(true) }
 
 // Struck returns how many requests the fault has affected so far.
 func (f *Fault) Struck() int { return int(f.struck.Load()) }

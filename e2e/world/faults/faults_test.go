@@ -220,6 +220,10 @@ func TestTooMany(t *testing.T) {
 	if got := s.read(t); got.status != http.StatusTooManyRequests {
 		t.Errorf("beyond the limit of the next period: %d", got.status)
 	}
+	f.Lift()
+	if got := s.read(t); got.status != http.StatusOK {
+		t.Errorf("lifted: %d", got.status)
+	}
 }
 
 func TestAt(t *testing.T) {
