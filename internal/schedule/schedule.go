@@ -351,38 +351,6 @@ func (s *Schedule) leave(g *Grant) {
 	s.disk.leave(g.local)
 }
 
-// unwant records that the item needs none of the blobs kept for later items. It returns what no item needs.
-func (s *Schedule) unwant(g *Grant) []HeldRef {
-	if g.wants {
-		g.wants = false
-		plan.Count(s.wanted, g.Blobs, -1)
-	}
-	return s.release()
-}
-
-// release removes and returns the kept references whose blobs are either not wanted, or held by another reference.
-func (s *Schedule) release() []HeldRef {
-	var released []HeldRef
-	s.kept = slices.DeleteFunc(s.kept, func(h HeldRef) bool {
-		if slices.ContainsFunc(h.Blobs, s.lastHolder) {
-			return false
-		}
-		s.drop(h)
-		released = append(released, h)
-		return true
-	})
-	return released
-}
-
-func (s *Schedule) lastHolder(id plan.BlobID) bool {
-	return s.pulls.there[id] == 1 && s.wanted[id] > 0
-}
-
-func (s *Schedule) drop(h HeldRef) {
-	plan.Count(s.pulls.there, h.Blobs, -1)
-	s.disk.leave(h.Blobs)
-}
-
 // Rest returns what is left when the workers have ended: items that were not started, items that were pulled but not
 // pushed, and the references that the engine holds for others. Lists that Unoffered returns are not among them.
 func (s *Schedule) Rest() (unstarted, unpushed []*Grant, kept []HeldRef) {
