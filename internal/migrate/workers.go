@@ -65,7 +65,7 @@ func (l *line) checkAll(ctx context.Context) {
 		if done {
 			l.finishItem(ctx, g, t.Present)
 		}
-		l.copier.Release(ctx, l.schedule.Answered(g, anyArrived(t.Present), !done))
+		l.release(ctx, l.schedule.Answered(g, anyArrived(t.Present), !done))
 	}
 }
 
@@ -78,6 +78,12 @@ func (l *line) finishItem(ctx context.Context, g *schedule.Grant, results []tran
 	}
 }
 
+// release removes references from the engine that the schedule has returned for release.
+func (l *line) release(ctx context.Context, holds []schedule.HeldRef) {
+	l.copier.Release(ctx, holds)
+	l.schedule.Released(holds)
+}
+
 // pullAll pulls images into the engine until there are none left.
 func (l *line) pullAll(ctx context.Context, worker int) {
 	for {
@@ -85,7 +91,7 @@ func (l *line) pullAll(ctx context.Context, worker int) {
 			l.schedule.Stop() // at once: what waits for the context's end comes a little later
 		}
 		g, room, more := l.schedule.NextPull(ctx)
-		l.copier.Release(ctx, room.Evicted)
+		l.release(ctx, room.Evicted)
 		if room.Sweep {
 			l.schedule.Swept(l.copier.Sweep(ctx))
 		}
@@ -113,14 +119,14 @@ func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 	through(g.Bring, err == nil)
 	switch {
 	case err == nil:
-		l.copier.Release(ctx, l.schedule.Pulled(g, t.HandOver(), t.Interrupted()))
+		l.release(ctx, l.schedule.Pulled(g, t.HandOver(), t.Interrupted()))
 	case errors.Is(err, docker.ErrNoSpace) && !g.Alone:
 		t.MakeRoom(ctx)
-		l.copier.Release(ctx, l.schedule.Postpone(g, t.Interrupted()))
+		l.release(ctx, l.schedule.Postpone(g, t.Interrupted()))
 	default:
 		t.Clear(ctx)
 		l.notPulled(ctx, g, err)
-		l.copier.Release(ctx, l.schedule.Dropped(g, t.Interrupted()))
+		l.release(ctx, l.schedule.Dropped(g, t.Interrupted()))
 	}
 }
 

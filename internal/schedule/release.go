@@ -33,7 +33,22 @@ func (s *Schedule) lastHolder(id plan.BlobID) bool {
 	return s.pulls.there[id] == 1 && s.wanted[id] > 0
 }
 
+// drop is called for each reference that is returned for release. Its blobs stay on the disk until then.
 func (s *Schedule) drop(h HeldRef) {
 	plan.Count(s.pulls.there, h.Blobs, -1)
-	s.disk.leave(h.Blobs)
+	s.releasing++
+}
+
+// Released records that the engine no longer holds references that the schedule has returned for release.
+func (s *Schedule) Released(holds []HeldRef) {
+	if len(holds) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changed.Broadcast()
+	for _, h := range holds {
+		s.disk.leave(h.Blobs)
+	}
+	s.releasing -= len(holds)
 }

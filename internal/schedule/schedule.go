@@ -28,6 +28,7 @@ type Schedule struct {
 	wanted         []int32                         // by blob: items still to be pulled that contain it
 	needed         []int32                         // by blob: items being pulled that contain it
 	kept           []HeldRef
+	releasing      int               // references that have been returned for release, and have not been released
 	trials         map[string]*trial // by media type that the target may refuse and has not answered for
 	disk           Disk
 	ahead, limit   int         // items pulled but not yet pushed, and the maximum
@@ -167,9 +168,9 @@ func (s *Schedule) takePull() (*Grant, Room) {
 	return s.takeCrowded(crowded)
 }
 
-// takeCrowded takes the item at the index of toPull if room can be made for it.
+// takeCrowded takes the item at the index of toPull if room can be made for it, and none is being made.
 func (s *Schedule) takeCrowded(at int) (*Grant, Room) {
-	if s.sweeping {
+	if s.sweeping || s.releasing > 0 {
 		return nil, Room{}
 	}
 	if len(s.disk.pinned) > 0 && !s.unsweepable {

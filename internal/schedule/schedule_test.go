@@ -59,7 +59,13 @@ func pull(s *Schedule, b *bench, t *Grant, cut ...plan.BlobID) []string {
 	for _, id := range t.Bring {
 		holds = append(holds, HeldRef{Ref: b.name(id), Blobs: []plan.BlobID{id}})
 	}
-	return refs(s.Pulled(t, holds, cut))
+	return release(s, s.Pulled(t, holds, cut))
+}
+
+// release has the engine release the references, and returns their names.
+func release(s *Schedule, holds []HeldRef) []string {
+	s.Released(holds)
+	return refs(holds)
 }
 
 // name tells a blob by what its digest was made of, of the names that tests use.
@@ -104,9 +110,9 @@ func expectPull(t *testing.T, s *Schedule, want *Grant, evicted ...string) {
 		s.beginPull(got)
 	}
 	s.mu.Unlock()
-	if got != want || !slices.Equal(refs(room.Evicted), evicted) {
+	if left := release(s, room.Evicted); got != want || !slices.Equal(left, evicted) {
 		t.Fatalf("next is %q after %q, want %q after %q", names(slices.DeleteFunc([]*Grant{got}, func(t *Grant) bool { return t == nil })),
-			refs(room.Evicted), names(slices.DeleteFunc([]*Grant{want}, func(t *Grant) bool { return t == nil })), evicted)
+			left, names(slices.DeleteFunc([]*Grant{want}, func(t *Grant) bool { return t == nil })), evicted)
 	}
 }
 
@@ -228,7 +234,7 @@ func TestScheduleChecks(t *testing.T) {
 	if s.NextCheck(t.Context()) != nil {
 		t.Error("asked for one more")
 	}
-	if got := refs(s.Answered(b, false, false)); !slices.Equal(got, []string{"base"}) {
+	if got := release(s, s.Answered(b, false, false)); !slices.Equal(got, []string{"base"}) {
 		t.Errorf("%q leave the engine", got)
 	}
 	s.Answered(c, false, true)
@@ -350,6 +356,24 @@ func TestScheduleMakesRoom(t *testing.T) {
 	if len(later.Bring) != 2 {
 		t.Errorf("brings %d blobs of those that had to leave, want 2", len(later.Bring))
 	}
+}
+
+// A reference takes up room until the engine has released it, and meanwhile no room is made of others.
+func TestScheduleWaitsForRelease(t *testing.T) {
+	bench := newBench()
+	a, b := bench.image("a", "base", "a"), bench.image("b", "b", "c")
+	bench.image("c", "base").checked = false
+	s := bench.schedule(9, 3)
+	expectPull(t, s, a)
+	own := []HeldRef{{Ref: "own", Blobs: a.Blobs[1:]}}
+	left := s.Pulled(a, append(own, HeldRef{Ref: "base", Blobs: a.Blobs[:1]}), nil)
+	s.Pushed(s.NextPush(t.Context()), true)
+	if !slices.Equal(refs(left), []string{"own"}) || s.disk.used != 2*bench.size {
+		t.Errorf("%q are to be released, and %d bytes are in use", refs(left), s.disk.used)
+	}
+	expectPull(t, s, nil)
+	s.Released(left)
+	expectPull(t, s, b)
 }
 
 // What is cheap to fetch again for the room that it frees leaves first, then what fewest need.

@@ -167,7 +167,7 @@ func (c *chance) settle(g *Grant) {
 func (c *chance) check(t *testing.T) {
 	for g := c.s.NextCheck(t.Context()); g != nil; g = c.s.NextCheck(t.Context()) {
 		pending := !c.one(4)
-		c.s.Answered(g, c.one(8), pending)
+		release(c.s, c.s.Answered(g, c.one(8), pending))
 		if !pending {
 			c.settle(g)
 		}
@@ -177,6 +177,7 @@ func (c *chance) check(t *testing.T) {
 func (c *chance) pull(t *testing.T, b *bench) {
 	for {
 		g, room, more := c.s.NextPull(t.Context())
+		release(c.s, room.Evicted)
 		if room.Sweep {
 			c.s.Swept(true)
 		}
@@ -185,9 +186,9 @@ func (c *chance) pull(t *testing.T, b *bench) {
 			return
 		case g == nil:
 		case c.one(5) && !g.Alone:
-			c.s.Postpone(g, nil)
+			release(c.s, c.s.Postpone(g, nil))
 		case c.one(3):
-			c.s.Dropped(g, nil)
+			release(c.s, c.s.Dropped(g, nil))
 			c.settle(g)
 		default:
 			if c.one(2) {
