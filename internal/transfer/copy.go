@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
@@ -107,74 +106,6 @@ func (c *Copier) whereabouts(g *schedule.Grant, tree image.Tree) (present, share
 	return present, shared
 }
 
-// Deliver pushes the pending tags, and then removes their names from the engine. References that the schedule keeps stay.
-func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener) []Result {
-	t.work.progress = progress
-	results := make([]Result, len(t.Pending))
-	for i, tag := range t.Pending {
-		if ctx.Err() != nil {
-			copy(results[i:], Settle(t.Item, t.Pending[i:], NotStarted, context.Cause(ctx)))
-			break
-		}
-		results[i] = t.withRefusal(c.deliverTag(ctx, t, tag))
-	}
-	t.work.clear(ctx)
-	if ctx.Err() != nil {
-		c.cutPushes.note(t.work.id)
-	}
-	return results
-}
-
-// deliverTag pushes the tag, and once more with everything if the engine lacks something.
-func (c *Copier) deliverTag(ctx context.Context, t *Copy, tag string) Result {
-	result, settled := c.pushTag(ctx, t, tag)
-	if !settled && result.Outcome == Failed && ctx.Err() == nil && t.work.lacking(result.Err) {
-		result = c.pushAgain(ctx, t, result)
-	}
-	c.nameLargestLayer(t.Item, result.Err)
-	return result
-}
-
-// nameLargestLayer adds the size of the image's largest layer to the remedy for a body that is too large.
-func (c *Copier) nameLargestLayer(i *plan.Item, err error) {
-	failed, refusal := new(StepError), new(docker.Refusal)
-	if !errors.As(err, &failed) || !errors.As(err, &refusal) || refusal.Kind != docker.TooLarge {
-		return
-	}
-	largest := int64(0)
-	for _, blob := range i.Blobs {
-		largest = max(largest, c.catalog.Size(blob))
-	}
-	failed.Remedy += "; the image's largest layer has " + humanize.Bytes(uint64(largest))
-}
-
-// lacking reports whether a push may have failed because the engine lacks content that nobody has checked, or says so. A
-// refusal by a rule has other reasons, unless it is about content.
-func (w *workspace) lacking(err error) bool {
-	if refusal := new(docker.Refusal); errors.As(err, &refusal) && refusal.Kind != docker.BlobUnknown {
-		return false
-	}
-	_, cause := PermanentCause(err)
-	return cause == nil && (w.trusted || errors.Is(err, docker.ErrNotFound))
-}
-
-// pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
-func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
-	tree, err := t.remaining(), error(nil)
-	if t.List == nil {
-		tree, err = c.open(ctx, t.Item)
-	}
-	if err != nil {
-		return failed
-	}
-	t.work.present, t.work.doubtful = nil, true
-	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
-		return failed.FailedWith(crowded(err))
-	}
-	result, _ := c.pushTag(ctx, t, failed.Tag)
-	return result
-}
-
 // HandOver returns the references that hold the item's blobs in the engine, for the schedule to keep.
 func (t *Copy) HandOver() []schedule.HeldRef { return t.work.handOver() }
 
@@ -230,39 +161,6 @@ func (c *Copier) hasLeft(i *plan.Item, tag string, answer digest.Digest) bool {
 	}
 	pair, ok := c.known(i.Image.Repository.Name, i.Tagged(tag))
 	return ok && pair == DigestChange{Source: i.Image.Digest, Root: i.Root, Pushed: answer}
-}
-
-// pushed records that the push of the result's target has ended, and verifies it. The outcome is good if the digest is the
-// wanted one.
-func (w *workspace) pushed(ctx context.Context, result Result, pushed digest.Digest, err error, want digest.Digest, good Outcome) Result {
-	if err != nil {
-		w.refused.note(err)
-		return result.FailedWith(FailedAt(StepPush, result.Target, err))
-	}
-	return w.verify(ctx, result, pushed, want, good)
-}
-
-// verify sets the outcome by the target registry's answer, which must be the digest that the engine reports. On the classic
-// store that differs from the source's.
-func (b *workbench) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
-	if pushed != want {
-		if b.store != image.ClassicStore {
-			return result.FailedWith(FailedAt(StepPush, result.Target, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)))
-		}
-		if good != OnePlatform { // which says more: the other platforms are missing
-			good = Changed
-		}
-	}
-	resolved, err := b.engine.Resolve(ctx, result.Target)
-	if err != nil {
-		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
-	}
-	if resolved.Digest != pushed {
-		return result.FailedWith(FailedAt(StepVerify, result.Target,
-			fmt.Errorf("the target answers with %s instead of %s", resolved.Digest, pushed)))
-	}
-	result.Pushed, result.Outcome = pushed, good
-	return result
 }
 
 // arrivedAs returns the outcome of a good copy: whole, unless the user wanted only a part of the image.

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,30 +109,6 @@ func (w *workspace) nameFirst(l *image.Layout) {
 		w.named = append(w.named, ref)
 		l.Add([]string{ref}, m)
 	}
-}
-
-// pushTag pushes what has to be at the target before the root, and then the tag. settled reports that the target's answer
-// right before the push has made it pointless.
-func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) (result Result, settled bool) {
-	result = ResultOf(t.Item, tag)
-	if err := t.work.refused.known(t.Item); err != nil && t.List == nil { // which lists what is left
-		return result.FailedWith(withLeaveOut(t.Item, err)), false
-	}
-	for w := t.work; len(w.first) > 0; w.first = w.first[1:] {
-		if err := w.pushDigest(ctx, w.first[0]); err != nil {
-			return result.FailedWith(withLeaveOut(t.Item, err)), false
-		}
-	}
-	pushed, err := t.work.tryPush(ctx, result.Target, c.asking(t, tag))
-	if answered := new(settledError); errors.As(err, &answered) {
-		return answered.result, true
-	}
-	result.Replaced = t.answers[tag]
-	result = t.work.pushed(ctx, result, pushed, err, t.pushes(), arrivedAs(t.Item, Exact))
-	if result.Outcome.Arrived() && t.List == nil {
-		t.work.refused.take(t.Unknown...)
-	}
-	return result, false
 }
 
 // tryPush pushes a reference, and retries that. ask is called before each try, and its error ends the push; nil: nothing is.
