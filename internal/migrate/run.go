@@ -62,7 +62,7 @@ func newRun(ctx context.Context, options Options, cleanup transfer.Cleanup) *run
 	r.copier = transfer.New(transfer.Setup{
 		Source: r.Source, Engine: r.Engine, Store: r.Store, Dedicated: r.Dedicated, Platform: r.Platform, Known: r.Known,
 		Earlier: leftAt(r.Earlier), Conflicts: r.Conflict,
-		Retry: engine.try, Catalog: r.catalog, Traffic: traffic, Cleanup: cleanup,
+		Pushes: r.Concurrency, Retry: engine.try, Catalog: r.catalog, Traffic: traffic, Cleanup: cleanup,
 	})
 	r.meter = newMeter(r.catalog, r.observe)
 	r.starting, r.stop = context.WithCancelCause(ctx)

@@ -147,6 +147,10 @@ func (l *line) pushAll(ctx context.Context, worker int) {
 		through := l.working(transfer.StepPush, worker, g.Image)
 		progress, end := l.meter.follow(g, outbound)
 		results := l.copier.Deliver(ctx, t, progress)
+		if anyArrived(results) {
+			l.schedule.Uploaded(g)
+		}
+		results = l.copier.DeliverRest(ctx, t, results)
 		l.schedule.Tried(l.copier.Tried())
 		end(true)
 		arrived := allArrived(results)

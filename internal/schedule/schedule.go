@@ -327,19 +327,38 @@ func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	return s.unwant(g)
 }
 
-// Pushed records that the push of the item has ended, and whether all of its blobs are at the target.
+// Uploaded records that the target has the item under one of its tags, so that others need not wait for its blobs. The push
+// of the other tags may go on.
+func (s *Schedule) Uploaded(g *Grant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changed.Broadcast()
+	s.upload(g)
+}
+
+func (s *Schedule) upload(g *Grant) {
+	if g.uploaded {
+		return
+	}
+	g.uploaded, s.untried = true, false
+	s.pushes.settle(g.Upload)
+	plan.Count(s.pushes.there, g.Blobs, 1)
+	s.deliver(g)
+}
+
+// Pushed records that the push of the item has ended, and whether all of its tags are at the target.
 func (s *Schedule) Pushed(g *Grant, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.pushes.settle(g.Upload)
+	if arrived {
+		s.upload(g)
+	}
+	if !g.uploaded {
+		s.pushes.settle(g.Upload)
+	}
 	if s.disk.store == image.ClassicStore {
 		s.pulls.settle(g.Bring)
-	}
-	s.untried = s.untried && !arrived
-	if arrived {
-		plan.Count(s.pushes.there, g.Blobs, 1)
-		s.deliver(g)
 	}
 	s.leave(g)
 	s.end(g)

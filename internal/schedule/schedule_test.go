@@ -288,6 +288,37 @@ func TestScheduleSparesWhatIsDelivered(t *testing.T) {
 	}
 }
 
+// Nobody waits for the other tags of an image whose blobs have arrived.
+func TestScheduleUploaded(t *testing.T) {
+	for _, arrived := range []bool{true, false} {
+		bench := newBench()
+		a, b := bench.image("a", "base", "a"), bench.image("b", "base", "b")
+		s := bench.schedule(9, 0)
+		for _, g := range []*Grant{a, b} {
+			expectPull(t, s, g)
+			pull(s, bench, g)
+		}
+		if got := s.NextPush(t.Context()); got != a {
+			t.Fatalf("%q is pushed", names([]*Grant{got}))
+		}
+		if s.pushes.free(b.Blobs) {
+			t.Error("b can be pushed before the base is there")
+		}
+		s.Uploaded(a)
+		if got := s.NextPush(t.Context()); got != b || len(b.Upload) != 1 {
+			t.Errorf("b is to upload %d blobs, want its own", len(b.Upload))
+		}
+		s.Pushed(a, arrived)
+		if s.pushes.free(b.Blobs) || s.pushes.there[a.Blobs[0]] != 1 {
+			t.Error("the end of a's push changes what b's has claimed, or counts a again")
+		}
+		s.Pushed(b, true)
+		if s.disk.used != 0 {
+			t.Errorf("%d bytes in use", s.disk.used)
+		}
+	}
+}
+
 func TestScheduleBoundsWhatIsPulledAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bench := newBench()

@@ -89,7 +89,7 @@ func (c *Copier) judgeAgain(ctx context.Context, t *Copy, tag string, found dige
 	switch {
 	case t.List != nil:
 		return c.judgeReferrers(ctx, t, tag, found, err)
-	case err == nil && found == t.answers[tag]:
+	case err == nil && found == t.answers.of(tag):
 		return Result{}, false
 	}
 	return c.judge(ctx, t, tag, found, err)
@@ -99,7 +99,7 @@ func (c *Copier) judgeAgain(ctx context.Context, t *Copy, tag string, found dige
 // target says so: any other error fails it.
 func (c *Copier) judge(ctx context.Context, t *Copy, tag string, found digest.Digest, err error) (settled Result, done bool) {
 	result := ResultOf(t.Item, tag)
-	delete(t.answers, tag)
+	t.answers.forget(tag)
 	switch {
 	case errors.Is(err, docker.ErrNotFound):
 		return Result{}, false
@@ -119,7 +119,7 @@ func (c *Copier) judge(ctx context.Context, t *Copy, tag string, found digest.Di
 	case !ours:
 		return c.conflict(result, found), true
 	}
-	t.answers[tag] = found
+	t.answers.note(tag, found)
 	return Result{}, false
 }
 

@@ -32,6 +32,7 @@ type Copier struct {
 	earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	conflicts ConflictPolicy
 	questions *semaphore.Weighted // see askAll
+	pushes    *semaphore.Weighted // see Setup
 	compared  sync.Map            // lists of referrers that have been compared
 	cutPushes cutPushes
 	tidy      *tidyEngine // the engine, if it is dedicated
@@ -50,6 +51,7 @@ type Setup struct {
 	Known     func(repository, target string) (DigestChange, bool)
 	Earlier   map[string][]digest.Digest // by target reference: what earlier runs have left there
 	Conflicts ConflictPolicy
+	Pushes    int // at once; 0: 1
 	// Retry makes a call at a step until it succeeds, or there is no point in trying again; nil: once. The engine itself
 	// retries everything but pushes.
 	Retry   func(ctx context.Context, step Step, ref string, call func() error) error
@@ -62,6 +64,7 @@ type Setup struct {
 func New(s Setup) *Copier {
 	return &Copier{
 		platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, questions: semaphore.NewWeighted(maxQuestions),
+		pushes: semaphore.NewWeighted(max(1, int64(s.Pushes))),
 		workbench: &workbench{
 			source: s.Source, engine: s.Engine, retry: s.Retry, store: s.Store, dedicated: s.Dedicated,
 			catalog: s.Catalog, held: newReferences(s.Engine, s.Cleanup), traffic: s.Traffic, cleanup: s.Cleanup,
@@ -132,7 +135,8 @@ func (c *Copier) Ask(ctx context.Context, t *Copy) (settled []Result) {
 	if t.List != nil {
 		return c.askReferrers(ctx, t)
 	}
-	t.Pending, t.answers = nil, map[string]digest.Digest{}
+	t.Pending = nil
+	t.answers.forgetAll()
 	answers := c.askAll(ctx, t)
 	for i, tag := range t.Image.Tags {
 		if result, done := c.judge(ctx, t, tag, answers[i].digest, answers[i].err); done {
@@ -220,11 +224,11 @@ func (c *Copier) checkPlatform(ctx context.Context, t *Copy, root image.Manifest
 type Copy struct {
 	*plan.Item
 
-	Pending []string                 // tags that are not at the target yet
-	Present []Result                 // of the tags that are not to be copied
-	answers map[string]digest.Digest // by pending tag: what the target has there, if anything
-	work    *workspace               // what the copy has in the engine
-	tree    *image.Tree              // between Try and Bring
+	Pending []string // tags that are not at the target yet
+	Present []Result // of the tags that are not to be copied
+	answers answers
+	work    *workspace  // what the copy has in the engine
+	tree    *image.Tree // between Try and Bring
 
 	taken   *image.Tree     // of a list of referrers: what is left of it without those that the target refuses
 	refusal *docker.Refusal // the last of these refusals; nil: the target refuses none

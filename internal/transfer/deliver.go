@@ -7,38 +7,57 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Deliver pushes the pending tags, and then removes their names from the engine. References that the schedule keeps stay.
+// Deliver pushes pending tags, one after the other, until one has arrived: the target has all blobs of the item then.
+// DeliverRest has to follow.
 func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener) []Result {
 	t.work.progress = progress
-	results := make([]Result, len(t.Pending))
-	for i, tag := range t.Pending {
-		if ctx.Err() != nil {
-			copy(results[i:], Settle(t.Item, t.Pending[i:], NotStarted, context.Cause(ctx)))
+	var results []Result
+	for _, tag := range t.Pending {
+		result, settled := c.pushTag(ctx, t, tag)
+		result = c.completed(ctx, t, result, settled)
+		results = append(results, result)
+		if result.Outcome.Arrived() && !settled {
 			break
 		}
-		results[i] = t.withRefusal(c.deliverTag(ctx, t, tag))
+	}
+	return results
+}
+
+// DeliverRest pushes the pending tags that follow those of the results, all at once, and returns all results. Then it
+// removes the names of all pending tags from the engine. References that the schedule keeps stay.
+func (c *Copier) DeliverRest(ctx context.Context, t *Copy, results []Result) []Result {
+	tags := t.Pending[len(results):]
+	rest, settled := make([]Result, len(tags)), make([]bool, len(tags))
+	var group errgroup.Group
+	for i, tag := range tags {
+		group.Go(func() error { rest[i], settled[i] = c.pushTag(ctx, t, tag); return nil })
+	}
+	_ = group.Wait() // no function returns an error
+	for i := range rest {
+		rest[i] = c.completed(ctx, t, rest[i], settled[i])
 	}
 	t.work.clear(ctx)
 	if ctx.Err() != nil {
 		c.cutPushes.note(t.work.id)
 	}
-	return results
+	return append(results, rest...)
 }
 
-// deliverTag pushes the tag, and once more with everything if the engine lacks something.
-func (c *Copier) deliverTag(ctx context.Context, t *Copy, tag string) Result {
-	result, settled := c.pushTag(ctx, t, tag)
+// completed pushes a tag once more, with everything, if the engine has lacked something, and returns the final result.
+// settled is that of pushTag.
+func (c *Copier) completed(ctx context.Context, t *Copy, result Result, settled bool) Result {
 	if !settled && result.Outcome == Failed && ctx.Err() == nil && t.work.lacking(result.Err) {
 		result = c.pushAgain(ctx, t, result)
 	}
 	c.nameLargestLayer(t.Item, result.Err)
-	return result
+	return t.withRefusal(result)
 }
 
 // nameLargestLayer adds the size of the image's largest layer to the remedy for a body that is too large.
@@ -82,9 +101,14 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 }
 
 // pushTag pushes what has to be at the target before the root, and then the tag. settled reports that the target's answer
-// right before the push has made it pointless.
+// right before the push has made it pointless, or that ctx had ended before.
 func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) (result Result, settled bool) {
 	result = ResultOf(t.Item, tag)
+	if c.pushes.Acquire(ctx, 1) != nil {
+		result.Outcome, result.Err = NotStarted, context.Cause(ctx)
+		return result, true
+	}
+	defer c.pushes.Release(1)
 	if err := t.work.refused.known(t.Item); err != nil && t.List == nil { // which lists what is left
 		return result.FailedWith(withLeaveOut(t.Item, err)), false
 	}
@@ -97,7 +121,7 @@ func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) (result Resul
 	if answered := new(settledError); errors.As(err, &answered) {
 		return answered.result, true
 	}
-	result.Replaced = t.answers[tag]
+	result.Replaced = t.answers.of(tag)
 	result = t.work.pushed(ctx, result, pushed, err, t.pushes(), arrivedAs(t.Item, Exact))
 	if result.Outcome.Arrived() && t.List == nil {
 		t.work.refused.take(t.Unknown...)

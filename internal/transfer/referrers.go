@@ -20,7 +20,8 @@ var errPartOfReferrers = errors.New("GitLab lists only some of the referrers, as
 // askReferrers is Ask for a list of referrers.
 func (c *Copier) askReferrers(ctx context.Context, t *Copy) (settled []Result) {
 	tag := t.Image.Tags[0]
-	t.Pending, t.answers, t.taken, t.refusal = nil, map[string]digest.Digest{}, nil, nil
+	t.Pending, t.taken, t.refusal = nil, nil, nil
+	t.answers.forgetAll()
 	result := ResultOf(t.Item, tag)
 	switch {
 	case t.List.Broken != nil:
@@ -53,12 +54,12 @@ func (c *Copier) judgeReferrers(ctx context.Context, t *Copy, tag string, found 
 		return result.FailedWith(FailedAt(StepVerify, result.Target, err)), true
 	case err == nil && found == want:
 		return result.found(found), true
-	case err == nil && known && found != t.answers[tag]:
+	case err == nil && known && found != t.answers.of(tag):
 		if err := c.mayReplaceList(ctx, t.Item, found); err != nil {
 			return result.FailedWith(err), true
 		}
 	}
-	t.answers[tag] = found
+	t.answers.note(tag, found)
 	return Result{}, false
 }
 
@@ -99,7 +100,7 @@ func (c *Copier) tryReferrers(ctx context.Context, t *Copy, list image.Tree) err
 // bringReferrers is Bring for a list of referrers.
 func (c *Copier) bringReferrers(ctx context.Context, t *Copy) error {
 	target := t.Tagged(t.Pending[0])
-	switch there := t.answers[t.Pending[0]]; {
+	switch there := t.answers.of(t.Pending[0]); {
 	case there == t.pushes():
 		return nil
 	case there != "":

@@ -81,7 +81,7 @@ func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside b
 	}
 	if err == nil {
 		c.Release(ctx, t.HandOver())
-		return append(present, c.Deliver(ctx, t, nil)...), false
+		return append(present, c.DeliverRest(ctx, t, c.Deliver(ctx, t, nil))...), false
 	}
 	t.Clear(ctx)
 	if errors.Is(err, transfer.ErrIncomplete) {
