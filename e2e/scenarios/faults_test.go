@@ -155,7 +155,8 @@ func TestSurvives(t *testing.T) {
 		}},
 		{"ECR's tokens expire all the time", func(_ *testing.T, h *hazards) {
 			h.AWS.TokenLifetime = 2 * time.Second
-			// The first pull has a head start: the others begin when its token has expired.
+			// The second pull begins when the token of the first has expired.
+			h.changes = []string{"MIGRATE_CONCURRENCY=1"}
 			h.atECR(faults.At(faults.BlobRead, 1, func() { time.Sleep(2 * h.AWS.TokenLifetime) }))
 			h.atECR(faults.At(faults.TokenCall, 2, func() {}))
 		}},

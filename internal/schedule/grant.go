@@ -14,14 +14,16 @@ type Grant struct {
 	Upload []plan.BlobID // blobs that pushing the item brings to the target
 	Alone  bool          // the item is being retried on its own, because the engine's disk was full
 
-	uploaded bool          // the target has the item under one of its tags, by this run's push
-	checked  bool          // the target has been asked for the item's tags
-	local    []plan.BlobID // the item's blobs that are not in Spare
-	wants    bool          // blobs are kept in the engine for the item's sake
-	there    bool          // one of the item's tags is at the target
-	follows  bool          // the item has had to wait for others
-	offered  bool          // it need not wait any more
-	awaited  int           // items that it waits for
+	at       int                 // index among the run's items
+	uploaded bool                // the target has the item under one of its tags, by this run's push
+	checked  bool                // the target has been asked for the item's tags
+	local    []plan.BlobID       // the item's blobs that are not in Spare
+	wants    bool                // blobs are kept in the engine for the item's sake
+	there    bool                // one of the item's tags is at the target
+	follows  bool                // the item has had to wait for others
+	offered  bool                // it need not wait any more
+	awaited  int                 // items that it waits for
+	ended    func(brought int64) // ends its pull in inFlight
 }
 
 // Alone returns the grant of an item that is copied on its own, when the engine has none of its blobs.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
@@ -31,15 +30,14 @@ type Schedule struct {
 	releasing      int               // references that have been returned for release, and have not been released
 	trials         map[string]*trial // by media type that the target may refuse and has not answered for
 	disk           Disk
-	ahead, limit   int         // items pulled but not yet pushed, and the maximum
-	untried        bool        // no push has arrived yet
-	unled          bool        // the pull with the head start has not begun
-	leading        *time.Timer // that ends the head start; nil: nothing has one
-	open           int         // items that may still reach the push, without those that wait for others
-	stopped        bool        // no more pulls are started
-	sweeping       bool        // a worker is having the engine swept
-	unsweepable    bool        // a sweep has failed since a pull last ended
-	littered       bool        // a pull has found the engine's disk full, and it has not been swept since
+	ahead, limit   int  // items pulled but not yet pushed, and the maximum
+	untried        bool // no push has arrived yet
+	inFlight       inFlight
+	open           int  // items that may still reach the push, without those that wait for others
+	stopped        bool // no more pulls are started
+	sweeping       bool // a worker is having the engine swept
+	unsweepable    bool // a sweep has failed since a pull last ended
+	littered       bool // a pull has found the engine's disk full, and it has not been swept since
 }
 
 // New returns a schedule of the items, in their order. limit is the maximum number of items pulled but not yet pushed.
@@ -60,8 +58,8 @@ func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 		delivered: map[string]map[plan.BlobID]bool{},
 	}
 	s.changed, s.trials = sync.NewCond(&s.mu), s.trialsOf(grants)
-	for _, g := range grants {
-		g.wants = true
+	for i, g := range grants {
+		g.at, g.wants = i, true
 		plan.Count(s.wanted, g.Blobs, 1)
 		if g.follows {
 			s.leaveTrials(g) // until it is offered
@@ -134,38 +132,21 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	return nil, Room{}, false
 }
 
-// takePull takes the first item that fits, or else the first for which room can be made. An item larger than the budget
-// is pulled when nothing else is under way. An item waits until the target has been asked for the older items of its
-// repository: it may need only a few blobs that they do not have.
+// takePull takes an item that fits, or else the first for which room can be made. An item larger than the budget is pulled
+// when nothing else is under way.
 func (s *Schedule) takePull() (*Grant, Room) {
 	if s.littered && !s.unsweepable {
 		return nil, Room{Sweep: s.claimSweep()}
 	}
-	crowded := -1
-	var unchecked *Grant
-	for i, g := range s.toPull {
-		if !g.checked && !g.follows {
-			unchecked = g
-		}
-		if !g.checked || unchecked != nil && unchecked.Target == g.Target || s.holdsBack(g) {
-			continue
-		}
-		required := s.required(g)
-		if !s.pulls.free(required) {
-			continue
-		}
-		if s.disk.fits(s.disk.Need(required)) {
-			s.toPull = slices.Delete(s.toPull, i, i+1)
-			return g, Room{}
-		}
-		if crowded < 0 {
-			crowded = i
-		}
+	switch fitting, crowded := s.choose(); {
+	case fitting >= 0:
+		g := s.toPull[fitting]
+		s.toPull = slices.Delete(s.toPull, fitting, fitting+1)
+		return g, Room{}
+	case crowded >= 0:
+		return s.takeCrowded(crowded)
 	}
-	if crowded < 0 {
-		return s.takePostponed()
-	}
-	return s.takeCrowded(crowded)
+	return s.takePostponed()
 }
 
 // takeCrowded takes the item at the index of toPull if room can be made for it, and none is being made.
@@ -219,7 +200,6 @@ func (s *Schedule) Swept(done bool) {
 
 func (s *Schedule) beginPull(g *Grant) {
 	s.beginTrials(g)
-	s.lead()
 	s.ahead++
 	required := s.required(g)
 	g.Bring = s.pulls.absent(required)
@@ -227,13 +207,16 @@ func (s *Schedule) beginPull(g *Grant) {
 	g.local = slices.DeleteFunc(slices.Clone(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(g.Spare, id) })
 	g.Keep = slices.DeleteFunc(slices.Clone(g.Bring), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
 	s.pulls.claim(g.Bring)
+	s.countInFlight(g)
 	plan.Count(s.needed, g.local, 1)
 	s.disk.use(g.local)
 }
 
-// endPull ends the pull of an item. The engine keeps the blobs of interrupted pulls (cut) until it is swept.
-func (s *Schedule) endPull(g *Grant, cut []plan.BlobID) {
-	s.follow()
+// endPull ends the pull of an item, which has brought so many bytes. The engine keeps the blobs of interrupted pulls (cut)
+// until it is swept.
+func (s *Schedule) endPull(g *Grant, brought int64, cut []plan.BlobID) {
+	g.ended(brought)
+	g.ended = nil
 	s.disk.pin(cut)
 	s.unsweepable = false
 	plan.Count(s.needed, g.local, -1)
@@ -286,7 +269,7 @@ func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.endPull(g, cut)
+	s.endPull(g, s.bytes(g.Bring), cut)
 	if s.disk.store != image.ClassicStore {
 		s.pulls.settle(g.Bring)
 	}
@@ -305,7 +288,7 @@ func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
 	s.leave(g)
-	s.endPull(g, cut)
+	s.endPull(g, 0, cut)
 	s.pulls.settle(g.Bring)
 	s.end(g)
 	return s.unwant(g)
@@ -320,7 +303,7 @@ func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	defer s.changed.Broadcast()
 	s.disk.budget = min(s.disk.budget, s.disk.used/10*9)
 	s.leave(g)
-	s.endPull(g, cut)
+	s.endPull(g, 0, cut)
 	s.pulls.settle(g.Bring)
 	g.Alone, s.littered = true, true
 	s.postponed = append(s.postponed, g)

@@ -342,28 +342,28 @@ func TestScheduleBoundsWhatIsPulledAhead(t *testing.T) {
 	})
 }
 
-// Within the budget, an image waits for room, a smaller one goes first, and what costs least to fetch again leaves.
+// Within the budget, an image waits for room, and what costs least to fetch again leaves.
 func TestScheduleStaysWithinTheBudget(t *testing.T) {
 	bench := newBench()
 	a := bench.image("a", "base", "a")
 	b := bench.image("b", "b", "c", "d")
 	c := bench.image("c", "base", "c")
-	bench.image("d", "base", "d")
+	d := bench.image("d", "base", "d")
 	s := bench.schedule(9, 4)
-	expectPull(t, s, a)
-	expectPull(t, s, nil) // b is too large beside a, and c waits for the base
-	pull(s, bench, a)
-	expectPull(t, s, c)
+	expectPull(t, s, c)   // which has most of what others wait for
+	expectPull(t, s, nil) // a waits for the base, and b for c
 	pull(s, bench, c)
+	expectPull(t, s, b)
+	expectPull(t, s, nil) // a has no room beside b and c, and d waits for b
+	pull(s, bench, b)
 	for range 2 {
 		s.Pushed(s.NextPush(t.Context()), true)
 	}
 	if s.disk.used != 2*bench.size {
-		t.Errorf("%d bytes are in use, want two blobs: the base and what b shares with c", s.disk.used)
+		t.Errorf("%d bytes are in use, want two blobs: the base, and what b shares with d", s.disk.used)
 	}
-	expectPull(t, s, b)
-	pull(s, bench, b)
-	s.Pushed(s.NextPush(t.Context()), true)
+	expectPull(t, s, a)
+	expectPull(t, s, d)
 }
 
 // Where nothing goes any more, room is made of what is kept; an image that is too large for the budget goes alone.
