@@ -108,10 +108,10 @@ func (r *run) lookForExtra(ctx context.Context, found plan.Survey) {
 	})
 }
 
-// each calls do for the items, checkConcurrency at a time, and returns those that were left when the run stopped.
+// each calls do for the items, as many at a time as it asks for tags, and returns those that were left when the run stopped.
 func each[T any](r *run, items []T, do func(T)) (left []T) {
 	var group errgroup.Group
-	group.SetLimit(checkConcurrency)
+	group.SetLimit(transfer.MaxQuestions)
 	for i, item := range items {
 		if r.starting.Err() != nil {
 			left = items[i:]

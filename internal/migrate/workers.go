@@ -15,9 +15,6 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
-// checkConcurrency is how many images' tags are checked at the target at once: a check is cheap, and waits for the network.
-const checkConcurrency = 32
-
 // lateShare is the part of MIGRATE_DISK, a fifth, that holds what the engine has removed and not yet deleted. Measured with
 // sixteen images at once: up to 17% of a budget of 277 MB.
 const lateShare = 5
@@ -34,7 +31,7 @@ func (r *run) copyAll(ctx context.Context, items []*plan.Item) (left []*plan.Ite
 	l.schedule.Tried(r.copier.Tried())
 	defer r.onStop(l.schedule.Stop)()
 	var group errgroup.Group
-	for range min(checkConcurrency, len(items)) {
+	for range min(transfer.MaxQuestions, len(items)) {
 		group.Go(func() error { l.checkAll(ctx); return nil })
 	}
 	for worker := range min(workers, len(items)) {

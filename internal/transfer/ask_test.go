@@ -15,7 +15,7 @@ import (
 
 // The target is asked for the tags of an image at once, but not for any number of them, and their order stays.
 func TestAskForAllTagsAtOnce(t *testing.T) {
-	for _, test := range []struct{ tags, seconds int }{{1, 1}, {5, 1}, {32, 1}, {33, 2}, {100, 4}} {
+	for _, test := range []struct{ tags, seconds int }{{1, 1}, {5, 1}, {transfer.MaxQuestions, 1}, {transfer.MaxQuestions + 1, 2}, {4 * transfer.MaxQuestions, 4}} {
 		t.Run(fmt.Sprint(test.tags), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var tags []string

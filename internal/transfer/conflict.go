@@ -37,9 +37,9 @@ func (e *settledError) Error() string { return ErrSettled.Error() }
 
 func (e *settledError) Is(target error) bool { return target == ErrSettled }
 
-// maxQuestions is how many tags the target is asked for at once before anything is pulled: a question is cheap, and waits
-// for the network.
-const maxQuestions = 32
+// MaxQuestions is how many tags the target is asked for at once before they are pulled: a question is cheap, and waits for
+// the network. Measured at 30 ms for 108 tags that are there: 32 take 2.2 s, 64 1.6 s, and 128 1.3 s.
+const MaxQuestions = 64
 
 // answer is what the target says about a tag.
 type answer struct {

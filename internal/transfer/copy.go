@@ -63,7 +63,7 @@ type Setup struct {
 // New returns a copier with the setup.
 func New(s Setup) *Copier {
 	return &Copier{
-		platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, questions: semaphore.NewWeighted(maxQuestions),
+		platform: s.Platform, known: s.Known, earlier: s.Earlier, conflicts: s.Conflicts, questions: semaphore.NewWeighted(MaxQuestions),
 		pushes: semaphore.NewWeighted(max(1, int64(s.Pushes))),
 		workbench: &workbench{
 			source: s.Source, engine: s.Engine, retry: s.Retry, store: s.Store, dedicated: s.Dedicated,
