@@ -194,7 +194,7 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 	if cfg.ReportDir != "" {
 		options.Known = record.ReadKnown(cfg.ReportDir, log.Line)
 	}
-	outlook, err := migrate.Plan(ctx, options, plan.Pace{Bytes: line.Rate, Within: line.Within})
+	outlook, err := migrate.Plan(ctx, options, paceOf(cfg, line))
 	if err != nil {
 		return fail(out.errors, interrupt.Of(ctx, err))
 	}
@@ -206,6 +206,11 @@ func planAll(ctx context.Context, line usage.Line, env usage.Environment, hide *
 		return exitIncomplete
 	}
 	return exitDone
+}
+
+// paceOf returns the pace by which plan estimates times, as far as it is known before the engine is.
+func paceOf(cfg Config, line usage.Line) plan.Pace {
+	return plan.Pace{Bytes: line.Rate, PerTag: plan.PerTagAt(cfg.Registry), Within: line.Within}
 }
 
 // openRecord opens the report in MIGRATE_REPORT_DIR before anything else is touched. A directory that is not writable is

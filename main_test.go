@@ -25,6 +25,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
 )
 
 // secrets are in the environment of every run, except ECR's, which its token contains.
@@ -357,6 +359,17 @@ func TestImagesWithoutTheirKey(t *testing.T) {
 		t.Errorf("report.json has %d bytes and %d failed tags", len(report), counted)
 	}
 	t.Logf("%d lines, %d bytes", about, len(report))
+}
+
+// GitLab.com limits requests, so tags take longer there.
+func TestPace(t *testing.T) {
+	line := usage.Line{Rate: 50e6, Within: time.Hour}
+	for registry, perTag := range map[string]time.Duration{"registry.gitlab.com": 900 * time.Millisecond, "registry.example.com": 0} {
+		want := plan.Pace{Bytes: 50e6, PerTag: perTag, Within: time.Hour}
+		if got := paceOf(Config{Registry: registry}, line); got != want {
+			t.Errorf("%s: %+v, want %+v", registry, got, want)
+		}
+	}
 }
 
 func TestVersionOfABuildWithoutOne(t *testing.T) {

@@ -25,6 +25,22 @@ const (
 	usualRateForClassic = 4e6
 )
 
+// GitLab.com allows 2,000 requests a minute from an address, and a tag takes some thirty
+// (https://docs.gitlab.com/user/gitlab_com/#gitlabcom-specific-rate-limits). With that limit, 280 tags of small images took 261 s
+// in the test world.
+const (
+	gitlabCom     = "registry.gitlab.com"
+	limitedPerTag = 900 * time.Millisecond
+)
+
+// PerTagAt returns the time per tag at a target registry that limits requests, or 0 for any other.
+func PerTagAt(host string) time.Duration {
+	if host == gitlabCom {
+		return limitedPerTag
+	}
+	return 0
+}
+
 // On returns the pace with defaults for an engine with the store.
 func (p Pace) On(store image.Store) Pace {
 	rate := int64(usualRate)

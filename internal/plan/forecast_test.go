@@ -59,6 +59,8 @@ func TestPaceOfAnEngine(t *testing.T) {
 	}{
 		{image.ContainerdStore, Pace{Within: time.Hour}, Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond, Within: time.Hour}},
 		{image.ClassicStore, Pace{}, Pace{Bytes: 4e6, PerTag: 100 * time.Millisecond}},
+		{image.ContainerdStore, Pace{PerTag: PerTagAt("registry.gitlab.com")}, Pace{Bytes: 20e6, PerTag: 900 * time.Millisecond}},
+		{image.ContainerdStore, Pace{PerTag: PerTagAt("registry.example.com")}, Pace{Bytes: 20e6, PerTag: 100 * time.Millisecond}},
 		{image.ClassicStore, Pace{Bytes: 50e6}, Pace{Bytes: 50e6, PerTag: 100 * time.Millisecond}},
 	} {
 		if got := test.pace.On(test.store); got != test.want {
