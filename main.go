@@ -346,7 +346,7 @@ func loginError(engine *engine, which, host, refuses string, err error, remedy s
 	if refusal := new(docker.Refusal); errors.As(err, &refusal) {
 		return fmt.Errorf("the engine cannot log in to %s: %w\n%s", registry, err, refusal.Remedy())
 	}
-	if docker.IsUnreachable(err) {
+	if errors.Is(err, docker.ErrUnreachable) {
 		return fmt.Errorf("the engine cannot reach %s: %w\n%s", registry, err, docker.ReachRemedy(host, engine.proxied))
 	}
 	return fmt.Errorf("%s %s: %w\n%s", registry, refuses, err, remedy)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/interrupt"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/usage"
@@ -549,6 +551,26 @@ func TestMigration(t *testing.T) {
 			}
 			assertParts(t, "stderr", stderr, test.stderr...)
 		})
+	}
+}
+
+// A login that has not reached its registry is not about the credentials, whatever stands in its way.
+func TestLoginError(t *testing.T) {
+	const host, refused = "registry.example.com", "the ECR registry registry.example.com refuses the login: "
+	for words, want := range map[string]string{
+		`Get "https://registry.example.com/v2/": dial tcp 192.0.2.1:443: connect: permission denied`:                     "the engine cannot reach the ECR registry " + host,
+		`Get "https://registry.example.com/v2/": proxyconnect tcp: tls: first record does not look like a TLS handshake`: "the engine cannot reach the ECR registry " + host,
+		"login attempt to https://registry.example.com/v2/ failed with status: 503 Service Unavailable":                  refused,
+		"unauthorized: HTTP Basic: Access denied":                                                                        refused,
+	} {
+		remedy := "another token"
+		if want != refused {
+			remedy = docker.ReachRemedy(host, true)
+		}
+		err := loginError(&engine{proxied: true}, "the ECR registry", host, "refuses the login", docker.Classify(errors.New(words)), "another token")
+		if got := err.Error(); !strings.HasPrefix(got, want) || !strings.Contains(got, words) || !strings.HasSuffix(got, "\n"+remedy) {
+			t.Errorf("got %s", got)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ var (
 	ErrThrottled = errors.New("throttled")
 	// ErrUnavailable: the registry, or the connection to it, fails temporarily.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrUnreachable is an ErrUnavailable: the engine, or its proxy, cannot connect to the registry or the storage behind it.
+	ErrUnreachable = fmt.Errorf("%w: no connection", ErrUnavailable)
 	// ErrBrokenOff: the engine's answer ended early.
 	ErrBrokenOff = errors.New("broken off")
 	// ErrStalled: the call made no progress for too long.

@@ -23,9 +23,10 @@ var causes = map[string]error{
 	"invalid":   ErrInvalid, "not unpacked": ErrNotUnpacked, "throttled": ErrThrottled,
 	"refused": ErrRefused, "blocked": ErrBlocked, "closed": ErrClosed,
 	"unavailable": ErrUnavailable, "stalled": ErrStalled, "engine gone": ErrEngineGone,
+	"unreachable": ErrUnreachable, "unauthenticated": ErrUnauthenticated,
 }
 
-// assertFailure wants an error with these words and, of all causes, this one alone: "" is none of them.
+// assertFailure wants an error with these words and, of all causes, this one and what it is a case of: "" is none of them.
 func assertFailure(t *testing.T, err error, words, cause string) {
 	t.Helper()
 	if err == nil {
@@ -35,7 +36,7 @@ func assertFailure(t *testing.T, err error, words, cause string) {
 		t.Errorf("got %q, want %q in it", err, words)
 	}
 	for name, target := range causes {
-		if errors.Is(err, target) != (name == cause) {
+		if errors.Is(err, target) != errors.Is(causes[cause], target) {
 			t.Errorf("%q is %s: %t, want %s alone", err, name, errors.Is(err, target), cause)
 		}
 	}

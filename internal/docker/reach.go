@@ -1,16 +1,6 @@
 package docker
 
-import (
-	"errors"
-	"fmt"
-)
-
-// IsUnreachable reports whether the engine has no connection to a registry.
-func IsUnreachable(err error) bool {
-	return errors.Is(err, ErrUnavailable) && noConnection.MatchString(read(err).plain)
-}
-
-var noConnection = words(`\b(dial tcp|proxyconnect|lookup|no such host)\b|waiting for connection|: (bad gateway|service unavailable|gateway timeout)$`)
+import "fmt"
 
 // ReachRemedy returns what a user can do about an engine, with a proxy of its own or without, that cannot reach a host.
 func ReachRemedy(host string, proxied bool) string {

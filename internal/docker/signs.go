@@ -19,7 +19,8 @@ type sign struct {
 	kind   Kind              // of the Refusal, if it is one
 	code   func(error) bool  // the engine's own status
 	answer func(answer) bool // the registry's, as the engine quotes it
-	words  *regexp.Regexp    // outside of URLs and names, except for a Refusal: no name contains its words
+	words  *regexp.Regexp    // outside of URLs and names, unless whole is set
+	whole  bool              // words are looked for everywhere, as those of a Refusal always are: no name contains them
 }
 
 // signs is the table; the first match counts. A full disk may be quoted in any other error, and a Refusal is more precise
@@ -47,8 +48,11 @@ var signs = []sign{
 	{cause: ErrBlocked, kind: StorageDenied, answer: answer.ofStorage, words: words(`<Code>(AccessDenied|SignatureDoesNotMatch|ExpiredToken)</Code>`)},
 	{cause: ErrBlocked, kind: Firewall, answer: answer.ofFirewall, words: words(`\bdenied: (<!doctype )?<?html\b|error parsing HTTP 403 response body: invalid character '<'`)},
 	// A proxy that does not connect is quoted with the text of its status alone.
-	{cause: ErrBlocked, kind: ProxyLogin, words: words(connect + `Proxy Authentication Required\b`)},
-	{cause: ErrBlocked, kind: ProxyDenied, words: words(connect + `Forbidden\b`)},
+	{cause: ErrBlocked, kind: ProxyLogin, words: words(unanswered + `Proxy Authentication Required\b`)},
+	{cause: ErrBlocked, kind: ProxyDenied, words: words(unanswered + `Forbidden\b`)},
+	// Here the registry has not answered, so "permission denied" is about the network, and is no denial.
+	{cause: ErrUnreachable, whole: true, words: words(unanswered + `(dial tcp|proxyconnect tcp|` +
+		`net/http: request canceled while waiting for connection|bad gateway|service unavailable|gateway timeout)\b`)},
 
 	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b`)},
 	{cause: ErrNotUnpacked, words: words(notUnpacked)},
@@ -73,8 +77,8 @@ var pushSigns = slices.Insert(slices.Clone(signs), 2,
 const (
 	// notUnpacked matches the start of the error that ends a pull after all content has arrived, on the containerd store.
 	notUnpacked = `^failed to unpack image on snapshotter \S+: `
-	// connect matches the start of an error of a request for which there is no connection.
-	connect = `\b(Get|Head|Post|Put|Patch) "?https://[^\s"]+"?: `
+	// unanswered matches the start of the error of a request that got no answer, up to the reason.
+	unanswered = `\b(Get|Head|Post|Put|Patch) "?https?://[^\s"]+"?: `
 	// apart matches before a word that may also be part of a name, such as the image access-denied.
 	apart = `(^|[\s"'(\[>])`
 )
@@ -93,7 +97,7 @@ func refusesLogin(err error) bool {
 func (s sign) match(e engineError) (submatches []string, fits bool) {
 	if s.words != nil {
 		text := e.plain
-		if s.kind != "" {
+		if s.whole || s.kind != "" {
 			text = e.Error()
 		}
 		submatches = s.words.FindStringSubmatch(text)

@@ -29,6 +29,16 @@ var seen = []struct {
 	{`failed to do request: Head "https://registry.example.com/v2/a/blobs/sha256:0": tls: failed to verify certificate: x509: certificate signed by unknown authority`, "closed", UnknownAuthority},
 	{`Get "https://registry.example.com:5050/v2/": x509: certificate signed by unknown authority`, "closed", UnknownAuthority},
 	{`failed to do request: Head "https://10.0.0.3:5000/v2/a/blobs/sha256:0": http: server gave HTTP response to HTTPS client`, "closed", PlainHTTP},
+	{`Get "https://h/v2/": dial tcp: lookup h on 10.0.0.1:53: server misbehaving`, "unreachable", ""},
+	{`Get "https://h/v2/": dial tcp: lookup h on 10.0.0.1:53: no such host`, "unreachable", ""},
+	{`Get "https://h/v2/": dial tcp: lookup h: Temporary failure in name resolution`, "unreachable", ""},
+	{`Get "https://h/v2/": dial tcp 10.0.0.3:443: i/o timeout`, "unreachable", ""},
+	{`Get "https://h/v2/": dial tcp 10.0.0.3:443: connect: no route to host`, "unreachable", ""},
+	{`Get https://h/v2/: dial tcp 10.0.0.3:443: connect: connection refused`, "unreachable", ""}, // of an engine built with Go 1.13
+	// From a network with prohibited routes, and with blackholes.
+	{`Head "https://192.0.2.1/v2/": dial tcp 192.0.2.1:443: connect: permission denied`, "unreachable", ""},
+	{`Head "https://192.0.2.2/v2/": dial tcp 192.0.2.2:443: connect: invalid argument`, "unreachable", ""},
+	{`Get "https://h/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)`, "unreachable", ""},
 
 	// GitLab's own registry, and its token service.
 	{"error from registry: manifest invalid - unknown media type: application/vnd.amazon.soci.index.v2+json", "refused", UnknownMediaType},
@@ -63,7 +73,12 @@ var seen = []struct {
 	{"denied: <html><head><title>403 Forbidden</title></head></html>", "blocked", Firewall},
 	{`Get "https://registry.example.com/v2/": Proxy Authentication Required`, "blocked", ProxyLogin},
 	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Forbidden`, "blocked", ProxyDenied},
-	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Bad Gateway`, "unavailable", ""},
+	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Bad Gateway`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": Bad Gateway`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": Service Unavailable`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": Gateway Timeout`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": proxyconnect tcp: dial tcp 192.0.2.2:3128: connect: connection refused`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": proxyconnect tcp: tls: first record does not look like a TLS handshake`, "unreachable", ""},
 	{"failed to copy: httpReadSeeker: failed open: unexpected status from GET request to " + bucket + ": 403 Forbidden", "blocked", StorageDenied},
 	{`error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>"`, "blocked", StorageDenied},
 
@@ -71,7 +86,8 @@ var seen = []struct {
 	{"toomanyrequests: Rate exceeded", "throttled", ""},
 	{"failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers", "not unpacked", ""},
 
-	{"unauthorized: authentication required", "denied", ""},
+	{"unauthorized: authentication required", "unauthenticated", ""},
+	{"unauthorized: HTTP Basic: Access denied", "denied", ""},
 	{"denied: requested access to the resource is denied", "denied", ""},
 	{"denied: User: arn:aws:iam::1:user/ci is not authorized to perform: ecr:BatchGetImage", "denied", ""},
 	{"push access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed", "denied", ""},
@@ -93,6 +109,10 @@ var seen = []struct {
 	{"unexpected status from PUT request to https://registry.example.com/" + strings.Repeat("long/", 40) + "blobs/uploads/1: 520 ", "unavailable", ""},
 	{"received unexpected HTTP status: 527 Railgun Error", "unavailable", ""},
 	{"received unexpected HTTP status: 503 Service Unavailable", "unavailable", ""},
+	// A registry that answers is not out of reach, whatever it says.
+	{"received unexpected HTTP status: 502 Bad Gateway", "unavailable", ""},
+	{"unavailable: service unavailable", "unavailable", ""},
+	{"error from registry: unknown error - dial tcp 10.0.0.5:5432: connect: connection refused", "unavailable", ""},
 	{"error parsing HTTP 502 response body: invalid character '<' looking for beginning of value: \"<html>\"", "unavailable", ""},
 	{"the engine answers 502 Bad Gateway", "unavailable", ""},
 	{"failed to copy: read tcp 10.0.0.2:43118->10.0.0.3:443: read: connection reset by peer", "unavailable", ""},
@@ -100,9 +120,6 @@ var seen = []struct {
 	{"failed to do request: Put \"https://h/v2/a\": http2: server sent GOAWAY and closed the connection; LastStreamID=7, ErrCode=NO_ERROR, debug=\"\"", "unavailable", ""},
 	{"failed to copy: http2: client connection lost", "unavailable", ""},
 	{"short read: expected 4194304 bytes but got 1048576: unexpected EOF", "unavailable", ""},
-	{"Get \"https://h/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)", "unavailable", ""},
-	{"Get \"https://h/v2/\": dial tcp: lookup h on 10.0.0.1:53: server misbehaving", "unavailable", ""},
-	{"Get \"https://h/v2/\": dial tcp 10.0.0.3:443: i/o timeout", "unavailable", ""},
 	{"Get \"https://h/v2/\": net/http: TLS handshake timeout", "unavailable", ""},
 	{"failed to do request: Put \"http://h/v2/app/blobs/uploads/1\": write: broken pipe", "unavailable", ""},
 	{"Head \"http://h/v2/app/blobs/sha256:0\": EOF", "unavailable", ""},
