@@ -113,7 +113,7 @@ const finishedPull = "Digest: "
 // Pull fetches what a digest reference names into the engine.
 func (e *engine) Pull(ctx context.Context, ref string, progress docker.Listener) error {
 	err := e.pull(ctx, ref, "", progress, func(docker.Message) error { return nil })
-	if docker.IsBlob(err) {
+	if errors.Is(err, docker.ErrBlob) {
 		return nil
 	}
 	return err

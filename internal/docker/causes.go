@@ -35,6 +35,9 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrNotUnpacked: the engine has pulled everything and cannot unpack it.
 	ErrNotUnpacked = errors.New("not unpacked")
+	// ErrBlob is an ErrNotUnpacked: the engine has pulled a blob by its digest, which is no image. The blob has arrived and
+	// has the reference.
+	ErrBlob = fmt.Errorf("%w: a blob", ErrNotUnpacked)
 	// ErrThrottled: the registry limits the rate of requests.
 	ErrThrottled = errors.New("throttled")
 	// ErrUnavailable: the registry, or the connection to it, fails temporarily.
@@ -104,12 +107,6 @@ func classify(err error, signs []sign) error {
 	}
 	return failure{err, nil}
 }
-
-// IsBlob reports whether the error is the one that ends the pull of a blob by its digest. The blob has then arrived.
-func IsBlob(err error) bool { return err != nil && blobPulled.MatchString(err.Error()) }
-
-// blobPulled is the error with which the containerd store ends the pull of a blob. The blob then has the reference.
-var blobPulled = regexp.MustCompile(notUnpacked + `unexpected media type application/octet-stream\b`)
 
 // Gist returns what failures of one cause have in common: their words without URLs, names and digests.
 func Gist(err error) string { return digests.ReplaceAllString(read(err).plain, "") }

@@ -23,7 +23,7 @@ var causes = map[string]error{
 	"invalid":   ErrInvalid, "not unpacked": ErrNotUnpacked, "throttled": ErrThrottled,
 	"refused": ErrRefused, "blocked": ErrBlocked, "closed": ErrClosed,
 	"unavailable": ErrUnavailable, "stalled": ErrStalled, "engine gone": ErrEngineGone,
-	"unreachable": ErrUnreachable, "unauthenticated": ErrUnauthenticated,
+	"blob": ErrBlob, "unreachable": ErrUnreachable, "unauthenticated": ErrUnauthenticated,
 }
 
 // assertFailure wants an error with these words and, of all causes, this one and what it is a case of: "" is none of them.

@@ -55,6 +55,7 @@ var signs = []sign{
 		`net/http: request canceled while waiting for connection|bad gateway|service unavailable|gateway timeout)\b`)},
 
 	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b`)},
+	{cause: ErrBlob, whole: true, words: words(notUnpacked + `unexpected media type application/octet-stream\b`)},
 	{cause: ErrNotUnpacked, words: words(notUnpacked)},
 	{cause: ErrUnauthenticated, words: words(apart + `unauthorized: authentication required`)},
 	{cause: ErrDenied, code: refusesLogin, answer: statusIs(http.StatusUnauthorized, http.StatusForbidden),

@@ -84,6 +84,7 @@ var seen = []struct {
 
 	{"unexpected status from GET request to http://h/v2/app/manifests/1: 429 Too Many Requests", "throttled", ""},
 	{"toomanyrequests: Rate exceeded", "throttled", ""},
+	{"failed to unpack image on snapshotter overlayfs: unexpected media type application/octet-stream for " + blob + ": not found", "blob", ""},
 	{"failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers", "not unpacked", ""},
 
 	{"unauthorized: authentication required", "unauthenticated", ""},
