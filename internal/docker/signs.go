@@ -52,7 +52,8 @@ var signs = []sign{
 	{cause: ErrBlocked, kind: ProxyDenied, words: words(unanswered + `Forbidden\b`)},
 	// Here the registry has not answered, so "permission denied" is about the network, and is no denial.
 	{cause: ErrUnreachable, whole: true, words: words(unanswered + `(dial tcp|proxyconnect tcp|` +
-		`net/http: request canceled while waiting for connection|bad gateway|service unavailable|gateway timeout)\b`)},
+		`net/http: request canceled while waiting for connection|` +
+		`bad request|not found|internal server error|bad gateway|service unavailable|gateway timeout)\b`)},
 
 	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b`)},
 	{cause: ErrBlob, whole: true, words: words(notUnpacked + `unexpected media type application/octet-stream\b`)},

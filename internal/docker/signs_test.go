@@ -75,6 +75,9 @@ var seen = []struct {
 	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Forbidden`, "blocked", ProxyDenied},
 	{`failed to do request: Head "https://registry.example.com/v2/a/manifests/1": Bad Gateway`, "unreachable", ""},
 	{`Get "https://registry.example.com/v2/": Bad Gateway`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": Bad Request`, "unreachable", ""}, // Go's client, of CONNECT through a proxy, as the next two
+	{`Get "https://registry.example.com/v2/": Not Found`, "unreachable", ""},
+	{`Get "https://registry.example.com/v2/": Internal Server Error`, "unreachable", ""},
 	{`Get "https://registry.example.com/v2/": Service Unavailable`, "unreachable", ""},
 	{`Get "https://registry.example.com/v2/": Gateway Timeout`, "unreachable", ""},
 	{`Get "https://registry.example.com/v2/": proxyconnect tcp: dial tcp 192.0.2.2:3128: connect: connection refused`, "unreachable", ""},
