@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unique"
 
@@ -183,19 +184,30 @@ func collectImages(repository image.Repository, details []types.ImageDetail) []i
 // interned returns the text, of which there is one in memory for all images.
 func interned(text *string) string { return unique.Make(aws.ToString(text)).Value() }
 
+// newImage copies the strings that it keeps: those of a response share blocks of memory, which each of them would keep alive.
 func newImage(repository image.Repository, detail types.ImageDetail) image.Image {
 	return image.Image{
 		Repository:   repository,
-		Digest:       digest.Digest(aws.ToString(detail.ImageDigest)),
-		Tags:         sorted(detail.ImageTags),
+		Digest:       copiedDigest(detail.ImageDigest),
+		Tags:         sorted(copied(detail.ImageTags)),
 		MediaType:    interned(detail.ImageManifestMediaType),
 		ArtifactType: interned(detail.ArtifactMediaType),
 		Size:         aws.ToInt64(detail.ImageSizeInBytes),
 		PushedAt:     aws.ToTime(detail.ImagePushedAt),
 		// An image that is being restored cannot be pulled yet, either.
 		Archived: detail.ImageStatus == types.ImageStatusArchived || detail.ImageStatus == types.ImageStatusActivating,
-		Subject:  digest.Digest(aws.ToString(detail.SubjectManifestDigest)),
+		Subject:  copiedDigest(detail.SubjectManifestDigest),
 	}
+}
+
+func copiedDigest(d *string) digest.Digest { return digest.Digest(strings.Clone(aws.ToString(d))) }
+
+func copied(tags []string) []string {
+	copies := make([]string, len(tags))
+	for i, tag := range tags {
+		copies[i] = strings.Clone(tag)
+	}
+	return copies
 }
 
 func sorted(tags []string) []string {
