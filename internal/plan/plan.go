@@ -222,7 +222,9 @@ func (p *Planner) reduced(ctx context.Context, i *Item, docs documents) (tree, w
 
 // write records in the item what to copy, and keeps its manifests while the limit allows.
 func (p *Planner) write(i *Item, tree image.Tree) {
-	i.Root = tree.Root.Digest
+	if i.Root = tree.Root.Digest; i.Root == i.Image.Digest {
+		i.Root = i.Image.Digest // so that memory holds the digest once
+	}
 	i.Blobs = p.Catalog.Add(tree.Blobs())
 	for _, id := range i.Blobs {
 		i.Bytes += p.Catalog.Size(id)
