@@ -313,7 +313,7 @@ func checkedManifest(d digest.Digest, img types.Image) (image.Manifest, error) {
 	if got := digest.FromString(text); got != d {
 		return image.Manifest{}, fmt.Errorf("manifest text does not match its digest: it has %s", got)
 	}
-	return image.ParseManifest([]byte(text), aws.ToString(img.ImageManifestMediaType))
+	return image.ParseManifest([]byte(text), interned(img.ImageManifestMediaType))
 }
 
 // Credentials returns the registry's user and token, which is renewed shortly before it expires.

@@ -24,15 +24,15 @@ func (i *Item) Targets(tags []string) []string {
 // creates it, and it does not change afterwards.
 type Item struct {
 	Image   image.Image
-	Target  string          // the target repository, host included
-	Root    digest.Digest   // the manifest to copy: the image, or that of the one platform asked for; empty: nobody knows which
-	Tree    *image.Tree     // of root; nil if it has to be read again when the item's turn comes
-	Blobs   []BlobID        // of the tree, each once
-	Bytes   int64           // of the blobs
-	members []digest.Digest // all manifests of the tree; nil if nothing in the repository has a subject
-	Reduced bool            // root is one platform of an index, as the user asked
-	LeftOut []string        // kinds of the manifests that the index was written anew without, sorted
-	Unknown []string        // media types in the tree that GitLab's registry is not known to take, sorted
+	Target  string           // the target repository, host included
+	Root    digest.Digest    // the manifest to copy: the image, or that of the one platform asked for; empty: nobody knows which
+	Tree    image.PackedTree // of root; nil if it has to be read again when the item's turn comes
+	Blobs   []BlobID         // of the tree, each once
+	Bytes   int64            // of the blobs
+	members []digest.Digest  // all manifests of the tree; nil if nothing in the repository has a subject
+	Reduced bool             // root is one platform of an index, as the user asked
+	LeftOut []string         // kinds of the manifests that the index was written anew without, sorted
+	Unknown []string         // media types in the tree that GitLab's registry is not known to take, sorted
 	// Dispensable are those of Unknown that MIGRATE_LEAVE_OUT can leave out: they are neither the root's nor of what runs.
 	Dispensable []string
 	TrialBytes  int64          // to be moved before the target has answered for all of Unknown

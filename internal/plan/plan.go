@@ -230,12 +230,9 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 		i.Bytes += p.Catalog.Size(id)
 	}
 	i.TrialBytes = trialBytes(tree)
-	size := int64(0)
-	for _, m := range tree.Manifests() {
-		size += int64(len(m.Raw))
-	}
-	if p.kept.Add(size) <= keepManifests || len(i.LeftOut) > 0 { // a rewritten root is in no registry yet
-		i.Tree = &tree
+	packed := tree.Pack()
+	if p.kept.Add(packed.Size()) <= keepManifests || len(i.LeftOut) > 0 { // a rewritten root is in no registry yet
+		i.Tree = packed
 	}
 }
 

@@ -75,7 +75,7 @@ func New(s Setup) *Copier {
 // open returns the item's manifests, and reads them again if the plan has not kept them.
 func (c *Copier) open(ctx context.Context, i *plan.Item) (image.Tree, error) {
 	if i.Tree != nil {
-		return *i.Tree, nil
+		return i.Tree.Unpack()
 	}
 	tree, err := plan.ReadTree(ctx, c.source, i)
 	if failure := new(plan.Failure); errors.As(err, &failure) {
