@@ -4,8 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
@@ -52,34 +50,22 @@ type meter struct {
 	observe func(Event)
 
 	mu       sync.Mutex
-	images   map[imageKey]*metered // with results still to come
-	users    []int32               // by blob: such images that contain it
-	counted  [directions][]bool    // by blob: it has been moved, or does not have to be
-	moved    int64                 // bytes
+	images   map[*plan.Item]metered // with results still to come
+	users    []int32                // by blob: such images that contain it
+	counted  [directions][]bool     // by blob: it has been moved, or does not have to be
+	moved    int64                  // bytes
 	left     int64
 	underWay map[*mover]int64 // bytes of those that are left
 }
 
-type imageKey struct {
-	repository string
-	digest     digest.Digest
-	list       bool // of referrers
-}
-
-// keyOf returns the key of an item.
-func keyOf(i *plan.Item) imageKey {
-	return imageKey{i.Image.Repository.Name, i.Image.Digest, i.List != nil}
-}
-
 // metered is what a meter knows of one image.
 type metered struct {
-	blobs  []plan.BlobID
-	open   int  // tags without a result
-	copied bool // one of the others was
+	open   int32 // tags without a result
+	copied bool  // one of the others was
 }
 
 func newMeter(blobs *plan.Catalog, observe func(Event)) *meter {
-	return &meter{catalog: blobs, observe: observe, images: map[imageKey]*metered{}, underWay: map[*mover]int64{}}
+	return &meter{catalog: blobs, observe: observe, underWay: map[*mover]int64{}}
 }
 
 // plan counts what is left to move. Rejected items do not count.
@@ -87,7 +73,7 @@ func (m *meter) plan(items []*plan.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.catalog.Len()
-	m.users = make([]int32, n)
+	m.images, m.users = make(map[*plan.Item]metered, len(items)), make([]int32, n)
 	for d := range m.counted {
 		m.counted[d] = make([]bool, n)
 	}
@@ -95,7 +81,7 @@ func (m *meter) plan(items []*plan.Item) {
 		if i.Rejected() {
 			continue
 		}
-		m.images[keyOf(i)] = &metered{blobs: i.Blobs, open: len(i.Image.Tags)}
+		m.images[i] = metered{open: int32(len(i.Image.Tags))}
 		for _, id := range i.Blobs {
 			if m.users[id]++; m.users[id] == 1 {
 				m.left += int64(directions) * m.catalog.Size(id)
@@ -111,16 +97,16 @@ func (m *meter) settle(r transfer.Result) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := imageKey{r.Repository, r.Source, r.Referrers > 0}
-	img := m.images[key]
-	if img == nil {
+	img, known := m.images[r.Item]
+	if !known {
 		return false
 	}
+	img.open--
 	img.copied = img.copied || r.Outcome.Arrived() && !r.Found
-	if img.open--; img.open > 0 {
+	if m.images[r.Item] = img; img.open > 0 {
 		return false
 	}
-	m.end(key, img)
+	m.end(r.Item)
 	return true
 }
 
@@ -129,20 +115,20 @@ func (m *meter) drop(items []*plan.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range items {
-		if img := m.images[keyOf(i)]; img != nil {
-			m.end(keyOf(i), img)
+		if _, known := m.images[i]; known {
+			m.end(i)
 		}
 	}
 }
 
 // end counts the blobs of an image without results to come.
-func (m *meter) end(key imageKey, img *metered) {
-	delete(m.images, key)
-	if img.copied {
-		m.count(inbound, img.blobs, true)
-		m.count(outbound, img.blobs, true)
+func (m *meter) end(i *plan.Item) {
+	if m.images[i].copied {
+		m.count(inbound, i.Blobs, true)
+		m.count(outbound, i.Blobs, true)
 	}
-	for _, id := range img.blobs {
+	delete(m.images, i)
+	for _, id := range i.Blobs {
 		if m.users[id]--; m.users[id] == 0 {
 			m.count(inbound, []plan.BlobID{id}, false)
 			m.count(outbound, []plan.BlobID{id}, false)

@@ -154,8 +154,9 @@ func TestMeterSettles(t *testing.T) {
 		return schedule.Alone(&plan.Item{Image: image.Image{Repository: image.Repository{Name: name}, Digest: digest.FromString(name), Tags: tags}, Blobs: blobs})
 	}
 	x, y, z := of("x", []string{"1", "2"}, ids[0], ids[1]), of("y", []string{"1"}, ids[1]), of("z", []string{"1"}, ids[2])
-	refused := of("r", []string{"1"}, ids[2])
+	refused := of("z", []string{"no tag of Docker's"}, ids[2]) // the same image
 	refused.Refusal = fmt.Errorf("no")
+	list := &plan.Item{Image: z.Image, List: &plan.ReferrersList{Count: 2}}
 	m := newMeter(blobs, func(Event) {})
 	m.plan([]*plan.Item{x.Item, y.Item, z.Item, refused.Item})
 	state := func(name, want string) {
@@ -183,7 +184,7 @@ func TestMeterSettles(t *testing.T) {
 	state("x", "400/1000")
 	m.settle(found(result(y, "1", transfer.OnePlatform)))
 	state("y, which had been moved with x", "400/1000")
-	m.settle(transfer.Result{Repository: "z", Tag: "sha256-1", Referrers: 2, Source: z.Image.Digest})
+	m.settle(transfer.ResultOf(list, "sha256-1"))
 	m.settle(transfer.Result{Repository: "unlisted"})
 	m.settle(result(refused, "1", transfer.Refused))
 	state("what is no image", "400/1000")

@@ -181,7 +181,7 @@ func arrivedAs(i *plan.Item, whole Outcome) Outcome {
 // ResultOf returns the result of one of the item's tags, without an outcome yet.
 func ResultOf(i *plan.Item, tag string) Result {
 	result := Result{
-		Repository: i.Image.Repository.Name, SourceURI: i.Image.Repository.URI, Tag: tag, Source: i.Image.Digest, Root: i.Root,
+		Item: i, Repository: i.Image.Repository.Name, SourceURI: i.Image.Repository.URI, Tag: tag, Source: i.Image.Digest, Root: i.Root,
 		Target:  i.Tagged(tag),
 		LeftOut: i.LeftOut, Bytes: cmp.Or(i.Bytes, i.Image.Size),
 	}

@@ -50,6 +50,7 @@ func (o Outcome) Accepted() bool { return o.Arrived() || o == Kept }
 // Result is the outcome of one tag, of the referrers of one image, or (with neither) of a repository that could not be
 // listed.
 type Result struct {
+	Item       *plan.Item // what the result is about; nil if that was not planned
 	Repository string
 	Tag        string
 	SourceURI  string        // of the repository, as an engine pulls from it; empty if the source was not asked
