@@ -22,38 +22,49 @@ const lateShare = 5
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
 // is still being asked for those to come. It returns the lists of referrers whose subject is not at the target, so far.
 func (r *run) copyAll(ctx context.Context, items []*plan.Item) (left []*plan.Item) {
-	workers := max(1, r.Concurrency)
-	disk := schedule.NewDisk(r.catalog, r.Store, r.Disk-r.Disk/lateShare)
-	l := &line{run: r, schedule: schedule.New(items, 2*workers, disk), tasks: transfer.NewCopies(items)}
-	if !r.breaker.hasArrived() {
-		l.schedule.Untried()
-	}
-	l.schedule.Tried(r.copier.Tried())
-	defer r.onStop(l.schedule.Stop)()
-	var group errgroup.Group
-	for range min(transfer.MaxQuestions, len(items)) {
-		group.Go(func() error { l.checkAll(ctx); return nil })
-	}
-	for worker := range min(workers, len(items)) {
-		group.Go(func() error { l.pullAll(ctx, worker); return nil })
-		group.Go(func() error { l.pushAll(ctx, worker); return nil })
-	}
-	_ = group.Wait() // no function returns an error
-	l.settleRest(ctx)
+	l := r.newLine(items)
+	l.copyAll(ctx, len(items))
 	return l.schedule.Unoffered()
 }
 
 // line is what the workers of a run share: the schedule, and the copies of its items.
 type line struct {
 	*run
+	workers  int // that pull; as many others push
 	schedule *schedule.Schedule
-	tasks    map[*plan.Item]*transfer.Copy
+	copies   *copies
+}
+
+func (r *run) newLine(items []*plan.Item) *line {
+	workers := max(1, r.Concurrency)
+	disk := schedule.NewDisk(r.catalog, r.Store, r.Disk-r.Disk/lateShare)
+	l := &line{run: r, workers: workers, schedule: schedule.New(items, 2*workers, disk), copies: newCopies()}
+	if !r.breaker.hasArrived() {
+		l.schedule.Untried()
+	}
+	l.schedule.Tried(r.copier.Tried())
+	return l
+}
+
+// copyAll copies the items of the schedule. More workers than items would have nothing to do.
+func (l *line) copyAll(ctx context.Context, items int) {
+	defer l.onStop(l.schedule.Stop)()
+	var group errgroup.Group
+	for range min(transfer.MaxQuestions, items) {
+		group.Go(func() error { l.checkAll(ctx); return nil })
+	}
+	for worker := range min(l.workers, items) {
+		group.Go(func() error { l.pullAll(ctx, worker); return nil })
+		group.Go(func() error { l.pushAll(ctx, worker); return nil })
+	}
+	_ = group.Wait() // no function returns an error
+	l.settleRest(ctx)
 }
 
 // checkAll asks the target which tags it has.
 func (l *line) checkAll(ctx context.Context) {
 	for g := l.schedule.NextCheck(ctx); g != nil; g = l.schedule.NextCheck(ctx) {
-		t := l.tasks[g.Item]
+		t := l.copies.of(g.Item)
 		t.Present = l.copier.Ask(ctx, t)
 		if ctx.Err() != nil {
 			return
@@ -66,10 +77,11 @@ func (l *line) checkAll(ctx context.Context) {
 	}
 }
 
-// finishItem records the results of all tags of an item. Its referrers can follow if one of them has arrived. A failed
-// list of referrers may have copied some of them.
+// finishItem records the results of all tags of an item, and forgets its copy. The item's referrers can follow if one of the
+// tags has arrived. A failed list of referrers may have copied some of them.
 func (l *line) finishItem(ctx context.Context, g *schedule.Grant, results []transfer.Result) {
 	l.finish(ctx, results...)
+	l.copies.forget(g.Item)
 	if g.List != nil || anyArrived(results) {
 		l.schedule.Arrived(g)
 	}
@@ -103,7 +115,7 @@ func (l *line) pullAll(ctx context.Context, worker int) {
 
 // pull pulls one image into the engine.
 func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
-	t := l.tasks[g.Item]
+	t := l.copies.of(g.Item)
 	l.observe(Started{Image: g.Image})
 	through := l.working(transfer.StepPull, worker, g.Image)
 	progress, end := l.meter.follow(g, inbound)
@@ -129,9 +141,10 @@ func (l *line) pull(ctx context.Context, g *schedule.Grant, worker int) {
 
 // notPulled defers what can be copied on its own at the end, and settles the rest.
 func (l *line) notPulled(ctx context.Context, g *schedule.Grant, err error) {
-	t := l.tasks[g.Item]
+	t := l.copies.of(g.Item)
 	if errors.Is(err, transfer.ErrIncomplete) {
 		l.deferCopy(t)
+		l.copies.forget(t.Item)
 		return
 	}
 	l.finishItem(ctx, g, append(t.Present, transfer.SettleFailed(t.Item, t.Pending, err)...))
@@ -140,7 +153,7 @@ func (l *line) notPulled(ctx context.Context, g *schedule.Grant, err error) {
 // pushAll pushes what has been pulled, until nothing more will be pulled.
 func (l *line) pushAll(ctx context.Context, worker int) {
 	for g := l.schedule.NextPush(ctx); g != nil; g = l.schedule.NextPush(ctx) {
-		t := l.tasks[g.Item]
+		t := l.copies.of(g.Item)
 		through := l.working(transfer.StepPush, worker, g.Image)
 		progress, end := l.meter.follow(g, outbound)
 		results := l.copier.Deliver(ctx, t, progress)
@@ -169,12 +182,13 @@ func allArrived(results []transfer.Result) bool {
 func (l *line) settleRest(ctx context.Context) {
 	unstarted, unpushed, kept := l.schedule.Rest()
 	for _, g := range unpushed {
-		l.tasks[g.Item].Clear(ctx)
+		l.copies.of(g.Item).Clear(ctx)
 	}
 	l.copier.Release(ctx, kept)
 	for _, g := range append(unstarted, unpushed...) {
-		t := l.tasks[g.Item]
+		t := l.copies.of(g.Item)
 		l.finish(ctx, append(t.Present, transfer.Settle(t.Item, t.Pending, transfer.NotStarted, l.cause())...)...)
+		l.copies.forget(g.Item)
 	}
 }
 

@@ -85,7 +85,7 @@ func (s *Schedule) NextCheck(ctx context.Context) *Grant {
 		return nil
 	}
 	g := s.toCheck[0]
-	s.toCheck = s.toCheck[1:]
+	s.toCheck[0], s.toCheck = nil, s.toCheck[1:] // nil, because the array would keep what is done in memory
 	return g
 }
 

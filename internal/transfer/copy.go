@@ -247,12 +247,3 @@ func (t *Copy) remaining() image.Tree {
 
 // NewCopy returns the copy of an item with all of its tags pending.
 func NewCopy(i *plan.Item) *Copy { return &Copy{Item: i, Pending: i.Image.Tags} }
-
-// NewCopies returns the copies of items.
-func NewCopies(items []*plan.Item) map[*plan.Item]*Copy {
-	tasks := make(map[*plan.Item]*Copy, len(items))
-	for _, i := range items {
-		tasks[i] = NewCopy(i)
-	}
-	return tasks
-}
