@@ -55,16 +55,16 @@ var signs = []sign{
 		`net/http: request canceled while waiting for connection|` +
 		`bad request|not found|internal server error|bad gateway|service unavailable|gateway timeout)\b`)},
 
-	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b`)},
+	{cause: ErrThrottled, code: cerrdefs.IsResourceExhausted, answer: statusIs(http.StatusTooManyRequests), words: words(`\btoo ?many ?requests\b|\brate (limit )?exceeded\b`)},
 	{cause: ErrBlob, whole: true, words: words(notUnpacked + `unexpected media type application/octet-stream\b`)},
 	{cause: ErrNotUnpacked, words: words(notUnpacked)},
-	{cause: ErrUnauthenticated, words: words(apart + `unauthorized: authentication required`)},
+	{cause: ErrUnauthenticated, words: words(apart + `(unauthorized|error from registry): authentication required`)},
 	{cause: ErrDenied, code: refusesLogin, answer: statusIs(http.StatusUnauthorized, http.StatusForbidden),
-		words: words(apart + `((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials)\b`)},
+		words: words(apart + `((access)?denied|unauthorized|forbidden|not authorized|no basic auth credentials|authorization token has expired)\b`)},
 	{words: words(`content digest sha256:[0-9a-f]+: not found`)}, // in the engine; the registry may have it
 	{cause: ErrUnavailable, answer: func(a answer) bool { return a.status >= http.StatusInternalServerError }},
 	{cause: ErrInvalid, words: words(`\b(manifest|name|tag|digest) invalid\b|` + apart + `unsupported\b|not supported|no longer supported`)},
-	{cause: ErrNotFound, answer: statusIs(http.StatusNotFound), words: words(`manifest unknown|name unknown|unknown blob|not found|does not exist locally`)},
+	{cause: ErrNotFound, answer: statusIs(http.StatusNotFound), words: words(`manifest unknown|name unknown|name not known|unknown blob|not found|does not exist (locally|in the registry)`)},
 	{cause: ErrUnavailable, code: cerrdefs.IsUnavailable, words: words(`\b5(0[0-4]|2[0-7]) [a-z]|` + // a status line
 		`\bEOF\b|\btime(d )?out\b|deadline exceeded|connection (reset|refused|closed|lost)|broken pipe|closed network connection|` +
 		`\bstream error: stream ID\b|\bGOAWAY\b|no such host|server misbehaving|temporary failure|` +

@@ -87,6 +87,12 @@ var seen = []struct {
 
 	{"unexpected status from GET request to http://h/v2/app/manifests/1: 429 Too Many Requests", "throttled", ""},
 	{"toomanyrequests: Rate exceeded", "throttled", ""},
+	{"error from registry: rate limit exceeded", "throttled", ""}, // the containerd store quotes the message without its code
+	{"error from registry: Rate exceeded", "throttled", ""},       // ECR's
+	{"error from registry: authentication required", "unauthenticated", ""},
+	{"error from registry: Your authorization token has expired. Reauthenticate and try again.", "denied", ""},
+	{"error from registry: repository name not known to registry", "not found", ""},
+	{"error from registry: The repository with name 'app' does not exist in the registry with id '123456789012'", "not found", ""},
 	{"failed to unpack image on snapshotter overlayfs: unexpected media type application/octet-stream for " + blob + ": not found", "blob", ""},
 	{"failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers", "not unpacked", ""},
 
