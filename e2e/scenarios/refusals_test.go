@@ -275,7 +275,8 @@ func TestRegistryTakesNothing(t *testing.T) {
 		for _, kind := range engine.Kinds() {
 			t.Run(fmt.Sprintf("%s/%s", test.name, kind), func(t *testing.T) {
 				t.Parallel() // it mostly waits
-				account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 6, Tags: 9, Layers: 1, Size: 20 << 10})
+				// These are more images than are asked for at once.
+				account, err := corpus.Tiny(t.Context(), corpus.TinyOptions{Repositories: 6, Tags: 16, Layers: 1, Size: 20 << 10})
 				if err != nil {
 					t.Fatal(err)
 				}
