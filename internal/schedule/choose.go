@@ -36,8 +36,8 @@ func (s *Schedule) choose() (fitting, crowded int) {
 		case g.follows:
 			return i, crowded
 		default:
-			if bytes := s.awaited(required); bytes > most {
-				fitting, most = i, bytes
+			if weight := plan.Weight(s.awaited(required), len(g.Image.Tags)); weight > most {
+				fitting, most = i, weight
 			}
 		}
 	}
@@ -60,4 +60,16 @@ func (s *Schedule) awaited(required []plan.BlobID) (bytes int64) {
 		bytes += s.disk.catalog.Size(id) * int64(s.wanted[id]-1)
 	}
 	return bytes
+}
+
+// choosePush returns the index in toPush of the item to be pushed next, or -1 if there is none. The one with the most tags
+// takes longest, so it goes first.
+func (s *Schedule) choosePush() int {
+	chosen, most := -1, -1
+	for i, g := range s.toPush {
+		if tags := len(g.Image.Tags); tags > most && s.pushes.free(s.required(g)) {
+			chosen, most = i, tags
+		}
+	}
+	return chosen
 }

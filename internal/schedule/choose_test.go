@@ -37,3 +37,22 @@ func TestScheduleChooses(t *testing.T) {
 		})
 	}
 }
+
+// Images with several tags take longest to push, so they do not come last.
+func TestScheduleChoosesManyTags(t *testing.T) {
+	bench := newBench()
+	one, many, others := bench.image("one", "a"), bench.image("many", "b"), bench.image("others", "c")
+	many.Image.Tags = append(many.Image.Tags, "more", "still more")
+	s := bench.schedule(9, 0)
+	for _, want := range []*Grant{many, one, others} {
+		expectPull(t, s, want)
+	}
+	for _, g := range []*Grant{one, many, others} {
+		pull(s, bench, g)
+	}
+	for _, want := range []*Grant{many, one, others} {
+		if got := s.NextPush(t.Context()); got != want {
+			t.Errorf("%q is pushed, want %q", names([]*Grant{got}), names([]*Grant{want}))
+		}
+	}
+}

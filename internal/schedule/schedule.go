@@ -240,8 +240,7 @@ func (s *Schedule) NextPush(ctx context.Context) *Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && s.toCome() {
-		i := slices.IndexFunc(s.toPush, func(g *Grant) bool { return s.pushes.free(s.required(g)) })
-		if i >= 0 {
+		if i := s.choosePush(); i >= 0 {
 			g := s.toPush[i]
 			s.toPush = slices.Delete(s.toPush, i, i+1)
 			g.Upload = s.pushes.absent(s.required(g))
