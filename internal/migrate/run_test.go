@@ -417,7 +417,7 @@ func TestWorked(t *testing.T) {
 	own := sizeOf(second) - int64(len("base"))
 	synctest.Test(t, func(t *testing.T) {
 		source := testkit.NewRegistry()
-		source.Push("app", first, "1")
+		source.Push("app", first, "1", "one") // as many tags as the second, which would be pulled first otherwise
 		source.Push("app", second, "2", "denied")
 		engine := testkit.NewEngine(source)
 		engine.Fails["push "+testkit.TargetBase+"/app:denied"] = errors.New("no")
@@ -437,9 +437,9 @@ func TestWorked(t *testing.T) {
 		}
 		slices.Sort(got)
 		want := []string{
-			fmt.Sprintf("pull 0 [1] true %d", sizeOf(first)),
+			fmt.Sprintf("pull 0 [1 one] true %d", sizeOf(first)),
 			fmt.Sprintf("pull 0 [2 denied] true %d", own),
-			fmt.Sprintf("push 0 [1] true %d", sizeOf(first)),
+			fmt.Sprintf("push 0 [1 one] true %d", sizeOf(first)),
 			"push 0 [2 denied] false 0",
 		}
 		if !slices.Equal(got, want) {
