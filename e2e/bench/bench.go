@@ -38,9 +38,8 @@ type Options struct {
 	Parallel []int        // what to try with crane and regsync
 	Env      []string     // more variables for the program, as NAME=VALUE
 	Scale    corpus.Scale // of the account; zero: corpus.Large
-	Account  corpus.Scale
-	Details  bool      // lists what was requested, too
-	Progress io.Writer // gets a line per measurement; nil: discarded
+	Details  bool         // lists what was requested, too
+	Progress io.Writer    // gets a line per measurement; nil: discarded
 }
 
 func (o Options) withDefaults() Options {

@@ -234,7 +234,7 @@ func TestConcurrency(t *testing.T) {
 					switch proxy.CallOf(r).Verb {
 					case proxy.Pull:
 						defer pulls.enter()()
-						if bound == "16" && pushes.peak() > 0 { // the first pull is alone
+						if bound == "16" && pushes.peak() > 0 { // few are pulled before the first push
 							pulls.reach(most + 1)
 						}
 					case proxy.Push:
