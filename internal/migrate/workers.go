@@ -231,9 +231,7 @@ func (r *run) working(step transfer.Step, worker int, img image.Image) (through 
 	return func(moved []plan.BlobID, well bool) {
 		e := Worked{Step: step, Worker: worker, Image: img, Began: began, Well: well}
 		if well {
-			for _, id := range moved {
-				e.Bytes += r.catalog.Size(id)
-			}
+			e.Bytes = r.catalog.Bytes(moved)
 		}
 		r.observe(e)
 	}

@@ -132,6 +132,14 @@ func (c *Catalog) Size(id BlobID) int64 {
 	return c.sizes[id]
 }
 
+// Bytes returns the compressed size of the blobs together.
+func (c *Catalog) Bytes(blobs []BlobID) (bytes int64) {
+	for _, id := range blobs {
+		bytes += c.Size(id)
+	}
+	return bytes
+}
+
 // Sum returns the number and bytes of the items' blobs, each counted once, and the bytes if none were shared.
 func (c *Catalog) Sum(items []*Item) (blobs int, bytes, unshared int64) {
 	counted := make([]bool, c.Len())

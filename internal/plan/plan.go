@@ -226,9 +226,7 @@ func (p *Planner) write(i *Item, tree image.Tree) {
 		i.Root = i.Image.Digest // so that memory holds the digest once
 	}
 	i.Blobs = p.Catalog.Add(tree.Blobs())
-	for _, id := range i.Blobs {
-		i.Bytes += p.Catalog.Size(id)
-	}
+	i.Bytes = p.Catalog.Bytes(i.Blobs)
 	i.TrialBytes = trialBytes(tree)
 	packed := tree.Pack()
 	if p.kept.Add(packed.Size()) <= keepManifests || len(i.LeftOut) > 0 { // a rewritten root is in no registry yet

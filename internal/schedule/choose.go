@@ -28,7 +28,7 @@ func (s *Schedule) choose() (fitting, crowded int) {
 		required := s.required(g)
 		switch {
 		case !s.pulls.free(required):
-		case !s.inFlight.admits(s.bytes(s.pulls.absent(required))):
+		case !s.inFlight.admits(s.disk.catalog.Bytes(s.pulls.absent(required))):
 		case !s.disk.fits(s.disk.Need(required)):
 			if crowded < 0 {
 				crowded = i

@@ -3,8 +3,6 @@ package schedule
 import (
 	"sync"
 	"time"
-
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
 // On a slow network, pulls that share the link all end late, and nothing is pushed meanwhile. So no more is pulled at once
@@ -69,7 +67,7 @@ func (f *inFlight) measure(brought int64) {
 
 // countInFlight counts what the item brings as being pulled, until its pull ends or has taken long.
 func (s *Schedule) countInFlight(g *Grant) {
-	late, ended := s.inFlight.begin(s.bytes(g.Bring))
+	late, ended := s.inFlight.begin(s.disk.catalog.Bytes(g.Bring))
 	timer := time.AfterFunc(flightTime, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -80,12 +78,4 @@ func (s *Schedule) countInFlight(g *Grant) {
 		timer.Stop()
 		ended(brought)
 	}
-}
-
-// bytes returns the size of the blobs.
-func (s *Schedule) bytes(blobs []plan.BlobID) (sum int64) {
-	for _, id := range blobs {
-		sum += s.disk.catalog.Size(id)
-	}
-	return sum
 }

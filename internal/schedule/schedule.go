@@ -268,7 +268,7 @@ func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
-	s.endPull(g, s.bytes(g.Bring), cut)
+	s.endPull(g, s.disk.catalog.Bytes(g.Bring), cut)
 	if s.disk.store != image.ClassicStore {
 		s.pulls.settle(g.Bring)
 	}
