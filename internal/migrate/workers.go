@@ -156,11 +156,10 @@ func (l *line) pushAll(ctx context.Context, worker int) {
 		t := l.copies.of(g.Item)
 		through := l.working(transfer.StepPush, worker, g.Image)
 		progress, end := l.meter.follow(g, outbound)
-		results := l.copier.Deliver(ctx, t, progress)
-		if anyArrived(results) {
+		if l.copier.Deliver(ctx, t, progress) {
 			l.schedule.Uploaded(g)
 		}
-		results = l.copier.DeliverRest(ctx, t, results)
+		results := l.copier.DeliverRest(ctx, t)
 		l.schedule.Tried(l.copier.Tried())
 		end(true)
 		arrived := allArrived(results)

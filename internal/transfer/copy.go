@@ -224,11 +224,12 @@ func (c *Copier) checkPlatform(ctx context.Context, t *Copy, root image.Manifest
 type Copy struct {
 	*plan.Item
 
-	Pending []string // tags that are not at the target yet
-	Present []Result // of the tags that are not to be copied
-	answers answers
-	work    *workspace  // what the copy has in the engine
-	tree    *image.Tree // between Try and Bring
+	Pending    []string // tags that are not at the target yet
+	Present    []Result // of the tags that are not to be copied
+	answers    answers
+	work       *workspace  // what the copy has in the engine
+	tree       *image.Tree // between Try and Bring
+	deliveries []delivery  // of the tags that Deliver has pushed
 
 	taken   *image.Tree     // of a list of referrers: what is left of it without those that the target refuses
 	refusal *docker.Refusal // the last of these refusals; nil: the target refuses none

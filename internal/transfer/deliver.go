@@ -14,50 +14,64 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
-// Deliver pushes pending tags, one after the other, until one has arrived: the target has all blobs of the item then.
-// DeliverRest has to follow.
-func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener) []Result {
-	t.work.progress = progress
-	var results []Result
-	for _, tag := range t.Pending {
-		result, settled := c.pushTag(ctx, t, tag)
-		result = c.completed(ctx, t, result, settled)
-		results = append(results, result)
-		if result.Outcome.Arrived() && !settled {
-			break
-		}
-	}
-	return results
+// delivery is the push of one tag.
+type delivery struct {
+	result  Result
+	taken   bool // the target has taken it, and has not been asked for it since: see verified
+	settled bool // the push was pointless by the target's answer right before it, or ctx had ended before
+	again   bool // it has been repeated
 }
 
-// DeliverRest pushes the pending tags that follow those of the results, all at once, and returns all results. Then it
-// removes the names of all pending tags from the engine. References that the schedule keeps stay.
-func (c *Copier) DeliverRest(ctx context.Context, t *Copy, results []Result) []Result {
-	tags := t.Pending[len(results):]
-	rest, settled := make([]Result, len(tags)), make([]bool, len(tags))
+// Deliver pushes pending tags, one after the other, until the target has taken one, and reports whether it has: it has all
+// blobs of the item then. DeliverRest has to follow.
+func (c *Copier) Deliver(ctx context.Context, t *Copy, progress docker.Listener) (taken bool) {
+	t.work.progress = progress
+	t.deliveries = nil
+	for _, tag := range t.Pending {
+		d := c.completed(ctx, t, c.pushTag(ctx, t, tag))
+		t.deliveries = append(t.deliveries, d)
+		if d.taken {
+			return true
+		}
+	}
+	return false
+}
+
+// DeliverRest pushes the pending tags that Deliver has left, all at once, verifies all that were pushed, and returns the
+// results. Then it removes the names of all pending tags from the engine. References that the schedule keeps stay.
+func (c *Copier) DeliverRest(ctx context.Context, t *Copy) []Result {
+	deliveries := make([]delivery, len(t.Pending))
+	begun := copy(deliveries, t.deliveries)
 	var group errgroup.Group
-	for i, tag := range tags {
-		group.Go(func() error { rest[i], settled[i] = c.pushTag(ctx, t, tag); return nil })
+	for i, tag := range t.Pending {
+		group.Go(func() error {
+			if i >= begun {
+				deliveries[i] = c.pushTag(ctx, t, tag)
+			}
+			deliveries[i] = c.verified(ctx, deliveries[i])
+			return nil
+		})
 	}
 	_ = group.Wait() // no function returns an error
-	for i := range rest {
-		rest[i] = c.completed(ctx, t, rest[i], settled[i])
+	results := make([]Result, len(deliveries))
+	for i, d := range deliveries {
+		results[i] = c.verified(ctx, c.completed(ctx, t, d)).result
+		c.nameLargestLayer(t.Item, results[i].Err)
+		results[i] = t.withRefusal(results[i])
 	}
 	t.work.clear(ctx)
 	if ctx.Err() != nil {
 		c.cutPushes.note(t.work.id)
 	}
-	return append(results, rest...)
+	return results
 }
 
-// completed pushes a tag once more, with everything, if the engine has lacked something, and returns the final result.
-// settled is that of pushTag.
-func (c *Copier) completed(ctx context.Context, t *Copy, result Result, settled bool) Result {
-	if !settled && result.Outcome == Failed && ctx.Err() == nil && t.work.lacking(result.Err) {
-		result = c.pushAgain(ctx, t, result)
+// completed pushes a tag once more, with everything, if the engine has lacked something.
+func (c *Copier) completed(ctx context.Context, t *Copy, d delivery) delivery {
+	if d.settled || d.again || d.result.Outcome != Failed || ctx.Err() != nil || !t.work.lacking(d.result.Err) {
+		return d
 	}
-	c.nameLargestLayer(t.Item, result.Err)
-	return t.withRefusal(result)
+	return c.pushAgain(ctx, t, d)
 }
 
 // nameLargestLayer adds the size of the image's largest layer to the remedy for a body that is too large.
@@ -84,7 +98,7 @@ func (w *workspace) lacking(err error) bool {
 }
 
 // pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
-func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
+func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed delivery) delivery {
 	tree, err := t.remaining(), error(nil)
 	if t.List == nil {
 		tree, err = c.open(ctx, t.Item)
@@ -94,70 +108,75 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed Result) Result {
 	}
 	t.work.present, t.work.doubtful = nil, true
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
-		return failed.FailedWith(crowded(err))
+		return delivery{result: failed.result.FailedWith(crowded(err)), again: true}
 	}
-	result, _ := c.pushTag(ctx, t, failed.Tag)
-	return result
+	d := c.pushTag(ctx, t, failed.result.Tag)
+	d.again = true
+	return d
 }
 
-// pushTag pushes what has to be at the target before the root, and then the tag. settled reports that the target's answer
-// right before the push has made it pointless, or that ctx had ended before.
-func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) (result Result, settled bool) {
-	result = ResultOf(t.Item, tag)
+// pushTag pushes what has to be at the target before the root, and then the tag.
+func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) delivery {
+	result := ResultOf(t.Item, tag)
 	if c.pushes.Acquire(ctx, 1) != nil {
 		result.Outcome, result.Err = NotStarted, context.Cause(ctx)
-		return result, true
+		return delivery{result: result, settled: true}
 	}
 	defer c.pushes.Release(1)
 	if err := t.work.refused.known(t.Item); err != nil && t.List == nil { // which lists what is left
-		return result.FailedWith(withLeaveOut(t.Item, err)), false
+		return delivery{result: result.FailedWith(withLeaveOut(t.Item, err))}
 	}
 	for w := t.work; len(w.first) > 0; w.first = w.first[1:] {
 		if err := w.pushDigest(ctx, w.first[0]); err != nil {
-			return result.FailedWith(withLeaveOut(t.Item, err)), false
+			return delivery{result: result.FailedWith(withLeaveOut(t.Item, err))}
 		}
 	}
 	pushed, err := t.work.tryPush(ctx, result.Target, c.asking(t, tag))
 	if answered := new(settledError); errors.As(err, &answered) {
-		return answered.result, true
+		return delivery{result: answered.result, settled: true}
 	}
 	result.Replaced = t.answers.of(tag)
-	result = t.work.pushed(ctx, result, pushed, err, t.pushes(), arrivedAs(t.Item, Exact))
-	if result.Outcome.Arrived() && t.List == nil {
+	if result.Outcome, err = t.work.pushed(pushed, err, t.pushes(), arrivedAs(t.Item, Exact)); err != nil {
+		return delivery{result: result.FailedWith(FailedAt(StepPush, result.Target, err))}
+	}
+	if t.List == nil {
 		t.work.refused.take(t.Unknown...)
 	}
-	return result, false
+	result.Pushed = pushed
+	return delivery{result: result, taken: true}
 }
 
-// pushed records that the push of the result's target has ended, and verifies it. The outcome is good if the digest is the
-// wanted one.
-func (w *workspace) pushed(ctx context.Context, result Result, pushed digest.Digest, err error, want digest.Digest, good Outcome) Result {
-	if err != nil {
+// pushed judges by the digest that the engine has pushed, or its error. The outcome is good if the digest is the wanted one. On
+// the classic store it is another one.
+func (w *workspace) pushed(pushed digest.Digest, err error, want digest.Digest, good Outcome) (Outcome, error) {
+	switch {
+	case err != nil:
 		w.refused.note(err)
-		return result.FailedWith(FailedAt(StepPush, result.Target, err))
+		return Failed, err
+	case pushed == want:
+		return good, nil
+	case w.store != image.ClassicStore:
+		return Failed, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)
+	case good == OnePlatform: // which says more: the other platforms are missing
+		return good, nil
 	}
-	return w.verify(ctx, result, pushed, want, good)
+	return Changed, nil
 }
 
-// verify sets the outcome by the target registry's answer, which must be the digest that the engine reports. On the classic
-// store that differs from the source's.
-func (b *workbench) verify(ctx context.Context, result Result, pushed, want digest.Digest, good Outcome) Result {
-	if pushed != want {
-		if b.store != image.ClassicStore {
-			return result.FailedWith(FailedAt(StepPush, result.Target, fmt.Errorf("the engine pushed %s instead of %s", pushed, want)))
-		}
-		if good != OnePlatform { // which says more: the other platforms are missing
-			good = Changed
-		}
+// verified completes the result of a push that the target has taken: the target has to answer with the digest that the engine
+// has pushed.
+func (c *Copier) verified(ctx context.Context, d delivery) delivery {
+	if !d.taken {
+		return d
 	}
-	resolved, err := b.engine.Resolve(ctx, result.Target)
+	d.taken = false
+	resolved, err := c.engine.Resolve(ctx, d.result.Target)
+	if err == nil && resolved.Digest != d.result.Pushed {
+		err = fmt.Errorf("the target answers with %s instead of %s", resolved.Digest, d.result.Pushed)
+	}
 	if err != nil {
-		return result.FailedWith(FailedAt(StepVerify, result.Target, err))
+		d.result.Pushed = ""
+		d.result = d.result.FailedWith(FailedAt(StepVerify, d.result.Target, err))
 	}
-	if resolved.Digest != pushed {
-		return result.FailedWith(FailedAt(StepVerify, result.Target,
-			fmt.Errorf("the target answers with %s instead of %s", resolved.Digest, pushed)))
-	}
-	result.Pushed, result.Outcome = pushed, good
-	return result
+	return d
 }

@@ -77,3 +77,22 @@ func TestDeliverOtherTagsAgain(t *testing.T) {
 		}
 	}
 }
+
+// While a tag is verified, other tags are pushed.
+func TestDeliverVerifiesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", testkit.Image(t, "app"), "1", "2", "3") })
+		s.with.Pushes = 1
+		s.engine.Before = func(call string) {
+			if strings.HasPrefix(call, "push ") || strings.HasPrefix(call, "resolve ") {
+				time.Sleep(time.Second)
+			}
+		}
+		began := time.Now()
+		s.copy(t, "app:1: exact", "app:2: exact", "app:3: exact")
+		// All tags are asked for, then each is asked for and pushed, and the last is verified.
+		if took := time.Since(began); took != (1+3*2+1)*time.Second {
+			t.Errorf("it took %s, want 8 s", took)
+		}
+	})
+}

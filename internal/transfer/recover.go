@@ -21,7 +21,8 @@ func (c *Copier) Recover(ctx context.Context, t *Copy, progress docker.Listener)
 	if err := c.passOn(ctx, t, progress); err != nil {
 		return append(present, SettleFailed(t.Item, t.Pending, err)...)
 	}
-	return append(present, c.DeliverRest(ctx, t, c.Deliver(ctx, t, progress))...)
+	c.Deliver(ctx, t, progress)
+	return append(present, c.DeliverRest(ctx, t)...)
 }
 
 // passOn leaves the item in the engine, ready for the push of its tags.

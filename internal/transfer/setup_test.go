@@ -81,7 +81,8 @@ func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside b
 	}
 	if err == nil {
 		c.Release(ctx, t.HandOver())
-		return append(present, c.DeliverRest(ctx, t, c.Deliver(ctx, t, nil))...), false
+		c.Deliver(ctx, t, nil)
+		return append(present, c.DeliverRest(ctx, t)...), false
 	}
 	t.Clear(ctx)
 	if errors.Is(err, transfer.ErrIncomplete) {
