@@ -19,6 +19,10 @@ import (
 // sixteen images at once: up to 17% of a budget of 277 MB.
 const lateShare = 5
 
+// pushersPerPull is how many workers push for each that pulls. About half of the time, they wait for the target's answers. The
+// copier bounds the pushes themselves.
+const pushersPerPull = 2
+
 // copyAll copies what the target does not have yet. As many images are pulled at once as are pushed, while the target
 // is still being asked for those to come. It returns the lists of referrers whose subject is not at the target, so far.
 func (r *run) copyAll(ctx context.Context, items []*plan.Item) (left []*plan.Item) {
@@ -30,7 +34,7 @@ func (r *run) copyAll(ctx context.Context, items []*plan.Item) (left []*plan.Ite
 // line is what the workers of a run share: the schedule, and the copies of its items.
 type line struct {
 	*run
-	workers  int // that pull; as many others push
+	workers  int // that pull
 	schedule *schedule.Schedule
 	copies   *copies
 }
@@ -55,6 +59,8 @@ func (l *line) copyAll(ctx context.Context, items int) {
 	}
 	for worker := range min(l.workers, items) {
 		group.Go(func() error { l.pullAll(ctx, worker); return nil })
+	}
+	for worker := range min(pushersPerPull*l.workers, items) {
 		group.Go(func() error { l.pushAll(ctx, worker); return nil })
 	}
 	_ = group.Wait() // no function returns an error
