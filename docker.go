@@ -154,26 +154,22 @@ func (e *engine) pull(ctx context.Context, ref, platform string, progress docker
 	return docker.InRegion(err, e.region)
 }
 
-// errCutOff ends a pull whose layers have all arrived.
+// errCutOff ends a pull that has brought what it was for.
 var errCutOff = errors.New("the layers are there")
 
-// PullContent pulls until the engine has the layers, and cancels the pull while they are being unpacked. The engine keeps
-// the content of a canceled pull for some hours, or until Sweep (moby/moby, daemon/containerd/leases.go).
-func (e *engine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
+// PullContent pulls until the engine has the layers of the cut, and cancels the pull while they are being unpacked. The engine
+// keeps the content of a canceled pull for some hours, or until Sweep (moby/moby, daemon/containerd/leases.go).
+func (e *engine) PullContent(ctx context.Context, ref string, cut docker.Cut, progress docker.Listener) error {
 	ctx, cutOff := context.WithCancel(ctx)
 	defer cutOff()
-	var names []string
-	for _, layer := range layers {
-		names = append(names, image.Short(layer))
-	}
-	arrivals := docker.AwaitLayers(names)
+	arrivals := docker.NewArrivals(cut, image.Short)
 	err := e.pull(ctx, ref, "", progress, func(m docker.Message) error {
 		if arrivals.See(m) {
 			return errCutOff
 		}
 		return nil
 	})
-	if errors.Is(err, errCutOff) {
+	if errors.Is(err, errCutOff) || len(cut.Unpack) > 0 && arrivals.Complete() {
 		return nil
 	}
 	return err

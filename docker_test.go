@@ -304,7 +304,8 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// An interrupted pull ends as soon as all the layers that it is for are present, and not before.
+// An interrupted pull ends as soon as all the layers that it is for are present, and not before. Once they are, it goes on until
+// those to be unpacked are, or it fails, which does not matter.
 func TestPullContent(t *testing.T) {
 	wanted := []digest.Digest{digest.FromString("first"), digest.FromString("second")}
 	layer := func(d digest.Digest, text string) string {
@@ -316,12 +317,17 @@ func TestPullContent(t *testing.T) {
 		messages     []string
 		ends         bool   // on its own, before it is interrupted
 		words, cause string // of the error; no words: success
+		unpack       bool   // the first
 	}{
-		{"both there", []string{status("Pulling from team/app"), layer(wanted[1], "Downloading"), first, second}, false, "", ""},
-		{"the second in use already", []string{first, layer(wanted[1], "Extracting")}, false, "", ""},
-		{"all of it before we looked", []string{first, status("Digest: " + imageHash)}, true, "", ""},
-		{"one of them, and an error", []string{first, streamError("no space left on device")}, true, "no space left", "full"},
-		{"one of them, and no more", []string{first, layer(wanted[1], "Downloading")}, true, "ended before", "truncated"},
+		{"both there", []string{status("Pulling from team/app"), layer(wanted[1], "Downloading"), first, second}, false, "", "", false},
+		{"the second in use already", []string{first, layer(wanted[1], "Extracting")}, false, "", "", false},
+		{"all of it before we looked", []string{first, status("Digest: " + imageHash)}, true, "", "", false},
+		{"one of them, and an error", []string{first, streamError("no space left on device")}, true, "no space left", "full", false},
+		{"one of them, and no more", []string{first, layer(wanted[1], "Downloading")}, true, "ended before", "truncated", false},
+		{"unpacked", []string{first, second, layer(wanted[0], "Extracting"), layer(wanted[0], "Pull complete")}, false, "", "", true},
+		{"unpacked before all is there", []string{layer(wanted[0], "Pull complete"), second}, false, "", "", true},
+		{"not unpacked for lack of space", []string{first, second, streamError("no space left on device")}, true, "", "", true},
+		{"one of them, and an error instead of the other", []string{first, streamError("no space left on device")}, true, "no space left", "full", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -334,7 +340,14 @@ func TestPullContent(t *testing.T) {
 					cutOff <- true
 				}
 			}})
-			err := e.PullContent(t.Context(), sourceRef, wanted, nil)
+			cut, arrived := docker.Cut{Layers: wanted}, 0
+			if test.unpack {
+				cut.Unpack, cut.Arrived = wanted[:1], func() { arrived++ }
+			}
+			err := e.PullContent(t.Context(), sourceRef, cut, nil)
+			if cut.Arrived != nil && (arrived == 1) != (err == nil) {
+				t.Errorf("the layers have arrived %d times", arrived)
+			}
 			if test.words == "" && err != nil {
 				t.Error(err)
 			}

@@ -138,26 +138,3 @@ func (w *Watch) due() time.Duration {
 	}
 	return longest + w.stall
 }
-
-// Arrivals are the layers that have not arrived yet.
-type Arrivals map[string]bool // by the engine's name for them
-
-// AwaitLayers returns the Arrivals of the layers with these names.
-func AwaitLayers(names []string) Arrivals {
-	waiting := Arrivals{}
-	for _, name := range names {
-		waiting[name] = true
-	}
-	return waiting
-}
-
-// arrivedStatuses are the statuses of a layer that the engine has completely.
-var arrivedStatuses = map[string]bool{"Already exists": true, "Download complete": true, "Extracting": true, "Pull complete": true}
-
-// See takes a message of the pull and reports whether all layers have arrived.
-func (a Arrivals) See(m Message) bool {
-	if arrivedStatuses[m.Status] {
-		delete(a, m.ID)
-	}
-	return len(a) == 0
-}

@@ -145,8 +145,8 @@ func (e retryingEngine) PullIndex(ctx context.Context, ref string, platform ocis
 	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullIndex(ctx, ref, platform, e.outage.hearing(progress)) })
 }
 
-func (e retryingEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
-	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, layers, e.outage.hearing(progress)) })
+func (e retryingEngine) PullContent(ctx context.Context, ref string, cut docker.Cut, progress docker.Listener) error {
+	return e.try(ctx, transfer.StepPull, ref, func() error { return e.Engine.PullContent(ctx, ref, cut, e.outage.hearing(progress)) })
 }
 
 func (e retryingEngine) Sweep(ctx context.Context) error {

@@ -1,6 +1,12 @@
 package schedule
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
+	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
+)
 
 // What most bytes of others wait for is pulled first, but nothing far behind, and nothing out of order once half of the disk
 // is used.
@@ -54,5 +60,44 @@ func TestScheduleChoosesManyTags(t *testing.T) {
 		if got := s.NextPush(t.Context()); got != want {
 			t.Errorf("%q is pushed, want %q", names([]*Grant{got}), names([]*Grant{want}))
 		}
+	}
+}
+
+// A large layer is unpacked if the engine would unpack it again for others among the next: those with large layers of their own.
+func TestScheduleWorthUnpacking(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		size int64    // of each blob
+		next []string // blobs of an image to come
+		used int64    // of the disk, in percent
+		want []string // of the first image's blobs "base" and "own"
+	}{
+		{"a large layer on it", 2 * image.MaxBlobPull, []string{"base", "another"}, 0, []string{"base"}},
+		{"a large layer on both", 2 * image.MaxBlobPull, []string{"base", "own", "another"}, 0, []string{"base", "own"}},
+		{"no other layer", 2 * image.MaxBlobPull, []string{"base"}, 0, nil},
+		{"a large layer without it", 2 * image.MaxBlobPull, []string{"another"}, 0, nil},
+		{"small layers", image.MaxBlobPull, []string{"base", "another"}, 0, nil},
+		{"half of the disk is used", 2 * image.MaxBlobPull, []string{"base", "another"}, 60, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench()
+			b.size = test.size
+			first := b.image("first", "base", "own")
+			b.image("next", test.next...).checked = false
+			s := b.schedule(9, 100)
+			s.disk.used = s.disk.budget / 100 * test.used
+			if g, _, _ := s.NextPull(t.Context()); g != first {
+				t.Fatalf("%v is pulled", g)
+			}
+			var want []plan.BlobID
+			for i, name := range []string{"base", "own"} {
+				if slices.Contains(test.want, name) {
+					want = append(want, first.Blobs[i])
+				}
+			}
+			if !slices.Equal(first.Unpack, want) {
+				t.Errorf("%v is unpacked, want %v", first.Unpack, want)
+			}
+		})
 	}
 }

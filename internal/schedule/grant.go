@@ -10,6 +10,7 @@ type Grant struct {
 
 	Bring  []plan.BlobID // blobs that the engine lacks, and that pushing the item requires
 	Keep   []plan.BlobID // the subset of Bring that later items contain, too
+	Unpack []plan.BlobID // the subset of Bring that is worth unpacking: see worthUnpacking
 	Spare  []plan.BlobID // blobs that the engine does not need, because the target repository has them
 	Upload []plan.BlobID // blobs that pushing the item brings to the target
 	Alone  bool          // the item is being retried on its own, because the engine's disk was full

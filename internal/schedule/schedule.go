@@ -206,6 +206,7 @@ func (s *Schedule) beginPull(g *Grant) {
 	g.Spare = slices.DeleteFunc(s.pulls.absent(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(required, id) })
 	g.local = slices.DeleteFunc(slices.Clone(g.Blobs), func(id plan.BlobID) bool { return slices.Contains(g.Spare, id) })
 	g.Keep = slices.DeleteFunc(slices.Clone(g.Bring), func(id plan.BlobID) bool { return s.wanted[id] < 2 })
+	g.Unpack = s.worthUnpacking(g)
 	s.pulls.claim(g.Bring)
 	s.countInFlight(g)
 	plan.Count(s.needed, g.local, 1)

@@ -123,8 +123,17 @@ func (e *Engine) PullIndex(ctx context.Context, ref string, _ ocispec.Platform, 
 	return nil
 }
 
-// PullContent brings an image's blobs, which stay until Sweep, and no image.
-func (e *Engine) PullContent(ctx context.Context, ref string, _ []digest.Digest, _ docker.Listener) error {
+// PullContent brings an image's blobs, which stay until Sweep, and no image. What is to be unpacked never is.
+func (e *Engine) PullContent(ctx context.Context, ref string, cut docker.Cut, _ docker.Listener) error {
+	if err := e.pullContent(ctx, ref); err != nil || len(cut.Unpack) == 0 {
+		return err
+	}
+	cut.Arrived()
+	<-ctx.Done()
+	return nil
+}
+
+func (e *Engine) pullContent(ctx context.Context, ref string) error {
 	err := e.begin(ctx, "cut "+ref)
 	defer e.Mu.Unlock()
 	if err != nil {

@@ -169,30 +169,6 @@ func (w *workspace) blobReference(blob ocispec.Descriptor) string {
 	return w.repository.URI + "@" + blob.Digest.String()
 }
 
-// pullContent pulls a manifest's image until its layers are there. They are held by the image's names, and those that later
-// items need by keep.
-func (w *workspace) pullContent(ctx context.Context, m image.Manifest) error {
-	missing := w.missing(m)
-	w.cut = append(w.cut, w.catalog.Add(missing)...)
-	var layers []digest.Digest
-	for _, blob := range missing {
-		if blob.Digest != m.Config.Digest {
-			layers = append(layers, blob.Digest)
-		}
-	}
-	ref := w.repository.Reference(m)
-	pull := func(ctx context.Context) error { return w.engine.PullContent(ctx, ref, layers, w.progress) }
-	err := withFreshCredentials(ctx, w.source, pull)
-	// A pull that completed before it was interrupted has left an image.
-	tidy, cancel := w.cleanup.context(ctx)
-	defer cancel()
-	_ = w.engine.Remove(tidy, ref)
-	if err != nil {
-		return FailedAt(StepPull, ref, err)
-	}
-	return nil
-}
-
 // keep pins each blob that later items need, by adding an artifact of its own to the layout.
 func (w *workspace) keep(l *image.Layout, blobs []ocispec.Descriptor) {
 	for _, blob := range blobs {

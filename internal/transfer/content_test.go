@@ -62,18 +62,3 @@ func TestCopyForeignLayerOfTheSource(t *testing.T) {
 		t.Errorf("pulls %q, want %q", got, want)
 	}
 }
-
-// A pull that was cut off too early is made good by one that is not.
-func TestCopyCutOffTooEarly(t *testing.T) {
-	img := testkit.Image(t, "app")
-	s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
-	s.with.Dedicated = true
-	s.engine.Hasty[img.Digest] = true
-	results, aside := s.attempt(t.Context())
-	if got := outcomes(results); aside || !slices.Equal(got, []string{"app:1: exact"}) {
-		t.Errorf("results %q, aside %v", got, aside)
-	}
-	if got, want := s.engine.Of("cut", "pull"), []string{"cut app@" + img.Digest.String(), "pull app@" + img.Digest.String()}; !slices.Equal(got, want) {
-		t.Errorf("calls %q, want %q", got, want)
-	}
-}

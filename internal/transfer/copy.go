@@ -98,15 +98,15 @@ func (c *Copier) Bring(ctx context.Context, t *Copy) error {
 	return c.checkPlatform(ctx, t, tree.Root)
 }
 
-// whereabouts returns the blobs that need not be pulled (present), and those that later items need (shared).
-func (c *Copier) whereabouts(g *schedule.Grant, tree image.Tree) (present, shared map[digest.Digest]bool) {
-	present, shared = map[digest.Digest]bool{}, map[digest.Digest]bool{}
+// whereabouts records in the workspace what the schedule says about the item's blobs.
+func (w *workspace) whereabouts(g *schedule.Grant, tree image.Tree) {
+	w.present, w.shared, w.unpack = map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, blob := range tree.Blobs() {
-		id := c.catalog.ID(blob.Digest)
-		present[blob.Digest] = !slices.Contains(g.Bring, id)
-		shared[blob.Digest] = slices.Contains(g.Keep, id)
+		id := w.catalog.ID(blob.Digest)
+		w.present[blob.Digest] = !slices.Contains(g.Bring, id)
+		w.shared[blob.Digest] = slices.Contains(g.Keep, id)
+		w.unpack[blob.Digest] = slices.Contains(g.Unpack, id)
 	}
-	return present, shared
 }
 
 // HandOver returns the references that hold the item's blobs in the engine, for the schedule to keep.

@@ -32,9 +32,9 @@ type Puller interface {
 	Pull(ctx context.Context, ref string, progress docker.Listener) error
 	// PullIndex pulls an index for one platform. The local image is incomplete unless the other platforms are there.
 	PullIndex(ctx context.Context, ref string, platform ocispec.Platform, progress docker.Listener) error
-	// PullContent pulls an image without unpacking it: it ends when the engine has the layers. The engine keeps them until
-	// Sweep, even if no reference holds them.
-	PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error
+	// PullContent pulls an image without unpacking more of it than the cut says. Once the engine has the layers, it succeeds.
+	// The engine keeps them until Sweep, even if no reference holds them.
+	PullContent(ctx context.Context, ref string, cut docker.Cut, progress docker.Listener) error
 }
 
 // Loader creates and names images in the engine.

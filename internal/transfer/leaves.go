@@ -36,7 +36,7 @@ func (c *Copier) Try(ctx context.Context, t *Copy, g *schedule.Grant, progress d
 		return err
 	}
 	t.work, t.tree = c.workspace(t.Image.Repository, progress), &tree
-	t.work.present, t.work.shared = c.whereabouts(g, tree)
+	t.work.whereabouts(g, tree)
 	t.work.partial, t.work.small = len(g.Spare) > 0, t.work.smallest(tree)
 	if t.List != nil {
 		return c.tryReferrers(ctx, t, tree)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/docker"
@@ -189,9 +188,9 @@ func (e watchedEngine) PullIndex(ctx context.Context, ref string, platform ocisp
 	})
 }
 
-func (e watchedEngine) PullContent(ctx context.Context, ref string, layers []digest.Digest, progress docker.Listener) error {
+func (e watchedEngine) PullContent(ctx context.Context, ref string, cut docker.Cut, progress docker.Listener) error {
 	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error {
-		return e.Engine.PullContent(ctx, ref, layers, progress)
+		return e.Engine.PullContent(ctx, ref, cut, progress)
 	})
 }
 

@@ -25,6 +25,8 @@ type workspace struct {
 	trusted    bool                   // the engine has not been checked for what the push needs
 	doubtful   bool                   // a push has failed, so the engine is checked
 	shared     map[digest.Digest]bool // blobs that later items contain, too
+	unpack     map[digest.Digest]bool // blobs that are worth unpacking: see schedule.Grant
+	unpacking  []unpacking
 	pulled     []schedule.HeldRef
 	cut        []plan.BlobID // that came by interrupted pulls
 	small      string        // reference of a small blob, for collect
@@ -40,6 +42,7 @@ func (b *workbench) workspace(repository image.Repository, progress docker.Liste
 
 // bring pulls the tree into the engine, names its root by the targets, and checks that everything is there.
 func (w *workspace) bring(ctx context.Context, tree image.Tree, targets []string) error {
+	w.endUnpacking()
 	w.pullForeign(ctx, tree)
 	way := w.strategy(tree.Root)
 	if way == asImage && !tree.Root.IsIndex() {
@@ -81,6 +84,7 @@ func (w *workspace) trusts(root image.Manifest, way pullStrategy) bool {
 
 // complete pulls as images what interrupted pulls have not brought completely.
 func (w *workspace) complete(ctx context.Context, tree image.Tree, target string) error {
+	w.endUnpacking()
 	for _, leaf := range tree.Leaves() {
 		if err := w.pull(ctx, leaf); err != nil {
 			return err
@@ -165,6 +169,7 @@ func (w *workspace) handOver() []schedule.HeldRef {
 
 // clear removes everything of the copy from the engine.
 func (w *workspace) clear(ctx context.Context) {
+	w.endUnpacking()
 	w.unname(ctx)
 	w.Release(ctx, w.handOver())
 }
