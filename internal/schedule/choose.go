@@ -7,14 +7,18 @@ import (
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
+// reach is how many items, from the first on, are considered if none of the window can be pulled.
+const reach = 1000
+
 // choose returns the indexes in toPull of the item to be pulled next, among those that fit on the disk, and of the first that
 // does not fit; -1: there is none. An item waits until the target has been asked for the older items of its repository: it
 // may need only a few blobs that they do not have.
 func (s *Schedule) choose() (fitting, crowded int) {
 	fitting, crowded = -1, -1
 	var unchecked *Grant
+	buffer := make([]plan.BlobID, 0, 64)
 	most, end := int64(-1), 0
-	for i, g := range s.toPull {
+	for i, g := range s.toPull[:min(len(s.toPull), reach)] {
 		switch {
 		case g.follows:
 		case end == 0:
@@ -28,23 +32,36 @@ func (s *Schedule) choose() (fitting, crowded int) {
 		if !g.checked || unchecked != nil && unchecked.Target == g.Target || s.holdsBack(g) {
 			continue
 		}
-		required := s.required(g)
+		absent := s.brings(g, buffer)
 		switch {
-		case !s.pulls.free(required):
-		case !s.inFlight.admits(s.disk.catalog.Bytes(s.pulls.absent(required))):
-		case !s.disk.fits(s.disk.Need(required)):
+		case absent == nil:
+		case !s.disk.fits(s.disk.Need(absent)):
 			if crowded < 0 {
 				crowded = i
 			}
 		case g.follows:
 			return i, crowded
 		default:
-			if weight := plan.Weight(s.awaited(required), len(g.Image.Tags)); weight > most {
+			if weight := plan.Weight(s.awaited(absent), len(g.Image.Tags)); weight > most {
 				fitting, most = i, weight
 			}
 		}
 	}
 	return fitting, crowded
+}
+
+// brings returns the blobs that pulling the item brings, in the buffer if that is large enough. It returns nil if somebody else
+// brings some of them, or too much is being pulled.
+func (s *Schedule) brings(g *Grant, buffer []plan.BlobID) []plan.BlobID {
+	required := s.required(g)
+	if !s.pulls.free(required) {
+		return nil
+	}
+	absent := s.pulls.appendAbsent(buffer[:0], required)
+	if !s.inFlight.admits(s.disk.catalog.Bytes(absent)) {
+		return nil
+	}
+	return absent
 }
 
 // worthUnpacking returns those of the large blobs that the item brings on which others of the next have large layers of their
@@ -86,8 +103,8 @@ func (s *Schedule) crowded() bool { return s.disk.used > s.disk.budget/2 }
 
 // awaited returns the bytes that other items wait for, once for each of them, among the blobs that pulling an item brings. On
 // a slow network, what many wait for must not share the link with what nobody waits for.
-func (s *Schedule) awaited(required []plan.BlobID) (bytes int64) {
-	for _, id := range s.pulls.absent(required) {
+func (s *Schedule) awaited(brings []plan.BlobID) (bytes int64) {
+	for _, id := range brings {
 		bytes += s.disk.catalog.Size(id) * int64(s.wanted[id]-1)
 	}
 	return bytes

@@ -1,8 +1,11 @@
 package schedule
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
@@ -98,6 +101,36 @@ func TestScheduleWorthUnpacking(t *testing.T) {
 			if !slices.Equal(first.Unpack, want) {
 				t.Errorf("%v is unpacked, want %v", first.Unpack, want)
 			}
+		})
+	}
+}
+
+// While many images wait for one layer, others behind them are pulled, but the search for one does not go through all images.
+func TestScheduleReach(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		waiting int
+		want    bool
+	}{
+		{"within reach", reach - 1, true},
+		{"beyond reach", reach, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				first := b.image("first", "base")
+				for range test.waiting {
+					b.image("waiting", "base")
+				}
+				other := b.image("other", "a")
+				s := b.schedule(9, 0)
+				expectPull(t, s, first)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if g, _, _ := s.NextPull(ctx); (g == other) != test.want {
+					t.Errorf("%v is pulled", g)
+				}
+			})
 		})
 	}
 }

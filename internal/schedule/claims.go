@@ -23,14 +23,16 @@ func (c claims) free(blobs []plan.BlobID) bool {
 }
 
 // absent returns the blobs that are not there.
-func (c claims) absent(blobs []plan.BlobID) []plan.BlobID {
-	var absent []plan.BlobID
+func (c claims) absent(blobs []plan.BlobID) []plan.BlobID { return c.appendAbsent(nil, blobs) }
+
+// appendAbsent appends the blobs that are not there to found.
+func (c claims) appendAbsent(found, blobs []plan.BlobID) []plan.BlobID {
 	for _, id := range blobs {
 		if c.there[id] == 0 {
-			absent = append(absent, id)
+			found = append(found, id)
 		}
 	}
-	return absent
+	return found
 }
 
 // claim marks the blobs as being brought.

@@ -71,7 +71,7 @@ func (s *Schedule) countInFlight(g *Grant) {
 	timer := time.AfterFunc(flightTime, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		defer s.changed.Broadcast()
+		defer s.announce()
 		late()
 	})
 	g.ended = func(brought int64) {

@@ -46,7 +46,7 @@ func (s *Schedule) Released(holds []HeldRef) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	for _, h := range holds {
 		s.disk.leave(h.Blobs)
 	}

@@ -17,6 +17,8 @@ import (
 type Schedule struct {
 	mu      sync.Mutex
 	changed *sync.Cond
+	changes int // that have been announced, and one
+	barren  int // changes by which there was nothing to pull
 
 	toCheck        []*Grant // whose tags the target has not been asked for
 	toPull, toPush []*Grant
@@ -57,7 +59,7 @@ func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit,
 		delivered: map[string]map[plan.BlobID]bool{},
 	}
-	s.changed, s.trials = sync.NewCond(&s.mu), s.trialsOf(grants)
+	s.changed, s.changes, s.trials = sync.NewCond(&s.mu), 1, s.trialsOf(grants)
 	for i, g := range grants {
 		g.at, g.wants = i, true
 		plan.Count(s.wanted, g.Blobs, 1)
@@ -94,7 +96,7 @@ func (s *Schedule) NextCheck(ctx context.Context) *Grant {
 func (s *Schedule) Answered(g *Grant, present, pending bool) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	g.checked, g.there = true, g.there || present
 	if present {
 		s.deliver(g)
@@ -118,7 +120,7 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && !s.stopped && s.open > 0 {
-		if s.ahead < s.allowed() {
+		if s.ahead < s.allowed() && s.barren != s.changes {
 			g, r = s.takePull()
 		}
 		if g != nil {
@@ -127,6 +129,7 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 		if g != nil || r.Sweep {
 			return g, r, true
 		}
+		s.barren = s.changes
 		s.changed.Wait()
 	}
 	return nil, Room{}, false
@@ -190,7 +193,7 @@ func (s *Schedule) takePostponed() (*Grant, Room) {
 func (s *Schedule) Swept(done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	s.sweeping, s.unsweepable = false, !done
 	if done {
 		s.littered = false
@@ -228,7 +231,7 @@ func (s *Schedule) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
-	s.changed.Broadcast()
+	s.announce()
 }
 
 // toCome reports whether there may be more to push.
@@ -256,6 +259,12 @@ func (s *Schedule) NextPush(ctx context.Context) *Grant {
 func (s *Schedule) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.announce()
+}
+
+// announce wakes all workers that wait for a change.
+func (s *Schedule) announce() {
+	s.changes++
 	s.changed.Broadcast()
 }
 
@@ -268,7 +277,7 @@ func (s *Schedule) wake() {
 func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	s.endPull(g, s.disk.catalog.Bytes(g.Bring), cut)
 	if s.disk.store != image.ClassicStore {
 		s.pulls.settle(g.Bring)
@@ -286,7 +295,7 @@ func (s *Schedule) Pulled(g *Grant, holds []HeldRef, cut []plan.BlobID) []HeldRe
 func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	s.leave(g)
 	s.endPull(g, 0, cut)
 	s.pulls.settle(g.Bring)
@@ -300,7 +309,7 @@ func (s *Schedule) Dropped(g *Grant, cut []plan.BlobID) []HeldRef {
 func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	s.disk.budget = min(s.disk.budget, s.disk.used/10*9)
 	s.leave(g)
 	s.endPull(g, 0, cut)
@@ -315,7 +324,7 @@ func (s *Schedule) Postpone(g *Grant, cut []plan.BlobID) []HeldRef {
 func (s *Schedule) Uploaded(g *Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	s.upload(g)
 }
 
@@ -333,7 +342,7 @@ func (s *Schedule) upload(g *Grant) {
 func (s *Schedule) Pushed(g *Grant, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.changed.Broadcast()
+	defer s.announce()
 	if arrived {
 		s.upload(g)
 	}

@@ -54,7 +54,7 @@ func (s *Schedule) Tried(mediaTypes []string) {
 	for _, mediaType := range mediaTypes {
 		if s.trials[mediaType] != nil {
 			delete(s.trials, mediaType)
-			s.changed.Broadcast()
+			s.announce()
 		}
 	}
 }
