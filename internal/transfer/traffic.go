@@ -24,9 +24,9 @@ type Traffic struct {
 	patience time.Duration
 
 	mu       sync.Mutex
-	calls    map[*underWay]bool
-	sweeping bool          // calls wait until it is over
-	changed  chan struct{} // closed, and made anew, whenever one of these has changed
+	calls    map[*underWay]bool // whether a sweep may cut them off
+	sweeping bool               // calls wait until it is over
+	changed  chan struct{}      // closed, and made anew, whenever one of these has changed
 }
 
 // underWay is one pull or load.
@@ -34,6 +34,9 @@ type underWay struct {
 	cancel context.CancelCauseFunc
 	moved  time.Time // when it last made progress; guarded by traffic.mu
 }
+
+// errSwept ends a call for a sweep.
+var errSwept = errors.New("disk space in the engine is being reclaimed")
 
 // NewTraffic returns traffic with nothing under way.
 func NewTraffic() *Traffic {
@@ -49,6 +52,13 @@ func (t *Traffic) announce() {
 // call makes a pull or a load when no sweep is waiting or under way. A call that a sweep has cut off ends with
 // docker.ErrStalled.
 func (t *Traffic) call(ctx context.Context, progress docker.Listener, call func(context.Context, docker.Listener) error) error {
+	return t.callUntil(ctx, progress, func(ctx context.Context, progress docker.Listener, _ func()) error { return call(ctx, progress) })
+}
+
+// callUntil is call for what a sweep may cut off at once after it has called done.
+func (t *Traffic) callUntil(
+	ctx context.Context, progress docker.Listener, call func(_ context.Context, _ docker.Listener, done func()) error,
+) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &underWay{cancel: cancel}
@@ -61,7 +71,7 @@ func (t *Traffic) call(ctx context.Context, progress docker.Listener, call func(
 		if progress != nil {
 			progress(transfer)
 		}
-	})
+	}, func() { t.spare(c) })
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, docker.ErrStalled) {
 		return cause
 	}
@@ -77,7 +87,7 @@ func (t *Traffic) enter(ctx context.Context, c *underWay) error {
 		}
 	}
 	c.moved = time.Now()
-	t.calls[c] = true
+	t.calls[c] = false
 	return nil
 }
 
@@ -99,6 +109,16 @@ func (t *Traffic) leave(c *underWay) {
 	defer t.mu.Unlock()
 	delete(t.calls, c)
 	t.announce()
+}
+
+// spare lets a sweep cut the call off.
+func (t *Traffic) spare(c *underWay) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls[c] = true
+	if t.sweeping {
+		c.cancel(errSwept)
+	}
 }
 
 func (t *Traffic) move(c *underWay) {
@@ -127,6 +147,11 @@ func (t *Traffic) begin() bool {
 	defer t.mu.Unlock()
 	begun := !t.sweeping
 	t.sweeping = true
+	for c, spare := range t.calls {
+		if spare {
+			c.cancel(errSwept)
+		}
+	}
 	return begun
 }
 
@@ -189,7 +214,10 @@ func (e watchedEngine) PullIndex(ctx context.Context, ref string, platform ocisp
 }
 
 func (e watchedEngine) PullContent(ctx context.Context, ref string, cut docker.Cut, progress docker.Listener) error {
-	return e.traffic.call(ctx, progress, func(ctx context.Context, progress docker.Listener) error {
+	return e.traffic.callUntil(ctx, progress, func(ctx context.Context, progress docker.Listener, done func()) error {
+		if arrived := cut.Arrived; arrived != nil {
+			cut.Arrived = func() { done(); arrived() }
+		}
 		return e.Engine.PullContent(ctx, ref, cut, progress)
 	})
 }

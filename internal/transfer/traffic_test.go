@@ -114,3 +114,36 @@ func TestSweepIsInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// What has brought what it was for is cut off at once, and does not fail for it.
+func TestSweepCutsOffWhatIsDone(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		done time.Duration // when the call has brought what it was for; the sweep begins after a minute
+		want time.Duration // when the sweep is made
+	}{
+		{"before the sweep", time.Second, time.Minute},
+		{"while the sweep waits", time.Minute + time.Second, time.Minute + time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				traffic, began, ended := NewTraffic(), time.Now(), make(chan error, 1)
+				go func() {
+					ended <- traffic.callUntil(t.Context(), nil, func(ctx context.Context, _ docker.Listener, done func()) error {
+						time.Sleep(test.done)
+						done()
+						<-ctx.Done()
+						return nil
+					})
+				}()
+				time.Sleep(time.Minute)
+				if !traffic.sweep(t.Context(), func() {}) || time.Since(began) != test.want {
+					t.Errorf("not swept, or after %s", time.Since(began))
+				}
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
