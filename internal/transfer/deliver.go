@@ -164,13 +164,18 @@ func (w *workspace) pushed(pushed digest.Digest, err error, want digest.Digest, 
 }
 
 // verified completes the result of a push that the target has taken: the target has to answer with the digest that the engine
-// has pushed.
+// has pushed. That is found out even if the run ends meanwhile.
 func (c *Copier) verified(ctx context.Context, d delivery) delivery {
 	if !d.taken {
 		return d
 	}
 	d.taken = false
 	resolved, err := c.engine.Resolve(ctx, d.result.Target)
+	if err != nil && ctx.Err() != nil {
+		grace, cancel := c.cleanup.context(ctx)
+		defer cancel()
+		resolved, err = c.engine.Resolve(grace, d.result.Target)
+	}
 	if err == nil && resolved.Digest != d.result.Pushed {
 		err = fmt.Errorf("the target answers with %s instead of %s", resolved.Digest, d.result.Pushed)
 	}

@@ -1,7 +1,9 @@
 package transfer_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +95,33 @@ func TestDeliverVerifiesMeanwhile(t *testing.T) {
 		// All tags are asked for, then each is asked for and pushed, and the last is verified.
 		if took := time.Since(began); took != (1+3*2+1)*time.Second {
 			t.Errorf("it took %s, want 8 s", took)
+		}
+	})
+}
+
+// A tag that the target has taken counts even if the run ends while it is verified.
+func TestDeliverVerifiesAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", testkit.Image(t, "app"), "1", "2") })
+		s.with.Pushes = 1
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := 0
+		s.engine.Before = func(call string) {
+			switch call {
+			case "push " + s.target("2"):
+				cancel()
+			case "resolve " + s.target("1"):
+				if asked++; asked == 3 { // before all, right before the push, and after it
+					time.Sleep(time.Second)
+				}
+			}
+		}
+		results, _ := s.attempt(ctx)
+		if got, want := outcomes(results), []string{"app:1: exact", "app:2: failed"}; !slices.Equal(got, want) {
+			t.Errorf("results %q, want %q", got, want)
+		}
+		if asked != 4 {
+			t.Errorf("GitLab is asked %d times, want 4", asked)
 		}
 	})
 }
