@@ -3,7 +3,6 @@ package schedule
 import (
 	"slices"
 
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/plan"
 )
 
@@ -68,17 +67,17 @@ func (s *Schedule) brings(g *Grant, buffer []plan.BlobID) []plan.BlobID {
 // own. Such an item is pulled as an image, and while its layers arrive, the engine unpacks what is below them, again for each,
 // unless that is unpacked already.
 func (s *Schedule) worthUnpacking(g *Grant) (worth []plan.BlobID) {
-	if s.crowded() {
+	if s.halfFull() {
 		return nil
 	}
 	for _, next := range s.toPull[:min(len(s.toPull), s.window())] {
 		if !slices.ContainsFunc(s.required(next), func(id plan.BlobID) bool {
-			return s.isLarge(id) && s.pulls.there[id] == 0 && !slices.Contains(g.Bring, id)
+			return s.disk.isLarge(id) && s.pulls.there[id] == 0 && !slices.Contains(g.Bring, id)
 		}) {
 			continue
 		}
 		for _, id := range g.Bring {
-			if s.isLarge(id) && slices.Contains(next.Blobs, id) && !slices.Contains(worth, id) {
+			if s.disk.isLarge(id) && slices.Contains(next.Blobs, id) && !slices.Contains(worth, id) {
 				worth = append(worth, id)
 			}
 		}
@@ -86,20 +85,17 @@ func (s *Schedule) worthUnpacking(g *Grant) (worth []plan.BlobID) {
 	return worth
 }
 
-// isLarge reports whether the engine cannot pull the blob by itself.
-func (s *Schedule) isLarge(id plan.BlobID) bool { return s.disk.catalog.Size(id) > image.MaxBlobPull }
-
 // window is how many items, from the first on, the next one is chosen from. What items share stays on the disk until the last
 // of them has been pulled, so the window is small, and when half of the disk is used, items are pulled in their order.
 func (s *Schedule) window() int {
-	if s.crowded() {
+	if s.halfFull() {
 		return 1
 	}
 	return 2 * s.limit
 }
 
-// crowded reports whether more than half of the disk is used.
-func (s *Schedule) crowded() bool { return s.disk.used > s.disk.budget/2 }
+// halfFull reports whether more than half of the disk is used.
+func (s *Schedule) halfFull() bool { return s.disk.used > s.disk.budget/2 }
 
 // awaited returns the bytes that other items wait for, once for each of them, among the blobs that pulling an item brings. On
 // a slow network, what many wait for must not share the link with what nobody waits for.

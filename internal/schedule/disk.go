@@ -54,11 +54,14 @@ func (d *Disk) Need(blobs []plan.BlobID) int64 {
 // added returns the bytes that a blob adds if the engine does not have it.
 func (d *Disk) added(id plan.BlobID) int64 {
 	size := d.catalog.Size(id)
-	if d.store == image.ClassicStore || size > image.MaxBlobPull {
+	if d.store == image.ClassicStore || d.isLarge(id) {
 		size *= 1 + expansion
 	}
 	return size
 }
+
+// isLarge reports whether the engine cannot pull the blob by itself.
+func (d *Disk) isLarge(id plan.BlobID) bool { return d.catalog.Size(id) > image.MaxBlobPull }
 
 // fits reports whether that many more bytes are within the budget.
 func (d *Disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
@@ -67,7 +70,7 @@ func (d *Disk) fits(bytes int64) bool { return d.used+bytes <= d.budget }
 func (d *Disk) use(blobs []plan.BlobID) {
 	for _, id := range blobs {
 		if d.users[id] == 0 {
-			d.unpacked[id] = d.catalog.Size(id) > image.MaxBlobPull
+			d.unpacked[id] = d.isLarge(id)
 			d.used += d.cost(id)
 		}
 		d.users[id]++

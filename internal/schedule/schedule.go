@@ -17,8 +17,7 @@ import (
 type Schedule struct {
 	mu      sync.Mutex
 	changed *sync.Cond
-	changes int // that have been announced, and one
-	barren  int // changes by which there was nothing to pull
+	barren  bool // nothing can be pulled until the next change
 
 	toCheck        []*Grant // whose tags the target has not been asked for
 	toPull, toPush []*Grant
@@ -59,7 +58,7 @@ func scheduleOf(grants []*Grant, limit int, space Disk) *Schedule {
 		wanted: make([]int32, n), needed: make([]int32, n), disk: space, limit: limit,
 		delivered: map[string]map[plan.BlobID]bool{},
 	}
-	s.changed, s.changes, s.trials = sync.NewCond(&s.mu), 1, s.trialsOf(grants)
+	s.changed, s.trials = sync.NewCond(&s.mu), s.trialsOf(grants)
 	for i, g := range grants {
 		g.at, g.wants = i, true
 		plan.Count(s.wanted, g.Blobs, 1)
@@ -120,7 +119,7 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && !s.stopped && s.open > 0 {
-		if s.ahead < s.allowed() && s.barren != s.changes {
+		if s.ahead < s.allowed() && !s.barren {
 			g, r = s.takePull()
 		}
 		if g != nil {
@@ -129,7 +128,7 @@ func (s *Schedule) NextPull(ctx context.Context) (g *Grant, r Room, more bool) {
 		if g != nil || r.Sweep {
 			return g, r, true
 		}
-		s.barren = s.changes
+		s.barren = true
 		s.changed.Wait()
 	}
 	return nil, Room{}, false
@@ -264,7 +263,7 @@ func (s *Schedule) wake() {
 
 // announce wakes all workers that wait for a change.
 func (s *Schedule) announce() {
-	s.changes++
+	s.barren = false
 	s.changed.Broadcast()
 }
 
