@@ -16,10 +16,9 @@ import (
 
 // delivery is the push of one tag.
 type delivery struct {
-	result  Result
-	taken   bool // the target has taken it, and has not been asked for it since: see verified
-	settled bool // the push was pointless by the target's answer right before it, or ctx had ended before
-	again   bool // it has been repeated
+	result Result
+	taken  bool // the target has taken it, and has not been asked for it since: see verified
+	final  bool // it is not repeated: it has been, was pointless by the target's answer right before it, or ctx had ended before
 }
 
 // Deliver pushes pending tags, one after the other, until the target has taken one, and reports whether it has: it has all
@@ -68,7 +67,7 @@ func (c *Copier) DeliverRest(ctx context.Context, t *Copy) []Result {
 
 // completed pushes a tag once more, with everything, if the engine has lacked something.
 func (c *Copier) completed(ctx context.Context, t *Copy, d delivery) delivery {
-	if d.settled || d.again || d.result.Outcome != Failed || ctx.Err() != nil || !t.work.lacking(d.result.Err) {
+	if d.final || d.result.Outcome != Failed || ctx.Err() != nil || !t.work.lacking(d.result.Err) {
 		return d
 	}
 	return c.pushAgain(ctx, t, d)
@@ -99,6 +98,7 @@ func (w *workspace) lacking(err error) bool {
 
 // pushAgain brings what the engine was not supposed to need, and repeats the push: the target repository may have lost it.
 func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed delivery) delivery {
+	failed.final = true
 	tree, err := t.remaining(), error(nil)
 	if t.List == nil {
 		tree, err = c.open(ctx, t.Item)
@@ -108,10 +108,11 @@ func (c *Copier) pushAgain(ctx context.Context, t *Copy, failed delivery) delive
 	}
 	t.work.present, t.work.doubtful = nil, true
 	if err := t.work.bring(ctx, tree, t.Targets(t.Pending)); err != nil {
-		return delivery{result: failed.result.FailedWith(crowded(err)), again: true}
+		failed.result = failed.result.FailedWith(crowded(err))
+		return failed
 	}
 	d := c.pushTag(ctx, t, failed.result.Tag)
-	d.again = true
+	d.final = true
 	return d
 }
 
@@ -120,7 +121,7 @@ func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) delivery {
 	result := ResultOf(t.Item, tag)
 	if c.pushes.Acquire(ctx, 1) != nil {
 		result.Outcome, result.Err = NotStarted, context.Cause(ctx)
-		return delivery{result: result, settled: true}
+		return delivery{result: result, final: true}
 	}
 	defer c.pushes.Release(1)
 	if err := t.work.refused.known(t.Item); err != nil && t.List == nil { // which lists what is left
@@ -133,7 +134,7 @@ func (c *Copier) pushTag(ctx context.Context, t *Copy, tag string) delivery {
 	}
 	pushed, err := t.work.tryPush(ctx, result.Target, c.asking(t, tag))
 	if answered := new(settledError); errors.As(err, &answered) {
-		return delivery{result: answered.result, settled: true}
+		return delivery{result: answered.result, final: true}
 	}
 	result.Replaced = t.answers.of(tag)
 	if result.Outcome, err = t.work.pushed(pushed, err, t.pushes(), arrivedAs(t.Item, Exact)); err != nil {
