@@ -8,9 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/image"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/schedule"
 	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/testkit"
-	"gitlab.com/ecr2gitlab/ecr2gitlab/internal/transfer"
 )
 
 // While the engine unpacks what later images are pulled on, the image is pushed. The pull ends with the copy, or before the
@@ -30,19 +28,9 @@ func TestCopyWhileUnpacking(t *testing.T) {
 				s := newSetup(t, image.ContainerdStore, func(r *testkit.Registry) { r.Push("app", img, "1") })
 				s.with.Dedicated = true
 				s.engine.Hasty = map[digest.Digest]bool{img.Digest: test.hasty}
-				c, copied, grant := s.copier(), transfer.NewCopy(s.item), schedule.Alone(s.item)
-				grant.Unpack = grant.Bring
-				c.Ask(t.Context(), copied)
-				if err := c.Try(t.Context(), copied, grant, nil); err != nil {
-					t.Fatal(err)
-				}
-				if err := c.Bring(t.Context(), copied); err != nil {
-					t.Fatal(err)
-				}
-				c.Release(t.Context(), copied.HandOver())
-				c.Deliver(t.Context(), copied, nil)
-				results := c.DeliverRest(t.Context(), copied)
-				c.Sweep(t.Context())
+				s.unpack = true
+				results, _ := s.attempt(t.Context())
+				s.copier().Sweep(t.Context())
 				s.expect(t, results, []string{"app:1: exact"})
 				if got := s.engine.Of("cut", "pull", "push"); !slices.Equal(got, test.want) {
 					t.Errorf("calls %q, want %q", got, test.want)

@@ -20,6 +20,7 @@ type setup struct {
 	with   transfer.Setup
 	made   *transfer.Copier
 	item   *plan.Item
+	unpack bool // all blobs are worth unpacking
 }
 
 // newSetup plans the first image that fill pushes.
@@ -75,7 +76,11 @@ func (s *setup) attempt(ctx context.Context) (results []transfer.Result, aside b
 	if len(t.Pending) == 0 {
 		return present, false
 	}
-	err := c.Try(ctx, t, schedule.Alone(s.item), nil)
+	grant := schedule.Alone(s.item)
+	if s.unpack {
+		grant.Unpack = grant.Bring
+	}
+	err := c.Try(ctx, t, grant, nil)
 	if err == nil {
 		err = c.Bring(ctx, t)
 	}
